@@ -1,0 +1,35 @@
+"""trajrl: trajectory-centric offline and offline-to-online reinforcement learning.
+
+The names below are the public interface.  They load on first use, so that `import trajrl` stays cheap: torch comes
+with the first thing that needs it.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Anchors": "trajrl.store.window",
+    "Episode": "trajrl.store.episode",
+    "SequenceBatch": "trajrl.store.window",
+    "TrajectoryStore": "trajrl.store.store",
+    "WindowSpec": "trajrl.store.window",
+    "gather": "trajrl.store.window",
+    "load_run": "trajrl.policy",
+    "make_agent": "trajrl.agents",
+    "make_sampler": "trajrl.samplers",
+    "make_suite": "trajrl.envs",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'trajrl' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Agents: one algorithm per file; `make_agent` builds one by name."""

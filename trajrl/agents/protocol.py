@@ -1,0 +1,51 @@
+"""Agent: an algorithm.  It learns from batches of windows and acts on histories; it never sees a store or an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+
+class Update(NamedTuple):
+    """What one gradient step returns; everything stays on the device."""
+
+    metrics: dict[str, Tensor]  # scalars, named 'critic/q_mean', 'actor/bc_loss', ...
+    td_error: Tensor  # (B,) absolute TD error, ensemble mean; zeros for an agent without a critic
+
+
+class History(NamedTuple):
+    """The last H observations of V environments, as a window shows them: padding first, zero and masked."""
+
+    obs: Tensor  # (V, H, obs)
+    prev_actions: Tensor  # (V, H, act)
+    mask: Tensor  # (V, H) bool
+
+
+class Agent(Protocol):
+    """One algorithm in one file; `spec` says which windows it learns from."""
+
+    spec: WindowSpec
+    device: torch.device
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """Do one step of learning; `rng` is a CPU generator and the only source of chance."""
+
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Choose a chunk of actions (V, N, act) in [-1, 1].
+
+        `rng` has one CPU generator per row: what one row draws does not depend on the rows beside it.
+        """
+
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return Q (V,) of actions (V, N, act); an agent without a critic raises ValueError."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, targets, EMA, optimisers, schedulers and normaliser: tensors and plain numbers only."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the state back; the next update is the one that would have come."""

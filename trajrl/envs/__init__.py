@@ -1,0 +1,1 @@
+"""Environment suites; `make_suite` finds one by name."""

@@ -1,0 +1,1 @@
+"""Foreign data in, as a stream of episodes, and out again."""

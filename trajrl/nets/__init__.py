@@ -1,0 +1,1 @@
+"""Networks and their mathematics; torch only, nothing of the store."""

@@ -1,0 +1,24 @@
+"""Look a name up in a literal table of "module:attr" targets; an unknown name fails with the nearest one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+
+def find(table: Mapping[str, str], name: str, kind: str) -> Any:
+    """Import what `name` stands for in `table`; `kind` names the table in the message ('sampler')."""
+    if name not in table:
+        raise ValueError(unknown(kind, name, table))
+    module, attribute = table[name].split(":")
+    return getattr(import_module(module), attribute)
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> str:
+    """Say that there is no such name, and which one may have been meant."""
+    names = sorted(names)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
+    return f"no {kind} '{name}'; {hint}"

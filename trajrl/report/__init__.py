@@ -1,0 +1,1 @@
+"""What the runs say: pandas frames, statistics, figures, one HTML file."""

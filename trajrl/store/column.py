@@ -1,0 +1,73 @@
+"""Column: one flat array of the store, a base (a memory map or RAM) and a tail that grows as episodes are appended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Column:
+    """Rows 0 .. len-1; `base` is never written, appended rows live in the tail, resident copies on a device."""
+
+    def __init__(self, base: np.ndarray) -> None:
+        self.base = np.asarray(base)  # a plain view: np.memmap's own indexing is slower
+        self._tail = np.empty((0, *self.base.shape[1:]), self.base.dtype)
+        self._used = 0  # rows of the tail in use
+        self._resident: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.base) + self._used
+
+    @property
+    def width(self) -> tuple[int, ...]:
+        """Return the shape of one row."""
+        return self.base.shape[1:]
+
+    def append(self, values: np.ndarray) -> None:
+        """Add rows at the end; the tail doubles when it is full."""
+        need = self._used + len(values)
+        if need > len(self._tail):
+            grown = np.empty((max(need, 2 * len(self._tail), 1024), *self.width), self.base.dtype)
+            grown[: self._used] = self._tail[: self._used]
+            self._tail = grown
+        self._tail[self._used : need] = values
+        self._used = need
+        self._resident = None
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        """Copy rows by index, any shape: (...,) -> (..., *width)."""
+        if not self._used:
+            return self.base.take(index, axis=0)
+        if not len(self.base):
+            return self._tail[: self._used].take(index, axis=0)
+        online = index >= len(self.base)
+        out = self.base.take(np.where(online, 0, index), axis=0)
+        out[online] = self._tail[: self._used].take(index[online] - len(self.base), axis=0)
+        return out
+
+    def slice(self, start: int, stop: int) -> np.ndarray:
+        """Return rows [start, stop); a view where they lie in one part."""
+        size = len(self.base)
+        if stop <= size:
+            return self.base[start:stop]
+        if start >= size:
+            return self._tail[start - size : stop - size]
+        return np.concatenate([self.base[start:], self._tail[: stop - size]])
+
+    def take(self, index: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Copy rows by index to a tensor on `device`: (...,) -> (..., *width)."""
+        import torch
+
+        if self._resident is not None and self._resident.device == torch.device(device):
+            return self._resident[torch.from_numpy(index).to(device, non_blocking=True)]
+        return torch.from_numpy(self.rows(index)).to(device, non_blocking=True)
+
+    def keep_on(self, device: str | torch.device) -> None:
+        """Hold a copy of the whole column on `device`, so that `take` needs no transfer of rows."""
+        import torch
+
+        self._resident = torch.from_numpy(np.array(self.slice(0, len(self)))).to(device)

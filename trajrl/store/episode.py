@@ -1,0 +1,60 @@
+"""Episode: one reset-to-end run of an environment, T actions between T+1 observations.
+
+    obs   o_0 o_1 ... o_T        actions   a_0 ... a_{T-1}        rewards   r_0 ... r_{T-1}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One episode; shapes are checked here, numbers become float32 and flags bool."""
+
+    obs: np.ndarray  # (T+1, obs) float32
+    actions: np.ndarray  # (T, act) float32
+    rewards: np.ndarray  # (T,) float32
+    terminated: bool  # True: the MDP ended.  False: the recording was cut
+    success: bool | None = None  # None where neither the environment nor the data says
+    source: str = ""
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)  # per-step columns, (T, ...)
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        for name in ("obs", "actions", "rewards"):
+            set_field(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float32))
+        set_field(self, "terminated", bool(self.terminated))
+        set_field(self, "success", None if self.success is None else bool(self.success))
+        set_field(self, "extras", {name: np.asarray(column) for name, column in self.extras.items()})
+        self._check()
+
+    def _check(self) -> None:
+        length = len(self.actions)
+        if self.obs.ndim != 2 or self.actions.ndim != 2:
+            raise ValueError(
+                f"an episode takes obs (T+1, obs) and actions (T, act); got {self.obs.shape} and {self.actions.shape}"
+            )
+        if length < 1:
+            raise ValueError("an episode needs at least one action")
+        if len(self.obs) != length + 1:
+            raise ValueError(f"{length} actions need {length + 1} observations; got {len(self.obs)}")
+        if self.rewards.shape != (length,):
+            raise ValueError(f"{length} actions need rewards of shape ({length},); got {self.rewards.shape}")
+        for name, column in self.extras.items():
+            if column.ndim < 1 or len(column) != length:
+                raise ValueError(f"extra '{name}' has shape {column.shape}; its first axis must be {length}")
+        if "terminal" in self.extras and self.extras["terminal"].dtype != bool:
+            raise ValueError("the extra 'terminal' marks steps and must be bool")
+
+    def __len__(self) -> int:
+        """Return T, the number of actions."""
+        return len(self.actions)
+
+    @property
+    def episode_return(self) -> float:
+        """Return the undiscounted sum of rewards, added in double precision."""
+        return float(self.rewards.sum(dtype=np.float64))

@@ -1,0 +1,110 @@
+"""Statistics kept with a store, and the published reward transforms as named functions.
+
+    moments of parts A and B: n = nA + nB, d = mB - mA, mean = mA + d nB/n, M2 = M2A + M2B + d^2 nA nB/n
+
+Transforms are elementwise and are applied to what training sees; the store keeps rewards as found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+
+class Moments:
+    """Count, mean, squared deviations, minimum and maximum per column of the rows added, in double precision."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.squares = self.low = self.high = np.zeros(0)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take in rows (n, width)."""
+        block = rows.astype(np.float64)
+        n, mean = len(block), block.mean(0)
+        squares, low, high = np.square(block - mean).sum(0), block.min(0), block.max(0)
+        if not self.count:
+            self.count, self.mean, self.squares, self.low, self.high = n, mean, squares, low, high
+            return
+        total, delta = self.count + n, mean - self.mean
+        self.squares = self.squares + squares + delta**2 * self.count * n / total
+        self.mean = self.mean + delta * n / total
+        self.low, self.high, self.count = np.minimum(self.low, low), np.maximum(self.high, high), total
+
+    @property
+    def std(self) -> np.ndarray:
+        """Return the unbiased standard deviation; 0 for a single row."""
+        return np.sqrt(self.squares / max(1, self.count - 1))
+
+    def named(self, prefix: str) -> dict[str, np.ndarray]:
+        """Return mean, std, min and max under `prefix`."""
+        return {
+            f"{prefix}_mean": self.mean, f"{prefix}_std": self.std,
+            f"{prefix}_min": self.low, f"{prefix}_max": self.high,
+        }  # fmt: skip
+
+
+def statistics(store: TrajectoryStore) -> dict[str, np.ndarray]:
+    """Return the statistics kept with the store's file, or compute them over its real rows."""
+    if "statistics" in store.attributes:
+        return store.attributes["statistics"]
+    obs, reward = Moments(), Moments()
+    for episode in store.episodes():
+        obs.add(episode.obs)
+        reward.add(episode.rewards[:, None])
+    return {**obs.named("obs"), **reward.named("reward")}
+
+
+# Reward transforms, r -> scale * r + shift.
+
+
+def unchanged(store: TrajectoryStore) -> tuple[float, float]:
+    """r"""
+    return 1.0, 0.0
+
+
+def normalize(store: TrajectoryStore) -> tuple[float, float]:
+    """(r - mean) / std"""
+    found = statistics(store)
+    mean, std = float(found["reward_mean"][0]), float(found["reward_std"][0])
+    if std == 0:
+        raise ValueError("reward transform 'normalize' needs rewards that vary; all are equal")
+    return 1 / std, -mean / std
+
+
+def iql_antmaze(store: TrajectoryStore) -> tuple[float, float]:
+    """r - 1"""
+    return 1.0, -1.0
+
+
+def iql_locomotion(store: TrajectoryStore) -> tuple[float, float]:
+    """1000 r / (largest return - smallest return), over whole episodes"""
+    returns = store.table.returns[store.table.alive]
+    if returns.max() == returns.min():
+        raise ValueError("reward transform 'iql_locomotion' needs returns that differ; all are equal")
+    return 1000.0 / float(returns.max() - returns.min()), 0.0
+
+
+def cql_antmaze(store: TrajectoryStore) -> tuple[float, float]:
+    """4 (r - 0.5)"""
+    return 4.0, -2.0
+
+
+def antmaze(store: TrajectoryStore) -> tuple[float, float]:
+    """2 (r - 0.25)"""
+    return 2.0, -0.5
+
+
+REWARD_TRANSFORMS: dict[str, Callable[[TrajectoryStore], tuple[float, float]]] = {
+    "antmaze": antmaze,
+    "cql_antmaze": cql_antmaze,
+    "iql_antmaze": iql_antmaze,
+    "iql_locomotion": iql_locomotion,
+    "no": unchanged,
+    "normalize": normalize,
+}

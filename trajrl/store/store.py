@@ -1,0 +1,169 @@
+"""TrajectoryStore: all episodes, as flat columns and an episode table.
+
+    observation row of (e, t) = start[e] + e + t        action row of (e, t) = start[e] + t
+
+An episode of T actions owns T+1 observations.  Rewards and actions are kept as found; what training sees is shaped by
+two elementwise functions that `gather` applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.store.column import Column
+from trajrl.store.episode import Episode
+from trajrl.store.table import PHASES, Table
+
+if TYPE_CHECKING:
+    import torch
+
+    Shape = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _as_found(values: torch.Tensor) -> torch.Tensor:
+    return values
+
+
+class TrajectoryStore:
+    """Episodes under stable ids; empty in memory, or opened from a file and then growing in memory."""
+
+    def __init__(self) -> None:
+        self.obs = Column(np.empty((0, 0), np.float32))  # (R, obs), R = steps + episodes
+        self.actions = Column(np.empty((0, 0), np.float32))  # (S, act)
+        self.rewards = Column(np.empty((0,), np.float32))  # (S,)
+        self.extras: dict[str, Column] = {}  # (S, ...)
+        self.table = Table()
+        self.attributes: dict[str, Any] = {}  # environment, action box, provenance, statistics
+        self.shape_reward: Shape = _as_found
+        self.shape_action: Shape = _as_found
+        self.version = 0  # counts every append, eviction and cut: caches compare it
+        self.path: Path | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, memory: str = "auto") -> TrajectoryStore:
+        """Open a store file; memory is 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)."""
+        from trajrl.store.hdf5 import read_store
+
+        return read_store(Path(path), memory)
+
+    @classmethod
+    def of(cls, episodes: Iterable[Episode]) -> TrajectoryStore:
+        """Make a store in memory from offline episodes."""
+        store = cls()
+        for episode in episodes:
+            store.append(episode, "offline")
+        return store
+
+    def __len__(self) -> int:
+        """Return how many episodes were ever added; ids run below this."""
+        return len(self.table)
+
+    @property
+    def num_steps(self) -> int:
+        """Return the number of actions in episodes that are alive."""
+        return int(self.table.length[self.table.alive].sum())
+
+    @property
+    def obs_dim(self) -> int:
+        """Return the width of an observation."""
+        return self.obs.width[0]
+
+    @property
+    def action_dim(self) -> int:
+        """Return the width of an action."""
+        return self.actions.width[0]
+
+    @property
+    def live(self) -> np.ndarray:
+        """Return the ids of the episodes that are alive, in order."""
+        return np.flatnonzero(self.table.alive)
+
+    def append(self, episode: Episode, phase: str = "online") -> int:
+        """Add an episode and return its id."""
+        if not len(self):
+            self._take_shapes(episode)
+        self._check_shapes(episode)
+        self._add_extras(episode)
+        start = len(self.actions)
+        self.obs.append(episode.obs)
+        self.actions.append(episode.actions)
+        self.rewards.append(episode.rewards)
+        for name, column in self.extras.items():
+            column.append(episode.extras.get(name, np.zeros((len(episode), *column.width), column.base.dtype)))
+        self.version += 1
+        return self.table.append(
+            start=start, length=len(episode), terminated=episode.terminated, returns=episode.episode_return,
+            success=-1 if episode.success is None else int(episode.success),
+            source_code=self.table.code(episode.source), phase=PHASES.index(phase), alive=True,
+        )  # fmt: skip
+
+    def episode(self, e: int) -> Episode:
+        """Copy episode `e` out of the store, as found."""
+        if not 0 <= e < len(self):
+            raise ValueError(f"no episode {e}; the store has {len(self)}")
+        table, start = self.table, int(self.table.start[e])
+        stop = start + int(table.length[e])
+        extras = {name: np.array(column.slice(start, stop)) for name, column in self.extras.items()}
+        success = None if table.success[e] < 0 else bool(table.success[e])
+        return Episode(
+            np.array(self.obs.slice(start + e, stop + e + 1)), np.array(self.actions.slice(start, stop)),
+            np.array(self.rewards.slice(start, stop)), bool(table.terminated[e]), success,
+            str(table.source[e]), extras,
+        )  # fmt: skip
+
+    def episodes(self) -> Iterable[Episode]:
+        """Yield every episode that is alive, in order of id."""
+        return (self.episode(int(e)) for e in self.live)
+
+    def evict(self, episodes: np.ndarray | list[int]) -> None:
+        """Take whole episodes out of sampling; every other id stays what it was."""
+        self.table.alive[np.asarray(episodes, np.int64)] = False
+        self.version += 1
+
+    def cut_after_success(self) -> int:
+        """End every episode at its first terminal mark; returns how many actions are no longer used."""
+        if "terminal" not in self.extras:
+            return 0
+        marks = np.flatnonzero(self.extras["terminal"].slice(0, len(self.actions)))  # (M,) rows
+        first = np.searchsorted(marks, self.table.start)  # (E,) the first mark at or after each start
+        row = np.append(marks, np.iinfo(np.int64).max)[first]
+        cut = row < self.table.start + self.table.length
+        before = int(self.table.length.sum())
+        self.table.length[cut] = (row - self.table.start)[cut] + 1
+        self.table.terminated[cut] = True
+        self.version += 1
+        return before - int(self.table.length.sum())
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the hash of the content: columns and the core of the table, not labels or attributes."""
+        from trajrl.store.fingerprint import fingerprint
+
+        return fingerprint(self)
+
+    def keep_on(self, device: str | torch.device) -> None:
+        """Hold observations, actions and rewards on the device, so that windows are gathered there."""
+        for column in (self.obs, self.actions, self.rewards):
+            column.keep_on(device)
+
+    def _take_shapes(self, episode: Episode) -> None:
+        self.obs = Column(np.empty((0, episode.obs.shape[1]), np.float32))
+        self.actions = Column(np.empty((0, episode.actions.shape[1]), np.float32))
+
+    def _add_extras(self, episode: Episode) -> None:
+        """Give the store the per-step columns it lacks; earlier steps hold zeros."""
+        for name, column in episode.extras.items():
+            if name not in self.extras:
+                self.extras[name] = Column(np.zeros((len(self.actions), *column.shape[1:]), column.dtype))
+
+    def _check_shapes(self, episode: Episode) -> None:
+        got = episode.obs.shape[1], episode.actions.shape[1]
+        if got != (self.obs_dim, self.action_dim):
+            raise ValueError(
+                f"this store has observations of {self.obs_dim} and actions of {self.action_dim} numbers; "
+                f"the episode has {got[0]} and {got[1]}"
+            )

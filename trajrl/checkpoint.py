@@ -1,0 +1,158 @@
+"""Checkpoints: a directory written under a temporary name, flushed to disk, renamed; `latest` is a small text file.
+
+    checkpoints/step-00012000/{agent.pt, logger.pt, sampler.json, sampler.npz, ..., whole.json}      checkpoints/latest
+    checkpoints/policy-00012000/agent.pt        the light weights of an evaluated policy
+
+Tensors are loaded with weights_only, everything else is JSON and npz without pickle: a checkpoint cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trajrl.store.writer import sync_folder
+
+TENSOR_PARTS = ("agent", "logger")
+
+
+def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: int = 2) -> Path:
+    """Write one checkpoint, make it the latest, and remove all but the newest `keep` and the best."""
+    final = folder / f"step-{step:09d}"
+    scratch = folder / f".{final.name}.tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    for name, state in parts.items():
+        write_part(scratch, name, state)
+    digests = {file.name: _digest(file) for file in sorted(scratch.iterdir())}
+    (scratch / "whole.json").write_text(json.dumps({"step": step, "digests": digests}))
+    _sync(scratch)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(scratch, final)
+    sync_folder(folder)
+    point(folder, "latest", final.name)
+    prune(folder, keep)
+    return final
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's parts; a damaged one fails with the name of the file."""
+    try:
+        whole = json.loads((path / "whole.json").read_text())
+        for name, digest in whole["digests"].items():
+            if _digest(path / name) != digest:
+                raise ValueError(f"{path / name} is damaged: its digest is not the one written with it")
+    except (OSError, json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a whole checkpoint ({type(error).__name__}: {error})") from error
+    names = {name.split(".")[0] for name in whole["digests"]}
+    return {name: read_part(path, name) for name in sorted(names)}
+
+
+def newest(folder: Path) -> Path | None:
+    """Return the latest whole checkpoint; if that one is damaged, the one before it, said once."""
+    pointed = follow(folder, "latest")
+    found = sorted(folder.glob("step-*"), reverse=True)
+    ordered = ([pointed] if pointed in found else []) + [path for path in found if path != pointed]
+    reasons = []
+    for path in ordered:
+        try:
+            load(path)
+        except ValueError as error:
+            reasons.append(str(error))
+            continue
+        for reason in reasons:
+            print(f"warning: {reason}; going back to {path.name}", flush=True)
+        return path
+    if reasons:
+        raise ValueError(f"no checkpoint in {folder} is whole: {reasons[0]}")
+    return None
+
+
+def point(folder: Path, name: str, target: str) -> None:
+    """Let a small text file name a checkpoint, atomically."""
+    scratch = folder / f".{name}.tmp"
+    with scratch.open("w") as file:
+        file.write(target + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, folder / name)
+
+
+def follow(folder: Path, name: str) -> Path | None:
+    """Return the checkpoint a text file names, if both are there."""
+    pointer = folder / name
+    target = folder / pointer.read_text().strip() if pointer.exists() else None
+    return target if target is not None and target.is_dir() and target.parent == folder else None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove checkpoints other than the newest `keep` and the best; light policies stay."""
+    best = follow(folder, "best")
+    for path in sorted(folder.glob("step-*"))[:-keep]:
+        if path != best:
+            shutil.rmtree(path)
+
+
+def write_part(folder: Path, name: str, state: Mapping[str, Any]) -> None:
+    """Write one part: tensors to NAME.pt, or numpy arrays to NAME.npz and the rest to NAME.json."""
+    if name in TENSOR_PARTS:
+        torch.save(state, folder / f"{name}.pt")
+        return
+    arrays: dict[str, np.ndarray] = {}
+    (folder / f"{name}.json").write_text(json.dumps(_strip(state, arrays)))
+    if arrays:
+        np.savez(folder / f"{name}.npz", **arrays)
+
+
+def read_part(folder: Path, name: str) -> Any:
+    """Read one part back as it was given."""
+    if name in TENSOR_PARTS:
+        return torch.load(folder / f"{name}.pt", weights_only=True, map_location="cpu")
+    arrays = folder / f"{name}.npz"
+    found = dict(np.load(arrays, allow_pickle=False)) if arrays.exists() else {}
+    return _fill(json.loads((folder / f"{name}.json").read_text()), found)
+
+
+def _strip(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Replace every array in a tree by its place in `arrays`."""
+    if isinstance(value, np.ndarray):
+        arrays[f"a{len(arrays)}"] = value
+        return {"__array__": f"a{len(arrays) - 1}"}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a checkpoint's mappings have names as keys")
+        return {key: _strip(item, arrays) for key, item in value.items()}
+    return [_strip(item, arrays) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _fill(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Undo `_strip`."""
+    if isinstance(value, dict):
+        if set(value) == {"__array__"}:
+            return arrays[value["__array__"]]
+        return {key: _fill(item, arrays) for key, item in value.items()}
+    return [_fill(item, arrays) for item in value] if isinstance(value, list) else value
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    """Flush every file of a folder, then the folder, to disk."""
+    for path in folder.iterdir():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)

@@ -1,0 +1,128 @@
+"""The command line: find the command's file, parse its dataclass with tyro, run it, and answer with an exit code.
+
+Exit codes: 0 done, 1 a failure with a one-line reason, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from trajrl.cli.common import Common, say, speak_to_stderr
+from trajrl.registry import find, unknown
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "bench": ("", "measure speed: gather, sampler, store, update, evaluate"),
+    "collect": ("trajrl.cli.collect:Collect", "record episodes of a policy into a store"),
+    "evaluate": ("trajrl.cli.evaluate:Evaluate", "run episodes with the policy of a run"),
+    "import-agent": ("trajrl.cli.import_agent:ImportAgent", "turn foreign checkpoints into a run"),
+    "offline": ("trajrl.cli.offline:Offline", "learn a policy from a store"),
+    "store": ("", "import, export, look into, repair and mix trajectory stores"),
+}
+
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "bench": {
+        "evaluate": ("trajrl.cli.bench_evaluate:BenchEvaluate", "environment steps per second, one and many"),
+        "gather": ("trajrl.cli.bench_store:BenchGather", "windows out of one million transitions"),
+        "sampler": ("trajrl.cli.bench_sampler:BenchSampler", "every sampler on 1k, 10k and 100k episodes"),
+        "store": ("trajrl.cli.bench_store:BenchStore", "opening and sampling a large store"),
+        "update": ("trajrl.cli.bench_update:BenchUpdate", "updates per second beside the plain algorithm"),
+    },
+    "store": {
+        "cluster": ("trajrl.cli.cluster:Cluster", "cluster trajectories and write the labels"),
+        "doctor": ("trajrl.cli.store:Doctor", "find what is wrong with a source, and repair it"),
+        "export": ("trajrl.cli.store:Export", "write a store in another format"),
+        "import": ("trajrl.cli.store:Import", "read any known format into a store"),
+        "info": ("trajrl.cli.store:Info", "say what a store holds"),
+        "mix": ("trajrl.cli.store:Mix", "mix whole episodes of several stores by share"),
+        "pack": ("trajrl.cli.store:Pack", "write a small compressed copy for keeping and sending"),
+        "verify": ("trajrl.cli.store:Verify", "recompute every digest of a store"),
+    },
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command and leave the process with its exit code."""
+    sys.exit(dispatch(sys.argv[1:] if argv is None else argv))
+
+
+def dispatch(argv: list[str]) -> int:
+    """Run one command and return its exit code."""
+    words, rest = _split(argv)
+    table = COMMANDS if not words else GROUPS[words[0]]
+    if not rest or rest[0] in ("-h", "--help"):
+        print(_overview(words, table))
+        return 0 if rest else 2
+    if rest[0] == "--version":
+        from trajrl import __version__
+
+        print(f"trajrl {__version__}")
+        return 0
+    if rest[0] not in table:
+        print(f"error: {unknown('command', rest[0], table)}   (python run.py --help lists them)", file=sys.stderr)
+        return 2
+    return _run(" ".join([*words, rest[0]]), {rest[0]: table[rest[0]][0]}, rest[0], rest[1:])
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Split off the name of a group of commands, if there is one."""
+    return (argv[:1], argv[1:]) if argv and argv[0] in GROUPS else ([], argv)
+
+
+def _overview(words: list[str], table: Mapping[str, tuple[str, str]]) -> str:
+    """Return the page that lists commands."""
+    program = " ".join(["python run.py", *words])
+    lines = [f"usage: {program} COMMAND [options]", ""]
+    if not words:
+        from trajrl import __doc__ as about
+
+        lines += [str(about).splitlines()[0], ""]
+    lines += [f"  {name:<14} {text}" for name, (_, text) in table.items()]
+    return "\n".join([*lines, "", f"{program} COMMAND --help tells the options of each."])
+
+
+def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
+    """Parse the options of one command, run it, and print what it returns."""
+    quiet, debug = "--json" in argv, "--debug" in argv
+    speak_to_stderr(quiet)
+    try:
+        command = _parse(find(table, name, "command"), words, argv)
+        answer = command.run()
+        if command.json:
+            print(json.dumps(answer, default=_plain), flush=True)
+    except SystemExit as stop:
+        return int(stop.code or 0) if not isinstance(stop.code, str) else 2
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+        return 1
+    return int(bool(answer.get("failed"))) if isinstance(answer, dict) else 0
+
+
+def _parse(command: type[Common], words: str, argv: list[str]) -> Common:
+    """Fill the command's dataclass from the command line."""
+    import tyro
+
+    return tyro.cli(command, prog=f"python run.py {words}", args=argv)
+
+
+def one_line(error: Exception) -> str:
+    """Put an exception into one line; what is not an expected kind names its type and where to see more."""
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    if isinstance(error, ValueError | KeyError | OSError | ImportError) and text:
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy and torch values and paths into what JSON knows."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)

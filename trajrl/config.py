@@ -1,0 +1,170 @@
+"""RunConfig: every choice of a run, resolved once before a file or a device is touched.
+
+    defaults  <-  the preset of the run  <-  the preset of the agent  <-  a config file  <-  options  <-  --set
+
+config.json in a run directory is a resolved config; `--config FILE` runs it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from trajrl.registry import unknown
+from trajrl.store.normalize import REWARD_TRANSFORMS
+
+EMBEDDED = Path(__file__).parents[1] / "data" / "hopper-skewed.h5"
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "steps": 10_000, "log_every": 250, "eval_every": 2_500, "first_eval": 500, "eval_episodes": 10,
+        "last_eval_episodes": 20, "checkpoint_every": 500,
+    },
+    "standard": {
+        "steps": 1_000_000, "log_every": 1_000, "eval_every": 50_000, "eval_episodes": 10, "checkpoint_every": 5_000,
+    },
+    "paper": {
+        "steps": 2_000_000, "log_every": 1_000, "eval_every": 50_000, "eval_episodes": 10, "checkpoint_every": 5_000,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run is made of; every field is a plain value and ends up in config.json."""
+
+    phase: str = "offline"
+    preset: str = "standard"
+    data: str = str(EMBEDDED)  # a store file, a file or folder of a known format, or a name that resolves to one
+    format: str = "auto"  # format of foreign data
+    env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the one the data names
+    agent: str = "trajectory_ql"
+    sampler: str = "uniform"  # a name, or names joined by * for a product
+    metric: str = ""  # what the priority sampler ranks trajectories by; empty: its default
+    seed: int = 0
+    steps: int = 1_000_000  # gradient steps of the offline phase
+    batch_size: int = 256  # raising it: smoother gradients, slower updates
+    log_every: int = 1_000  # steps between rows of metrics.csv
+    eval_every: int = 50_000  # steps between evaluations; 0: only at the end
+    first_eval: int = 0  # one early evaluation at this step; 0: none
+    eval_episodes: int = 10  # raising it: narrower intervals, slower evaluations
+    last_eval_episodes: int = 0  # episodes of the last evaluation; 0: as the others
+    eval_envs: int = 10  # environments stepped together in an evaluation; changes speed, never results
+    checkpoint_every: int = 5_000  # steps between checkpoints; at most this much work is done again after a kill
+    select_rank: int = 0  # offline selection takes the k-th smallest behaviour-cloning loss, counted from 0
+    early_stop: float = 0.0  # stop when that loss rises by more than this between evaluations; 0: never
+    reward: str = "no"  # reward transform for learning
+    actions: str = "as_found"  # actions outside [-1, 1]: as_found refuses them, clip, or scale by the recorded box
+    after_success: str = "keep"  # steps recorded after the task was solved: keep or cut
+    memory: str = "auto"  # the store in memory: ram, map or auto by size
+    device: str = "auto"
+    dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
+    threads: int = 0  # torch threads; 0: one per physical core that is free
+    agent_options: dict[str, Any] = field(default_factory=dict)
+    sampler_options: dict[str, Any] = field(default_factory=dict)
+
+    def validate(self) -> None:
+        """Check the values that need no file and no device."""
+        choices = {
+            "phase": ("offline", "online"), "preset": tuple(PRESETS), "actions": ("as_found", "clip", "scale"),
+            "after_success": ("keep", "cut"), "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"),
+            "reward": tuple(REWARD_TRANSFORMS),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(unknown(f"value of {name}", str(getattr(self, name)), allowed))
+        for name in ("steps", "batch_size", "log_every", "eval_episodes", "eval_envs", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in ("seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+
+    def save(self, path: Path) -> None:
+        """Write the config as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> RunConfig:
+        """Read a config written by `save`; unknown fields fail with the nearest one."""
+        try:
+            found = json.loads(path.read_text())
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{path}: no such config file") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a JSON config ({error})") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{path} is not a JSON config: it must hold one object")
+        return merge(cls(), found)
+
+
+def merge(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """Return the config with fields replaced; values are read by the type of the field they replace."""
+    known = {f.name: getattr(config, f.name) for f in fields(RunConfig)}
+    for name in changes:
+        if name not in known:
+            raise ValueError(unknown("config field", name, known))
+    return replace(config, **{name: convert(name, value, known[name]) for name, value in changes.items()})
+
+
+def convert(name: str, value: Any, like: Any) -> Any:
+    """Read a value, perhaps a text from the command line, as the type of `like`."""
+    if isinstance(value, str) and not isinstance(like, str):
+        value = literal(value)
+    if like is None or value is None:
+        return value
+    if isinstance(like, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(like, int):
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    elif isinstance(like, float):
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if fits else value
+    elif isinstance(like, tuple):
+        fits = isinstance(value, list | tuple)
+        value = tuple(value) if fits else value
+    else:
+        fits = isinstance(value, type(like))
+    if not fits:
+        raise ValueError(f"{name} takes {_kind(like)}; got {value!r}")
+    return value
+
+
+def literal(text: str) -> Any:
+    """Read a number, true, false, null or a list from text; anything else stays text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        words = {"True": True, "False": False, "None": None}
+        return words.get(text, text)
+
+
+def split_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Sort `agent.eta=2.0 sampler.clusters=8 seed=1` into the agent's, the sampler's and the run's own."""
+    found: dict[str, dict[str, Any]] = {"agent": {}, "sampler": {}, "run": {}}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set takes NAME=VALUE, such as agent.eta=2.0; got '{setting}'")
+        part, dot, rest = name.partition(".")
+        if dot and part not in ("agent", "sampler"):
+            raise ValueError(unknown("part to set", part, ("agent", "sampler")))
+        found[part if dot else "run"][rest if dot else name] = value if dot else value
+    return found
+
+
+def options(kind: str, defaults: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every field of a part's config dataclass as a plain dict, with the changes taken in and checked."""
+    known = {f.name: getattr(defaults, f.name) for f in fields(defaults)}
+    for name in changes:
+        if name not in known:
+            raise ValueError(unknown(f"{kind} option", name, known))
+    read = {name: convert(f"{kind}.{name}", value, known[name]) for name, value in changes.items()}
+    return {**known, **read}
+
+
+def _kind(like: Any) -> str:
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list"}
+    return names.get(type(like), type(like).__name__)

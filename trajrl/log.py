@@ -1,0 +1,126 @@
+"""Logger: metrics.csv, one row per log interval, and TensorBoard beside it.
+
+Metrics are summed where they are, on the device, and read once per interval.  The file can be cut back to a step, so that
+a resumed run continues it as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Logger:
+    """Collects scalars under 'phase/part/name' and writes their mean over each interval."""
+
+    def __init__(self, folder: Path, tensorboard: bool = True) -> None:
+        self.path = folder / "metrics.csv"
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._columns = read_header(self.path)
+        self._folder = folder / "tb" if tensorboard else None
+        self._board: Any = None
+
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Take in the metrics of one update; nothing is read from the device."""
+        for name, value in metrics.items():
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def flush(self, phase: str, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        """Write the means since the last flush, with `values` beside them, as one row.  Returns the row."""
+        import torch
+
+        names = list(self._sums)
+        counts = torch.tensor([self._counts[name] for name in names], dtype=torch.float64)
+        sums = torch.stack([self._sums[name].double() for name in names]).cpu() if names else counts
+        row = dict(zip(names, (sums / counts).tolist()))  # the one synchronisation of the interval
+        row = {f"{phase}/{name}": value for name, value in {**row, **values}.items()}
+        self._sums, self._counts = {}, {}
+        self._write({"step": step, **row})
+        self.scalars(row, step)
+        return row
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Send scalars to TensorBoard only; what depends on the clock goes here and never into metrics.csv."""
+        if self._folder is None:
+            return
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self._folder), purge_step=step)
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def cut_back(self, step: int) -> None:
+        """Drop rows after `step`: a resumed run writes them again."""
+        cut_csv(self.path, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums of the interval under way."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the sums of the interval under way back."""
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        if self._board is not None:
+            self._board.close()
+
+    def _write(self, row: Mapping[str, float]) -> None:
+        new = [name for name in row if name not in self._columns]
+        if new:
+            self._columns += new
+            rewrite_csv(self.path, self._columns, read_csv(self.path))
+        append_csv(self.path, self._columns, [row])
+
+
+def read_header(path: Path) -> list[str]:
+    """Return the column names of a csv file; none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [])
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the whole rows of a csv file; a row cut short by a crash is left out."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+
+
+def append_csv(path: Path, columns: list[str], rows: list[Mapping[str, Any]]) -> None:
+    """Append rows, with the header if the file is new."""
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        if fresh:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def rewrite_csv(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    """Write the file anew, under a temporary name first."""
+    scratch = path.with_suffix(".tmp")
+    with scratch.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(scratch, path)
+
+
+def cut_csv(path: Path, step: int) -> None:
+    """Keep only the rows up to `step`."""
+    if path.exists():
+        rewrite_csv(path, read_header(path), [row for row in read_csv(path) if int(row["step"]) <= step])

@@ -1,1 +1,47 @@
 """Agents: one algorithm per file; `make_agent` builds one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from trajrl.registry import find, unknown
+
+if TYPE_CHECKING:
+    from trajrl.agents.protocol import Agent
+
+AGENTS: dict[str, str] = {
+    "bc_diffusion": "trajrl.agents.bc_diffusion:BCDiffusion",
+    "diffusion_ql": "trajrl.agents.diffusion_ql:DiffusionQL",
+    "trajectory_ql": "trajrl.agents.trajectory_ql:TrajectoryQL",
+}
+
+
+def make_config(name: str, **values: Any) -> Any:
+    """Build and validate the config of agent `name`; an unknown field fails with the nearest one."""
+    kind = find(AGENTS, name, "agent").Config
+    known = [f.name for f in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise ValueError(unknown(f"field of agent '{name}'", key, known))
+    config = kind(**values)
+    config.validate()
+    return config
+
+
+def make_agent(
+    name: str,
+    obs_dim: int,
+    action_dim: int,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    statistics: Mapping[str, Any] | None = None,
+    **config: Any,
+) -> Agent:
+    """Build agent `name` from config fields; `statistics` (obs_mean, obs_std) serve normalize_obs."""
+    kind = find(AGENTS, name, "agent")
+    return kind(
+        obs_dim, action_dim, make_config(name, **config), device=device, seed=seed, statistics=statistics
+    )

@@ -1,1 +1,1 @@
-"""Networks and their mathematics; torch only, nothing of the store."""
+"""Networks and the mathematics of policies and targets: torch only, never the store."""

@@ -1,0 +1,91 @@
+"""Learner: what every agent has.  Named parts whose states together are the agent's state, and its border checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trajrl.nets.normaliser import Normaliser
+from trajrl.rng import torch_stream
+from trajrl.store.window import WindowSpec
+
+
+class AgentConfig(Protocol):
+    """What the common part reads of a config."""
+
+    normalize_obs: bool
+
+    def validate(self) -> None:
+        """Raise ValueError where fields do not fit together."""
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows the agent learns from."""
+
+
+class Part(Protocol):
+    """Something with a state: a network, an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+class Learner:
+    """Base of the agents: subclasses build networks in __init__, and register each with `part`."""
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        config: AgentConfig,
+        *,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        statistics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Draw weights from stream(seed, 'init'); `statistics` (obs_mean, obs_std) serve config.normalize_obs."""
+        config.validate()
+        if config.normalize_obs and statistics is None:
+            raise ValueError("normalize_obs needs statistics (obs_mean, obs_std); give them to make_agent")
+        self.obs_dim, self.action_dim = obs_dim, action_dim
+        self.device = torch.device(device)
+        self.spec = config.spec
+        self.init_rng = torch_stream(
+            seed, "init"
+        )  # a CPU generator, so that weights are the same on every device
+        self.parts: dict[str, Part] = {}
+        self.updates = 0  # gradient steps taken
+        self.normaliser = self.part(
+            "normaliser", Normaliser(obs_dim, statistics if config.normalize_obs else None)
+        )
+
+    def part[P: Any](self, name: str, part: P) -> P:
+        """Register a part under `name`; a network moves to the agent's device."""
+        if isinstance(part, nn.Module):
+            part.to(self.device)
+        self.parts[name] = part
+        return part
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every part, and the number of updates."""
+        return {"updates": self.updates, **{name: part.state_dict() for name, part in self.parts.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what state_dict returned; parts must be those of this agent."""
+        if set(state) != {"updates", *self.parts}:
+            odd = ", ".join(sorted(set(state) ^ {"updates", *self.parts}))
+            raise ValueError(
+                f"the saved agent is another one: it differs in {odd}; load it with its own config"
+            )
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.updates = int(state["updates"])
+
+
+def draw_rows(rng: Sequence[torch.Generator], *shape: int, device: torch.device) -> Tensor:
+    """Draw N(0, I) of `shape` for every row from its own generator: (V, *shape)."""
+    return torch.stack([torch.randn(shape, generator=row) for row in rng]).to(device)

@@ -1,0 +1,90 @@
+"""MLP: Linear layers with an activation between them and, by option, a layer norm before or after it.
+
+Weights are drawn from a generator that the caller gives, never from torch's global one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from trajrl.nets.activation import activation as activation_named
+
+INITS = (
+    "default",
+    "orthogonal",
+    "xavier",
+)  # default: U(-b, b), b = 1/sqrt(in), for weights and biases, as torch has it
+NORMS = (
+    "none",
+    "before",
+    "after",
+)  # where a layer norm stands: Linear, norm, activation or Linear, activation, norm
+
+
+@torch.no_grad()
+def draw_linear(weight: Tensor, bias: Tensor, rng: torch.Generator, init: str = "default") -> None:
+    """Fill a Linear's weight (out, in) and bias (out,) by the law `init`; xavier and orthogonal have zero biases."""
+    if init not in INITS:
+        raise ValueError(f"no init '{init}'; there are: {', '.join(INITS)}")
+    if init == "default":
+        bound = 1 / sqrt(weight.shape[1])
+        weight.uniform_(-bound, bound, generator=rng)
+        bias.uniform_(-bound, bound, generator=rng)
+        return
+    if init == "xavier":
+        nn.init.xavier_uniform_(weight, generator=rng)
+    else:
+        nn.init.orthogonal_(weight, sqrt(2), generator=rng)
+    bias.zero_()
+
+
+def linear(in_dim: int, out_dim: int, rng: torch.Generator, init: str = "default") -> nn.Linear:
+    """Return a Linear whose weights come from `rng`."""
+    layer = nn.utils.skip_init(nn.Linear, in_dim, out_dim)
+    draw_linear(layer.weight, layer.bias, rng, init)
+    return layer
+
+
+class MLP(nn.Module):
+    """x (..., in) -> (..., out); the last layer is a bare Linear."""
+
+    def __init__(
+        self,
+        in_dim: int,
+        hidden: Sequence[int],
+        out_dim: int,
+        rng: torch.Generator,
+        *,
+        activation: str = "mish",
+        layer_norm: str = "none",
+        init: str = "default",
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        if layer_norm not in NORMS:
+            raise ValueError(f"layer_norm is one of {', '.join(NORMS)}; got '{layer_norm}'")
+        widths = [in_dim, *hidden, out_dim]
+        self.layers = nn.ModuleList(linear(i, o, rng, init) for i, o in zip(widths, widths[1:]))
+        self.norms = nn.ModuleList(nn.LayerNorm(w, norm_eps) for w in hidden if layer_norm != "none")
+        self.norm_first = layer_norm == "before"
+        self.activation = activation_named(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers."""
+        return self.after_first(self.layers[0](x))
+
+    def after_first(self, x: Tensor) -> Tensor:
+        """Go on from the first layer's output, for callers that compute it in parts."""
+        for i, layer in enumerate(self.layers[1:]):
+            if not self.norms:
+                x = self.activation(x)
+            elif self.norm_first:
+                x = self.activation(self.norms[i](x))
+            else:
+                x = self.norms[i](self.activation(x))
+            x = layer(x)
+        return x

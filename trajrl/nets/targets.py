@@ -1,0 +1,59 @@
+"""Returns of windows, bootstrapped targets, masked means, and target networks that follow their online ones.
+
+    R_k = sum_{j<k} gamma^j r_{t+j}        y = R_k + gamma^k (1 - terminated) V(o_{t+k})
+
+k comes with the batch (a horizon cut by the episode's end is shorter), gamma from the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def masked_return(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """Return R_k (B,) of rewards (B, n); what the mask (B, n) leaves out is never read."""
+    real = torch.where(mask, rewards, 0.0)
+    if real.shape[1] == 1:
+        return real[:, 0]
+    return real @ discounts(gamma, real.shape[1], real)
+
+
+def discounts(gamma: float, n: int, like: Tensor) -> Tensor:
+    """Return gamma^0 .. gamma^(n-1) on the device and in the type of `like`."""
+    return gamma ** torch.arange(n, device=like.device, dtype=like.dtype)
+
+
+def td_target(
+    rewards: Tensor, mask: Tensor, steps: Tensor, terminated: Tensor, next_value: Tensor, gamma: float
+) -> Tensor:
+    """Return y (B,) for rewards and mask (B, n), steps, terminated and next_value (B,); terminated rows take no value."""
+    bootstrap = torch.where(terminated, 0.0, gamma**steps * next_value)
+    return masked_return(rewards, mask, gamma) + bootstrap
+
+
+def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return sum(weight values) / number of valid entries; mask and weight broadcast; 0 where nothing is valid.
+
+    A weight of 0 adds 0 and still counts; an entry outside the mask adds nothing and does not count.
+    """
+    mask = mask.expand_as(values)
+    kept = torch.where(mask, values, 0.0)
+    if weight is not None:
+        kept = kept * weight
+    return kept.sum() / mask.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
+    """Move targets by theta' <- theta' + tau (theta - theta'), after the optimiser's step; Polyak and EMA alike."""
+    torch._foreach_lerp_(list(target), list(online), tau)
+
+
+def copy_of(net: nn.Module) -> nn.Module:
+    """Return a frozen copy, to be a target network."""
+    from copy import deepcopy
+
+    return deepcopy(net).requires_grad_(False)

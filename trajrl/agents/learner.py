@@ -1,9 +1,9 @@
-"""Learner: what every agent has.  Named parts whose states together are the agent's state, and its border checks."""
+"""Learner: what every agent has, above all named parts whose states together are the agent's state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from trajrl.nets.normaliser import Normaliser
 from trajrl.rng import torch_stream
 from trajrl.store.window import WindowSpec
+
+Kind = TypeVar("Kind")
 
 
 class AgentConfig(Protocol):
@@ -47,27 +49,21 @@ class Learner:
         seed: int = 0,
         statistics: Mapping[str, Any] | None = None,
     ) -> None:
-        """Draw weights from stream(seed, 'init'); `statistics` (obs_mean, obs_std) serve config.normalize_obs."""
+        """Draw weights from the stream 'init' of `seed`; `statistics` serve config.normalize_obs."""
         config.validate()
-        if config.normalize_obs and statistics is None:
-            raise ValueError("normalize_obs needs statistics (obs_mean, obs_std); give them to make_agent")
         self.obs_dim, self.action_dim = obs_dim, action_dim
         self.device = torch.device(device)
         self.spec = config.spec
-        self.init_rng = torch_stream(
-            seed, "init"
-        )  # a CPU generator, so that weights are the same on every device
+        self.init_rng = torch_stream(seed, "init")  # on the CPU: the same weights on every device
         self.parts: dict[str, Part] = {}
         self.updates = 0  # gradient steps taken
-        self.normaliser = self.part(
-            "normaliser", Normaliser(obs_dim, statistics if config.normalize_obs else None)
-        )
+        self.normaliser = self.part("normaliser", Normaliser(obs_dim, config.normalize_obs, statistics))
 
-    def part[P: Any](self, name: str, part: P) -> P:
+    def part(self, name: str, part: Kind) -> Kind:
         """Register a part under `name`; a network moves to the agent's device."""
         if isinstance(part, nn.Module):
             part.to(self.device)
-        self.parts[name] = part
+        self.parts[name] = cast(Part, part)
         return part
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,9 +74,7 @@ class Learner:
         """Take back what state_dict returned; parts must be those of this agent."""
         if set(state) != {"updates", *self.parts}:
             odd = ", ".join(sorted(set(state) ^ {"updates", *self.parts}))
-            raise ValueError(
-                f"the saved agent is another one: it differs in {odd}; load it with its own config"
-            )
+            raise ValueError(f"the saved agent differs in its parts ({odd}); load it with its own config")
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         self.updates = int(state["updates"])

@@ -1,4 +1,4 @@
-"""Agent: an algorithm.  It learns from batches of windows and acts on histories; it never sees a store or an environment."""
+"""Agent: an algorithm.  It learns from batches of windows and acts on histories; it sees no store, no environment."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Agent(Protocol):
         """Return Q (V,) of actions (V, N, act); an agent without a critic raises ValueError."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return networks, targets, EMA, optimisers, schedulers and normaliser: tensors and plain numbers only."""
+        """Return networks, targets, optimisers, counters and normaliser: tensors and plain numbers."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the state back; the next update is the one that would have come."""

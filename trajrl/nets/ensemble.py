@@ -6,12 +6,14 @@ Weights are stored as (E, in, out), the transpose of torch's Linear.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trajrl.nets.activation import activation as activation_named
-from trajrl.nets.mlp import NORMS, draw_linear
+from trajrl.nets.mlp import NORMS, between, draw_linear
 
 
 class EnsembleLinear(nn.Module):
@@ -67,9 +69,7 @@ class EnsembleMLP(nn.Module):
             raise ValueError(f"layer_norm is one of {', '.join(NORMS)}; got '{layer_norm}'")
         widths = [in_dim, *hidden, out_dim]
         self.members = members
-        self.layers = nn.ModuleList(
-            EnsembleLinear(members, i, o, rng, init) for i, o in zip(widths, widths[1:])
-        )
+        self.layers = nn.ModuleList(EnsembleLinear(members, i, o, rng, init) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(EnsembleNorm(members, w, norm_eps) for w in hidden if layer_norm != "none")
         self.norm_first = layer_norm == "before"
         self.activation = activation_named(activation)
@@ -81,16 +81,9 @@ class EnsembleMLP(nn.Module):
 
     def own_rows(self, x: Tensor) -> Tensor:
         """Apply each member to its own rows: (E, B, in) -> (E, B, out)."""
-        for i, layer in enumerate(self.layers):
-            x = layer(x)
-            if i == len(self.layers) - 1:
-                return x
-            if not self.norms:
-                x = self.activation(x)
-            elif self.norm_first:
-                x = self.activation(self.norms[i](x))
-            else:
-                x = self.norms[i](self.activation(x))
+        x = self.layers[0](x)
+        for i, layer in enumerate(self.layers[1:]):
+            x = layer(between(x, self.activation, self.norms[i] if self.norms else None, self.norm_first))
         return x
 
 
@@ -98,7 +91,7 @@ class Critic(nn.Module):
     """Q_j(o, a) of E independent nets on cat(o, a): (E, B)."""
 
     def __init__(
-        self, members: int, in_dim: int, hidden: Sequence[int], rng: torch.Generator, **options: str
+        self, members: int, in_dim: int, hidden: Sequence[int], rng: torch.Generator, **options: Any
     ) -> None:
         super().__init__()
         self.net = EnsembleMLP(members, in_dim, hidden, 1, rng, **options)

@@ -6,28 +6,22 @@ Weights are drawn from a generator that the caller gives, never from torch's glo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import sqrt
 
 import torch
 from torch import Tensor, nn
 
+from trajrl.nets.activation import Activation
 from trajrl.nets.activation import activation as activation_named
 
-INITS = (
-    "default",
-    "orthogonal",
-    "xavier",
-)  # default: U(-b, b), b = 1/sqrt(in), for weights and biases, as torch has it
-NORMS = (
-    "none",
-    "before",
-    "after",
-)  # where a layer norm stands: Linear, norm, activation or Linear, activation, norm
+INITS = ("default", "orthogonal", "xavier")  # default: U(-b, b), b = 1/sqrt(in), as torch has it
+NORMS = ("none", "before", "after")  # where a layer norm stands, seen from the activation
 
 
 @torch.no_grad()
 def draw_linear(weight: Tensor, bias: Tensor, rng: torch.Generator, init: str = "default") -> None:
-    """Fill a Linear's weight (out, in) and bias (out,) by the law `init`; xavier and orthogonal have zero biases."""
+    """Fill a Linear's weight (out, in) and bias (out,); xavier and orthogonal have zero biases."""
     if init not in INITS:
         raise ValueError(f"no init '{init}'; there are: {', '.join(INITS)}")
     if init == "default":
@@ -49,6 +43,13 @@ def linear(in_dim: int, out_dim: int, rng: torch.Generator, init: str = "default
     return layer
 
 
+def between(x: Tensor, activation: Activation, norm: nn.Module | None, norm_first: bool) -> Tensor:
+    """Apply what stands between two layers: the activation and, where there is one, the norm."""
+    if norm is None:
+        return activation(x)
+    return activation(norm(x)) if norm_first else norm(activation(x))
+
+
 class MLP(nn.Module):
     """x (..., in) -> (..., out); the last layer is a bare Linear."""
 
@@ -68,7 +69,7 @@ class MLP(nn.Module):
         if layer_norm not in NORMS:
             raise ValueError(f"layer_norm is one of {', '.join(NORMS)}; got '{layer_norm}'")
         widths = [in_dim, *hidden, out_dim]
-        self.layers = nn.ModuleList(linear(i, o, rng, init) for i, o in zip(widths, widths[1:]))
+        self.layers = nn.ModuleList(linear(i, o, rng, init) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(nn.LayerNorm(w, norm_eps) for w in hidden if layer_norm != "none")
         self.norm_first = layer_norm == "before"
         self.activation = activation_named(activation)
@@ -80,11 +81,5 @@ class MLP(nn.Module):
     def after_first(self, x: Tensor) -> Tensor:
         """Go on from the first layer's output, for callers that compute it in parts."""
         for i, layer in enumerate(self.layers[1:]):
-            if not self.norms:
-                x = self.activation(x)
-            elif self.norm_first:
-                x = self.activation(self.norms[i](x))
-            else:
-                x = self.norms[i](self.activation(x))
-            x = layer(x)
+            x = layer(between(x, self.activation, self.norms[i] if self.norms else None, self.norm_first))
         return x

@@ -1,10 +1,10 @@
-"""Optimiser: Adam over exactly its own parameters, with a clip between backward and step and a decaying learning rate.
+"""Optimiser: Adam over exactly its own parameters, a clip between backward and step, a decaying rate.
 
-Cosine decay lr(s) = lr (1 + cos(pi p)) / 2 after s updates of `decay_steps`, in three readings of the progress p:
+Cosine decay after s updates is lr (1 + cos(pi p)) / 2, with three readings of p over `decay_steps`:
 
-    update      p = s / decay_steps
-    epoch       p = floor(s / 1000) * 1000 / decay_steps         one step of a scheduler per epoch, as Diffusion-QL says
-    as_run      p = floor(s / 50000) * 1000 / decay_steps        one step per 50 epochs, as its code does: constant in effect
+    update    p = s / decay_steps
+    epoch     p = floor(s / 1000) 1000 / decay_steps     once per epoch, as Diffusion-QL describes it
+    as_run    p = floor(s / 50000) 1000 / decay_steps    once per 50 epochs, as its code does: constant in effect
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EPOCHS_PER_CALL = 50  # epochs between two steps of their scheduler
 
 
 def decay_factor(decay: str, update: int, decay_steps: int) -> float:
-    """Return the factor on the learning rate after `update` updates; 1 without decay or without `decay_steps`."""
+    """Return the factor on the learning rate after `update` updates; 1 without a decay or its length."""
     if decay == "none" or decay_steps <= 0:
         return 1.0
     every = {"update": 1, "epoch": EPOCH, "as_run": EPOCH * EPOCHS_PER_CALL}[decay]

@@ -29,15 +29,16 @@ def discounts(gamma: float, n: int, like: Tensor) -> Tensor:
 def td_target(
     rewards: Tensor, mask: Tensor, steps: Tensor, terminated: Tensor, next_value: Tensor, gamma: float
 ) -> Tensor:
-    """Return y (B,) for rewards and mask (B, n), steps, terminated and next_value (B,); terminated rows take no value."""
+    """Return y (B,); rewards and mask are (B, n), the rest (B,).  Terminated rows take no value."""
     bootstrap = torch.where(terminated, 0.0, gamma**steps * next_value)
     return masked_return(rewards, mask, gamma) + bootstrap
 
 
 def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return sum(weight values) / number of valid entries; mask and weight broadcast; 0 where nothing is valid.
+    """Return sum(weight values) / number of valid entries; mask and weight broadcast.
 
-    A weight of 0 adds 0 and still counts; an entry outside the mask adds nothing and does not count.
+    A weight of 0 adds 0 and still counts; an entry outside the mask adds nothing and does not count;
+    with no valid entry the mean is 0.
     """
     mask = mask.expand_as(values)
     kept = torch.where(mask, values, 0.0)
@@ -48,7 +49,7 @@ def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> T
 
 @torch.no_grad()
 def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
-    """Move targets by theta' <- theta' + tau (theta - theta'), after the optimiser's step; Polyak and EMA alike."""
+    """Move targets after the optimiser's step: theta' <- theta' + tau (theta - theta').  Polyak and EMA."""
     torch._foreach_lerp_(list(target), list(online), tau)
 
 

@@ -42,6 +42,8 @@ class TrajectoryStore:
         self.shape_action: Shape = _as_found
         self.version = 0  # counts every append, eviction and cut: caches compare it
         self.path: Path | None = None
+        self._marks = np.array([np.iinfo(np.int64).max >> 1])
+        self._marked_to = 0  # rows of extras["terminal"] that were searched for marks
 
     @classmethod
     def open(cls, path: str | Path, memory: str = "auto") -> TrajectoryStore:
@@ -138,12 +140,29 @@ class TrajectoryStore:
         self.version += 1
         return before - int(self.table.length.sum())
 
+    def action_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smallest and largest action recorded, per dimension: (act,), (act,)."""
+        kept = self.attributes.get("statistics", {})
+        if "action_min" in kept and self.version == 0:
+            return kept["action_min"], kept["action_max"]
+        blocks = [self.actions.slice(i, min(i + 1_000_000, len(self.actions))) for i in range(0, len(self.actions), 1_000_000)]
+        return np.min([b.min(0) for b in blocks], 0), np.max([b.max(0) for b in blocks], 0)
+
     @property
     def fingerprint(self) -> str:
         """Return the hash of the content: columns and the core of the table, not labels or attributes."""
         from trajrl.store.fingerprint import fingerprint
 
         return fingerprint(self)
+
+    def marks(self) -> np.ndarray:
+        """Return the action rows with a terminal mark in order, closed by a row beyond every episode."""
+        column = self.extras.get("terminal")
+        if column is not None and self._marked_to < len(column):
+            found = np.flatnonzero(column.slice(self._marked_to, len(column))) + self._marked_to
+            self._marks = np.concatenate([self._marks[:-1], found, self._marks[-1:]])
+            self._marked_to = len(column)
+        return self._marks
 
     def keep_on(self, device: str | torch.device) -> None:
         """Hold observations, actions and rewards on the device, so that windows are gathered there."""

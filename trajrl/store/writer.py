@@ -29,6 +29,7 @@ class StoreWriter:
         self.attributes = dict(attributes or {})
         self.table = Table()
         self.obs_moments = Moments()
+        self.action_moments = Moments()
         self.reward_moments = Moments()
         self.num_steps = 0
         self._spools: dict[str, Spool] = {}
@@ -52,6 +53,7 @@ class StoreWriter:
                 self._spools[name] = Spool(self._scratch / name.replace("/", "-"), column)
             self._spools[name].write(column, f"column '{name}' of episode {len(self.table)}")
         self.obs_moments.add(episode.obs)
+        self.action_moments.add(episode.actions)
         self.reward_moments.add(episode.rewards[:, None])
         for name in labels or {}:
             if name not in self.table.extra_names:
@@ -71,7 +73,7 @@ class StoreWriter:
             raise ValueError(f"there is not one episode to write to {self.path}")
         for spool in self._spools.values():
             spool.file.close()
-        statistics = {**self.obs_moments.named("obs"), **self.reward_moments.named("reward")}
+        statistics = {**self.obs_moments.named("obs"), **self.action_moments.named("action"), **self.reward_moments.named("reward")}
         written = self._scratch / "store.h5"
         write_file(written, self._spools, self.table, self.attributes, statistics)
         os.replace(written, self.path)

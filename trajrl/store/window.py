@@ -76,79 +76,108 @@ class SequenceBatch(NamedTuple):
 
 def gather(store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: str | torch.device = "cpu") -> SequenceBatch:
     """Expand anchors to windows, without a loop over the batch."""
-    import torch
-
-    episode, step = np.asarray(anchors.episode, np.int64), np.asarray(anchors.step, np.int64)
-    length, start = store.table.length[episode], store.table.start[episode]
-    if len(step) and (step.min() < 0 or (step >= length).any()):
-        bad = int(np.flatnonzero((step < 0) | (step >= length))[0])
-        raise ValueError(f"step {step[bad]} is outside episode {episode[bad]} of length {length[bad]}")
-
-    reach, marked = _reach(store, start, step, length, max(spec.n, spec.chunk))  # steps to the end or the mark, (B,)
+    episode, step, start, length = _placed(store, anchors)
+    first = start + step  # (B,) the anchor's action row
+    reach, marked = _reach(store, first, length - step)
     k = np.minimum(reach, spec.n)
-    bootstrap = step + k  # the observation at which the bootstrap is taken
+    bootstrap = step + k  # (B,) the observation at which the bootstrap is taken
     terminated = (k == reach) & (marked | ((bootstrap == length) & store.table.terminated[episode]))
 
-    def rows(first: np.ndarray, size: int, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return action rows start + first .. and a mask; what is not valid reads the anchor's own row."""
-        offset = first[:, None] + np.arange(size)  # (B, size)
-        mask = (offset >= 0) & (np.arange(size) < valid[:, None])
-        return start[:, None] + np.where(mask, offset, step[:, None]), mask  # (B, size) both
-
-    def history(last: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the H observations ending at step `last`, the action before each, and their mask."""
-        offset = last[:, None] + np.arange(1 - spec.history, 1)  # (B, H)
-        mask = offset >= 0
-        inside = np.maximum(offset, 0)
-        obs = store.obs.take((start + episode)[:, None] + inside, device)  # (B, H, obs)
-        prev = store.shape_action(store.actions.take(start[:, None] + np.maximum(offset - 1, 0), device))
-        if not mask.all():
-            obs.masked_fill_(_to(~mask, device)[..., None], 0)
-        if (offset < 1).any():
-            prev.masked_fill_(_to(offset < 1, device)[..., None], 0)
-        return obs, prev, _to(mask, device)
-
-    def chunk(first: np.ndarray, valid: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the N actions from step `first` on, of which `valid` are real."""
-        row, mask = rows(first, spec.chunk, valid)
-        actions, inside = store.shape_action(store.actions.take(row, device)), _to(mask, device)
-        return (actions if mask.all() else actions.masked_fill_(~inside[..., None], 0)), inside
-
-    obs, prev_actions, history_mask = history(step)
-    next_obs, next_prev_actions, next_history_mask = history(bootstrap)
-    actions, action_mask = chunk(step, reach)
-    reward_row, reward_mask = rows(step, spec.n, reach)
-    mask = _to(reward_mask, device)
-    rewards = store.shape_reward(store.rewards.take(reward_row, device)).masked_fill_(~mask, 0)
-    after: tuple = (None, None)
+    last = np.stack([step, bootstrap])  # (2, B) where the two histories end
+    obs, prev_actions, history_mask = _histories(store, start, start + episode, last, spec.history, device)
+    actions, action_mask = _chunk(store, first, reach, spec.chunk, device)
+    rewards, mask = _rewards(store, first, k, spec.n, device)
+    after: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if spec.next_actions:
-        ahead, _ = _reach(store, start, np.minimum(bootstrap, length - 1), length, spec.chunk)
-        after = chunk(bootstrap, np.where(terminated | (bootstrap == length), 0, ahead))
+        ahead, _ = _reach(store, first + k, length - bootstrap)
+        after = _chunk(store, first + k, np.where(terminated, 0, ahead), spec.chunk, device)
     return SequenceBatch(
-        obs, prev_actions, history_mask, actions, action_mask, rewards, mask, _to(k, device), _to(terminated, device),
-        next_obs, next_prev_actions, next_history_mask,
-        _to(np.asarray(anchors.weight, np.float32), device), _to(episode, device), _to(step, device), *after,
+        obs[0], prev_actions[0], history_mask[0], actions, action_mask, rewards, mask,
+        _to(k, device), _to(terminated, device), obs[1], prev_actions[1], history_mask[1],
+        _to(np.array(anchors.weight, np.float32), device), _to(episode, device), _to(step, device), *after,
     )  # fmt: skip
 
 
-def _reach(
-    store: TrajectoryStore, start: np.ndarray, step: np.ndarray, length: np.ndarray, limit: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Count the steps from the anchor to the episode's end or, if nearer, through the first terminal mark.
+def _placed(store: TrajectoryStore, anchors: Anchors) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Copy the anchors' episodes and steps and look up where those episodes lie; all (B,) int64."""
+    episode, step = np.array(anchors.episode, np.int64), np.array(anchors.step, np.int64)
+    if len(episode) and (episode.min() < 0 or episode.max() >= len(store)):
+        bad = episode[(episode < 0) | (episode >= len(store))][0]
+        raise ValueError(f"an anchor is in episode {bad}; the store has {len(store)}")
+    start, length = store.table.start[episode], store.table.length[episode]
+    outside = (step < 0) | (step >= length)
+    if outside.any():
+        bad = int(outside.argmax())
+        raise ValueError(f"step {step[bad]} is outside episode {episode[bad]} of length {length[bad]}")
+    return episode, step, start, length
 
-    Returns (reach (B,), marked (B,)): looking no further than `limit` steps for a mark.
+
+def _reach(store: TrajectoryStore, row: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count the steps from an action row through the first terminal mark, or to the episode's end `left` steps on.
+
+    Returns (reach (B,), marked (B,)).
     """
-    reach = length - step
-    if "terminal" not in store.extras:
-        return reach, np.zeros(len(step), bool)
-    offset = np.minimum(np.arange(limit), reach[:, None] - 1)  # (B, limit), inside the episode
-    marks = store.extras["terminal"].rows((start + step)[:, None] + offset)  # (B, limit)
-    marked = marks.any(1)
-    return np.where(marked, marks.argmax(1) + 1, reach), marked
+    marks = store.marks()  # (M,) rows in order, closed by one that lies beyond every episode
+    if len(marks) == 1:
+        return left, np.zeros(len(row), bool)
+    to_mark = marks[np.searchsorted(marks, row)] - row + 1  # (B,)
+    return np.minimum(to_mark, left), to_mark <= left
+
+
+def _histories(
+    store: TrajectoryStore, start: np.ndarray, obs_start: np.ndarray, last: np.ndarray, size: int, device: str | torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the H observations ending at `last` (2, B), the action before each, and their mask: (2, B, H, ...)."""
+    offset = last[..., None] + np.arange(1 - size, 1)  # (2, B, H)
+    inside = np.maximum(offset, 0)
+    obs = store.obs.take(inside + obs_start[:, None], device)
+    prev = store.shape_action(store.actions.take(np.maximum(offset - 1, 0) + start[:, None], device))
+    mask = offset >= 0
+    if last.min(initial=size) < size:  # some history is padded, or has a first observation without an action before it
+        _zero(obs, ~mask)
+        _zero(prev, offset < 1)
+    return obs, prev, _to(mask, device)
+
+
+def _chunk(
+    store: TrajectoryStore, first: np.ndarray, valid: np.ndarray, size: int, device: str | torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the N actions from row `first` on, of which `valid` (B,) are real, and their mask."""
+    row, mask = _run(first, valid, size)
+    actions = store.shape_action(store.actions.take(row, device))  # (B, N, act)
+    _zero(actions, ~mask)
+    return actions, _to(mask, device)
+
+
+def _rewards(
+    store: TrajectoryStore, first: np.ndarray, valid: np.ndarray, size: int, device: str | torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the n rewards from row `first` on, of which `valid` (B,) are real, and their mask."""
+    row, mask = _run(first, valid, size)
+    rewards = store.shape_reward(store.rewards.take(row, device))  # (B, n)
+    _zero(rewards, ~mask)
+    return rewards, _to(mask, device)
+
+
+def _run(first: np.ndarray, valid: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows first .. first + size - 1 (B, size), held at the last valid one, and which are valid.
+
+    With none valid the row before `first` is read: it is the step that led there, in the same episode.
+    """
+    count = np.arange(size)
+    return first[:, None] + np.minimum(count, valid[:, None] - 1), count < valid[:, None]
+
+
+def _zero(values: torch.Tensor, padding: np.ndarray) -> None:
+    """Set the padded rows of values (*padding.shape, ...) to zero, in place."""
+    index = np.flatnonzero(padding)
+    if len(index):
+        flat = values.view(padding.size, -1)
+        flat.index_fill_(0, _to(index, values.device), 0)
 
 
 def _to(array: np.ndarray, device: str | torch.device) -> torch.Tensor:
-    """Move a small host array to the device."""
+    """Move a small host array, owned by this call, to the device."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
+    return torch.from_numpy(array).to(device, non_blocking=True)

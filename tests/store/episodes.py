@@ -1,0 +1,35 @@
+"""Small episodes for the tests of the store."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trajrl import Anchors, Episode, TrajectoryStore
+from trajrl.rng import stream
+
+
+def counting(length: int, terminated: bool = False, marks: list[int] | None = None, first: float = 0, **fields) -> Episode:
+    """Make an episode that describes itself: observation = step, action = step / 10, reward = 1."""
+    steps = np.arange(length + 1, dtype=np.float32)[:, None] + first
+    extras = dict(fields.pop("extras", {}))
+    if marks is not None:
+        extras["terminal"] = np.isin(np.arange(length), marks)
+    return Episode(steps, steps[:-1] / 10, np.ones(length), terminated, extras=extras, **fields)
+
+
+def random_episode(seed: int, index: int, marks: bool = False, obs_dim: int = 3, action_dim: int = 2) -> Episode:
+    """Make an episode of 1 to 12 steps with random numbers, ends and marks."""
+    rng = stream(seed, "test", index)
+    length = int(rng.integers(1, 13))
+    return Episode(
+        rng.standard_normal((length + 1, obs_dim)), rng.standard_normal((length, action_dim)),
+        rng.standard_normal(length), bool(rng.integers(2)), success=[None, True, False][index % 3],
+        source=f"source {index % 2}", extras={"terminal": rng.random(length) < 0.15} if marks else {},
+    )  # fmt: skip
+
+
+def every_anchor(store: TrajectoryStore) -> Anchors:
+    """Return each step of each episode once."""
+    episode = np.repeat(np.arange(len(store)), store.table.length)
+    step = np.arange(len(episode)) - np.repeat(store.table.start, store.table.length)
+    return Anchors(episode, step, np.ones(len(episode), np.float32))

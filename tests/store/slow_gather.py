@@ -1,0 +1,59 @@
+"""The slow, obvious gather: one window at a time, one entry at a time; what the vectorised one is held against."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trajrl import Episode, WindowSpec
+
+
+def same(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def slow_window(episode: Episode, t: int, spec: WindowSpec, shape_action=same, shape_reward=same) -> dict:
+    """Expand step t of one episode; every entry that is not real stays zero."""
+    length, marks = len(episode), episode.extras.get("terminal", np.zeros(len(episode), bool))
+    k, terminated = 0, False
+    while k < spec.n and t + k < length and not terminated:
+        terminated = bool(marks[t + k]) or (t + k == length - 1 and episode.terminated)
+        k += 1
+    reach = 0
+    while t + reach < length and not (reach and marks[t + reach - 1]):
+        reach += 1
+
+    window = {"steps": k, "terminated": terminated}
+    window |= slow_history(episode, t, spec.history, shape_action, "")
+    window |= slow_history(episode, t + k, spec.history, shape_action, "next_")
+    window |= slow_chunk(episode, t, reach, spec.chunk, shape_action, "actions", "action_mask")
+    window["rewards"], window["mask"] = np.zeros(spec.n, np.float32), np.zeros(spec.n, bool)
+    for j in range(k):
+        window["rewards"][j], window["mask"][j] = shape_reward(episode.rewards[t + j]), True
+    if spec.next_actions:
+        ahead = 0
+        while t + k + ahead < length and not (ahead and marks[t + k + ahead - 1]):
+            ahead += 1
+        window |= slow_chunk(episode, t + k, 0 if terminated else ahead, spec.chunk, shape_action, "next_actions", "next_mask")
+    return window
+
+
+def slow_history(episode: Episode, t: int, size: int, shape_action, prefix: str) -> dict:
+    """Return the observations t-H+1 .. t, the action before each, and which observations exist."""
+    obs = np.zeros((size, episode.obs.shape[1]), np.float32)
+    prev = np.zeros((size, episode.actions.shape[1]), np.float32)
+    mask = np.zeros(size, bool)
+    for h in range(size):
+        u = t - size + 1 + h
+        if u >= 0:
+            obs[h], mask[h] = episode.obs[u], True
+        if u >= 1:
+            prev[h] = shape_action(episode.actions[u - 1])
+    return {f"{prefix}obs": obs, f"{prefix}prev_actions": prev, f"{prefix}history_mask": mask}
+
+
+def slow_chunk(episode: Episode, t: int, valid: int, size: int, shape_action, name: str, mask_name: str) -> dict:
+    """Return the actions t .. t+N-1, of which `valid` are real."""
+    actions, mask = np.zeros((size, episode.actions.shape[1]), np.float32), np.zeros(size, bool)
+    for j in range(min(size, valid)):
+        actions[j], mask[j] = shape_action(episode.actions[t + j]), True
+    return {name: actions, mask_name: mask}

@@ -1,7 +1,7 @@
 """Checkpoints: a directory written under a temporary name, flushed to disk, renamed; `latest` is a small text file.
 
     checkpoints/step-00012000/{agent.pt, logger.pt, sampler.json, sampler.npz, ..., whole.json}      checkpoints/latest
-    checkpoints/policy-00012000/agent.pt        the light weights of an evaluated policy
+    checkpoints/policy-00012000/{agent.pt, facts.json}        the light weights of an evaluated policy
 
 Tensors are loaded with weights_only, everything else is JSON and npz without pickle: a checkpoint cannot run code.
 """
@@ -100,6 +100,33 @@ def prune(folder: Path, keep: int) -> None:
     for path in sorted(folder.glob("step-*"))[:-keep]:
         if path != best:
             shutil.rmtree(path)
+
+
+def keep_policy(folder: Path, step: int, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Keep the weights of an evaluated policy: the agent's state without its optimisers, and what it takes to build it."""
+    light = {name: part for name, part in state.items() if not (isinstance(part, Mapping) and "adam" in part)}
+    final = folder / f"policy-{step:09d}"
+    scratch = folder / f".{final.name}.tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    write_part(scratch, "agent", light)
+    write_part(scratch, "facts", facts)
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(scratch, final)
+
+
+def policy_steps(folder: Path) -> list[int]:
+    """Return the steps of the kept policies, in order."""
+    return sorted(int(path.name.removeprefix("policy-")) for path in folder.glob("policy-*"))
+
+
+def policy_state(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the light state kept at `step`, and the facts beside it."""
+    path = folder / f"policy-{step:09d}"
+    try:
+        return read_part(path, "agent"), read_part(path, "facts")
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
 def write_part(folder: Path, name: str, state: Mapping[str, Any]) -> None:

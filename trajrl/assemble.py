@@ -1,0 +1,266 @@
+"""From choices to a Run: resolve the config, open the store, build the agent, the sampler and the environment suite."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.config import EMBEDDED, PRESETS, RunConfig, literal, merge, options, split_settings
+from trajrl.registry import find
+
+if TYPE_CHECKING:
+    import torch
+
+    from trajrl.agents.protocol import Agent
+    from trajrl.envs.protocol import EnvSuite
+    from trajrl.store.store import TrajectoryStore
+    from trajrl.train import Run
+
+FOLDERS = ("checkpoints", "tb")
+_locks: list[IO[str]] = []  # held for the life of the process
+
+
+def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path | None = None) -> RunConfig:
+    """Resolve options that were given, `--set` and a config file to one complete config."""
+    found = split_settings(settings)
+    base = RunConfig.load(file) if file else None
+    asked = {**chosen, **found["run"]}
+    if base is None:
+        data = asked.get("data", RunConfig.data)
+        preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
+        base = _from_preset(preset, asked.get("agent", RunConfig.agent), str(asked.get("env") or data))
+    config = merge(base, asked)
+    sampler = dict(config.sampler_options)
+    if config.metric:
+        sampler["metric"] = config.metric
+    sampler.update({name: literal(value) if isinstance(value, str) else value for name, value in found["sampler"].items()})
+    own = {**_fitting(config, base), **found["agent"]}
+    config = replace(config, agent_options=agent_options(config, own), sampler_options=sampler)
+    config.validate()
+    return config
+
+
+def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every field of the agent's config, with the changes taken in; the decay spans the run unless said."""
+    from trajrl.agents import AGENTS
+
+    kind = find(AGENTS, config.agent, "agent")
+    found = options("agent", kind.Config(), changes)
+    if not found.get("decay_steps", True):
+        found["decay_steps"] = config.steps
+    kind.Config(**found).validate()
+    return found
+
+
+def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None) -> Run:
+    """Build a run at step 0 in its folder."""
+    import torch
+
+    from trajrl.log import Logger
+    from trajrl.progress import Meter
+    from trajrl.samplers import make_sampler
+    from trajrl.samplers.provenance import Provenance
+    from trajrl.scores import Scores
+    from trajrl.train import Run
+
+    set_threads(config)
+    store = open_data(config) if store is None else store
+    suite = find_suite(config, store)
+    shape(store, config, suite)
+    device = choose_device(config.device)
+    agent = build_agent(config, store, device)
+    if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
+        store.keep_on(device)
+    sampler = make_sampler(config.sampler, store, seed=config.seed, **config.sampler_options)
+    average = float(store.table.returns[store.table.alive].mean())
+    score = suite.score(average).value if suite else None
+    scores = Scores(folder, config.seed, config.select_rank, average, score)
+    return Run(
+        config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite, scores=scores,
+        provenance=Provenance(store, sampler), logger=Logger(folder), meter=Meter(config.steps, config.phase),
+    )  # fmt: skip
+
+
+def open_data(config: RunConfig) -> TrajectoryStore:
+    """Open the store, or read foreign data into memory."""
+    from trajrl.formats import open_source, recognise, resolve as locate
+    from trajrl.store.store import TrajectoryStore
+
+    path = Path(config.data) if Path(config.data).exists() else locate(config.data)
+    if config.format == "auto" and recognise(path) == "trajrl":
+        return TrajectoryStore.open(path, config.memory)
+    source = open_source(path, config.format)
+    store = TrajectoryStore.of(source.episodes())
+    store.attributes["environment"] = source.environment or ""
+    return store
+
+
+def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
+    """Return the environment asked for, else the one the data names, else none: the run then has no scores."""
+    from trajrl.cli.common import say
+    from trajrl.envs import make_suite
+
+    name = config.env or str(store.attributes.get("environment") or "")
+    if not name:
+        say("the data names no environment: training without evaluation (give --env to score the policy)")
+        return None
+    suite = make_suite(name)
+    if (suite.obs_dim, suite.action_dim) != (store.obs_dim, store.action_dim):
+        raise ValueError(
+            f"{config.data} has observations of {store.obs_dim} and actions of {store.action_dim} numbers; "
+            f"environment {name} has {suite.obs_dim} and {suite.action_dim}: give --env or other data"
+        )
+    return suite
+
+
+def shape(store: TrajectoryStore, config: RunConfig, suite: EnvSuite | None) -> None:
+    """Set what training sees of rewards and actions; the store itself keeps them as found."""
+    from trajrl.store.normalize import REWARD_TRANSFORMS
+
+    if config.after_success == "cut":
+        from trajrl.cli.common import say
+
+        say(f"--after-success cut: {store.cut_after_success()} steps after a success are not trained on")
+    scale, shift = REWARD_TRANSFORMS[config.reward](store)
+    of_suite = suite.shape_reward if suite else (lambda rewards: rewards)
+    store.shape_reward = lambda rewards: of_suite(rewards) * scale + shift
+    store.shape_action = action_shape(store, config.actions)
+
+
+def action_shape(store: TrajectoryStore, mode: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the function that brings recorded actions into [-1, 1]; actions outside need the user's word."""
+    low, high = store.action_range()
+    if mode == "clip":
+        return lambda actions: actions.clamp(-1, 1)
+    if mode == "scale":
+        import torch
+
+        box = store.attributes.get("action_low"), store.attributes.get("action_high")
+        lower, upper = (np.asarray(bound if bound is not None else found, np.float32) for bound, found in zip(box, (low, high)))
+        middle, half = torch.tensor((upper + lower) / 2), torch.tensor(np.maximum((upper - lower) / 2, 1e-6))
+        return lambda actions: ((actions - middle.to(actions.device)) / half.to(actions.device)).clamp(-1, 1)
+    if (low < -1 - 1e-6).any() or (high > 1 + 1e-6).any():
+        raise ValueError(
+            f"actions lie outside [-1, 1] (from {low.min():.3g} to {high.max():.3g}); choose --actions clip, "
+            "as an environment that clips would, or --actions scale, by the recorded box"
+        )
+    return lambda actions: actions
+
+
+def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device) -> Agent:
+    """Build the agent for the store's dimensions."""
+    from trajrl.agents import make_agent
+    from trajrl.store.normalize import statistics
+
+    return make_agent(
+        config.agent, store.obs_dim, store.action_dim, device=str(device), seed=config.seed,
+        statistics=statistics(store), **config.agent_options,
+    )  # fmt: skip
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device; 'auto' is the GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"no device '{name}'; there are auto, cpu, cuda, cuda:1 ...") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise ValueError(f"no device '{name}' on this machine; it has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def fits(store: TrajectoryStore, device: torch.device) -> bool:
+    """Say whether the columns take less than half of the free memory of the device."""
+    import torch
+
+    size = sum(len(c) * int(np.prod(c.width)) * 4 for c in (store.obs, store.actions, store.rewards))
+    return size < torch.cuda.mem_get_info(device)[0] / 2
+
+
+def set_threads(config: RunConfig) -> None:
+    """Choose torch's threads: as asked, as OMP_NUM_THREADS says, else one, which is what small networks want."""
+    import torch
+
+    torch.set_num_threads(config.threads or int(os.environ.get("OMP_NUM_THREADS", 1)))
+
+
+def new_folder(config: RunConfig, out: str) -> Path:
+    """Make the run's folder, never one that holds a run already."""
+    if out:
+        folder = Path(out)
+        if (folder / "config.json").exists():
+            raise ValueError(f"{folder} already holds a run; give --resume to go on with it, or another --out")
+    else:
+        stem = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"
+        taken = (Path("runs") / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
+        folder = next(path for path in taken if not path.exists())
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def describe(folder: Path, config: RunConfig, store: TrajectoryStore) -> None:
+    """Write config.json, command.txt and versions.json."""
+    config.save(folder / "config.json")
+    (folder / "command.txt").write_text(shlex.join(["python", *sys.argv]) + "\n")
+    names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
+    found = {"python": platform.python_version(), **{name: _version(name) for name in names}}
+    found["data_fingerprint"] = store.attributes.get("fingerprint") or store.fingerprint
+    (folder / "versions.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def lock(folder: Path) -> None:
+    """Hold the folder for this process; a second one on the same run is refused."""
+    handle = (folder / "checkpoints" / "lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        raise ValueError(f"another process is at work on {folder}; wait for it, or give another --out") from error
+    _locks.append(handle)
+
+
+def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
+    """Return the defaults under a preset; keys 'run.NAME' of the agent's preset are the run's own."""
+    from trajrl.agents import AGENTS
+
+    if preset not in PRESETS:
+        from trajrl.registry import unknown
+
+        raise ValueError(unknown("preset", preset, PRESETS))
+    module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
+    own = dict(getattr(module, "PRESETS", {}).get(preset, {}))
+    if hasattr(module, "preset"):
+        own = dict(module.preset(preset, env))
+    run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
+    return merge(RunConfig(preset=preset, agent=agent), {**PRESETS[preset], **run, "agent_options": own})
+
+
+def _fitting(config: RunConfig, base: RunConfig) -> dict[str, Any]:
+    """Return the agent options to start from; those of another agent in a config file do not carry over."""
+    return dict(config.agent_options) if config.agent == base.agent else {}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+

@@ -1,0 +1,72 @@
+"""`evaluate`: run episodes with the policy of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from trajrl.cli.common import Common, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Common):
+    """Run episodes with the policy of a run and print its returns and score."""
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Folder of the run."""
+    episodes: int = 10
+    """Number of episodes; the same seed gives the same episodes, however many environments step together."""
+    checkpoint: str = "last"
+    """Which policy: last, best, selected, or the step of an evaluation."""
+    env: str = ""
+    """Another environment than the run's own."""
+    envs: int = 10
+    """Environments stepped together."""
+    video: int = 0
+    """Write this many MP4 videos of the first episodes into the run's folder."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:1."""
+
+    def run(self) -> dict[str, Any]:
+        """Evaluate and answer."""
+        from trajrl import assemble
+        from trajrl.envs import make_suite
+        from trajrl.evaluate import evaluate
+        from trajrl.policy import load_run
+        from trajrl.scores import Evaluation
+
+        if self.episodes < 1 or self.envs < 1:
+            raise ValueError("--episodes and --envs must be at least 1")
+        run = load_run(self.folder)
+        assemble.set_threads(run.config)
+        agent = run.agent(self.checkpoint, str(assemble.choose_device(self.device)))
+        name = self.env or run.environment(self.checkpoint)
+        if not name:
+            raise ValueError(f"{self.folder} was trained without an environment; give --env")
+        suite = make_suite(name)
+        step = run.step(self.checkpoint)
+        rows = evaluate(agent, suite, self.seed, step, self.episodes, self.envs)
+        found = Evaluation.of(step, rows, None, suite)
+        videos = self._videos(agent, suite, step) if self.video else []
+        say(f"{name}, policy of step {step}, {self.episodes} episodes: return {found.return_mean:.1f}")
+        if rows[0]["score"] is not None:
+            say(f"score {found.value:.1f}  ({found.score_name})")
+        if found.success_mean is not None:
+            say(f"success {found.success_mean:.0%}")
+        for path in videos:
+            say(f"wrote {path}")
+        return {
+            "return_mean": found.return_mean, "score_mean": found.value if rows[0]["score"] is not None else None,
+            "success_mean": found.success_mean, "returns": [row["return"] for row in rows],
+            "score_name": found.score_name, "environment": name, "step": step, "episodes": self.episodes,
+            "videos": [str(path) for path in videos],
+        }  # fmt: skip
+
+    def _videos(self, agent: Any, suite: Any, step: int) -> list[Path]:
+        """Record the first episodes of this evaluation."""
+        from trajrl.report.video import record
+
+        return record(agent, suite, self.seed, step, self.video, self.folder)

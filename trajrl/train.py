@@ -1,0 +1,184 @@
+"""The loop: sample, gather, update, feedback, log, evaluate, save.
+
+Every random number is a function of (seed, stream, step), so a run that was killed and resumed writes the same numbers
+as one that was not, and evaluating more often changes no training number.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trajrl import checkpoint
+from trajrl.agents.protocol import Agent, Update
+from trajrl.config import RunConfig
+from trajrl.envs.protocol import EnvSuite
+from trajrl.evaluate import evaluate
+from trajrl.log import Logger
+from trajrl.progress import Meter
+from trajrl.rng import stream, torch_stream
+from trajrl.samplers.protocol import Sampler
+from trajrl.samplers.provenance import Provenance
+from trajrl.scores import Evaluation, Scores
+from trajrl.store.store import TrajectoryStore
+from trajrl.store.window import Anchors, gather
+
+
+@dataclass
+class Run:
+    """Everything that must survive a restart is a field here, or can be made again from the config."""
+
+    config: RunConfig
+    folder: Path
+    store: TrajectoryStore
+    agent: Agent
+    sampler: Sampler
+    provenance: Provenance
+    logger: Logger
+    suite: EnvSuite | None  # None: no environment to evaluate in
+    scores: Scores
+    meter: Meter
+    step: int = 0
+    seconds: float = 0.0  # of training, evaluations included, over all restarts
+    stop_reason: str = ""
+    interrupted: bool = field(default=False, repr=False)
+
+
+def offline(run: Run) -> None:
+    """Train on the store from where the run stands to its last step."""
+    while run.step < run.config.steps and not run.stop_reason:
+        train_step(run)
+        after_step(run)
+    finish(run)
+
+
+def train_step(run: Run) -> Update:
+    """Learn from one batch."""
+    config, step = run.config, run.step + 1
+    run.sampler.refresh(step, lambda anchors: score_anchors(run, anchors))
+    anchors = run.sampler.sample(stream(config.seed, "sampler", step), config.batch_size * updates_per_batch(run.agent))
+    batch = gather(run.store, anchors, run.agent.spec, run.agent.device)
+    with autocast(run):
+        update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
+    td_error = update.td_error.float().cpu().numpy()
+    run.sampler.feedback(anchors, td_error)
+    run.provenance.record(anchors, td_error, step)
+    run.logger.add(update.metrics)
+    run.scores.add(update.metrics)
+    run.step = step
+    return update
+
+
+def after_step(run: Run) -> None:
+    """Log, evaluate and save when due; the exact grid, and once at the last step."""
+    config, step = run.config, run.step
+    run.meter.tick(step)
+    last = step == config.steps
+    if step % config.log_every == 0 or last:
+        log(run)
+    if last or step == config.first_eval or (config.eval_every and step % config.eval_every == 0):
+        assess(run, last)
+    if step % config.checkpoint_every == 0 or last or run.interrupted or run.stop_reason:
+        save(run)
+    if run.interrupted:
+        raise KeyboardInterrupt
+
+
+def log(run: Run) -> None:
+    """Write one row of metrics; what depends on the clock goes to TensorBoard alone."""
+    values = {f"sampler/{name}": value for name, value in {**run.sampler.stats(), **run.provenance.stats()}.items()}
+    row = run.logger.flush(run.config.phase, run.step, values)
+    bad = [name for name, value in row.items() if not np.isfinite(value) and "/sampler/" not in name]
+    if bad:
+        save(run)
+        raise ValueError(f"{bad[0]} is not a finite number at step {run.step}; the checkpoint before it is in {run.folder}")
+    run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.step)
+
+
+def assess(run: Run, last: bool) -> None:
+    """Evaluate the policy, keep its weights, and note its place among all evaluations."""
+    bc_loss = run.scores.take_bc_loss()
+    checkpoint.keep_policy(run.folder / "checkpoints", run.step, run.agent.state_dict(), facts(run))
+    if run.suite is None:
+        return
+    config = run.config
+    episodes = (config.last_eval_episodes or config.eval_episodes) if last else config.eval_episodes
+    run.meter.say(f"evaluating {episodes} episodes")
+    rows = evaluate(run.agent, run.suite, config.seed, run.step, episodes, config.eval_envs)
+    found = run.scores.append(Evaluation.of(run.step, rows, bc_loss, run.suite))
+    run.logger.scalars({f"{config.phase}/eval/return": found.return_mean, f"{config.phase}/eval/score": found.value}, run.step)
+    run.meter.show(found)
+    if config.early_stop and run.scores.bc_loss_rose(config.early_stop):
+        run.stop_reason = f"the behaviour-cloning loss rose at step {run.step}"
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """Return what it takes to build the agent again without the data."""
+    environment = run.suite.name if run.suite else ""
+    return {"obs_dim": run.store.obs_dim, "action_dim": run.store.action_dim, "environment": environment}
+
+
+def save(run: Run) -> None:
+    """Write a checkpoint of everything, and let `best` name it if the last evaluation is the best so far."""
+    state = {"step": run.step, "seconds": run.meter.seconds, "stop_reason": run.stop_reason}
+    parts: dict[str, Any] = {
+        "agent": run.agent.state_dict(), "logger": run.logger.state_dict(), "sampler": run.sampler.state_dict(),
+        "provenance": run.provenance.state_dict(), "scores": run.scores.state_dict(), "run": state,
+    }  # fmt: skip
+    folder = run.folder / "checkpoints"
+    path = checkpoint.save(folder, run.step, parts)
+    if run.scores.best_step == run.step:
+        checkpoint.point(folder, "best", path.name)
+
+
+def restore(run: Run, path: Path) -> None:
+    """Take a checkpoint back, and drop the rows written after it."""
+    parts = checkpoint.load(path)
+    run.agent.load_state_dict(parts["agent"])
+    run.logger.load_state_dict(parts["logger"])
+    run.sampler.load_state_dict(parts["sampler"])
+    run.provenance.load_state_dict(parts["provenance"])
+    run.scores.load_state_dict(parts["scores"])
+    run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
+    run.meter.resume(float(parts["run"]["seconds"]), run.step)
+    run.logger.cut_back(run.step)
+    run.scores.cut_back(run.step)
+
+
+def finish(run: Run) -> None:
+    """Write episodes.parquet and summary.json."""
+    run.provenance.frame().to_parquet(run.folder / "episodes.parquet")
+    summary = {**run.scores.summary(), **run.meter.summary(), "steps": run.step, "stop_reason": run.stop_reason}
+    (run.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    run.logger.close()
+
+
+def score_anchors(run: Run, anchors: Anchors) -> np.ndarray:
+    """Return the agent's Q of the data's actions at anchors, in blocks."""
+    from trajrl.agents.protocol import History
+
+    values = []
+    for first in range(0, len(anchors.episode), 4096):
+        part = Anchors(*(column[first : first + 4096] for column in anchors))
+        batch = gather(run.store, part, run.agent.spec, run.agent.device)
+        history = History(batch.obs, batch.prev_actions, batch.history_mask)
+        with torch.no_grad():
+            values.append(run.agent.value(history, batch.actions).float().cpu().numpy())
+    return np.concatenate(values)
+
+
+def updates_per_batch(agent: Agent) -> int:
+    """Return how many batches' rows the agent takes in one update."""
+    return getattr(agent, "updates_per_batch", 1)
+
+
+def autocast(run: Run) -> torch.autocast:
+    """Return the context in which an update runs."""
+    return torch.autocast(run.agent.device.type, torch.bfloat16, enabled=run.config.dtype == "bfloat16")
+
+

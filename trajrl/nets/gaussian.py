@@ -1,0 +1,68 @@
+"""Tanh-Gaussian policy: a = tanh(u), u ~ N(mean, std^2), with its log density.
+
+    log pi(a|o) = sum over dimensions of  log N(u; mean, std^2) - log(1 - tanh(u)^2)
+
+Densities come per dimension, so that a caller can leave padded steps of a chunk out before it sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log, pi
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from trajrl.nets.mlp import MLP
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+INSIDE = 1 - 1e-5  # a recorded action is moved inside the open box before its density is taken
+
+
+class TanhGaussian(nn.Module):
+    """Context (..., ctx) -> mean and log std, both (..., D), of the Gaussian before the tanh."""
+
+    def __init__(
+        self,
+        context_dim: int,
+        hidden: Sequence[int],
+        action_dim: int,
+        rng: torch.Generator,
+        *,
+        activation: str = "relu",
+        layer_norm: str = "none",
+        init: str = "xavier",
+    ) -> None:
+        super().__init__()
+        self.net = MLP(
+            context_dim, hidden, 2 * action_dim, rng,
+            activation=activation, layer_norm=layer_norm, init=init, norm_eps=1e-6,
+        )  # fmt: skip
+
+    def forward(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log std; the log std is kept in [-20, 2]."""
+        mean, log_std = self.net(context).chunk(2, -1)  # (..., D) both
+        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+
+def squash(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Return actions (..., D) in (-1, 1) and their log densities (..., D) for noise ~ N(0, I)."""
+    u = mean + log_std.exp() * noise
+    return u.tanh(), _normal(noise, log_std) - log_slope(u)
+
+
+def log_density(mean: Tensor, log_std: Tensor, actions: Tensor) -> Tensor:
+    """Return the log densities (..., D) of recorded actions (..., D)."""
+    u = actions.clamp(-INSIDE, INSIDE).atanh()
+    return _normal((u - mean) * (-log_std).exp(), log_std) - log_slope(u)
+
+
+def log_slope(u: Tensor) -> Tensor:
+    """Return log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)), exact for large |u| too."""
+    return 2 * (log(2) - u - softplus(-2 * u))
+
+
+def _normal(standard: Tensor, log_std: Tensor) -> Tensor:
+    """Return log N(u; mean, std^2) where standard = (u - mean) / std."""
+    return -0.5 * standard.square() - log_std - 0.5 * log(2 * pi)

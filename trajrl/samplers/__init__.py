@@ -1,1 +1,43 @@
-"""Samplers decide which trajectories are learned from; `make_sampler` builds one by name."""
+"""Samplers decide which trajectories are learned from; `make_sampler` builds one by name or by expression.
+
+    make_sampler("cluster", store, clusters=8)
+    make_sampler("cluster*priority", store, metric="td_error_rank")
+
+Adding one is a file, a line here and its tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trajrl.registry import find
+
+if TYPE_CHECKING:
+    from trajrl.samplers.protocol import Sampler
+    from trajrl.store.store import TrajectoryStore
+
+SAMPLERS = {
+    "episode": "trajrl.samplers.episode:EpisodeSampler",
+    "uniform": "trajrl.samplers.uniform:UniformSampler",
+}
+
+
+def make_sampler(name: str, store: TrajectoryStore, seed: int = 0, **options: Any) -> Sampler:
+    """Build a sampler on a store.
+
+    Args:
+        name: a name of SAMPLERS, or a product of two such as "cluster*priority"
+        options: fields of the sampler's Config; "part.field" names a field of one part of a composed sampler,
+            and a plain field that only the parts have goes to every part that has it
+    """
+    from trajrl.samplers.options import resolve
+
+    choice = resolve(name, options)
+    kind = find(SAMPLERS, choice.name, "sampler")
+    if not choice.parts:
+        return kind(store, choice.config, seed)
+    parts = {
+        part: make_sampler(inner, kind.view(store, part), seed, **inner_options)
+        for part, (inner, inner_options) in choice.parts.items()
+    }
+    return kind(store, choice.config, parts)

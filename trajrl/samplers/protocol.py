@@ -9,7 +9,8 @@ import numpy as np
 
 from trajrl.store.window import Anchors
 
-Score = Callable[[Anchors], np.ndarray]  # anchors -> one value each, such as the agent's Q of the data's actions
+# Anchors (n,) -> what the agent thinks of the data there: Q of the actions taken, (n,) or one per critic (n, E).
+Score = Callable[[Anchors], np.ndarray]
 
 
 class Sampler(Protocol):

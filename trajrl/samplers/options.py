@@ -1,0 +1,80 @@
+"""Options of samplers: from a name and loose values to checked Configs.
+
+A composed sampler names its parts in the fields that its class lists as PARTS; "part.field" is a field of that
+part.  The command line lists and checks `--set sampler.X=..` with the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, NamedTuple
+
+from trajrl.registry import find, unknown
+
+
+class Choice(NamedTuple):
+    """A sampler chosen: its registry name, its Config, and per part the name and options of another."""
+
+    name: str
+    config: Any
+    parts: dict[str, tuple[str, dict[str, Any]]]
+
+
+def resolve(name: str, options: Mapping[str, Any]) -> Choice:
+    """Check the name and the options of a sampler; an unknown one fails with the nearest that exists."""
+    from trajrl.samplers import SAMPLERS
+
+    if "*" in name:
+        left, _, right = name.partition("*")
+        name, options = "product", {"left": left.strip(), "right": right.strip(), **options}
+    kind = find(SAMPLERS, name, "sampler")
+    own = _own(kind)
+    config = kind.Config(**{key: value for key, value in options.items() if key in own})
+    config.validate()
+    inner: dict[str, tuple[str, dict[str, Any]]] = {
+        part: (getattr(config, part), {}) for part in getattr(kind, "PARTS", ())
+    }
+    for key, value in options.items():
+        if key not in own:
+            _hand_on(name, key, value, inner, own)
+    for part_name, part_options in inner.values():
+        resolve(part_name, part_options)
+    return Choice(name, config, inner)
+
+
+def resolved_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option with its value, those of parts as "part.field"."""
+    choice = resolve(name, options)
+    values = asdict(choice.config)
+    for part, (inner, inner_options) in choice.parts.items():
+        for key, value in resolved_options(inner, inner_options).items():
+            values[f"{part}.{key}"] = value
+    return values
+
+
+def _hand_on(
+    name: str, key: str, value: object, inner: dict[str, tuple[str, dict[str, Any]]], own: list[str]
+) -> None:
+    """Give an option that is not the sampler's own to the parts it is meant for."""
+    part, dot, field = key.partition(".")
+    if dot and part in inner:
+        inner[part][1][field] = value
+        return
+    takers = [options for part_name, options in inner.values() if key in _names(part_name)]
+    if not takers:
+        known = [*own, *(field for part_name, _ in inner.values() for field in _names(part_name))]
+        raise ValueError(unknown(f"option of the sampler '{name}' called", key, known))
+    for options in takers:
+        options.setdefault(key, value)
+
+
+def _names(expression: str) -> list[str]:
+    """Return the plain options of a sampler and of its parts."""
+    choice = resolve(expression, {})
+    nested = [field for inner, _ in choice.parts.values() for field in _names(inner)]
+    return [field.name for field in fields(choice.config)] + nested
+
+
+def _own(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind.Config)]

@@ -1,0 +1,30 @@
+"""Uniform over steps: p(e, t) = 1 / sum T, so p(e) = T_e / sum T.
+
+Long episodes weigh more than short ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trajrl.samplers.law import EpisodeLaw
+
+
+@dataclass(frozen=True)
+class Config:
+    """No options."""
+
+    def validate(self) -> None:
+        """Accept: there is nothing to be wrong."""
+
+
+class UniformSampler(EpisodeLaw):
+    """Every step of the store is equally likely."""
+
+    Config = Config
+
+    def masses(self, ids: np.ndarray) -> np.ndarray:
+        """Return T_e."""
+        return self.store.table.length[ids].astype(np.float64)

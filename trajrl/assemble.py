@@ -109,7 +109,7 @@ def open_data(config: RunConfig) -> TrajectoryStore:
 
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: the run then has no scores."""
-    from trajrl.cli.common import say
+    from trajrl.speak import say
     from trajrl.envs import make_suite
 
     name = config.env or str(store.attributes.get("environment") or "")
@@ -130,7 +130,7 @@ def shape(store: TrajectoryStore, config: RunConfig, suite: EnvSuite | None) -> 
     from trajrl.store.normalize import REWARD_TRANSFORMS
 
     if config.after_success == "cut":
-        from trajrl.cli.common import say
+        from trajrl.speak import say
 
         say(f"--after-success cut: {store.cut_after_success()} steps after a success are not trained on")
     scale, shift = REWARD_TRANSFORMS[config.reward](store)

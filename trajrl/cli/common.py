@@ -1,13 +1,13 @@
-"""What every command shares: its three options, how it speaks, and how progress is shown."""
+"""What every command shares: its three options, and how it speaks."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-Item = TypeVar("Item")
+from trajrl.speak import progress, say, speak_to_stderr
+
+__all__ = ["Common", "progress", "say", "speak_to_stderr"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,44 +24,3 @@ class Common:
     def run(self) -> dict[str, Any]:
         """Do the work and return what --json prints."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it does")
-
-
-def say(text: str = "") -> None:
-    """Print a line for people; with --json it goes to standard error, so that the object stays last."""
-    print(text, file=sys.stderr if _quiet else sys.stdout, flush=True)
-
-
-def speak_to_stderr(quiet: bool) -> None:
-    """Choose where `say` goes; the program calls this once."""
-    global _quiet
-    _quiet = quiet
-
-
-_quiet = False
-
-
-def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "") -> Iterator[Item]:
-    """Yield the items behind a progress bar on a terminal, or behind a plain line every ten per cent."""
-    if total is None and hasattr(items, "__len__"):
-        total = len(items)  # type: ignore[arg-type]
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        yield from track(items, f"{what:<24}", total=total, console=Console(stderr=True), transient=True)
-        return
-    yield from _plain(items, what, total, unit)
-
-
-def _plain(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
-    """Yield the items; after two seconds print where we are, at most every two seconds."""
-    import time
-
-    started = said = time.monotonic()
-    for count, item in enumerate(items, 1):
-        yield item
-        now = time.monotonic()
-        if now - said >= 2:
-            said = now
-            left = f", {(now - started) / count * (total - count):.0f} s left" if total else ""
-            print(f"{what}: {count}{f' of {total}' if total else ''} {unit}{left}".rstrip(), file=sys.stderr, flush=True)

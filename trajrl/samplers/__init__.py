@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 SAMPLERS = {
     "episode": "trajrl.samplers.episode:EpisodeSampler",
+    "top": "trajrl.samplers.top:TopSampler",
     "uniform": "trajrl.samplers.uniform:UniformSampler",
+    "weighted": "trajrl.samplers.weighted:WeightedSampler",
 }
 
 

@@ -1,7 +1,7 @@
 """Options of samplers: from a name and loose values to checked Configs.
 
-A composed sampler names its parts in the fields that its class lists as PARTS; "part.field" is a field of that
-part.  The command line lists and checks `--set sampler.X=..` with the same functions.
+A composed sampler names its parts in the fields that its class lists as PARTS; "part.field" is a field of
+that part.  The command line lists and checks `--set sampler.X=..` with the same functions.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def _hand_on(
     takers = [options for part_name, options in inner.values() if key in _names(part_name)]
     if not takers:
         known = [*own, *(field for part_name, _ in inner.values() for field in _names(part_name))]
-        raise ValueError(unknown(f"option of the sampler '{name}' called", key, known))
+        if not known:
+            raise ValueError(f"the sampler '{name}' has no options; got '{key}'")
+        raise ValueError(unknown(f"{name} sampler option", key, known))
     for options in takers:
         options.setdefault(key, value)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from trajrl.store.window import Anchors
 
-# Anchors (n,) -> what the agent thinks of the data there: Q of the actions taken, (n,) or one per critic (n, E).
+# anchors (n,) -> the agent's Q of the actions taken there, (n,) or one per critic of an ensemble (n, E)
 Score = Callable[[Anchors], np.ndarray]
 
 

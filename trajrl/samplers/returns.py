@@ -1,0 +1,32 @@
+"""Returns of episodes for sampling laws: undiscounted, of the raw rewards, and always numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+
+def returns_of(store: TrajectoryStore, ids: np.ndarray) -> np.ndarray:
+    """Return G_e (n,) of episodes; one that is NaN or infinite is refused by name."""
+    return all_finite(store.table.returns[ids], ids, "return")
+
+
+def all_finite(values: np.ndarray, ids: np.ndarray, what: str) -> np.ndarray:
+    """Return the values (n,) of episodes, or say which of them is not a number."""
+    bad = ids[~np.isfinite(values)]
+    if len(bad):
+        raise ValueError(
+            f"{len(bad)} of {len(ids)} episodes have a {what} that is not a number (first: {bad[0]}); "
+            f"`store doctor` on the source lists them"
+        )
+    return values
+
+
+def minmax(values: np.ndarray) -> np.ndarray:
+    """Scale values (n,) to [0, 1]; equal ones, up to rounding, become zeros."""
+    low, span = values.min(), np.ptp(values)
+    return (values - low) / span if span > 1e-9 * max(1.0, np.abs(values).max()) else np.zeros(len(values))

@@ -26,7 +26,11 @@ LEVELS = [
     {"report"},
     {"cli"},
 ]
-MODULES = sorted(path for path in (ROOT / "trajrl").rglob("*.py") if path.parent != ROOT / "trajrl" or path.stem != "__init__")
+MODULES = sorted(
+    path
+    for path in (ROOT / "trajrl").rglob("*.py")
+    if path.parent != ROOT / "trajrl" or path.stem != "__init__"
+)
 
 
 def level(name: str) -> int:
@@ -57,15 +61,24 @@ def test_nets_never_import_the_store():
 
 def test_no_agent_imports_another():
     agents = ROOT / "trajrl" / "agents"
-    names = {re.match(r".*\.(\w+):", line).group(1) for line in (agents / "__init__.py").read_text().splitlines() if '": "trajrl' in line}
+    names = {
+        re.match(r".*\.(\w+):", line).group(1)
+        for line in (agents / "__init__.py").read_text().splitlines()
+        if '": "trajrl' in line
+    }
     assert {"diffusion_ql", "trajectory_ql"} <= names
     for name in names:
         text = (agents / f"{name}.py").read_text()
-        assert not [other for other in names - {name} if f"agents.{other} " in text or f"agents.{other}\n" in text]
+        assert not [
+            other for other in names - {name} if f"agents.{other} " in text or f"agents.{other}\n" in text
+        ]
 
 
 def test_chance_comes_from_streams_alone():
-    draws = re.compile(r"np\.random\.(seed|rand|randn|randint|choice|uniform|normal|default_rng)\(|torch\.manual_seed\(|^\s*import random")
+    draws = re.compile(
+        r"np\.random\.(seed|rand|randn|randint|choice|uniform|normal|default_rng)\("
+        r"|torch\.manual_seed\(|^\s*import random"
+    )
     wrong = [str(p) for p in MODULES for line in p.read_text().splitlines() if draws.search(line)]
     assert not wrong
 
@@ -94,7 +107,10 @@ def test_constraints_pin_the_processor_build_of_torch():
 
 def test_every_core_package_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()}
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().split()
+    }
     extras = [r for name in ("dev", "ogbench", "export") for r in project["optional-dependencies"][name]]
     names = {re.split(r"[\[<>=]", r)[0].lower() for r in project["dependencies"] + extras}
     assert names <= pinned
@@ -103,7 +119,9 @@ def test_every_core_package_is_pinned():
 HEAVY = ("torch", "h5py", "pandas", "faiss", "gymnasium")
 
 
-@pytest.mark.parametrize("code", ["import trajrl", "from trajrl.cli.main import dispatch; dispatch(['--help'])"])
+@pytest.mark.parametrize(
+    "code", ["import trajrl", "from trajrl.cli.main import dispatch; dispatch(['--help'])"]
+)
 def test_start_is_light(code):
     check = f"{code}\nimport sys\nprint([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=ROOT)
@@ -136,7 +154,11 @@ def test_help_comes_within_half_a_second():
 
 
 def test_git_ignores_runs_and_keeps_the_demo_store():
-    ignored = subprocess.run(["git", "check-ignore", "runs/x", "out/x", "data/other.h5"], capture_output=True, text=True, cwd=ROOT)
+    ignored = subprocess.run(
+        ["git", "check-ignore", "runs/x", "out/x", "data/other.h5"], capture_output=True, text=True, cwd=ROOT
+    )
     assert ignored.stdout.split() == ["runs/x", "out/x", "data/other.h5"]
-    kept = subprocess.run(["git", "check-ignore", "data/hopper-skewed.h5"], capture_output=True, text=True, cwd=ROOT)
+    kept = subprocess.run(
+        ["git", "check-ignore", "data/hopper-skewed.h5"], capture_output=True, text=True, cwd=ROOT
+    )
     assert kept.returncode == 1

@@ -1,4 +1,4 @@
-"""From choices to a Run: resolve the config, open the store, build the agent, the sampler and the environment suite."""
+"""From choices to a Run: resolve the config, open the store, build the agent, the sampler and the suite."""
 
 from __future__ import annotations
 
@@ -45,7 +45,12 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
     sampler = dict(config.sampler_options)
     if config.metric:
         sampler["metric"] = config.metric
-    sampler.update({name: literal(value) if isinstance(value, str) else value for name, value in found["sampler"].items()})
+    sampler.update(
+        {
+            name: literal(value) if isinstance(value, str) else value
+            for name, value in found["sampler"].items()
+        }
+    )
     own = {**_fitting(config, base), **found["agent"]}
     config = replace(config, agent_options=agent_options(config, own), sampler_options=sampler)
     config.validate()
@@ -53,7 +58,7 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
 
 
 def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every field of the agent's config, with the changes taken in; the decay spans the run unless said."""
+    """Return every field of the agent's config, changed as asked; the decay spans the run unless said."""
     from trajrl.agents import AGENTS
 
     kind = find(AGENTS, config.agent, "agent")
@@ -95,7 +100,8 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
 
 def open_data(config: RunConfig) -> TrajectoryStore:
     """Open the store, or read foreign data into memory."""
-    from trajrl.formats import open_source, recognise, resolve as locate
+    from trajrl.formats import open_source, recognise
+    from trajrl.formats import resolve as locate
     from trajrl.store.store import TrajectoryStore
 
     path = Path(config.data) if Path(config.data).exists() else locate(config.data)
@@ -108,9 +114,9 @@ def open_data(config: RunConfig) -> TrajectoryStore:
 
 
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
-    """Return the environment asked for, else the one the data names, else none: the run then has no scores."""
-    from trajrl.speak import say
+    """Return the environment asked for, else the one the data names, else none: then there are no scores."""
     from trajrl.envs import make_suite
+    from trajrl.speak import say
 
     name = config.env or str(store.attributes.get("environment") or "")
     if not name:
@@ -148,7 +154,10 @@ def action_shape(store: TrajectoryStore, mode: str) -> Callable[[torch.Tensor], 
         import torch
 
         box = store.attributes.get("action_low"), store.attributes.get("action_high")
-        lower, upper = (np.asarray(bound if bound is not None else found, np.float32) for bound, found in zip(box, (low, high)))
+        lower, upper = (
+            np.asarray(bound if bound is not None else found, np.float32)
+            for bound, found in zip(box, (low, high))
+        )
         middle, half = torch.tensor((upper + lower) / 2), torch.tensor(np.maximum((upper - lower) / 2, 1e-6))
         return lambda actions: ((actions - middle.to(actions.device)) / half.to(actions.device)).clamp(-1, 1)
     if (low < -1 - 1e-6).any() or (high > 1 + 1e-6).any():
@@ -180,8 +189,12 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"no device '{name}'; there are auto, cpu, cuda, cuda:1 ...") from error
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise ValueError(f"no device '{name}' on this machine; it has {torch.cuda.device_count()} CUDA devices")
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise ValueError(
+            f"no device '{name}' on this machine; it has {torch.cuda.device_count()} CUDA devices"
+        )
     return device
 
 
@@ -194,7 +207,7 @@ def fits(store: TrajectoryStore, device: torch.device) -> bool:
 
 
 def set_threads(config: RunConfig) -> None:
-    """Choose torch's threads: as asked, as OMP_NUM_THREADS says, else one, which is what small networks want."""
+    """Choose torch's threads: as asked, as OMP_NUM_THREADS says, else one, as small networks want."""
     import torch
 
     torch.set_num_threads(config.threads or int(os.environ.get("OMP_NUM_THREADS", 1)))
@@ -205,7 +218,9 @@ def new_folder(config: RunConfig, out: str) -> Path:
     if out:
         folder = Path(out)
         if (folder / "config.json").exists():
-            raise ValueError(f"{folder} already holds a run; give --resume to go on with it, or another --out")
+            raise ValueError(
+                f"{folder} already holds a run; give --resume to go on with it, or another --out"
+            )
     else:
         stem = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"
         taken = (Path("runs") / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
@@ -232,7 +247,9 @@ def lock(folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         handle.close()
-        raise ValueError(f"another process is at work on {folder}; wait for it, or give another --out") from error
+        raise ValueError(
+            f"another process is at work on {folder}; wait for it, or give another --out"
+        ) from error
     _locks.append(handle)
 
 
@@ -262,5 +279,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-

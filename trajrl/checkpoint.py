@@ -1,9 +1,10 @@
-"""Checkpoints: a directory written under a temporary name, flushed to disk, renamed; `latest` is a small text file.
+"""Checkpoints: directories written under a temporary name, flushed to disk, and renamed.
 
-    checkpoints/step-00012000/{agent.pt, logger.pt, sampler.json, sampler.npz, ..., whole.json}      checkpoints/latest
-    checkpoints/policy-00012000/{agent.pt, facts.json}        the light weights of an evaluated policy
+    checkpoints/step-000012000/{agent.pt, logger.pt, sampler.json, sampler.npz, ..., whole.json}
+    checkpoints/policy-000012000/{agent.pt, facts.json}       the light weights of an evaluated policy
+    checkpoints/{latest, best}                                small text files that name one of the first kind
 
-Tensors are loaded with weights_only, everything else is JSON and npz without pickle: a checkpoint cannot run code.
+Tensors are loaded with weights_only, all else is JSON and npz without pickle: a checkpoint runs no code.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def keep_policy(folder: Path, step: int, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Keep the weights of an evaluated policy: the agent's state without its optimisers, and what it takes to build it."""
+    """Keep an evaluated policy: the agent's state without its optimisers, and what it takes to build it."""
     light = {name: part for name, part in state.items() if not (isinstance(part, Mapping) and "adam" in part)}
     final = folder / f"policy-{step:09d}"
     scratch = folder / f".{final.name}.tmp"
@@ -137,7 +138,7 @@ def write_part(folder: Path, name: str, state: Mapping[str, Any]) -> None:
     arrays: dict[str, np.ndarray] = {}
     (folder / f"{name}.json").write_text(json.dumps(_strip(state, arrays)))
     if arrays:
-        np.savez(folder / f"{name}.npz", **arrays)
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
 
 
 def read_part(folder: Path, name: str) -> Any:

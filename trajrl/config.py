@@ -1,6 +1,6 @@
 """RunConfig: every choice of a run, resolved once before a file or a device is touched.
 
-    defaults  <-  the preset of the run  <-  the preset of the agent  <-  a config file  <-  options  <-  --set
+    defaults  <-  preset of the run  <-  preset of the agent  <-  config file  <-  options  <-  --set
 
 config.json in a run directory is a resolved config; `--config FILE` runs it again.
 """
@@ -23,10 +23,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "last_eval_episodes": 20, "checkpoint_every": 500,
     },
     "standard": {
-        "steps": 1_000_000, "log_every": 1_000, "eval_every": 50_000, "eval_episodes": 10, "checkpoint_every": 5_000,
+        "steps": 1_000_000, "log_every": 1_000, "eval_every": 50_000, "eval_episodes": 10,
+        "checkpoint_every": 5_000,
     },
     "paper": {
-        "steps": 2_000_000, "log_every": 1_000, "eval_every": 50_000, "eval_episodes": 10, "checkpoint_every": 5_000,
+        "steps": 2_000_000, "log_every": 1_000, "eval_every": 50_000, "eval_episodes": 10,
+        "checkpoint_every": 5_000,
     },
 }  # fmt: skip
 
@@ -37,7 +39,9 @@ class RunConfig:
 
     phase: str = "offline"
     preset: str = "standard"
-    data: str = str(EMBEDDED)  # a store file, a file or folder of a known format, or a name that resolves to one
+    data: str = str(
+        EMBEDDED
+    )  # a store file, a file or folder of a known format, or a name that resolves to one
     format: str = "auto"  # format of foreign data
     env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the one the data names
     agent: str = "trajectory_ql"
@@ -52,11 +56,15 @@ class RunConfig:
     eval_episodes: int = 10  # raising it: narrower intervals, slower evaluations
     last_eval_episodes: int = 0  # episodes of the last evaluation; 0: as the others
     eval_envs: int = 10  # environments stepped together in an evaluation; changes speed, never results
-    checkpoint_every: int = 5_000  # steps between checkpoints; at most this much work is done again after a kill
+    checkpoint_every: int = (
+        5_000  # steps between checkpoints; at most this much work is done again after a kill
+    )
     select_rank: int = 0  # offline selection takes the k-th smallest behaviour-cloning loss, counted from 0
     early_stop: float = 0.0  # stop when that loss rises by more than this between evaluations; 0: never
     reward: str = "no"  # reward transform for learning
-    actions: str = "as_found"  # actions outside [-1, 1]: as_found refuses them, clip, or scale by the recorded box
+    actions: str = (
+        "as_found"  # actions outside [-1, 1]: as_found refuses them, clip, or scale by the recorded box
+    )
     after_success: str = "keep"  # steps recorded after the task was solved: keep or cut
     memory: str = "auto"  # the store in memory: ram, map or auto by size
     device: str = "auto"
@@ -68,9 +76,9 @@ class RunConfig:
     def validate(self) -> None:
         """Check the values that need no file and no device."""
         choices = {
-            "phase": ("offline", "online"), "preset": tuple(PRESETS), "actions": ("as_found", "clip", "scale"),
-            "after_success": ("keep", "cut"), "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"),
-            "reward": tuple(REWARD_TRANSFORMS),
+            "phase": ("offline", "online"), "preset": tuple(PRESETS),
+            "actions": ("as_found", "clip", "scale"), "after_success": ("keep", "cut"),
+            "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "reward": tuple(REWARD_TRANSFORMS),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -151,12 +159,12 @@ def split_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
         part, dot, rest = name.partition(".")
         if dot and part not in ("agent", "sampler"):
             raise ValueError(unknown("part to set", part, ("agent", "sampler")))
-        found[part if dot else "run"][rest if dot else name] = value if dot else value
+        found[part if dot else "run"][rest if dot else name] = value
     return found
 
 
 def options(kind: str, defaults: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every field of a part's config dataclass as a plain dict, with the changes taken in and checked."""
+    """Return every field of a part's config dataclass as a plain dict, changed as asked and checked."""
     known = {f.name: getattr(defaults, f.name) for f in fields(defaults)}
     for name in changes:
         if name not in known:

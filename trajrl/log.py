@@ -1,7 +1,7 @@
 """Logger: metrics.csv, one row per log interval, and TensorBoard beside it.
 
-Metrics are summed where they are, on the device, and read once per interval.  The file can be cut back to a step, so that
-a resumed run continues it as if it had never stopped.
+Metrics are summed where they are, on the device, and read once per interval.  The file can be cut back to a
+step, so that a resumed run continues it as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Logger:
         return row
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Send scalars to TensorBoard only; what depends on the clock goes here and never into metrics.csv."""
+        """Send scalars to TensorBoard only: what depends on the clock never goes into metrics.csv."""
         if self._folder is None:
             return
         if self._board is None:

@@ -1,8 +1,8 @@
 """load_run: a run's policy, without its data and its training loop.
 
-    policy = load_run("runs/x").policy()
-    policy.reset(n)                   # n environments start an episode
-    actions = policy.act(obs)         # (n, obs) -> (n, act); keeps each environment's history and chunk
+policy = load_run("runs/x").policy()
+policy.reset(n)                   # n environments start an episode
+actions = policy.act(obs)         # (n, obs) -> (n, act); keeps each environment's history and chunk
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class LoadedRun:
         """Build the agent with the weights of `which`: last, best, selected, or the step of an evaluation."""
         light, facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))
         size = int(facts["obs_dim"]), int(facts["action_dim"])
-        statistics = {"obs_mean": np.zeros(size[0]), "obs_std": np.ones(size[0])}  # the saved ones replace them
+        statistics = {
+            "obs_mean": np.zeros(size[0]),
+            "obs_std": np.ones(size[0]),
+        }  # the saved ones replace them
         agent = make_agent(
             self.config.agent, *size, device=device, seed=self.config.seed, statistics=statistics,
             **self.config.agent_options,
@@ -54,14 +57,18 @@ class LoadedRun:
             return kept[-1]
         if which.isdigit():
             if int(which) not in kept:
-                raise ValueError(f"{self.folder} keeps no policy of step {which}; it keeps {', '.join(map(str, kept))}")
+                raise ValueError(
+                    f"{self.folder} keeps no policy of step {which}; it keeps {', '.join(map(str, kept))}"
+                )
             return int(which)
         if which not in ("best", "selected"):
             raise ValueError(f"a checkpoint is last, best, selected or a step; got '{which}'")
         summary = self.folder / "summary.json"
         scores = json.loads(summary.read_text())["scores"] if summary.exists() else None
         if not scores or not scores[which]:
-            raise ValueError(f"{self.folder} has no '{which}' yet: it is known once a run with evaluations has finished")
+            raise ValueError(
+                f"{self.folder} has no '{which}' yet: it is known once a run with evaluations has finished"
+            )
         return int(scores[which]["step"])
 
     def policy(self, which: str = "last", seed: int = 0, device: str = "cpu") -> Policy:

@@ -1,6 +1,6 @@
 """Meter: what a person sees of a run, and what it measures of itself.
 
-On a terminal a bar with updates per second, time left and the last score; otherwise a plain line every ten seconds.
+On a terminal a bar with updates per second, time left and the last score; else a line every ten seconds.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Meter:
 
     def _line(self) -> str:
         left = (self.total - self.step) / max(1e-9, self.rate)
-        return f"{self.phase} step {self.step} of {self.total}, {self.rate:.0f} updates/s, {left:.0f} s left {self._last_score}"
+        place = f"{self.phase} step {self.step} of {self.total}"
+        return f"{place}, {self.rate:.0f} updates/s, {left:.0f} s left {self._last_score}".rstrip()
 
     def _draw(self) -> None:
         from rich.console import Console
@@ -97,10 +98,12 @@ class Meter:
 
         if self._bar is None:
             columns = (
-                TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.completed}/{task.total}"),
-                TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[score]}"),
+                TextColumn("{task.description}"), BarColumn(bar_width=None),
+                TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[score]}"),
             )  # fmt: skip
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
             self._task = self._bar.add_task(self.phase, total=self.total, rate="", score="")
             self._bar.start()
-        self._bar.update(self._task, completed=self.step, rate=f"{self.rate:.0f} updates/s", score=self._last_score)
+        self._bar.update(
+            self._task, completed=self.step, rate=f"{self.rate:.0f} updates/s", score=self._last_score
+        )

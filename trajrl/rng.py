@@ -1,7 +1,10 @@
-"""Named random streams: stream(seed, name, *index) = Generator(Philox(SeedSequence([seed, crc32(name), *index]))).
+"""Named random streams.
 
-Every random number of the package comes from here.  A stream is a pure function of its arguments, so a checkpoint
-holds no random state, any step can be run again alone, and evaluating more often changes no training number.
+    stream(seed, name, *index) = Generator(Philox(SeedSequence([seed, crc32(name), *index])))
+
+Every random number of the package comes from here.  A stream is a pure function of its arguments, so a
+checkpoint holds no random state, any step can be run again alone, and evaluating more often changes no
+training number.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Scores: every evaluation of a run, and the four numbers that are always reported together.
 
-    last | best (an oracle: it looks at the scores) | mean of the last ten | selected offline: argsort(bc_loss)[rank]
+    last | best (an oracle) | mean of the last ten | selected offline: argsort(bc_loss)[rank]
 
 Each comes with a bootstrap interval over episodes.
 """
@@ -32,14 +32,18 @@ class Evaluation:
     score_name: str
 
     @classmethod
-    def of(cls, step: int, rows: Sequence[Mapping[str, Any]], bc_loss: float | None, suite: EnvSuite) -> Evaluation:
+    def of(
+        cls, step: int, rows: Sequence[Mapping[str, Any]], bc_loss: float | None, suite: EnvSuite
+    ) -> Evaluation:
         """Collect the rows of an evaluation under the name of the suite's scale."""
         return cls(step, [{"step": step, **row} for row in rows], bc_loss, suite.score(0.0).name)
 
     @property
     def values(self) -> np.ndarray:
         """Return each episode's score, or its return where no scale belongs to the environment."""
-        return np.array([row["return"] if row["score"] is None else row["score"] for row in self.rows], np.float64)
+        return np.array(
+            [row["return"] if row["score"] is None else row["score"] for row in self.rows], np.float64
+        )
 
     @property
     def value(self) -> float:
@@ -61,7 +65,9 @@ class Evaluation:
 class Scores:
     """All evaluations of a run, written to evals.csv as they come."""
 
-    def __init__(self, folder: Path, seed: int, select_rank: int, average_return: float, average_score: float | None):
+    def __init__(
+        self, folder: Path, seed: int, select_rank: int, average_return: float, average_score: float | None
+    ):
         self.path = folder / "evals.csv"
         self.seed, self.select_rank = seed, select_rank
         self.average = {"average_return": average_return, "average_score": average_score}
@@ -100,7 +106,9 @@ class Scores:
     @property
     def selected(self) -> Evaluation | None:
         """Return the evaluation with the k-th smallest behaviour-cloning loss, ties by step."""
-        ranked = sorted((e for e in self.evaluations if e.bc_loss is not None), key=lambda e: (e.bc_loss, e.step))
+        ranked = sorted(
+            (e for e in self.evaluations if e.bc_loss is not None), key=lambda e: (e.bc_loss, e.step)
+        )
         return ranked[min(self.select_rank, len(ranked) - 1)] if ranked else None
 
     def summary(self) -> dict[str, Any]:
@@ -108,7 +116,10 @@ class Scores:
         if not self.evaluations:
             return {"scores": None, "data": self.average}
         best = next(e for e in self.evaluations if e.step == self.best_step)
-        scores = {"last": self._interval([self.evaluations[-1]]), "best": self._interval([best])}
+        scores: dict[str, Any] = {
+            "last": self._interval(self.evaluations[-1:]),
+            "best": self._interval([best]),
+        }
         scores["mean_last_10"] = self._interval(self.evaluations[-10:])
         scores["selected"] = self._interval([self.selected]) if self.selected else None
         return {"scores": scores, "score_name": self.evaluations[-1].score_name, "data": self.average,

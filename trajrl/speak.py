@@ -44,4 +44,8 @@ def _plain(items: Iterable[Item], what: str, total: int | None, unit: str) -> It
         if now - said >= 2:
             said = now
             left = f", {(now - started) / count * (total - count):.0f} s left" if total else ""
-            print(f"{what}: {count}{f' of {total}' if total else ''} {unit}{left}".rstrip(), file=sys.stderr, flush=True)
+            print(
+                f"{what}: {count}{f' of {total}' if total else ''} {unit}{left}".rstrip(),
+                file=sys.stderr,
+                flush=True,
+            )

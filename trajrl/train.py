@@ -1,7 +1,7 @@
 """The loop: sample, gather, update, feedback, log, evaluate, save.
 
-Every random number is a function of (seed, stream, step), so a run that was killed and resumed writes the same numbers
-as one that was not, and evaluating more often changes no training number.
+Every random number is a function of (seed, stream, step), so a run that was killed and resumed writes the
+same numbers as one that was not, and evaluating more often changes no training number.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def train_step(run: Run) -> Update:
     """Learn from one batch."""
     config, step = run.config, run.step + 1
     run.sampler.refresh(step, lambda anchors: score_anchors(run, anchors))
-    anchors = run.sampler.sample(stream(config.seed, "sampler", step), config.batch_size * updates_per_batch(run.agent))
+    anchors = run.sampler.sample(
+        stream(config.seed, "sampler", step), config.batch_size * updates_per_batch(run.agent)
+    )
     batch = gather(run.store, anchors, run.agent.spec, run.agent.device)
     with autocast(run):
         update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
@@ -91,12 +93,16 @@ def after_step(run: Run) -> None:
 
 def log(run: Run) -> None:
     """Write one row of metrics; what depends on the clock goes to TensorBoard alone."""
-    values = {f"sampler/{name}": value for name, value in {**run.sampler.stats(), **run.provenance.stats()}.items()}
+    values = {
+        f"sampler/{name}": value for name, value in {**run.sampler.stats(), **run.provenance.stats()}.items()
+    }
     row = run.logger.flush(run.config.phase, run.step, values)
     bad = [name for name, value in row.items() if not np.isfinite(value) and "/sampler/" not in name]
     if bad:
         save(run)
-        raise ValueError(f"{bad[0]} is not a finite number at step {run.step}; the checkpoint before it is in {run.folder}")
+        raise ValueError(
+            f"{bad[0]} is not a finite number at step {run.step}; the checkpoint before it is in {run.folder}"
+        )
     run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.step)
 
 
@@ -111,7 +117,10 @@ def assess(run: Run, last: bool) -> None:
     run.meter.say(f"evaluating {episodes} episodes")
     rows = evaluate(run.agent, run.suite, config.seed, run.step, episodes, config.eval_envs)
     found = run.scores.append(Evaluation.of(run.step, rows, bc_loss, run.suite))
-    run.logger.scalars({f"{config.phase}/eval/return": found.return_mean, f"{config.phase}/eval/score": found.value}, run.step)
+    run.logger.scalars(
+        {f"{config.phase}/eval/return": found.return_mean, f"{config.phase}/eval/score": found.value},
+        run.step,
+    )
     run.meter.show(found)
     if config.early_stop and run.scores.bc_loss_rose(config.early_stop):
         run.stop_reason = f"the behaviour-cloning loss rose at step {run.step}"
@@ -127,8 +136,8 @@ def save(run: Run) -> None:
     """Write a checkpoint of everything, and let `best` name it if the last evaluation is the best so far."""
     state = {"step": run.step, "seconds": run.meter.seconds, "stop_reason": run.stop_reason}
     parts: dict[str, Any] = {
-        "agent": run.agent.state_dict(), "logger": run.logger.state_dict(), "sampler": run.sampler.state_dict(),
-        "provenance": run.provenance.state_dict(), "scores": run.scores.state_dict(), "run": state,
+        "agent": run.agent.state_dict(), "logger": run.logger.state_dict(),
+        "sampler": run.sampler.state_dict(), "provenance": run.provenance.state_dict(), "scores": run.scores.state_dict(), "run": state,
     }  # fmt: skip
     folder = run.folder / "checkpoints"
     path = checkpoint.save(folder, run.step, parts)
@@ -153,7 +162,12 @@ def restore(run: Run, path: Path) -> None:
 def finish(run: Run) -> None:
     """Write episodes.parquet and summary.json."""
     run.provenance.frame().to_parquet(run.folder / "episodes.parquet")
-    summary = {**run.scores.summary(), **run.meter.summary(), "steps": run.step, "stop_reason": run.stop_reason}
+    summary = {
+        **run.scores.summary(),
+        **run.meter.summary(),
+        "steps": run.step,
+        "stop_reason": run.stop_reason,
+    }
     (run.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     run.logger.close()
 
@@ -180,5 +194,3 @@ def updates_per_batch(agent: Agent) -> int:
 def autocast(run: Run) -> torch.autocast:
     """Return the context in which an update runs."""
     return torch.autocast(run.agent.device.type, torch.bfloat16, enabled=run.config.dtype == "bfloat16")
-
-

@@ -59,7 +59,8 @@ class Evaluate(Common):
         for path in videos:
             say(f"wrote {path}")
         return {
-            "return_mean": found.return_mean, "score_mean": found.value if rows[0]["score"] is not None else None,
+            "return_mean": found.return_mean,
+            "score_mean": found.value if rows[0]["score"] is not None else None,
             "success_mean": found.success_mean, "returns": [row["return"] for row in rows],
             "score_name": found.score_name, "environment": name, "step": step, "episodes": self.episodes,
             "videos": [str(path) for path in videos],

@@ -1,4 +1,4 @@
-"""The command line: find the command's file, parse its dataclass with tyro, run it, and answer with an exit code.
+"""The command line: find the command's file, parse its dataclass with tyro, run it, answer with an exit code.
 
 Exit codes: 0 done, 1 a failure with a one-line reason, 2 wrong usage, 130 interrupted.
 """
@@ -62,7 +62,10 @@ def dispatch(argv: list[str]) -> int:
         print(f"trajrl {__version__}")
         return 0
     if rest[0] not in table:
-        print(f"error: {unknown('command', rest[0], table)}   (python run.py --help lists them)", file=sys.stderr)
+        print(
+            f"error: {unknown('command', rest[0], table)}   (python run.py --help lists them)",
+            file=sys.stderr,
+        )
         return 2
     return _run(" ".join([*words, rest[0]]), {rest[0]: table[rest[0]][0]}, rest[0], rest[1:])
 
@@ -110,7 +113,23 @@ def _parse(command: type[Common], words: str, argv: list[str]) -> Common:
     """Fill the command's dataclass from the command line."""
     import tyro
 
-    return tyro.cli(command, prog=f"python run.py {words}", args=argv)
+    return tyro.cli(
+        command, prog=f"python run.py {words}", args=join_sets(argv), config=(tyro.conf.FlagCreatePairsOff,)
+    )
+
+
+def join_sets(argv: list[str]) -> list[str]:
+    """Let --set be given more than once: `--set a=1 --set b=2` reads as `--set a=1 b=2`."""
+    if argv.count("--set") < 2:
+        return argv
+    kept: list[str] = []
+    settings: list[str] = []
+    place = kept
+    for word in argv:
+        place = settings if word == "--set" else kept if word.startswith("--") else place
+        if word != "--set":
+            place.append(word)
+    return [*kept, "--set", *settings]
 
 
 def one_line(error: Exception) -> str:

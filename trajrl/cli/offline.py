@@ -1,12 +1,13 @@
 """`offline`: learn a policy from a store."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from trajrl.cli.common import Common, say
+from trajrl.cli.option import silent
 
 NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config", "seed"}
 
@@ -15,45 +16,52 @@ NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config", "seed"}
 class Choices(Common):
     """Options that every training command shares; what is not given comes from the preset."""
 
-    data: str | None = None
-    """A store, a file or folder of a known format, or a name such as hopper-medium-v2.  Default: the embedded demo store."""
-    env: str | None = None
-    """suite:name, a Gymnasium id, or package.module:callable.  Default: the environment the data was recorded in."""
-    agent: str | None = None
-    """Algorithm.  Default: trajectory_ql."""
-    sampler: str | None = None
-    """What decides which trajectories are learned from; names joined by * make a product.  Default: uniform."""
-    metric: str | None = None
+    data: Annotated[str | None, silent("PATH|NAME", "the embedded demo store")] = None
+    """A store, a file or folder of a known format, or a name such as hopper-medium-v2."""
+    env: Annotated[str | None, silent("ID", "the one the data was recorded in")] = None
+    """suite:name, a Gymnasium id, or package.module:callable."""
+    agent: Annotated[str | None, silent("NAME", "trajectory_ql")] = None
+    """The algorithm."""
+    sampler: Annotated[str | None, silent("NAME", "uniform")] = None
+    """What decides which trajectories are learned from; names joined by * make a product."""
+    metric: Annotated[str | None, silent("NAME", "the sampler's own")] = None
     """What the priority sampler ranks trajectories by, such as td_error_rank."""
-    steps: int | None = None
-    """Gradient steps.  Default: the preset's."""
-    batch_size: int | None = None
+    steps: Annotated[int | None, silent("N", "the preset's")] = None
+    """Gradient steps."""
+    batch_size: Annotated[int | None, silent("B", "the preset's")] = None
     """Windows per update."""
-    preset: Literal["demo", "standard", "paper"] | None = None
-    """Settings to start from.  Default: demo for the embedded store, else standard."""
-    out: str = ""
-    """Folder of the run.  Default: a new one under runs/."""
+    preset: Annotated[
+        Literal["demo", "standard", "paper"] | None,
+        silent("demo|standard|paper", "demo for the embedded store, else standard"),
+    ] = None
+    """Settings to start from."""
+    out: Annotated[
+        str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: a new one under runs/)")
+    ] = ""
+    """Folder of the run."""
     resume: bool = False
     """Go on with the run in --out from its latest checkpoint."""
-    device: str | None = None
-    """auto, cpu, cuda or cuda:1.  Default: auto."""
-    dtype: Literal["float32", "bfloat16"] | None = None
+    device: Annotated[str | None, silent("auto|cpu|cuda|cuda:1", "auto")] = None
+    """Where to learn; auto is the GPU where there is one."""
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, silent("float32|bfloat16", "float32")] = None
     """Arithmetic of the update; weights stay float32."""
-    format: str | None = None
-    """Format of foreign data.  Default: auto, by content."""
-    memory: Literal["auto", "ram", "map"] | None = None
-    """Read the store whole, or map it.  Default: auto, by size."""
-    reward: str | None = None
+    format: Annotated[str | None, silent("NAME", "auto, by content")] = None
+    """Format of foreign data."""
+    memory: Annotated[Literal["auto", "ram", "map"] | None, silent("auto|ram|map", "auto, by size")] = None
+    """Read the store whole, or map it."""
+    reward: Annotated[str | None, silent("NAME", "no")] = None
     """Reward transform for learning: no, normalize, iql_antmaze, iql_locomotion, cql_antmaze, antmaze."""
-    actions: Literal["as_found", "clip", "scale"] | None = None
+    actions: Annotated[
+        Literal["as_found", "clip", "scale"] | None, silent("as_found|clip|scale", "as_found")
+    ] = None
     """What to do with recorded actions outside [-1, 1]; as_found refuses them."""
-    after_success: Literal["keep", "cut"] | None = None
+    after_success: Annotated[Literal["keep", "cut"] | None, silent("keep|cut", "keep")] = None
     """Train on steps recorded after the task was solved, or not."""
-    early_stop: float | None = None
+    early_stop: Annotated[float | None, silent("X", "0, never")] = None
     """Stop when the behaviour-cloning loss rises by more than this between evaluations."""
-    config: Path | None = None
+    config: Annotated[Path | None, silent("FILE", "none")] = None
     """A config.json to run again; options given beside it win."""
-    set: tuple[str, ...] = ()
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
     """Any field of the resolved config, such as --set agent.eta=2.0 sampler.clusters=8 eval_every=500."""
 
     def chosen(self) -> dict[str, Any]:
@@ -136,10 +144,21 @@ class stop_politely:  # noqa: N801 - reads as a statement
 def introduce(run: Any) -> None:
     """Say what is about to be learned from what."""
     config, store = run.config, run.store
-    say(f"{config.agent} on {len(store)} episodes, {store.num_steps} steps of {Path(config.data).name}; sampler {config.sampler}")
+    say(f"{config.agent}, sampler {config.sampler}")
+    say(
+        f"{len(store)} episodes, {store.num_steps} steps of {Path(config.data).name}; the run is in {run.folder}"
+    )
     average = run.scores.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
-    say(f"the data's average return is {average['average_return']:.1f}{score}; the run is in {run.folder}")
+    say(f"the data's average return is {average['average_return']:.1f}{score}")
+
+
+SHOWN = {
+    "last": "last evaluation",
+    "mean_last_10": "mean of the last ten",
+    "best": "best (chosen by score)",
+    "selected": "selected offline",
+}
 
 
 def report(run: Any) -> dict[str, Any]:
@@ -147,21 +166,21 @@ def report(run: Any) -> dict[str, Any]:
     import json
 
     summary = json.loads((run.folder / "summary.json").read_text())
-    scores = summary["scores"]
-    if scores is None:
-        say(f"done: {summary['steps']} steps in {summary['seconds']:.0f} s; no environment, no scores ({run.folder})")
-        return {"run": str(run.folder), **summary}
-    say()
-    say(f"{summary['score_name']}" if summary["score_name"] != "none" else "raw return")
-    for name, text in (
-        ("last", "last evaluation"), ("mean_last_10", "mean of the last ten"), ("best", "best (chosen by score)"),
-        ("selected", "selected offline"),
-    ):  # fmt: skip
-        found = scores[name]
-        if found is not None:
-            say(f"  {text:<24} {found['value']:7.1f}   95 % interval {found['low']:6.1f} to {found['high']:6.1f}   step {found['step']}")
-    average = summary["data"]["average_score"]
-    average = summary["data"]["average_return"] if average is None else average
-    say(f"  {'average of the data':<24} {average:7.1f}")
-    say(f"{summary['updates_per_second']:.0f} updates/s, {summary['seconds']:.0f} s, {summary['peak_memory_mib']:.0f} MiB; {run.folder}")
+    scores, average = summary["scores"], summary["data"]
+    if scores is not None:
+        say()
+        say(summary["score_name"] if summary["score_name"] != "none" else "raw return")
+        for name, text in SHOWN.items():
+            if scores[name] is not None:
+                say(f"  {text:<24} {_interval(scores[name])}   step {scores[name]['step']}")
+        known = (
+            average["average_score"] if average["average_score"] is not None else average["average_return"]
+        )
+        say(f"  {'average of the data':<24} {known:7.1f}")
+    seconds, rate, memory = summary["seconds"], summary["updates_per_second"], summary["peak_memory_mib"]
+    say(f"{summary['steps']} steps in {seconds:.0f} s, {rate:.0f} updates/s, {memory:.0f} MiB; {run.folder}")
     return {"run": str(run.folder), **summary}
+
+
+def _interval(found: dict[str, float]) -> str:
+    return f"{found['value']:7.1f}   95 % interval {found['low']:6.1f} to {found['high']:6.1f}"

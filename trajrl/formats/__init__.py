@@ -1,1 +1,77 @@
-"""Foreign data in, as a stream of episodes, and out again."""
+"""Foreign data in, as a stream of episodes, and out again.
+
+source = open_source("~/.d4rl/datasets/hopper_medium-v2.hdf5")     # or a name: "hopper-medium-v2"
+for episode in source.episodes(): ...
+import_source(source, "h.h5")
+export(TrajectoryStore.open("h.h5"), "h.npz", "npz")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trajrl.registry import find
+
+if TYPE_CHECKING:
+    from trajrl.formats.ingest import Show
+    from trajrl.formats.source import Source
+    from trajrl.store.store import TrajectoryStore
+
+FORMATS = {
+    "d4rl": "trajrl.formats.d4rl:D4RL",
+    "minari": "trajrl.formats.minari:Minari",
+    "npz": "trajrl.formats.npz:Npz",
+    "ogbench": "trajrl.formats.ogbench:OGBench",
+    "pickle": "trajrl.formats.pickles:Pickle",
+    "robomimic": "trajrl.formats.robomimic:Robomimic",
+    "trajrl": "trajrl.formats.native:Native",
+}
+
+EXPORTS = {
+    "d4rl": "trajrl.formats.d4rl_export:write",
+    "minari": "trajrl.formats.minari_export:write",
+    "npz": "trajrl.formats.npz_export:write",
+    "ogbench": "trajrl.formats.ogbench_export:write",
+    "robomimic": "trajrl.formats.robomimic_export:write",
+}
+
+
+def recognise(path: str | Path) -> str:
+    """Return the format of a file or folder by its content; what is not data is a ValueError that says what it is."""
+    from trajrl.formats.recognise import recognise
+
+    return recognise(Path(path))
+
+
+def resolve(name: str | Path, download: bool = True, show: Show | None = None) -> Path:
+    """Return the path a name stands for: a path that exists, a file of the known caches, or a download."""
+    from trajrl.formats.names import resolve
+
+    return resolve(str(name), download, show)
+
+
+def open_source(path: str | Path, format: str = "auto", **options: Any) -> Source:
+    """Open foreign data; `options` are the fields of trajrl.formats.options.Options."""
+    from trajrl.formats.options import make_options
+
+    chosen = make_options(options)
+    place = resolve(path)
+    name = recognise(place) if format == "auto" else format
+    return find(FORMATS, name, "format")(place, chosen)  # type: ignore[no-any-return]
+
+
+def import_source(
+    source: Source, out: str | Path, show: Show | None = None, overwrite: bool = False
+) -> dict[str, Any]:
+    """Write every episode of a source to a store file; returns the summary."""
+    from trajrl.formats.ingest import import_source
+
+    return import_source(source, Path(out), show, overwrite)
+
+
+def export(store: TrajectoryStore, path: str | Path, format: str) -> dict[str, Any]:
+    """Write a store in another format; returns what was written and what that format could not carry."""
+    from trajrl.formats.outgoing import export
+
+    return export(store, Path(path), find(EXPORTS, format, "export format"), format)

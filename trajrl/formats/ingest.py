@@ -1,0 +1,100 @@
+"""Import: every episode of a source into one store file, in constant memory, with a summary of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.formats.source import Labelled, Source
+from trajrl.store.writer import StoreWriter
+
+if TYPE_CHECKING:
+    from trajrl.store.table import Table
+
+Show = Callable[..., Iterator[Any]]  # (items, what, total, unit) -> the same items, shown as they go by
+
+
+def quietly(items: Iterable[Any], what: str, total: int | None = None, unit: str = "") -> Iterator[Any]:
+    """Yield the items and show nothing."""
+    yield from items
+
+
+def import_source(
+    source: Source, out: Path, show: Show | None = None, overwrite: bool = False
+) -> dict[str, Any]:
+    """Write a store file and return its summary; a failure leaves no file."""
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; choose another name or allow overwriting it")
+    box = Box()
+    with StoreWriter(out) as writer:
+        labelled = (show or quietly)(
+            source.labelled(), f"import {source.path.name}", source.count, "episodes"
+        )
+        for episode, labels in labelled:
+            box.add(episode.actions, source)
+            writer.append(episode, labels=labels)
+        if not len(writer.table):
+            raise ValueError(f"{source.path} gave not one episode{source.notes.because()}")
+        source.notes.add("actions_outside_box", box.outside, box.first)
+        writer.attributes.update(attributes(source))
+        table, widths = writer.table, (writer.obs_moments.mean.size, box.low.size)
+    return {"out": str(out), **summary(source, table, widths, box)}
+
+
+class Box:
+    """Range of the actions seen, and how many lie outside the box they were recorded in ([-1, 1] where unknown)."""
+
+    def __init__(self) -> None:
+        self.low = self.high = np.zeros(0)
+        self.outside, self.first, self._episodes = 0, "", 0
+
+    def add(self, actions: np.ndarray, source: Source) -> None:
+        """Take in the actions (T, act) of one episode."""
+        low, high = actions.min(0), actions.max(0)
+        self.low = np.minimum(self.low, low) if self.low.size else low
+        self.high = np.maximum(self.high, high) if self.high.size else high
+        floor = -1.0 if source.action_low is None else source.action_low
+        ceiling = 1.0 if source.action_high is None else source.action_high
+        outside = (actions < floor) | (actions > ceiling)
+        if outside.any() and not self.outside:
+            self.first = f"episode {self._episodes}, step {int(outside.any(1).argmax())}"
+        self.outside += int(outside.sum())
+        self._episodes += 1
+
+
+def attributes(source: Source) -> dict[str, Any]:
+    """Return what is kept with the store about where it came from."""
+    found: dict[str, Any] = {"units": dict(source.units), "provenance": source.provenance}
+    if source.environment:
+        found["environment"] = source.environment
+    if source.action_low is not None and source.action_high is not None:
+        found["action_low"] = [float(v) for v in source.action_low]
+        found["action_high"] = [float(v) for v in source.action_high]
+    return found
+
+
+def summary(source: Source, table: Table, widths: tuple[int, int], box: Box) -> dict[str, Any]:
+    """Return what an import found: sizes, spreads, ends by kind, and everything that was changed."""
+    terminated = int(table.terminated.sum())
+    return {
+        "format": source.format, "episodes": len(table), "transitions": int(table.length.sum()),
+        "obs_dim": widths[0], "action_dim": widths[1],
+        "lengths": spread(table.length), "returns": spread(table.returns),
+        "terminated": terminated, "truncated": len(table) - terminated,
+        "success": int((table.success == 1).sum()), "success_known": int((table.success >= 0).sum()),
+        "dropped_steps": source.notes.counts.get("dropped_steps", 0),
+        "environment": source.environment, "sources": table.sources,
+        "action_range": [float(box.low.min()), float(box.high.max())],
+        "counts": dict(source.notes.counts), "first": dict(source.notes.first), "notes": source.notes.lines(),
+    }  # fmt: skip
+
+
+def spread(values: np.ndarray) -> dict[str, float]:
+    """Return minimum, mean and maximum."""
+    return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
+
+
+__all__ = ["Labelled", "Show", "attributes", "import_source", "quietly", "spread", "summary"]

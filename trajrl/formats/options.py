@@ -1,0 +1,45 @@
+"""Options: everything a reader may be told; a format that has no use for a field ignores it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from trajrl.registry import unknown
+
+ENDS = ("auto", "flags", "resets")
+SPLITS = ("train", "val", "all")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read a source; the defaults read every published set as its facts say."""
+
+    environment: str = ""  # environment id to record; also decides the family where the content does not
+    source: str = ""  # label of every episode; empty: the file's own labels, else its name
+    obs_keys: tuple[str, ...] = ()  # order in which observation groups are concatenated
+    ends: str = "auto"  # flags: only terminals and timeouts end episodes; resets: only jumps in the state do
+    horizon: int = 0  # steps after which an episode is cut where a file has no timeouts; 0: the family's own
+    filter: str = ""  # only the demonstrations that this mask names
+    split: str = "train"  # files of a shard folder: train, val or all
+    trust_pickle: bool = False  # load pickles that hold more than arrays: runs code from the file
+
+    def validate(self) -> None:
+        """Refuse values that no reader knows."""
+        if self.ends not in ENDS:
+            raise ValueError(f"ends is one of {', '.join(ENDS)}; got '{self.ends}'")
+        if self.split not in SPLITS:
+            raise ValueError(f"split is one of {', '.join(SPLITS)}; got '{self.split}'")
+        if self.horizon < 0:
+            raise ValueError(f"a horizon is a positive number of steps; got {self.horizon}")
+
+
+def make_options(values: dict[str, Any]) -> Options:
+    """Build options by name; an unknown name fails with the nearest one."""
+    names = [field.name for field in fields(Options)]
+    for name in values:
+        if name not in names:
+            raise ValueError(unknown("reader option", name, names))
+    options = Options(**{name: tuple(v) if name == "obs_keys" else v for name, v in values.items()})
+    options.validate()
+    return options

@@ -1,0 +1,70 @@
+"""Source: foreign data as a stream of episodes, with a log of everything that was changed, dropped or inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trajrl.formats.options import Options
+from trajrl.store.episode import Episode
+from trajrl.store.segment import Notes
+
+Labelled = tuple[Episode, Mapping[str, Any]]
+
+
+class Source:
+    """One file or folder, opened; reading it again starts from the beginning.
+
+    A reader sets the attributes it knows when it is made, and yields episodes from `read`.
+    """
+
+    format = ""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self.path, self.options = path, options
+        self.notes = Notes()  # filled while episodes are read
+        self.count: int | None = None  # number of episodes where cheaply known
+        self.environment: str | None = options.environment or None
+        self.action_low: np.ndarray | None = None  # (act,) the box actions were recorded in
+        self.action_high: np.ndarray | None = None
+        self.units: Mapping[str, str] = {}  # what columns are measured in, where the file says so
+        self.versions: Mapping[str, Any] = {}  # of the tools that wrote the file, as found in it
+
+    @property
+    def label(self) -> str:
+        """Return what episodes without a label of their own are called."""
+        return self.options.source or self.path.stem
+
+    def read(self) -> Iterator[Labelled]:
+        """Yield every episode with its further table columns; implemented by each format."""
+        raise NotImplementedError(f"{type(self).__name__} does not read")
+
+    def labelled(self) -> Iterator[Labelled]:
+        """Yield every episode with its further table columns, in constant memory; the log starts anew."""
+        self.notes.clear()
+        yield from self.read()
+
+    def episodes(self) -> Iterator[Episode]:
+        """Yield every episode, in constant memory."""
+        return (episode for episode, _ in self.labelled())
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Return where the data came from and what reading it changed; complete once it was read through."""
+        from trajrl.formats.origin import describe
+
+        return {**describe(self.path), "format": self.format, **self.reading()}
+
+    def reading(self) -> dict[str, Any]:
+        """Return the options, versions and counts of this reading."""
+        defaults = Options()
+        used = {n: v for n, v in vars(self.options).items() if v != getattr(defaults, n)}
+        return {
+            "options": used,
+            "versions": dict(self.versions),
+            "counts": self.notes.counts,
+            "first": self.notes.first,
+        }

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trajrl.store.writer import sync_folder
+from trajrl.store.atomic import sync_folder
 
 TENSOR_PARTS = ("agent", "logger")
 

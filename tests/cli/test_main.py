@@ -1,0 +1,68 @@
+"""The program: help on every level, one-line errors, exit codes, and JSON last."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trajrl.cli.main import COMMANDS, GROUPS, dispatch, join_sets, one_line
+
+ROOT = Path(__file__).parents[2]
+
+
+def program(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "run.py", *words], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_help_lists_every_command(capsys):
+    assert dispatch(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_help_of_a_group_lists_its_commands(capsys, group):
+    assert dispatch([group, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in GROUPS[group])
+    assert dispatch([group]) == 2
+
+
+def test_an_unknown_command_names_the_nearest_and_is_wrong_usage(capsys):
+    assert dispatch(["offlin"]) == 2
+    assert "did you mean 'offline'" in capsys.readouterr().err
+    assert dispatch(["store", "inf"]) == 2
+    assert "did you mean 'info'" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_wrong_usage():
+    assert dispatch(["offline", "--stps", "3"]) == 2
+
+
+def test_a_bad_value_is_one_line_and_exit_code_one():
+    done = program("offline", "--agent", "trajectry_ql")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == ["error: no agent 'trajectry_ql'; did you mean 'trajectory_ql'?"]
+
+
+def test_debug_shows_the_traceback():
+    done = program("offline", "--agent", "trajectry_ql", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_key_error_loses_its_quotes_and_newlines():
+    assert one_line(KeyError("no such\n key")) == "no such key"
+
+
+def test_set_may_be_given_more_than_once():
+    argv = ["--set", "a=1", "--steps", "3", "--set", "b=2", "c=3"]
+    assert join_sets(argv) == ["--steps", "3", "--set", "a=1", "b=2", "c=3"]
+
+
+def test_json_is_the_last_line(tmp_path):
+    done = program("store", "info", str(ROOT / "data" / "hopper-skewed.h5"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["episodes"] > 1

@@ -1,0 +1,99 @@
+"""Checkpoints: what is written comes back, what is damaged is named, what points is atomic."""
+
+import numpy as np
+import pytest
+import torch
+
+from trajrl import checkpoint
+
+
+def parts(step: int) -> dict:
+    return {
+        "agent": {"net": {"w": torch.arange(3.0) + step}, "optimiser": {"adam": {0: {"m": torch.ones(2)}}}, "updates": step},
+        "logger": {"sums": {"a": torch.tensor(1.0)}, "counts": {"a": 2}},
+        "sampler": {"seen": np.array([True, False]), "nested": {"ema": np.arange(2.0), "k": 3, "none": None}},
+        "run": {"step": step},
+    }
+
+
+def test_every_part_comes_back(tmp_path):
+    path = checkpoint.save(tmp_path, 5, parts(5))
+    back = checkpoint.load(path)
+    assert set(back) == set(parts(5))
+    assert torch.equal(back["agent"]["net"]["w"], torch.tensor([5.0, 6.0, 7.0]))
+    assert back["sampler"]["seen"].tolist() == [True, False]
+    assert back["sampler"]["nested"]["k"] == 3
+    assert back["sampler"]["nested"]["none"] is None
+
+
+def test_latest_names_the_newest_and_two_are_kept(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, parts(step))
+    assert checkpoint.follow(tmp_path, "latest").name == "step-000000003"
+    assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-000000002", "step-000000003"]
+
+
+def test_the_best_is_kept_beside_the_newest(tmp_path):
+    checkpoint.save(tmp_path, 1, parts(1))
+    checkpoint.point(tmp_path, "best", "step-000000001")
+    for step in (2, 3, 4):
+        checkpoint.save(tmp_path, step, parts(step))
+    assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-000000001", "step-000000003", "step-000000004"]
+
+
+@pytest.mark.parametrize("name", ["agent.pt", "logger.pt", "sampler.json", "sampler.npz", "run.json"])
+def test_a_flipped_byte_is_found_and_named(tmp_path, name):
+    path = checkpoint.save(tmp_path, 5, parts(5))
+    content = bytearray((path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("sixteenth", range(16))
+def test_a_truncated_file_is_found_and_the_one_before_is_taken(tmp_path, sixteenth, capsys):
+    checkpoint.save(tmp_path, 1, parts(1))
+    path = checkpoint.save(tmp_path, 2, parts(2))
+    content = (path / "agent.pt").read_bytes()
+    (path / "agent.pt").write_bytes(content[: len(content) * sixteenth // 16])
+    assert checkpoint.newest(tmp_path).name == "step-000000001"
+    assert "agent.pt" in capsys.readouterr().out
+
+
+def test_nothing_whole_is_an_error_that_says_why(tmp_path):
+    path = checkpoint.save(tmp_path, 1, parts(1))
+    (path / "whole.json").write_text("{")
+    with pytest.raises(ValueError, match="not a whole checkpoint"):
+        checkpoint.newest(tmp_path)
+
+
+def test_a_folder_without_checkpoints_has_no_newest(tmp_path):
+    assert checkpoint.newest(tmp_path) is None
+
+
+def test_a_pointer_out_of_the_folder_is_not_followed(tmp_path):
+    inside = tmp_path / "checkpoints"
+    checkpoint.save(inside, 1, parts(1))
+    (tmp_path / "step-000000009").mkdir()
+    (inside / "latest").write_text("../step-000000009\n")
+    assert checkpoint.follow(inside, "latest") is None
+
+
+def test_a_kept_policy_is_light(tmp_path):
+    checkpoint.keep_policy(tmp_path, 7, parts(7)["agent"], {"obs_dim": 3})
+    light, facts = checkpoint.policy_state(tmp_path, 7)
+    assert set(light) == {"net", "updates"}
+    assert facts == {"obs_dim": 3}
+    assert checkpoint.policy_steps(tmp_path) == [7]
+
+
+def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    torch.save({"x": Bomb()}, tmp_path / "agent.pt")
+    with pytest.raises(Exception, match="(?i)weights|unsupported|global"):
+        checkpoint.read_part(tmp_path, "agent")
+    assert not (tmp_path / "exploded").exists()

@@ -8,7 +8,9 @@ from trajrl import Anchors, Episode, TrajectoryStore
 from trajrl.rng import stream
 
 
-def counting(length: int, terminated: bool = False, marks: list[int] | None = None, first: float = 0, **fields) -> Episode:
+def counting(
+    length: int, terminated: bool = False, marks: list[int] | None = None, first: float = 0, **fields
+) -> Episode:
     """Make an episode that describes itself: observation = step, action = step / 10, reward = 1."""
     steps = np.arange(length + 1, dtype=np.float32)[:, None] + first
     extras = dict(fields.pop("extras", {}))
@@ -17,7 +19,9 @@ def counting(length: int, terminated: bool = False, marks: list[int] | None = No
     return Episode(steps, steps[:-1] / 10, np.ones(length), terminated, extras=extras, **fields)
 
 
-def random_episode(seed: int, index: int, marks: bool = False, obs_dim: int = 3, action_dim: int = 2) -> Episode:
+def random_episode(
+    seed: int, index: int, marks: bool = False, obs_dim: int = 3, action_dim: int = 2
+) -> Episode:
     """Make an episode of 1 to 12 steps with random numbers, ends and marks."""
     rng = stream(seed, "test", index)
     length = int(rng.integers(1, 13))

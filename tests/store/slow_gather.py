@@ -1,4 +1,4 @@
-"""The slow, obvious gather: one window at a time, one entry at a time; what the vectorised one is held against."""
+"""The slow, obvious gather, one entry at a time: what the vectorised one is held against."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def slow_window(episode: Episode, t: int, spec: WindowSpec, shape_action=same, s
         ahead = 0
         while t + k + ahead < length and not (ahead and marks[t + k + ahead - 1]):
             ahead += 1
-        window |= slow_chunk(episode, t + k, 0 if terminated else ahead, spec.chunk, shape_action, "next_actions", "next_mask")
+        window |= slow_chunk(
+            episode, t + k, 0 if terminated else ahead, spec.chunk, shape_action, "next_actions", "next_mask"
+        )
     return window
 
 
@@ -51,7 +53,9 @@ def slow_history(episode: Episode, t: int, size: int, shape_action, prefix: str)
     return {f"{prefix}obs": obs, f"{prefix}prev_actions": prev, f"{prefix}history_mask": mask}
 
 
-def slow_chunk(episode: Episode, t: int, valid: int, size: int, shape_action, name: str, mask_name: str) -> dict:
+def slow_chunk(
+    episode: Episode, t: int, valid: int, size: int, shape_action, name: str, mask_name: str
+) -> dict:
     """Return the actions t .. t+N-1, of which `valid` are real."""
     actions, mask = np.zeros((size, episode.actions.shape[1]), np.float32), np.zeros(size, bool)
     for j in range(min(size, valid)):

@@ -9,7 +9,6 @@ from episodes import counting, every_anchor, random_episode
 from slow_gather import slow_window
 
 from trajrl import Anchors, Episode, TrajectoryStore, WindowSpec, gather
-from trajrl.store.actions import ACTION_SHAPES
 
 SPECS = [
     WindowSpec(history, chunk, horizon, next_actions=True)
@@ -27,7 +26,11 @@ def one(episode: int, step: int) -> Anchors:
 def poison(episode: Episode) -> Episode:
     """Replace every number of an episode by NaN; its ends and marks stay."""
     return Episode(
-        episode.obs * np.nan, episode.actions * np.nan, episode.rewards * np.nan, episode.terminated, extras=episode.extras
+        episode.obs * np.nan,
+        episode.actions * np.nan,
+        episode.rewards * np.nan,
+        episode.terminated,
+        extras=episode.extras,
     )
 
 
@@ -68,7 +71,9 @@ def test_online_episodes_after_a_base_are_gathered_like_the_rest():
     gather(grown, every_anchor(grown), SPECS[-1])  # marks of the base are known before the rest arrives
     for episode in episodes[3:]:
         grown.append(episode)
-    for left, right in zip(gather(whole, every_anchor(whole), SPECS[-1]), gather(grown, every_anchor(grown), SPECS[-1])):
+    for left, right in zip(
+        gather(whole, every_anchor(whole), SPECS[-1]), gather(grown, every_anchor(grown), SPECS[-1])
+    ):
         assert torch.equal(left, right)
 
 
@@ -112,7 +117,11 @@ def test_terminal_mark_ends_the_horizon_and_later_steps_stay_anchors():
 
 
 def test_episode_of_one_step_is_a_window():
-    batch = gather(TrajectoryStore.of([counting(1, terminated=True)]), one(0, 0), WindowSpec(history=8, chunk=5, horizon=7))
+    batch = gather(
+        TrajectoryStore.of([counting(1, terminated=True)]),
+        one(0, 0),
+        WindowSpec(history=8, chunk=5, horizon=7),
+    )
     assert (batch.steps.item(), batch.terminated.item(), batch.next_obs[0, -1, 0].item()) == (1, True, 1)
 
 
@@ -139,8 +148,7 @@ def test_shaping_comes_before_masking():
 
 def test_actions_are_scaled_from_their_box_and_padding_stays_zero():
     store = TrajectoryStore.of([Episode(np.zeros((3, 1)), [[0.0], [4.0]], [0, 0], False)])
-    store.attributes.update(action_low=0, action_high=4)
-    store.shape_action = ACTION_SHAPES["scale"](store)
+    store.shape_action = lambda actions: actions / 2 - 1  # the box [0, 4] onto [-1, 1]
     batch = gather(store, one(0, 0), WindowSpec(history=2, chunk=3))
     assert batch.actions[0, :, 0].tolist() == [-1, 1, 0]
     assert batch.prev_actions[0, :, 0].tolist() == [0, 0]
@@ -150,19 +158,19 @@ def test_actions_are_scaled_from_their_box_and_padding_stays_zero():
 def test_actions_are_clipped_on_request_only():
     store = TrajectoryStore.of([Episode(np.zeros((2, 1)), [[5.0]], [0], False)])
     assert gather(store, one(0, 0), WindowSpec()).actions.item() == 5
-    store.shape_action = ACTION_SHAPES["clip"](store)
+    store.shape_action = lambda actions: actions.clamp(-1, 1)
     assert gather(store, one(0, 0), WindowSpec()).actions.item() == 1
     assert store.episode(0).actions.item() == 5
 
 
-def test_scaling_without_a_box_says_what_to_do():
-    with pytest.raises(ValueError, match="which box"):
-        ACTION_SHAPES["scale"](TrajectoryStore.of([counting(2)]))
-
-
 @pytest.mark.parametrize(
     ("anchor", "message"),
-    [((0, 9), "step 9 is outside episode 0 of length 9"), ((0, -1), "step -1 is outside"), ((2, 0), "episode 2"), ((-1, 0), "-1")],
+    [
+        ((0, 9), "step 9 is outside episode 0 of length 9"),
+        ((0, -1), "step -1 is outside"),
+        ((2, 0), "episode 2"),
+        ((-1, 0), "-1"),
+    ],
 )
 def test_anchor_outside_the_store_is_named(anchor, message):
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Column: one flat array of the store, a base (a memory map or RAM) and a tail that grows as episodes are appended."""
+"""Column: one flat array of the store, a base (mapped or in RAM) and a tail that grows with new episodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Column:
-    """Rows 0 .. len-1; `base` is never written, appended rows live in the tail, resident copies on a device."""
+    """Rows 0 .. len-1; `base` is never written, appended rows live in the tail."""
 
     def __init__(self, base: np.ndarray) -> None:
         self.base = np.asarray(base)  # a plain view: np.memmap's own indexing is slower

@@ -1,6 +1,6 @@
 """Episode: one reset-to-end run of an environment, T actions between T+1 observations.
 
-    obs   o_0 o_1 ... o_T        actions   a_0 ... a_{T-1}        rewards   r_0 ... r_{T-1}
+obs   o_0 o_1 ... o_T        actions   a_0 ... a_{T-1}        rewards   r_0 ... r_{T-1}
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Episode:
         length = len(self.actions)
         if self.obs.ndim != 2 or self.actions.ndim != 2:
             raise ValueError(
-                f"an episode takes obs (T+1, obs) and actions (T, act); got {self.obs.shape} and {self.actions.shape}"
+                "an episode takes obs (T+1, obs) and actions (T, act); "
+                f"got {self.obs.shape} and {self.actions.shape}"
             )
         if length < 1:
             raise ValueError("an episode needs at least one action")
@@ -47,8 +48,11 @@ class Episode:
         for name, column in self.extras.items():
             if column.ndim < 1 or len(column) != length:
                 raise ValueError(f"extra '{name}' has shape {column.shape}; its first axis must be {length}")
-        if "terminal" in self.extras and self.extras["terminal"].dtype != bool:
-            raise ValueError("the extra 'terminal' marks steps and must be bool")
+            if column.dtype.kind not in "biuf":
+                raise ValueError(f"extra '{name}' has type {column.dtype}; a column holds numbers or flags")
+        marks = self.extras.get("terminal")
+        if marks is not None and (marks.dtype != bool or marks.ndim != 1):
+            raise ValueError("the extra 'terminal' marks steps: it must be bool of shape (T,)")
 
     def __len__(self) -> int:
         """Return T, the number of actions."""

@@ -1,9 +1,9 @@
-"""Content hashes: one digest per column, one fingerprint over the digests of what makes the episodes what they are.
+"""Content hashes: one digest per column, one fingerprint over the digests of what the episodes are.
 
     fingerprint = H(for each content column in order of name: name, type, row shape, digest)
 
-Content is every per-step column and the table's length, terminated, success and source.  Labels (clusters, filter masks)
-and attributes are outside it: clustering a store does not make it another data set.
+Content is every per-step column and the table's length, terminated, success and source.  Labels (clusters,
+filter masks) and attributes are outside it: clustering a store does not make it another data set.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
+    from trajrl.store.table import Table
 
 CONTENT_TABLE = ("length", "terminated", "success", "source_code")
 BLOCK_BYTES = 1 << 24
@@ -35,7 +36,7 @@ def digest(array: np.ndarray) -> str:
 
 
 def combine(columns: dict[str, tuple[str, tuple[int, ...], str]], sources: list[str]) -> str:
-    """Hash (type, row shape, digest) of every content column, in order of name, and the names of the sources."""
+    """Hash (type, row shape, digest) of every content column in order of name, and the sources' names."""
     state = new_hash()
     for name in sorted(columns):
         kind, width, column_digest = columns[name]
@@ -45,10 +46,28 @@ def combine(columns: dict[str, tuple[str, tuple[int, ...], str]], sources: list[
 
 
 def fingerprint(store: TrajectoryStore) -> str:
-    """Hash a store in memory; equal to that of the file it would be written to."""
+    """Hash the live episodes of a store; equal to that of the file they would be written to."""
+    live = store.live
     columns = {"obs": store.obs, "actions": store.actions, "rewards": store.rewards}
     columns.update({f"extras/{name}": column for name, column in store.extras.items()})
-    parts = {name: np.asarray(column.slice(0, len(column))) for name, column in columns.items()}
-    parts.update({f"table/{name}": getattr(store.table, name) for name in CONTENT_TABLE})
-    described = {name: (part.dtype.str, part.shape[1:], digest(part)) for name, part in parts.items()}
-    return combine(described, store.table.sources)
+    hashes = {name: new_hash() for name in columns}
+    for e, start, length in zip(live, store.table.start[live], store.table.length[live]):
+        for name, column in columns.items():
+            first, more = (start + e, 1) if name == "obs" else (start, 0)
+            hashes[name].update(np.ascontiguousarray(column.slice(first, first + length + more)).data)
+    described = {
+        name: (column.base.dtype.str, column.width, hashes[name].hexdigest())
+        for name, column in columns.items()
+    }
+    table, sources = _content(store.table, live)
+    described.update({f"table/{name}": (part.dtype.str, (), digest(part)) for name, part in table.items()})
+    return combine(described, sources)
+
+
+def _content(table: Table, live: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the content columns of the live rows, with sources numbered as a writer would meet them."""
+    content = {name: getattr(table, name)[live] for name in CONTENT_TABLE}
+    found, first, place = np.unique(content["source_code"], return_index=True, return_inverse=True)
+    met = np.argsort(first)  # the codes in order of first use
+    content["source_code"] = np.argsort(met)[place].astype(np.int32)
+    return content, [table.sources[code] for code in found[met]]

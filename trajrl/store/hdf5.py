@@ -1,81 +1,89 @@
-"""The store's file: one HDF5 file with contiguous columns, mapped at their offset, and one dataset per table column.
+"""The store's file, piece by piece: datasets with a digest each, attributes, and the seal over all of them.
 
     obs (R, obs)   actions (S, act)   rewards (S,)   extras/* (S, ...)   table/* (E,)   stats/*
-    attributes: schema = 1, fingerprint, environment, units, provenance, ...   every dataset carries its own digest
+    attributes: schema = 1, environment, units, provenance, ...
+    fingerprint = hash of the content's digests    seal = hash of every digest and every attribute
+
+Texts are of fixed length: they lie in checksummed headers, not in HDF5's global heap.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 
-from trajrl.store.column import Column
-from trajrl.store.fingerprint import CONTENT_TABLE, combine, digest
-from trajrl.store.table import CORE, Table
-
-if TYPE_CHECKING:
-    from trajrl.store.store import TrajectoryStore
-    from trajrl.store.writer import Spool
+from trajrl.store.fingerprint import CONTENT_TABLE, combine, digest, new_hash
+from trajrl.store.table import CORE
 
 SCHEMA = 1
-RAM_LIMIT_BYTES = 1 << 30  # 'auto' maps larger files
 ON_DISK = tuple(name for name in CORE if name != "alive")
+RESERVED = ("schema", "fingerprint", "seal", "statistics")  # attributes that the file gives itself
+# What h5py and numpy raise when they read a damaged file.
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
 
 
-def write_file(
-    path: Path, spools: dict[str, Spool], table: Table, attributes: dict[str, Any], statistics: dict[str, np.ndarray]
-) -> None:
-    """Write spooled columns and their table to a new file, flushed to disk."""
-    offsets = {}
-    with h5py.File(path, "w", libver=("v108", "v110"), alignment_threshold=4096, alignment_interval=4096) as file:
-        for name, spool in spools.items():
-            dataset = _reserve(file, name, (spool.num_rows, *spool.width), spool.dtype)
-            dataset.attrs["digest"] = spool.hash.hexdigest()
-            offsets[name] = dataset.id.get_offset()
-        for name in (*ON_DISK, *table.extra_names):
-            put(file, f"table/{name}", getattr(table, name))
-        put(file, "table/source_names", np.array([name.encode() for name in table.sources], dtype=object))
-        for name, value in statistics.items():
-            put(file, f"stats/{name}", value)
-        file.attrs["schema"] = SCHEMA
-        file.attrs["fingerprint"] = file_fingerprint(file)
-        for name, value in attributes.items():
-            if name != "statistics":
-                file.attrs[name] = value if isinstance(value, str) else json.dumps(value)
-    with path.open("r+b") as out:
-        for name, spool in spools.items():
-            out.seek(offsets[name])
-            with spool.path.open("rb") as rows:
-                shutil.copyfileobj(rows, out, 1 << 22)
-            spool.path.unlink()
-        out.flush()
-        os.fsync(out.fileno())
+def open_file(path: Path) -> h5py.File:
+    """Open a store file for reading; anything else fails with one line."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; a store is one file")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path}: no permission to read it")
+    try:
+        # No lock: a store is replaced by renaming, never written in place; some file systems have no locks.
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise PermissionError(f"{path}: no permission to read it") from error
+        raise ValueError(
+            f"{path} is not a whole HDF5 file ({first_line(error)}); import or copy it again"
+        ) from error
+    try:
+        _check_schema(path, file)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_schema(path: Path, file: h5py.File) -> None:
+    try:
+        schema = int(file.attrs["schema"]) if "schema" in file.attrs else None
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+    if schema is None:
+        again = f"`python run.py store import {path} --out X.h5` makes one"
+        raise ValueError(f"{path} is an HDF5 file but not a trajrl store; {again}")
+    if schema != SCHEMA:
+        raise ValueError(
+            f"{path} has schema {schema}; this trajrl reads {SCHEMA}: update trajrl or import the data again"
+        )
+
+
+def damaged(path: Path, error: BaseException) -> ValueError:
+    """Return the one line for a store file that cannot be read whole."""
+    return ValueError(f"{path} is damaged ({first_line(error)}); import or copy it again")
 
 
 def put(file: h5py.File, name: str, values: np.ndarray) -> None:
     """Write one small dataset with its digest, in place of one of that name."""
     if name in file:
         del file[name]
-    if values.dtype == object:
-        dataset = file.create_dataset(name, data=values, dtype=h5py.string_dtype())
-        dataset.attrs["digest"] = digest(np.frombuffer(b"\0".join(values), np.uint8))
-    else:
-        dataset = file.create_dataset(name, data=values)
-        dataset.attrs["digest"] = digest(values)
+    dataset = file.create_dataset(name, data=values)
+    dataset.attrs["digest"] = np.bytes_(digest(values))
 
 
-def file_fingerprint(file: h5py.File) -> str:
-    """Combine the digests of the content; equal to trajrl.store.fingerprint of the same episodes."""
-    names = [name for name in datasets(file) if not name.startswith(("table/", "stats/"))]
-    names += [f"table/{name}" for name in CONTENT_TABLE]
-    described = {name: (file[name].dtype.str, file[name].shape[1:], str(file[name].attrs["digest"])) for name in names}
-    return combine(described, source_names(file))
+def recorded_digest(dataset: h5py.Dataset) -> str:
+    """Return the digest that was written with a dataset."""
+    value = dataset.attrs["digest"]
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def datasets(file: h5py.File) -> list[str]:
@@ -99,85 +107,80 @@ def datasets(file: h5py.File) -> list[str]:
     return found
 
 
+def is_column(name: str) -> bool:
+    """Return whether a dataset holds rows of episodes, and not the table or statistics."""
+    return not name.startswith(("table/", "stats/"))
+
+
 def source_names(file: h5py.File) -> list[str]:
     """Return the sources in order of their code."""
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in file["table/source_names"][:]]
+    return [name.decode() for name in file["table/source_names"][:]]
 
 
-def open_file(path: Path) -> h5py.File:
-    """Open a store file for reading; anything else fails with one line."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
-            raise PermissionError(f"{path}: no permission to read it") from error
-        raise ValueError(f"{path} is not a whole HDF5 file ({error}); import or copy it again") from error
-    if "schema" not in file.attrs:
-        file.close()
-        raise ValueError(f"{path} is an HDF5 file but not a trajrl store; `python run.py store import {path} --out X.h5` makes one")
-    if int(file.attrs["schema"]) > SCHEMA:
-        schema = int(file.attrs["schema"])
-        file.close()
-        raise ValueError(f"{path} has schema {schema}; this trajrl reads up to {SCHEMA}: update trajrl")
-    return file
+def file_fingerprint(file: h5py.File) -> str:
+    """Combine the recorded digests of the content; equal to trajrl.store.fingerprint of the same episodes."""
+    names = [name for name in datasets(file) if is_column(name)]
+    names += [f"table/{name}" for name in CONTENT_TABLE]
+    described = {
+        name: (file[name].dtype.str, file[name].shape[1:], recorded_digest(file[name])) for name in names
+    }
+    return combine(described, source_names(file))
 
 
-def read_store(path: Path, memory: str = "auto") -> TrajectoryStore:
-    """Open a store file, mapped or read into memory."""
-    from trajrl.store.store import TrajectoryStore
-
-    if memory not in ("auto", "ram", "map"):
-        raise ValueError(f"memory is auto, ram or map; got '{memory}'")
-    store = TrajectoryStore()
-    with open_file(path) as file:
-        try:
-            names = datasets(file)
-            mapped = memory == "map" or (memory == "auto" and path.stat().st_size > RAM_LIMIT_BYTES)
-            columns = {n: _column(file[n], path, mapped, memory) for n in names if not n.startswith(("table/", "stats/"))}
-            table = {n.removeprefix("table/"): file[n][:] for n in names if n.startswith("table/") and n != "table/source_names"}
-            sources = source_names(file)
-            store.attributes = {n: _decode(v) for n, v in file.attrs.items()}
-            store.attributes["statistics"] = {n.removeprefix("stats/"): file[n][:] for n in names if n.startswith("stats/")}
-            store.obs, store.actions, store.rewards = columns.pop("obs"), columns.pop("actions"), columns.pop("rewards")
-        except (KeyError, OSError, RuntimeError) as error:
-            raise ValueError(f"{path} is damaged ({error}); import or copy it again") from error
-    store.extras = {n.removeprefix("extras/"): column for n, column in columns.items()}
-    store.table.extend({n: table.pop(n) for n in ON_DISK}, sources)
-    for name, values in table.items():
-        store.table.set(name, values, fill=-1 if values.dtype.kind == "i" else 0)
-    store.path = path
-    return store
+def seal(file: h5py.File) -> None:
+    """Set the schema, the fingerprint and the seal; the last thing done to a file that was changed."""
+    file.attrs["schema"] = SCHEMA
+    file.attrs["fingerprint"] = np.bytes_(file_fingerprint(file))
+    file.attrs["seal"] = np.bytes_(seal_of(file))
 
 
-def _reserve(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype) -> h5py.Dataset:
-    """Create a contiguous dataset whose place in the file is fixed at once and whose rows are written later."""
-    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    group, _, leaf = name.rpartition("/")
-    parent = file.require_group(group) if group else file
-    kind = h5py.h5t.py_create(dtype, logical=True)
-    space = h5py.h5s.create_simple(shape)
-    return h5py.Dataset(h5py.h5d.create(parent.id, leaf.encode(), kind, space, plist))
+def seal_of(file: h5py.File) -> str:
+    """Hash name, type, shape and digest of every dataset, and every attribute but the seal."""
+    state = new_hash()
+    for name in sorted(datasets(file)):
+        dataset = file[name]
+        state.update(f"{name}|{dataset.dtype.str}|{dataset.shape}|{recorded_digest(dataset)}\n".encode())
+    for name in sorted(set(file.attrs) - {"seal"}):
+        state.update(f"{name}={file.attrs[name]!r}\n".encode())
+    return state.hexdigest()
 
 
-def _column(dataset: h5py.Dataset, path: Path, mapped: bool, memory: str) -> Column:
-    """Map a contiguous dataset at its offset, or read it; a packed one is always read."""
-    offset = dataset.id.get_offset()
-    if not mapped:
-        return Column(dataset[:])
-    if offset is None:
-        if memory == "map":
-            raise ValueError(f"{path} is packed and cannot be mapped; `python run.py store import {path} --out X.h5` unpacks it")
-        return Column(dataset[:])
-    return Column(np.memmap(path, dataset.dtype, "r", offset, dataset.shape))
+def write_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
+    """Write attributes: numbers as they are, texts as they are, everything else as JSON."""
+    for name, value in attributes.items():
+        if name not in RESERVED:
+            file.attrs[name] = _encode(value)
+
+
+def read_attributes(file: h5py.File) -> dict[str, Any]:
+    """Read the attributes back as what was written."""
+    return {name: _decode(value) for name, value in file.attrs.items()}
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, bool | int | float | np.bool_ | np.number):
+        return value
+    if not (isinstance(value, str) and value[:1] not in ("{", "[", '"', "n")):
+        value = json.dumps(value, default=_plain)
+    return np.bytes_(value.encode() or b"\0")
 
 
 def _decode(value: Any) -> Any:
-    """Read an attribute back: JSON where it is JSON, text otherwise."""
     if isinstance(value, bytes | str):
         text = value.decode() if isinstance(value, bytes) else value
-        return json.loads(text) if text[:1] in "{[" else text
+        return json.loads(text) if text[:1] in ("{", "[", '"') or text == "null" else text
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _plain(value: Any) -> Any:
+    """Turn what JSON does not know into what it knows."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"an attribute of a store is plain values; got {type(value).__name__}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, for a message of one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

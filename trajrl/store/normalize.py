@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Moments:
-    """Count, mean, squared deviations, minimum and maximum per column of the rows added, in double precision."""
+    """Count, mean, squared deviations, minimum and maximum per column of the rows added, in float64."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -53,11 +53,12 @@ def statistics(store: TrajectoryStore) -> dict[str, np.ndarray]:
     """Return the statistics kept with the store's file, or compute them over its real rows."""
     if "statistics" in store.attributes:
         return store.attributes["statistics"]
-    obs, reward = Moments(), Moments()
+    obs, action, reward = Moments(), Moments(), Moments()
     for episode in store.episodes():
         obs.add(episode.obs)
+        action.add(episode.actions)
         reward.add(episode.rewards[:, None])
-    return {**obs.named("obs"), **reward.named("reward")}
+    return {**obs.named("obs"), **action.named("action"), **reward.named("reward")}
 
 
 # Reward transforms, r -> scale * r + shift.

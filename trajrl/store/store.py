@@ -2,8 +2,8 @@
 
     observation row of (e, t) = start[e] + e + t        action row of (e, t) = start[e] + t
 
-An episode of T actions owns T+1 observations.  Rewards and actions are kept as found; what training sees is shaped by
-two elementwise functions that `gather` applies.
+An episode of T actions owns T+1 observations.  Rewards and actions are kept as found; what training sees is
+shaped by two elementwise functions that `gather` applies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from trajrl.store.column import Column
 from trajrl.store.episode import Episode
-from trajrl.store.table import PHASES, Table
+from trajrl.store.table import Table, phase_code
 
 if TYPE_CHECKING:
     import torch
@@ -48,9 +48,9 @@ class TrajectoryStore:
     @classmethod
     def open(cls, path: str | Path, memory: str = "auto") -> TrajectoryStore:
         """Open a store file; memory is 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)."""
-        from trajrl.store.hdf5 import read_store
+        from trajrl.store.load import read_store
 
-        return read_store(Path(path), memory)
+        return read_store(Path(path).expanduser(), memory)
 
     @classmethod
     def of(cls, episodes: Iterable[Episode]) -> TrajectoryStore:
@@ -95,12 +95,14 @@ class TrajectoryStore:
         self.actions.append(episode.actions)
         self.rewards.append(episode.rewards)
         for name, column in self.extras.items():
-            column.append(episode.extras.get(name, np.zeros((len(episode), *column.width), column.base.dtype)))
+            column.append(
+                episode.extras.get(name, np.zeros((len(episode), *column.width), column.base.dtype))
+            )
         self.version += 1
         return self.table.append(
             start=start, length=len(episode), terminated=episode.terminated, returns=episode.episode_return,
             success=-1 if episode.success is None else int(episode.success),
-            source_code=self.table.code(episode.source), phase=PHASES.index(phase), alive=True,
+            source_code=self.table.code(episode.source), phase=phase_code(phase), alive=True,
         )  # fmt: skip
 
     def episode(self, e: int) -> Episode:
@@ -128,32 +130,37 @@ class TrajectoryStore:
 
     def cut_after_success(self) -> int:
         """End every episode at its first terminal mark; returns how many actions are no longer used."""
-        if "terminal" not in self.extras:
-            return 0
-        marks = np.flatnonzero(self.extras["terminal"].slice(0, len(self.actions)))  # (M,) rows
-        first = np.searchsorted(marks, self.table.start)  # (E,) the first mark at or after each start
-        row = np.append(marks, np.iinfo(np.int64).max)[first]
-        cut = row < self.table.start + self.table.length
-        before = int(self.table.length.sum())
-        self.table.length[cut] = (row - self.table.start)[cut] + 1
-        self.table.terminated[cut] = True
-        self.version += 1
-        return before - int(self.table.length.sum())
+        table, marks = self.table, self.marks()
+        row = marks[np.searchsorted(marks, table.start)]  # (E,) the first mark at or after each start
+        cut = np.flatnonzero(row < table.start + table.length)
+        before = int(table.length.sum())
+        table.length[cut] = (row - table.start)[cut] + 1
+        table.terminated[cut] = True
+        for e in cut:
+            first = int(table.start[e])
+            table.returns[e] = self.rewards.slice(first, first + int(table.length[e])).sum(dtype=np.float64)
+        if len(cut):
+            self.attributes.pop("statistics", None)  # they were taken over steps that are no longer used
+            self.version += 1
+        return before - int(table.length.sum())
 
     def action_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest action recorded, per dimension: (act,), (act,)."""
         kept = self.attributes.get("statistics", {})
         if "action_min" in kept and self.version == 0:
             return kept["action_min"], kept["action_max"]
-        blocks = [self.actions.slice(i, min(i + 1_000_000, len(self.actions))) for i in range(0, len(self.actions), 1_000_000)]
+        blocks = [
+            self.actions.slice(i, min(i + 1_000_000, len(self.actions)))
+            for i in range(0, len(self.actions), 1_000_000)
+        ]
         return np.min([b.min(0) for b in blocks], 0), np.max([b.max(0) for b in blocks], 0)
 
     @property
     def fingerprint(self) -> str:
-        """Return the hash of the content: columns and the core of the table, not labels or attributes."""
+        """Return the hash of the content; that of an opened, unchanged file is the one recorded there."""
         from trajrl.store.fingerprint import fingerprint
 
-        return fingerprint(self)
+        return str(self.attributes["fingerprint"]) if self.version == 0 and self.path else fingerprint(self)
 
     def marks(self) -> np.ndarray:
         """Return the action rows with a terminal mark in order, closed by a row beyond every episode."""
@@ -180,9 +187,19 @@ class TrajectoryStore:
                 self.extras[name] = Column(np.zeros((len(self.actions), *column.shape[1:]), column.dtype))
 
     def _check_shapes(self, episode: Episode) -> None:
+        """Refuse an episode that does not fit, before anything of it is taken in."""
         got = episode.obs.shape[1], episode.actions.shape[1]
         if got != (self.obs_dim, self.action_dim):
             raise ValueError(
                 f"this store has observations of {self.obs_dim} and actions of {self.action_dim} numbers; "
                 f"the episode has {got[0]} and {got[1]}"
             )
+        for name, column in episode.extras.items():
+            kept = self.extras.get(name)
+            if kept and (
+                kept.width != column.shape[1:] or not np.can_cast(column.dtype, kept.base.dtype, "safe")
+            ):
+                raise ValueError(
+                    f"extra '{name}' of this store is {kept.base.dtype} {kept.width} per step; "
+                    f"the episode has {column.dtype} {column.shape[1:]}"
+                )

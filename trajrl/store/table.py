@@ -1,7 +1,7 @@
 """Table: one row per episode, a struct of growing arrays that turns into a pandas frame.
 
-start and length place the episode in the flat columns; `alive` is False once it was evicted.  Ids are row numbers and
-never change.  `success` is 1, 0 or -1 (nobody said).
+start and length place the episode in the flat columns; `alive` is False once it was evicted.  Ids are row
+numbers and never change.  `success` is 1, 0 or -1 (nobody said).
 """
 
 from __future__ import annotations
@@ -26,11 +26,18 @@ CORE = {
 PHASES = ("offline", "online")
 
 
+def phase_code(phase: str) -> int:
+    """Return the number of a phase."""
+    if phase not in PHASES:
+        raise ValueError(f"a phase is {' or '.join(PHASES)}; got '{phase}'")
+    return PHASES.index(phase)
+
+
 class Table:
     """Struct of arrays over episodes; further columns (cluster labels, filter masks) are added by name."""
 
     def __init__(self) -> None:
-        self._columns = {name: np.empty(0, dtype) for name, dtype in CORE.items()}
+        self._columns: dict[str, np.ndarray] = {name: np.empty(0, dtype) for name, dtype in CORE.items()}
         self._size = 0
         self.sources: list[str] = []  # source_code -> name
         self._codes: dict[str, int] = {}
@@ -40,8 +47,12 @@ class Table:
         return self._size
 
     def __getattr__(self, name: str) -> np.ndarray:
-        if name.startswith("_") or name not in self._columns:
-            raise AttributeError(f"the episode table has no column '{name}'; it has {', '.join(self._columns)}")
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name not in self._columns:
+            raise AttributeError(
+                f"the episode table has no column '{name}'; it has {', '.join(self._columns)}"
+            )
         return self._columns[name][: self._size]
 
     @property
@@ -66,7 +77,9 @@ class Table:
         if self._size == len(self._columns["start"]):
             self._grow(max(64, 2 * self._size))
         for name, column in self._columns.items():
-            column[self._size] = row[name] if name in row else self._fill.get(name, True if name == "alive" else 0)
+            column[self._size] = (
+                row[name] if name in row else self._fill.get(name, True if name == "alive" else 0)
+            )
         self._size += 1
         return self._size - 1
 
@@ -95,7 +108,9 @@ class Table:
         """Return the table as pandas, with sources and phases by name; the index is the episode id."""
         import pandas as pd
 
-        columns = {name: getattr(self, name) for name in self._columns if name not in ("source_code", "phase")}
+        columns = {
+            name: getattr(self, name) for name in self._columns if name not in ("source_code", "phase")
+        }
         phase = np.array(PHASES, dtype=object)[self.phase]
         return pd.DataFrame({**columns, "source": self.source, "phase": phase}).rename_axis("episode")
 

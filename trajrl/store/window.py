@@ -1,12 +1,13 @@
-"""Windows: an anchor (episode, step) expanded to history, chunk, horizon and the history where the bootstrap is taken.
+"""Windows: an anchor (episode, step) expanded to history, chunk, horizon and the history at the bootstrap.
 
      t-H+1 ... t | t+1 ... t+k
      [ history ] |
             [ a_t ... a_{t+N-1} ] pad
-            [ r_t ... r_{t+k-1} ] pad       k <= n: the horizon stops at the episode's end or at a terminal mark
-                  [ next history  ]         ends at o_{t+k}; it always exists, terminated or not
+            [ r_t ... r_{t+k-1} ] pad     k <= n: the horizon stops at the episode's end or at a terminal mark
+                  [ next history  ]       ends at o_{t+k}; it always exists, terminated or not
 
-Every step of every episode is a legal anchor.  No row outside the anchor's episode is ever read; padding is zero and masked.
+Every step of every episode is a legal anchor.  No row outside the anchor's episode is ever read; padding is
+zero and masked.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class WindowSpec:
 
 
 class Anchors(NamedTuple):
-    """Where windows start: an episode, a step in it, and an importance weight with mean 1 under the sampling law."""
+    """Where windows start: an episode, a step in it, and an importance weight with mean 1 under the law."""
 
     episode: np.ndarray  # (B,) int64
     step: np.ndarray  # (B,) int64
@@ -74,7 +75,9 @@ class SequenceBatch(NamedTuple):
     next_mask: torch.Tensor | None = None  # (B, N) bool
 
 
-def gather(store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: str | torch.device = "cpu") -> SequenceBatch:
+def gather(
+    store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: str | torch.device = "cpu"
+) -> SequenceBatch:
     """Expand anchors to windows, without a loop over the batch."""
     episode, step, start, length = _placed(store, anchors)
     first = start + step  # (B,) the anchor's action row
@@ -98,7 +101,9 @@ def gather(store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: s
     )  # fmt: skip
 
 
-def _placed(store: TrajectoryStore, anchors: Anchors) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _placed(
+    store: TrajectoryStore, anchors: Anchors
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Copy the anchors' episodes and steps and look up where those episodes lie; all (B,) int64."""
     episode, step = np.array(anchors.episode, np.int64), np.array(anchors.step, np.int64)
     if len(episode) and (episode.min() < 0 or episode.max() >= len(store)):
@@ -113,7 +118,7 @@ def _placed(store: TrajectoryStore, anchors: Anchors) -> tuple[np.ndarray, np.nd
 
 
 def _reach(store: TrajectoryStore, row: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count the steps from an action row through the first terminal mark, or to the episode's end `left` steps on.
+    """Count the steps from an action row through the first mark, or to the episode's end `left` steps on.
 
     Returns (reach (B,), marked (B,)).
     """
@@ -125,15 +130,22 @@ def _reach(store: TrajectoryStore, row: np.ndarray, left: np.ndarray) -> tuple[n
 
 
 def _histories(
-    store: TrajectoryStore, start: np.ndarray, obs_start: np.ndarray, last: np.ndarray, size: int, device: str | torch.device
+    store: TrajectoryStore,
+    start: np.ndarray,
+    obs_start: np.ndarray,
+    last: np.ndarray,
+    size: int,
+    device: str | torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the H observations ending at `last` (2, B), the action before each, and their mask: (2, B, H, ...)."""
+    """Return the H observations ending at `last` (2, B), the action before each, and their mask."""
     offset = last[..., None] + np.arange(1 - size, 1)  # (2, B, H)
     inside = np.maximum(offset, 0)
     obs = store.obs.take(inside + obs_start[:, None], device)
     prev = store.shape_action(store.actions.take(np.maximum(offset - 1, 0) + start[:, None], device))
     mask = offset >= 0
-    if last.min(initial=size) < size:  # some history is padded, or has a first observation without an action before it
+    if (
+        last.min(initial=size) < size
+    ):  # some history is padded, or has a first observation without an action before it
         _zero(obs, ~mask)
         _zero(prev, offset < 1)
     return obs, prev, _to(mask, device)

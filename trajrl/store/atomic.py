@@ -1,0 +1,88 @@
+"""Atomic files: written in a locked scratch folder beside the target, flushed to disk, then renamed.
+
+A crash leaves no file under the final name, only a folder `.NAME.*.tmp`, which the next writer removes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Scratch:
+    """A folder beside `path` for files on their way to that name; its lock says that the writer runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with said(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path)
+            self.folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+            self._lock = os.open(self.folder, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def publish(self, file: Path) -> None:
+        """Flush a file of the folder to disk and give it the final name."""
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(file, self.path)
+        sync_folder(self.path.parent)
+
+    def remove(self) -> None:
+        """Remove the folder and what is left in it; a second call does nothing."""
+        if self._lock >= 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = -1
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a place to write to; what stands there at a clean exit gets the name `path`."""
+    scratch = Scratch(path)
+    try:
+        with said(path):
+            yield scratch.folder / path.name
+            scratch.publish(scratch.folder / path.name)
+    finally:
+        scratch.remove()
+
+
+@contextmanager
+def said(path: Path) -> Iterator[None]:
+    """Turn a failure to write into one line that names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # h5py raises RuntimeError where it cannot flush
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OSError(f"{path} could not be written: {reason}; nothing is left under that name") from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the scratch folders of writers of `path` that no longer run."""
+    for folder in path.parent.glob(f".{path.name}.*.tmp"):
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # its writer has just finished
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            pass  # its writer runs
+        finally:
+            os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries, so that a rename survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,96 @@
+"""Open a store file: columns are mapped at their offset or read into memory, the table is always read."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from trajrl.store.column import Column
+from trajrl.store.hdf5 import (
+    DAMAGE,
+    ON_DISK,
+    damaged,
+    datasets,
+    is_column,
+    open_file,
+    read_attributes,
+    source_names,
+)
+from trajrl.store.store import TrajectoryStore
+
+RAM_LIMIT_BYTES = 1 << 30  # 'auto' maps larger files
+MEMORY = ("auto", "map", "ram")
+
+
+def read_store(path: Path, memory: str = "auto") -> TrajectoryStore:
+    """Open a store file, mapped or read into memory."""
+    if memory not in MEMORY:
+        raise ValueError(f"memory is auto, map or ram; got '{memory}'")
+    with open_file(path) as file:
+        try:
+            names = datasets(file)
+            packed = any(file[name].chunks for name in names if is_column(name))
+            if packed and memory == "map":
+                unpack = f"`python run.py store import {path} --out X.h5` unpacks it"
+                raise PermissionError(f"{path} is packed and cannot be mapped; {unpack}")
+            small = path.stat().st_size <= RAM_LIMIT_BYTES
+            mapped = memory == "map" or (memory == "auto" and not packed and not small)
+            store = _read(file, names, mapped)
+            _check(store)
+        except PermissionError as error:
+            raise ValueError(str(error)) from error
+        except DAMAGE as error:
+            raise damaged(path, error) from error
+    store.path = path
+    return store
+
+
+def _read(file: h5py.File, names: list[str], mapped: bool) -> TrajectoryStore:
+    """Read the table and the attributes; map or read the columns."""
+    # One map of the open file, not of its name: the name may by now belong to a newer store.
+    buffer = mmap.mmap(file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ) if mapped else None
+    columns = {name: Column(_rows(file[name], buffer)) for name in names if is_column(name)}
+    table = {name.removeprefix("table/"): file[name][:] for name in names if name.startswith("table/")}
+    del table["source_names"]
+    store = TrajectoryStore()
+    store.obs, store.actions, store.rewards = (
+        columns.pop("obs"),
+        columns.pop("actions"),
+        columns.pop("rewards"),
+    )
+    store.extras = {name.removeprefix("extras/"): column for name, column in columns.items()}
+    store.table.extend({name: table.pop(name) for name in ON_DISK}, source_names(file))
+    for name, values in table.items():
+        store.table.set(name, values, fill=-1 if values.dtype.kind == "i" else 0)
+    store.attributes = read_attributes(file)
+    store.attributes["statistics"] = {
+        name.removeprefix("stats/"): file[name][:] for name in names if name.startswith("stats/")
+    }
+    return store
+
+
+def _rows(dataset: h5py.Dataset, buffer: mmap.mmap | None) -> np.ndarray:
+    """Return a view of a dataset in the map, or a copy of it."""
+    if buffer is None:
+        return dataset[:]
+    count = int(np.prod(dataset.shape))
+    return np.frombuffer(buffer, dataset.dtype, count, dataset.id.get_offset()).reshape(dataset.shape)
+
+
+def _check(store: TrajectoryStore) -> None:
+    """Refuse a file whose columns and table do not fit: windows would be read from the wrong place."""
+    length, steps = store.table.length, len(store.actions)
+    if not (len(store) and (length >= 1).all() and (store.table.start == np.cumsum(length) - length).all()):
+        raise ValueError("table/start and table/length do not describe episodes one after the other")
+    if int(length.sum()) != steps:
+        raise ValueError(f"table/length adds up to {int(length.sum())} steps; actions has {steps}")
+    if len(store.obs) != steps + len(store):
+        raise ValueError(
+            f"obs has {len(store.obs)} rows; {steps} steps in {len(store)} episodes need {steps + len(store)}"
+        )
+    for name, column in {"rewards": store.rewards, **store.extras}.items():
+        if len(column) != steps:
+            raise ValueError(f"{name} has {len(column)} rows; actions has {steps}")

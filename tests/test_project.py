@@ -20,7 +20,7 @@ LEVELS = [
     {"envs"},
     {"agents"},
     {"config"},
-    {"rollout", "evaluate", "scores", "progress"},
+    {"rollout", "evaluate", "scores", "progress", "queues"},
     {"checkpoint"},
     {"train", "assemble", "policy"},
     {"report"},

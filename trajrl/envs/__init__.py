@@ -1,1 +1,38 @@
-"""Environment suites; `make_suite` finds one by name."""
+"""Environments, one suite per file: `suite:name`, a Gymnasium id or `package.module:callable`, in that order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trajrl.registry import find, unknown
+
+if TYPE_CHECKING:
+    from trajrl.envs.suite import Suite
+
+ENVS: dict[str, str] = {
+    "d4rl": "trajrl.envs.d4rl:D4rlSuite",
+    "gymnasium": "trajrl.envs.gymnasium:GymnasiumSuite",
+    "ogbench": "trajrl.envs.ogbench:OgbenchSuite",
+    "toy": "trajrl.envs.toy:ToySuite",
+}
+
+
+def make_suite(name: str, **options: Any) -> Suite:
+    """Build the suite `name` stands for; `options` are fields of trajrl.envs.wrappers.EnvOptions."""
+    from trajrl.envs.custom import CustomSuite, importable
+    from trajrl.envs.gymnasium import GymnasiumSuite, registered
+    from trajrl.envs.wrappers import make_options
+
+    chosen = make_options(options)
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in ENVS:
+        return find(ENVS, prefix, "environment suite")(rest, chosen)
+    if name in registered(name):
+        return GymnasiumSuite(name, chosen)
+    if colon and importable(prefix):
+        return CustomSuite(name, chosen)
+    if colon and "." not in prefix:
+        raise ValueError(unknown("environment suite", prefix, ENVS))
+    if colon:
+        raise ValueError(f"no module '{prefix}' for environment '{name}'; is its folder on PYTHONPATH?")
+    raise ValueError(unknown("environment", name, registered(name)))

@@ -1,0 +1,44 @@
+"""Any registered Gymnasium id: MuJoCo v4 and v5, continuous classic control, gymnasium-robotics."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+
+import gymnasium
+
+from trajrl.envs.suite import Suite
+from trajrl.registry import unknown
+
+ROBOTICS = ("AdroitHand", "AntMaze", "Fetch", "FrankaKitchen", "Hand", "PointMaze")  # of gymnasium-robotics
+
+
+class GymnasiumSuite(Suite):
+    """A registered environment under its own id and version."""
+
+    def build(self, seed: int, render: bool) -> gymnasium.Env:
+        """Make the environment; what is missing is named."""
+        if self.name not in registered(self.name):
+            raise ValueError(unknown("environment", self.name, registered(self.name)))
+        return make_registered(self.name, render)
+
+
+def registered(name: str) -> list[str]:
+    """Return the ids of every environment that can be made; robotics ones are registered when asked for."""
+    if name.startswith(ROBOTICS) and name not in gymnasium.registry:
+        if find_spec("gymnasium_robotics") is None:
+            raise ValueError(f"{name} needs the extra 'robotics': pip install 'trajrl[robotics]'")
+        import gymnasium_robotics
+
+        gymnasium.register_envs(gymnasium_robotics)
+    return list(gymnasium.registry)
+
+
+def make_registered(name: str, render: bool) -> gymnasium.Env:
+    """Make an id; versions that moved out of Gymnasium fail with its own words in one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # an older version is asked for on purpose
+            return gymnasium.make(name, render_mode="rgb_array" if render else None, disable_env_checker=True)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"{name} cannot be made: {' '.join(str(error).split())}") from error

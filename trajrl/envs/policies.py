@@ -1,0 +1,103 @@
+"""Policies that are no agents: uniform random actions, and a two-layer network from an npz file.
+
+h = relu(w0 o + b0)   h = relu(w1 h + b1)   mu = w_mean h + b_mean            weights (out, in)
+without w_logstd: a = tanh(mu)    with it: a = tanh(mu + exp(clip(w_logstd h + b_logstd, -20, 2)) noise)
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from trajrl.store.window import WindowSpec
+
+NEEDED = ("w0", "b0", "w1", "b1", "w_mean", "b_mean")
+
+
+class Seen(Protocol):
+    """What these policies read of a history."""
+
+    @property
+    def obs(self) -> torch.Tensor:
+        """Return the last observations of V environments, (V, H, obs)."""
+
+
+class RandomPolicy:
+    """Actions drawn uniformly from [-1, 1]."""
+
+    spec = WindowSpec()
+    device = torch.device("cpu")
+
+    def __init__(self, action_dim: int) -> None:
+        self.action_dim = action_dim
+
+    def act(self, history: Seen, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+        """Draw one action per row from the row's own generator: (V, 1, act)."""
+        return torch.stack([torch.rand(1, self.action_dim, generator=row) * 2 - 1 for row in rng])
+
+
+class FilePolicy:
+    """The network of a policy file; rows are computed one by one, so that none depends on its neighbours."""
+
+    spec = WindowSpec()
+    device = torch.device("cpu")
+
+    def __init__(self, path: str | Path) -> None:
+        self.weights = read_policy(Path(path))
+        self.obs_dim, self.action_dim = self.weights["w0"].shape[1], self.weights["w_mean"].shape[0]
+        self.stochastic = "w_logstd" in self.weights
+
+    def act(self, history: Seen, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+        """Act on the last observation of each row: (V, 1, act)."""
+        chosen = [self._one(obs.numpy(), row) for obs, row in zip(history.obs[:, -1], rng)]
+        return torch.from_numpy(np.stack(chosen)[:, None])
+
+    def _one(self, obs: np.ndarray, rng: torch.Generator) -> np.ndarray:
+        w = self.weights
+        hidden = np.maximum(w["w0"] @ obs + w["b0"], 0)
+        hidden = np.maximum(w["w1"] @ hidden + w["b1"], 0)
+        mean = w["w_mean"] @ hidden + w["b_mean"]
+        if self.stochastic:
+            std = np.exp(np.clip(w["w_logstd"] @ hidden + w["b_logstd"], -20, 2))
+            mean = mean + std * torch.randn(self.action_dim, generator=rng).numpy()
+        return np.tanh(mean).astype(np.float32)
+
+
+class NoisyPolicy:
+    """Another policy with N(0, scale^2) added to its actions, then cut to [-1, 1]."""
+
+    def __init__(self, policy: Any, scale: float) -> None:
+        self.policy, self.scale = policy, scale
+        self.spec, self.device, self.action_dim = policy.spec, policy.device, policy.action_dim
+
+    def act(self, history: Seen, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+        """Let the policy act, then add each row's own noise: (V, N, act)."""
+        chosen = self.policy.act(history, rng, explore)
+        noise = torch.stack([torch.randn(chosen.shape[1:], generator=row) for row in rng]).to(chosen.device)
+        return (chosen + self.scale * noise).clamp(-1, 1)
+
+
+def read_policy(path: Path) -> dict[str, np.ndarray]:
+    """Read a policy file, without pickle, and check that its layers fit together."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            weights = {name: np.asarray(found[name], np.float32) for name in found.files}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such policy file") from None
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is not an npz file of plain arrays ({error})") from error
+    missing = [name for name in NEEDED if name not in weights]
+    if missing:
+        raise ValueError(
+            f"{path} is no policy file: it lacks {', '.join(missing)}; data/README.md has the layout"
+        )
+    widths = [weights[name].shape for name in ("w0", "w1", "w_mean")]
+    fit = all(len(shape) == 2 for shape in widths)
+    if not fit or widths[0][0] != widths[1][1] or widths[1][0] != widths[2][1]:
+        raise ValueError(f"{path} has layers that do not fit together: {widths}, each (out, in)")
+    return weights

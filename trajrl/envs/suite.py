@@ -1,0 +1,61 @@
+"""Suite: what all suites share.  A subclass builds the raw environment; this brings it to trajrl's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.envs.protocol import Score
+from trajrl.envs.wrappers import EnvOptions, wrap
+from trajrl.store.episode import Episode
+
+if TYPE_CHECKING:
+    import gymnasium
+    from torch import Tensor
+
+    from trajrl.store.store import TrajectoryStore
+
+
+class Suite:
+    """One environment by name; dimensions are read from a first copy, so that a bad one fails at once."""
+
+    name: str  # what the user asked for, resolvable again
+    records: tuple[str, ...] = ()  # entries of info that collected data keeps, as they were before each step
+
+    def __init__(self, name: str, options: EnvOptions | None = None) -> None:
+        self.name = name
+        self.options = options or EnvOptions()
+        env = self.make(0)
+        self.obs_dim = int(np.prod(env.observation_space.shape or ()))
+        self.action_dim = int(np.prod(env.action_space.shape or ()))
+        env.close()
+
+    def build(self, seed: int, render: bool) -> gymnasium.Env:
+        """Return the raw environment; with `render` its render() gives frames."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to build an environment")
+
+    def make(self, seed: int, render: bool = False) -> gymnasium.Env:
+        """Return one environment; float32 flat observations, actions in [-1, 1], reset once with `seed`."""
+        env = wrap(self.build(seed, render), self.options, self.name)
+        env.reset(seed=seed)
+        return env
+
+    def episodes(self) -> Iterator[Episode]:
+        """Yield the offline data that belongs to the environment."""
+        raise ValueError(f"no offline data belongs to '{self.name}'; name some with --data")
+
+    def relabel(self, store: TrajectoryStore) -> int:
+        """Give offline data this task's rewards, in place; returns how many steps changed (mostly none)."""
+        return 0
+
+    def score(self, episode_return: float) -> Score:
+        """Put a return on the suite's scale."""
+        from trajrl.envs.scores import measured
+
+        return measured(self.name, episode_return, self.options)
+
+    def shape_reward(self, rewards: Tensor) -> Tensor:
+        """Shape rewards elementwise for learning; what an evaluation reports is never shaped."""
+        return rewards + self.options.reward_shift if self.options.reward_shift else rewards

@@ -1,0 +1,140 @@
+"""Wrappers that bring any continuous-control environment to trajrl's terms, and the options a user may set.
+
+observations   one flat float32 Box; `observe=positions` hides velocities
+actions        [-1, 1], scaled to the environment's box:  low + (a + 1) / 2 * (high - low)
+time limits    reported as truncated, never as terminated
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+from trajrl.registry import unknown
+
+OBSERVE = ("all", "positions")
+FLAT = "trajrl takes one flat Box of numbers"
+
+
+@dataclass(frozen=True)
+class EnvOptions:
+    """What a user may change about an environment; every field is a plain value and goes into config.json."""
+
+    time_limit: int = 0  # steps after which an episode is truncated; 0: the environment's own limit
+    frame_skip: int = 1  # raising it: each action is repeated that often, rewards are added up
+    reward_shift: float = 0.0  # added to every reward for learning; what is reported stays as it is
+    observe: str = "all"  # positions: velocities are hidden, so that a policy needs history
+
+    def __post_init__(self) -> None:
+        if self.time_limit < 0 or self.frame_skip < 1:
+            got = f"{self.time_limit} and {self.frame_skip}"
+            raise ValueError(f"an environment takes time_limit >= 0 and frame_skip >= 1; got {got}")
+        if self.observe not in OBSERVE:
+            raise ValueError(unknown("value of observe", self.observe, OBSERVE))
+
+
+def make_options(values: dict[str, Any]) -> EnvOptions:
+    """Build EnvOptions from plain values; an unknown name fails with the nearest one."""
+    known = [f.name for f in fields(EnvOptions)]
+    for name in values:
+        if name not in known:
+            raise ValueError(unknown("environment option", name, known))
+    return EnvOptions(**values)
+
+
+def wrap(env: gymnasium.Env, options: EnvOptions, name: str) -> gymnasium.Env:
+    """Wrap a raw environment; one that trajrl cannot act in fails with one line."""
+    check_spaces(env, name)
+    if options.frame_skip > 1:
+        env = FrameSkip(env, options.frame_skip)
+    if options.time_limit:
+        env = gymnasium.wrappers.TimeLimit(env, options.time_limit)
+    return Canonical(env, positions(env, name) if options.observe == "positions" else None)
+
+
+def check_spaces(env: gymnasium.Env, name: str) -> None:
+    """Refuse observations that are not one flat Box, and actions that are not one bounded Box."""
+    seen, acted = env.observation_space, env.action_space
+    if isinstance(seen, gymnasium.spaces.Dict):
+        keys = ", ".join(seen.spaces)
+        raise ValueError(
+            f"{name} has Dict observations ({keys}); {FLAT}: gymnasium.wrappers.FlattenObservation"
+        )
+    if not isinstance(seen, Box):
+        raise ValueError(f"{name} has {type(seen).__name__} observations; {FLAT}")
+    if len(seen.shape) != 1:
+        what = "image" if len(seen.shape) == 3 else f"{len(seen.shape)}-dimensional"
+        raise ValueError(f"{name} has {what} observations of shape {seen.shape}; {FLAT}")
+    if not isinstance(acted, Box) or len(acted.shape) != 1:
+        raise ValueError(f"{name} has {acted} actions; trajrl takes one flat Box of continuous actions")
+    if not np.isfinite([acted.low, acted.high]).all():
+        raise ValueError(f"{name} has an action box without bounds; trajrl scales [-1, 1] to the box")
+
+
+def positions(env: gymnasium.Env, name: str) -> np.ndarray:
+    """Return the columns of a MuJoCo environment's observation that are no velocities (its last nv are)."""
+    raw: Any = env.unwrapped
+    width = int(np.prod(env.observation_space.shape or ()))
+    if hasattr(raw, "observation_structure"):
+        keep = int(raw.observation_structure["qpos"])
+    elif hasattr(raw, "model") and width < raw.model.nq + raw.model.nv + 1:
+        keep = width - int(raw.model.nv)
+    else:
+        raise ValueError(f"observe=positions knows Gymnasium's MuJoCo environments only; {name} is none")
+    return np.arange(keep)
+
+
+class Canonical(gymnasium.Wrapper):
+    """Flat float32 observations, actions in [-1, 1]; an action outside is an error of the caller."""
+
+    def __init__(self, env: gymnasium.Env, keep: np.ndarray | None = None) -> None:
+        super().__init__(env)
+        assert isinstance(env.action_space, Box)
+        assert isinstance(env.observation_space, Box)
+        box = env.action_space
+        self._low, self._half = box.low.astype(np.float32), ((box.high - box.low) / 2).astype(np.float32)
+        self._same = bool((box.low == -1).all() and (box.high == 1).all())
+        self._keep = keep
+        width = env.observation_space.shape[0] if keep is None else len(keep)
+        self.observation_space = Box(-np.inf, np.inf, (width,), np.float32)
+        self.action_space = Box(-1.0, 1.0, box.shape, np.float32)
+
+    def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode."""
+        obs, info = self.env.reset(**options)
+        return self._see(obs), info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Take one step with an action in [-1, 1]."""
+        scaled = action if self._same else self._low + (np.asarray(action, np.float32) + 1) * self._half
+        obs, reward, terminated, truncated, info = self.env.step(scaled)
+        return self._see(obs), float(reward), bool(terminated), bool(truncated), info
+
+    def _see(self, obs: np.ndarray) -> np.ndarray:
+        flat = np.asarray(obs, np.float32)
+        return flat.copy() if self._keep is None else flat[self._keep]
+
+
+class FrameSkip(gymnasium.Wrapper):
+    """Repeat each action: rewards add up, an end within the repeats ends the step, success counts."""
+
+    def __init__(self, env: gymnasium.Env, times: int) -> None:
+        super().__init__(env)
+        self._times = times
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take up to `times` steps."""
+        total, reached = 0.0, False
+        for _ in range(self._times):
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            reached = reached or bool(info.get("success", info.get("is_success", False)))
+            if terminated or truncated:
+                break
+        if "success" in info or "is_success" in info:
+            info = {**info, "success": reached}
+        return obs, total, terminated, truncated, info

@@ -1,0 +1,55 @@
+"""Evaluation: the same episodes for the same (seed, step), however many environments step together.
+
+Its streams are its own, (seed, "eval", step, episode): evaluating more often changes no number of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from trajrl.queues import Actor
+from trajrl.rollout import Collector, Finished, Streams, in_order
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from trajrl.envs.protocol import EnvSuite
+
+
+def evaluate(
+    agent: Actor,
+    suite: EnvSuite,
+    seed: int,
+    step: int,
+    episodes: int,
+    envs: int = 10,
+    *,
+    render: bool = False,
+    watch: Callable[[int, gymnasium.Env], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Run `episodes` episodes of the policy as it stands at `step`; one row per episode, in order.
+
+    `envs` environments step together; as fewer episodes than that remain, fewer do.
+    """
+    if episodes < 1:
+        raise ValueError(f"an evaluation needs at least one episode; got {episodes}")
+    streams = Streams(seed, "eval", (step,))
+    collector = Collector(suite, agent, streams, envs, num_episodes=episodes, render=render, watch=watch)
+    try:
+        return [to_row(finished, suite) for finished in in_order(collector)]
+    finally:
+        collector.close()
+
+
+def to_row(finished: Finished, suite: EnvSuite) -> dict[str, Any]:
+    """Return what an evaluation keeps of an episode; one that broke off ends the evaluation."""
+    if finished.failure is not None:
+        raise finished.failure
+    episode = finished.episode
+    assert episode is not None
+    return {
+        "episode": finished.number, "seed": finished.seed, "return": episode.episode_return,
+        "score": suite.score(episode.episode_return).value, "success": episode.success,
+        "length": len(episode),
+    }  # fmt: skip

@@ -1,0 +1,261 @@
+"""Collector: steps V environments together, for training and evaluation, and returns the episodes that ended.
+
+    reset seed of episode i            stream(seed, name, *index, i)
+    noise of its query at step t       stream(seed, name/act, *index, i, t)
+
+What an episode draws depends on its own number alone, never on how many environments run beside it, so a
+collector is saved as the actions of its open episodes and comes back by replaying them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from trajrl.queues import Actor, Queues
+from trajrl.rng import integer
+from trajrl.store.episode import Episode
+
+if TYPE_CHECKING:
+    from trajrl.envs.protocol import EnvSuite
+
+__all__ = ["Actor", "Collector", "EnvFailureError", "Finished", "Queues", "Streams", "in_order"]
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Where the chance of an episode comes from."""
+
+    seed: int
+    name: str = "env"
+    index: tuple[int, ...] = ()
+
+    def reset_seed(self, episode: int) -> int:
+        """Return the 31-bit seed that an episode is reset with; some environments take no wider one."""
+        return integer(self.seed, self.name, *self.index, episode) >> 32
+
+    def query_seed(self, episode: int, step: int) -> int:
+        """Return the seed of the noise an actor draws at `step` of an episode."""
+        return integer(self.seed, f"{self.name}/act", *self.index, episode, step)
+
+
+class EnvFailureError(RuntimeError):
+    """An environment raised, or returned numbers that are not finite."""
+
+    def __init__(self, row: int, episode: int, step: int, reason: str) -> None:
+        super().__init__(f"environment {row} failed at step {step} of episode {episode}: {reason}")
+        self.row, self.episode, self.step, self.reason = row, episode, step, reason
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An episode that ended, or broke off: then `failure` says why and `episode` is what there was."""
+
+    number: int
+    seed: int  # what the environment was reset with
+    row: int  # the environment it ran in
+    episode: Episode | None
+    failure: EnvFailureError | None = None
+
+
+@dataclass
+class Recording:
+    """One episode under way."""
+
+    number: int
+    seed: int
+    obs: list[np.ndarray] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    extras: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    records: tuple[str, ...] = ()  # entries of info to keep
+    info: dict[str, Any] = field(default_factory=dict)  # of the last step
+    success: bool | None = None
+
+    def add(self, action: np.ndarray, reward: float, obs: np.ndarray, info: dict[str, Any]) -> None:
+        """Take in one step; the entries of info to be kept are as they were before it."""
+        for name in self.records:
+            self.extras.setdefault(name, []).append(np.array(self.info[name]))
+        self.obs.append(obs)
+        self.actions.append(np.array(action, np.float32))
+        self.rewards.append(reward)
+        self.info = info
+        found = info.get("success", info.get("is_success"))
+        if found is not None:  # the environment's own word; one such step is enough
+            self.success = bool(self.success) or bool(np.any(found))
+
+    def episode(self, terminated: bool, source: str) -> Episode | None:
+        """Return what was recorded; None if not one step was."""
+        if not self.actions:
+            return None
+        extras = {name: np.stack(column) for name, column in self.extras.items()}
+        obs, actions, rewards = np.stack(self.obs), np.stack(self.actions), np.asarray(self.rewards)
+        return Episode(obs, actions, rewards, terminated, self.success, source, extras)
+
+
+class Collector:
+    """Steps V environments together, one call of the actor for all that need a new chunk."""
+
+    def __init__(
+        self,
+        suite: EnvSuite,
+        actor: Actor,
+        streams: Streams,
+        num_envs: int,
+        *,
+        num_episodes: int | None = None,
+        source: str = "",
+        render: bool = False,
+        watch: Callable[[int, gymnasium.Env], None] | None = None,
+    ) -> None:
+        """Run episodes 0 .. num_episodes - 1 (None: no end); `watch` sees (episode, env) before a step."""
+        if num_envs < 1:
+            raise ValueError(f"a collector needs at least one environment; got {num_envs}")
+        num_envs = num_envs if num_episodes is None else min(num_envs, num_episodes)
+        self.suite, self.actor, self.streams, self.num_episodes = suite, actor, streams, num_episodes
+        self.source, self.render, self.watch = source, render, watch
+        self.envs = [suite.make(streams.seed, render) for _ in range(num_envs)]
+        self.queues = Queues(actor, num_envs)
+        self.open: list[Recording | None] = [None] * num_envs
+        self.next_episode = 0
+        self._rngs = {row: torch.Generator() for row in range(num_envs)}
+
+    @property
+    def done(self) -> bool:
+        """Tell whether every episode asked for has ended."""
+        return not self._more and not any(self.open)
+
+    def step(self, explore: bool = False, actor: Actor | None = None) -> list[Finished]:
+        """Take one step in every environment that has an episode; `actor` stands in for this collector's own.
+
+        An environment without an open episode starts the next one first; with none left to start it rests.
+        """
+        ended = [failed for row in range(len(self.envs)) if (failed := self._start(row))]
+        rows = [row for row, recording in enumerate(self.open) if recording]
+        waiting = self.queues.waiting(rows)
+        for row in waiting:
+            recording = self._recording(row)
+            self._rngs[row].manual_seed(self.streams.query_seed(recording.number, len(recording.actions)))
+        self.queues.ask(waiting, self._rngs, explore, actor)
+        return ended + [done for row in rows if (done := self._advance(row, self.queues.take(row)))]
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self.envs:
+            env.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return each open episode's number, its actions and those still queued; a replay gives the rest."""
+        rows = [
+            None if recording is None else {
+                "episode": recording.number, "queued": self.queues.left(row),
+                "actions": np.array(recording.actions, np.float32).reshape(-1, self.actor.action_dim),
+            }
+            for row, recording in enumerate(self.open)
+        ]  # fmt: skip
+        return {"next_episode": self.next_episode, "open": rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replay the open episodes from seed and actions; one that ends early raises EnvFailureError."""
+        if len(state["open"]) != len(self.envs):
+            saved_envs, own = len(state["open"]), len(self.envs)
+            raise ValueError(f"the saved collector had {saved_envs} environments; this one has {own}")
+        self.next_episode = int(state["next_episode"])
+        for row, saved in enumerate(state["open"]):
+            self.open[row] = None
+            if saved is not None and not self._replay(row, saved):
+                reason = "replayed from its seed and actions it took another course: it is not deterministic"
+                raise EnvFailureError(row, int(saved["episode"]), len(saved["actions"]), reason)
+
+    @property
+    def _more(self) -> bool:
+        return self.num_episodes is None or self.next_episode < self.num_episodes
+
+    def _recording(self, row: int) -> Recording:
+        recording = self.open[row]
+        assert recording is not None
+        return recording
+
+    def _start(self, row: int) -> Finished | None:
+        """Start the next episode in an idle environment; a reset that fails is returned."""
+        if self.open[row] is not None or not self._more:
+            return None
+        self.next_episode += 1
+        return self._reset(row, self.next_episode - 1)
+
+    def _reset(self, row: int, number: int) -> Finished | None:
+        kept = getattr(self.suite, "records", ())
+        recording = self.open[row] = Recording(number, self.streams.reset_seed(number), records=kept)
+        self.queues.reset(row)
+        try:
+            obs, recording.info = self.envs[row].reset(seed=recording.seed)
+            check_finite(obs, 0.0)
+        except Exception as error:
+            return self._break(row, error)
+        recording.obs.append(obs)
+        self.queues.see(row, obs)
+        return None
+
+    def _advance(self, row: int, action: np.ndarray) -> Finished | None:
+        """Take one step in one environment; returns its episode if that ended."""
+        recording, env = self._recording(row), self.envs[row]
+        if self.watch is not None:
+            self.watch(recording.number, env)
+        try:
+            obs, reward, terminated, truncated, info = env.step(action)
+            check_finite(obs, float(reward))
+        except Exception as error:
+            return self._break(row, error)
+        recording.add(action, float(reward), obs, info)
+        self.queues.see(row, obs)
+        return self._end(row, terminated) if terminated or truncated else None
+
+    def _end(self, row: int, terminated: bool, failure: EnvFailureError | None = None) -> Finished:
+        """Close the episode of one environment; what was left of its chunk is dropped."""
+        recording, self.open[row] = self._recording(row), None
+        self.queues.reset(row)
+        episode = recording.episode(terminated, self.source)
+        return Finished(recording.number, recording.seed, row, episode, failure)
+
+    def _break(self, row: int, error: Exception) -> Finished:
+        """Close an episode that failed, and put a fresh environment in its place."""
+        recording = self._recording(row)
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        failure = EnvFailureError(row, recording.number, len(recording.actions), reason)
+        finished = self._end(row, False, failure)
+        self.envs[row] = self.suite.make(self.streams.seed, self.render)
+        return finished
+
+    def _replay(self, row: int, saved: dict[str, Any]) -> bool:
+        """Bring one environment back to where its episode stood; False if the episode did not get there."""
+        if self._reset(row, int(saved["episode"])):
+            return False
+        for action in saved["actions"]:
+            self.queues.last[row] = action
+            if self._advance(row, action):
+                return False
+        self.queues.chunks[row].extend(saved["queued"])
+        return True
+
+
+def check_finite(obs: np.ndarray, reward: float) -> None:
+    """Refuse NaN and inf, which would poison every statistic and network."""
+    if not (np.isfinite(obs).all() and np.isfinite(reward)):
+        raise ValueError("it returned an observation or a reward that is not finite")
+
+
+def in_order(collector: Collector, explore: bool = False) -> Iterator[Finished]:
+    """Run episodes and yield them by number: the order does not depend on how many environments run."""
+    waiting: dict[int, Finished] = {}
+    due = 0
+    while not collector.done:
+        for finished in collector.step(explore):
+            waiting[finished.number] = finished
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from trajrl.agents.protocol import History
 from trajrl.nets.normaliser import Normaliser
 from trajrl.rng import torch_stream
-from trajrl.store.window import WindowSpec
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+if TYPE_CHECKING:
+    from trajrl.nets.gru import HistoryEncoder
 
 Kind = TypeVar("Kind")
 
@@ -66,6 +70,10 @@ class Learner:
         self.parts[name] = cast(Part, part)
         return part
 
+    def context(self, encoder: HistoryEncoder, history: History) -> Tensor:
+        """Return what `encoder` makes of a history, normalised: (B, ctx)."""
+        return encoder(self.normaliser(history.obs), history.prev_actions, history.mask)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every part, and the number of updates."""
         return {"updates": self.updates, **{name: part.state_dict() for name, part in self.parts.items()}}
@@ -83,3 +91,11 @@ class Learner:
 def draw_rows(rng: Sequence[torch.Generator], *shape: int, device: torch.device) -> Tensor:
     """Draw N(0, I) of `shape` for every row from its own generator: (V, *shape)."""
     return torch.stack([torch.randn(shape, generator=row) for row in rng]).to(device)
+
+
+def histories(batch: SequenceBatch) -> tuple[History, History]:
+    """Return the history at the anchor and the one at the bootstrap."""
+    return (
+        History(batch.obs, batch.prev_actions, batch.history_mask),
+        History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask),
+    )

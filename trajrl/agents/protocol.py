@@ -1,4 +1,4 @@
-"""Agent: an algorithm.  It learns from batches of windows and acts on histories; it sees no store, no environment."""
+"""Agent: an algorithm.  It learns from windows and acts on histories; it sees no store and no environment."""
 
 from __future__ import annotations
 

@@ -66,3 +66,15 @@ def log_slope(u: Tensor) -> Tensor:
 def _normal(standard: Tensor, log_std: Tensor) -> Tensor:
     """Return log N(u; mean, std^2) where standard = (u - mean) / std."""
     return -0.5 * standard.square() - log_std - 0.5 * log(2 * pi)
+
+
+class Temperature(nn.Module):
+    """A positive weight of the entropy, learned through its logarithm."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(log(start)))
+
+    def forward(self) -> Tensor:
+        """Return the weight."""
+        return self.log.exp()

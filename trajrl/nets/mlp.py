@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,11 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers."""
         return self.after_first(self.layers[0](x))
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return the first layer's weight (width, in) and bias (width,)."""
+        layer = cast(nn.Linear, self.layers[0])
+        return layer.weight, layer.bias
 
     def after_first(self, x: Tensor) -> Tensor:
         """Go on from the first layer's output, for callers that compute it in parts."""

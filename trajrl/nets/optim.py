@@ -4,7 +4,7 @@ Cosine decay after s updates is lr (1 + cos(pi p)) / 2, with three readings of p
 
     update    p = s / decay_steps
     epoch     p = floor(s / 1000) 1000 / decay_steps     once per epoch, as Diffusion-QL describes it
-    as_run    p = floor(s / 50000) 1000 / decay_steps    once per 50 epochs, as its code does: constant in effect
+    as_run    p = floor(s / 50000) 1000 / decay_steps    once per 50 epochs, as its code does: constant
 """
 
 from __future__ import annotations

@@ -1,0 +1,120 @@
+"""Denoiser: eps_hat = net(cat(x_i, temb_i, context)), and the diffusion policy built on it.
+
+temb = MLP(sinusoid(i)), sinusoid = cat(sin, cos) of i f_j with f_j = exp(-j ln(1e4) / (half - 1)).  Inputs
+stand in the order of the public Diffusion-QL weights.  The context's share of the first layer is the same at every
+level, so a chain computes it once; the weight stays one parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.mlp import MLP
+from trajrl.nets.solvers import plan, sample
+
+
+class Conditioned(NamedTuple):
+    """What the first layer makes of a context, and its weight for the rest of the input."""
+
+    share: Tensor  # (B, width)  context part of the first layer, bias included
+    weight: Tensor  # (D + time, width)
+
+
+class Denoiser(nn.Module):
+    """Predicts the noise in x_i (B, D) given a context (B, ctx)."""
+
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        action_dim: int,
+        context_dim: int,
+        hidden: Sequence[int],
+        rng: torch.Generator,
+        *,
+        activation: str = "mish",
+        layer_norm: str = "none",
+        time_dim: int = 16,
+        cos_first: bool = False,
+    ) -> None:
+        """Build the net; `cos_first` gives cat(cos, sin), frequencies spaced by half instead of half - 1."""
+        super().__init__()
+        half = time_dim // 2
+        if time_dim % 2 or half < 2:
+            raise ValueError(f"time_dim must be even and at least 4; got {time_dim}")
+        spacing = log(1e4) / (half if cos_first else half - 1)
+        self.cos_first = cos_first
+        self.register_buffer("frequencies", torch.exp(-spacing * torch.arange(half)), persistent=False)
+        self.time_mlp = MLP(time_dim, (2 * time_dim,), time_dim, rng, activation=activation)
+        self.net = MLP(
+            action_dim + time_dim + context_dim,
+            hidden,
+            action_dim,
+            rng,
+            activation=activation,
+            layer_norm=layer_norm,
+        )
+        self.own = action_dim + time_dim  # leading inputs that are not context
+
+    def embed(self, levels: Tensor) -> Tensor:
+        """Return temb (S, time) of levels (S,)."""
+        angles = levels[:, None] * self.frequencies  # (S, half)
+        parts = (angles.cos(), angles.sin()) if self.cos_first else (angles.sin(), angles.cos())
+        return self.time_mlp(torch.cat(parts, -1))
+
+    def condition(self, context: Tensor) -> Conditioned:
+        """Compute once per chain what does not depend on the level; context is (B, ctx)."""
+        weight, bias = self.net.first()
+        return Conditioned(torch.addmm(bias, context, weight.t()[self.own :]), weight.t()[: self.own])
+
+    def forward(self, x: Tensor, temb: Tensor, given: Conditioned) -> Tensor:
+        """Return eps_hat (B, D) of x (B, D) with temb (B, time), or (time,) for one level of all rows."""
+        own = torch.cat((x, temb.expand(len(x), -1)), 1)  # (B, D + time)
+        return self.net.after_first(torch.addmm(given.share, own, given.weight))
+
+
+class DiffusionPolicy(nn.Module):
+    """A denoiser with its schedule and its solver: pi(a | context)."""
+
+    every_level: Tensor
+    solver_levels: Tensor
+
+    def __init__(
+        self, denoiser: Denoiser, diffusion: Diffusion, solver: str = "ddpm", solver_steps: int = 0
+    ) -> None:
+        super().__init__()
+        self.denoiser, self.diffusion = denoiser, diffusion
+        self.plan = plan(diffusion.abar, solver, solver_steps)
+        levels = torch.arange(diffusion.steps, dtype=torch.float32)
+        self.register_buffer("every_level", levels, persistent=False)
+        self.register_buffer("solver_levels", torch.tensor(self.plan.levels), persistent=False)
+
+    def predict(self, x: Tensor, level: Tensor, context: Tensor) -> Tensor:
+        """Return eps_hat (B, D) at one level (B,) per row; temb is computed for K levels, not for B rows."""
+        temb = nn.functional.embedding(level, self.denoiser.embed(self.every_level))  # (B, time)
+        return self.denoiser(x, temb, self.denoiser.condition(context))
+
+    def sample(self, context: Tensor, noise: Tensor) -> Tensor:
+        """Return actions (B, D) in [-1, 1] from noise (draws, B, D), differentiably; context is (B, ctx)."""
+        temb = self.denoiser.embed(self.solver_levels)  # (S, time)
+        given = self.denoiser.condition(context)
+        return sample(self.plan, lambda x, j: self.denoiser(x, temb[j], given), noise)
+
+    def sample_many(self, context: Tensor, noise: Tensor) -> Tensor:
+        """Return actions (B, C, D) from noise (draws, B, C, D): C per row of the context (B, ctx)."""
+        temb = self.denoiser.embed(self.solver_levels)
+        once = self.denoiser.condition(context)
+        draws, rows, count, width = noise.shape
+        given = Conditioned(once.share.repeat_interleave(count, 0), once.weight)
+        found = sample(
+            self.plan,
+            lambda x, j: self.denoiser(x, temb[j], given),
+            noise.reshape(draws, rows * count, width),
+        )
+        return found.reshape(rows, count, width)

@@ -105,6 +105,7 @@ def cut(read: Read, ends: Ends, notes: Notes, source: str = "") -> Iterator[Epis
                 rows.obs, rows.actions[:kept], rows.rewards[:kept], terminated, None, source, extras
             )
             continue
+        notes.add("repeated_last_obs", int(last == REPEATED), f"row {stop - 1}")
         final = _final(read, rows, last, stop)
         obs = np.concatenate([rows.obs, final.astype(rows.obs.dtype)])  # (T+1, obs)
         yield Episode(obs, rows.actions, rows.rewards, terminated, None, source, rows.extras)
@@ -147,30 +148,26 @@ def differs(next_obs: np.ndarray, obs: np.ndarray) -> np.ndarray:
 
 def _scan(cursor: _Cursor, block: Flags, rules: Rules, notes: Notes) -> None:
     """Look at one block; its last row waits for the next block, which may show that an episode starts there."""
+    first = cursor.row - (cursor.held is not None)  # number of the row held back, or of the block's first row
     terminal, timeout, reset, start = _columns(block, cursor.held)
-    end, terminated = _ends(
-        terminal, timeout, reset, start, rules, notes, cursor.row - (cursor.held is not None)
-    )
-    base = cursor.row - (cursor.held is not None)  # row number of the first column entry
-    closed = np.append(np.flatnonzero(end), len(end))
-    for index in closed.tolist():
-        if rules.horizon:
-            while base + index - cursor.start >= rules.horizon and not (
-                index < len(end) and base + index - cursor.start + 1 == rules.horizon
-            ):
-                notes.add("inferred_ends", 1, f"row {cursor.start + rules.horizon - 1}")
-                _close(cursor, cursor.start + rules.horizon, False, STORED if rules.stored_next else GIVEN_UP)
-        if index < len(end):
-            follows = rules.resets_known and not reset[index] and not start[index + 1]
-            _close(
-                cursor,
-                base + index + 1,
-                bool(terminated[index]),
-                _last(bool(terminated[index]), follows, rules),
-            )
-            notes.add("cuts_without_reset", int(follows and not terminated[index]), f"row {base + index}")
+    end, terminated = _ends(terminal, timeout, reset, start, rules, notes, first)
+    for index in np.flatnonzero(end).tolist():
+        _infer(cursor, first + index, rules, notes)
+        follows = rules.resets_known and not (terminated[index] or reset[index] or start[index + 1])
+        notes.add("cuts_without_reset", int(follows), f"row {first + index}")
+        _close(
+            cursor, first + index + 1, bool(terminated[index]), _last(bool(terminated[index]), follows, rules)
+        )
     cursor.held = (bool(terminal[-1]), bool(timeout[-1]), bool(reset[-1]))
     cursor.row += len(block.terminals)
+    _infer(cursor, cursor.row - 1, rules, notes)
+
+
+def _infer(cursor: _Cursor, row: int, rules: Rules, notes: Notes) -> None:
+    """Cut at the horizon, as often as it fits before `row`."""
+    while rules.horizon and cursor.start + rules.horizon <= row:
+        notes.add("inferred_ends", 1, f"row {cursor.start + rules.horizon - 1}")
+        _close(cursor, cursor.start + rules.horizon, False, STORED if rules.stored_next else GIVEN_UP)
 
 
 def _columns(block: Flags, held: tuple[bool, bool, bool] | None) -> tuple[np.ndarray, ...]:
@@ -203,8 +200,7 @@ def _ends(
     _count(notes, "terminal_and_timeout", terminal & timeout, base)
     if rules.confirm:
         _count(notes, "unconfirmed_terminals", terminal & ~end, base)
-    if rules.stored_next or rules.resets_known:
-        _count(notes, "unflagged_resets", reset & ~timeout & ~terminal & ~begins, base)
+    _count(notes, "unflagged_resets", reset & ~timeout & ~terminal & ~begins, base)
     return end, terminal
 
 
@@ -212,9 +208,11 @@ def _finish(cursor: _Cursor, rules: Rules, notes: Notes) -> None:
     """Close the last episode at the last row."""
     assert cursor.held is not None
     terminal, timeout, _ = cursor.held
+    where = f"row {cursor.row - 1}"
     if not terminal and not timeout:
-        notes.add("unfinished_tails", 1, f"row {cursor.row - 1}")
-    notes.add("terminal_and_timeout", int(terminal and timeout), f"row {cursor.row - 1}")
+        full = rules.horizon and cursor.row - cursor.start == rules.horizon
+        notes.add("inferred_ends" if full else "unfinished_tails", 1, where)
+    notes.add("terminal_and_timeout", int(terminal and timeout), where)
     _close(cursor, cursor.row, terminal, _last(terminal, False, rules))
 
 

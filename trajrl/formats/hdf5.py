@@ -1,0 +1,67 @@
+"""Foreign HDF5 files: opened with one clear line where they cannot be, and never followed out of themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+CHUNK_CACHE_BYTES = 64 << 20  # old files hold a column in few large compressed chunks
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading; a missing, forbidden or broken one fails with one line."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name the file in it")
+    try:
+        with path.open("rb"):
+            pass
+        return h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    except PermissionError as error:
+        raise PermissionError(f"{path}: no permission to read it") from error
+    except OSError as error:
+        raise ValueError(f"{path} is not a whole HDF5 file ({error}); download or copy it again") from error
+
+
+def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+    """Return a member of a group by name; whatever leads out of the file is refused."""
+    link = group.get(name, getlink=True)
+    place = f"{group.file.filename}: '{group.name.rstrip('/')}/{name}'"
+    if not isinstance(link, h5py.HardLink):
+        kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
+        raise ValueError(f"{place} is {kind} link; trajrl follows no links: copy the data into the file")
+    item = group[name]
+    if isinstance(item, h5py.Dataset):
+        elsewhere = item.is_virtual and any(source.file_name != "." for source in item.virtual_sources())
+        if elsewhere or item.external:
+            raise ValueError(
+                f"{place} keeps its rows in another file; trajrl follows no links: copy the data into the file"
+            )
+    return item
+
+
+def members(group: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+    """Yield every member of a group with its name."""
+    for name in group:
+        yield name, child(group, name)
+
+
+def numbered(group: h5py.Group, prefix: str) -> list[str]:
+    """Return the members called `prefix` and a number, in order of the number (demo_2 before demo_10)."""
+    found = [name for name in group if re.fullmatch(re.escape(prefix) + r"\d+", name)]
+    return sorted(found, key=lambda name: int(name[len(prefix) :]))
+
+
+def text(value: Any) -> str:
+    """Return an attribute or scalar as text, however it was stored."""
+    if isinstance(value, h5py.Dataset):
+        value = value[()]
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(())[()]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,36 @@
+"""trajrl's own stores, plain or packed, as a source: what `store mix` and `store import` of a packed copy read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from trajrl.formats.options import Options
+from trajrl.formats.source import Labelled, Source
+from trajrl.store.store import TrajectoryStore
+
+
+class Native(Source):
+    """One store file."""
+
+    format = "trajrl"
+
+    def __init__(self, path: Path, options: Options) -> None:
+        super().__init__(path, options)
+        self.store = TrajectoryStore.open(path)
+        kept = self.store.attributes
+        self.count = len(self.store.live)
+        self.environment = options.environment or kept.get("environment")
+        if "action_low" in kept and "action_high" in kept:
+            self.action_low = np.asarray(kept["action_low"], np.float32)
+            self.action_high = np.asarray(kept["action_high"], np.float32)
+        self.units = kept.get("units", {})
+        self.versions = {"provenance": kept.get("provenance", {})}
+
+    def read(self) -> Iterator[Labelled]:
+        """Yield the episodes with their labels."""
+        table = self.store.table
+        for e in self.store.live.tolist():
+            yield self.store.episode(e), {name: getattr(table, name)[e] for name in table.extra_names}

@@ -1,0 +1,85 @@
+"""Which format a file or folder has, by its content and never by its name."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+WHOLE = "download or copy it again"
+
+
+def recognise(path: Path) -> str:
+    """Return the name of a format in FORMATS; what is not data is refused with what it is."""
+    if path.is_dir():
+        return _folder(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except PermissionError as error:
+        raise PermissionError(f"{path}: no permission to read it") from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    if head.startswith(HDF5):
+        return _hdf5(path)
+    if head.startswith((ZIP, b"PK\x05\x06")):
+        return _zip(path)
+    if head[:1] == b"\x80" or head[:2] in (b"(l", b"(d", b"]q", b"}q"):
+        return "pickle"
+    raise ValueError(f"{path} is {_not_data(head)}")
+
+
+def _not_data(head: bytes) -> str:
+    """Say what the first bytes of a file show that no format begins with."""
+    start = head.lstrip().lower()
+    if not head:
+        return f"empty; {WHOLE}"
+    if start.startswith(b"version https://git-lfs"):
+        return "a git-lfs pointer, not the data; fetch it with `git lfs pull`"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return f"a web page, perhaps of an error, not the data; {WHOLE}"
+    if all(byte in b"\t\n\r\f\b" or 32 <= byte for byte in head):
+        return "text, not data; trajrl reads D4RL, Minari, robomimic, OGBench, npz and pickle files"
+    return "of no format trajrl knows; it reads D4RL, Minari, robomimic, OGBench, npz and pickle files"
+
+
+def _hdf5(path: Path) -> str:
+    from trajrl.formats.hdf5 import open_hdf5
+
+    with open_hdf5(path) as file:
+        names = set(file)
+        if "schema" in file.attrs:
+            return "trajrl"
+        if {"observations", "actions"} <= names or "virtual" in names:
+            return "d4rl"
+        if "data" in names and any(str(name).startswith("demo") for name in file["data"]):
+            return "robomimic"
+        if any(name.startswith("episode_") for name in names):
+            return "minari"
+        if {"actions", "rewards", "terminals"} & names:
+            return "d4rl"  # an incomplete one: its reader says what is missing
+    have = ", ".join(sorted(names)) or "nothing"
+    raise ValueError(f"{path} is an HDF5 file of no layout trajrl knows; it holds {have}")
+
+
+def _zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is not a whole npz file ({error}); {WHOLE}") from error
+    if not names:
+        raise ValueError(f"{path} is a zip file without arrays; an npz has members such as 'observations.npy'")
+    rewards = {"rewards", "next_observations", "episode_starts"} & names
+    return "ogbench" if {"observations", "actions", "terminals"} <= names and not rewards else "npz"
+
+
+def _folder(path: Path) -> str:
+    if (path / "meta" / "info.json").exists():
+        raise ValueError(f"{path} is a LeRobot data set, which trajrl does not read; export its episodes to npz or Minari")
+    for data in (path / "data", path):
+        if (data / "metadata.json").exists() or (data / "main_data.hdf5").exists():
+            return "minari"
+    if any(path.glob("*.npz")):
+        return "ogbench"
+    raise ValueError(f"{path} is a folder without shards (*.npz) and without data/metadata.json; name a file or such a folder")

@@ -1,0 +1,114 @@
+"""Transitions: the columns of a flat file under the names trajrl gives them, checked once, then read in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from trajrl.formats.columns import Column, block_rows
+from trajrl.store.notes import Notes
+from trajrl.store.segment import Flags, Rows, differs
+
+FLAGS = ("terminals", "timeouts", "starts")
+
+
+class Transitions:
+    """N rows: obs, actions, rewards, and where a file has them next_obs, terminals, timeouts, starts; plus extras."""
+
+    def __init__(self, path: Path, roles: Mapping[str, Column], extras: Mapping[str, Column], names: Mapping[str, str]) -> None:
+        self.path, self.roles, self.extras = path, dict(roles), dict(extras)
+        self._names = names  # role -> what the file calls it
+        self._check()
+        self.num_rows = self.roles["actions"].shape[0]
+        self.step = min(block_rows(c.shape, c.dtype) for c in self.roles.values())
+
+    def note_casts(self, notes: Notes) -> None:
+        """Count columns that are not stored as the store keeps them."""
+        for role, column in self.roles.items():
+            kept = np.dtype(bool) if role in FLAGS else np.dtype(np.float32)
+            where = f"'{self._names[role]}' is {column.dtype}"
+            notes.add("cast_columns", int(column.dtype != kept), where)
+            flat = role in ("rewards", *FLAGS)
+            odd = len(column.shape) == 2 if flat else len(column.shape) == 1
+            notes.add("reshaped_columns", int(odd), f"'{self._names[role]}' is {column.shape}")
+
+    def flag(self, role: str, start: int, stop: int) -> np.ndarray | None:
+        """Return a flag column as (n,) bool; anything but 0 and 1 is refused."""
+        if role not in self.roles:
+            return None
+        found = self.roles[role].read(start, stop).reshape(stop - start)
+        if found.dtype != bool and not ((found == 0) | (found == 1)).all():
+            row = start + int(((found != 0) & (found != 1)).argmax())
+            raise ValueError(f"{self.path}: '{self._names[role]}' is a flag, but row {row} holds {found[row - start]}")
+        return found.astype(bool)
+
+    def wide(self, role: str, start: int, stop: int) -> np.ndarray:
+        """Return observations or actions as (n, width) float32."""
+        return self.roles[role].read(start, stop).reshape(stop - start, -1).astype(np.float32)
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """Return transitions [start, stop)."""
+        rewards = self.roles["rewards"].read(start, stop).reshape(stop - start).astype(np.float32)
+        after = self.wide("next_obs", start, stop) if "next_obs" in self.roles else None
+        extras = {name: np.array(column.read(start, stop)) for name, column in self.extras.items()}
+        return Rows(self.wide("obs", start, stop), self.wide("actions", start, stop), rewards, after, extras)
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Yield the borders of blocks that fit in memory."""
+        for start in range(0, self.num_rows, self.step):
+            yield start, min(start + self.step, self.num_rows)
+
+    def flags(self, compare: bool) -> Iterator[Flags]:
+        """Yield what every block says about ends; `compare` finds resets in the stored next observations."""
+        for start, stop in self.blocks():
+            terminals = self.flag("terminals", start, stop)
+            terminals = np.zeros(stop - start, bool) if terminals is None else terminals
+            yield Flags(terminals, self.flag("timeouts", start, stop), self.resets(start, stop) if compare else None,
+                        self.flag("starts", start, stop))  # fmt: skip
+
+    def resets(self, start: int, stop: int) -> np.ndarray | None:
+        """Return where the stored next observation is not the following row (n,), None where none is stored."""
+        if "next_obs" not in self.roles:
+            return None
+        after, ahead = self.roles["next_obs"].read(start, stop), min(stop + 1, self.num_rows)
+        return differs(after.reshape(len(after), -1), self.wide_as_found("obs", start, ahead))
+
+    def wide_as_found(self, role: str, start: int, stop: int) -> np.ndarray:
+        """Return rows (n, width) in the file's own type."""
+        return self.roles[role].read(start, stop).reshape(stop - start, -1)
+
+    def _check(self) -> None:
+        for role in ("obs", "actions", "rewards"):
+            if role not in self.roles:
+                raise ValueError(f"{self.path} has no '{role}' column; it has {', '.join(self._names.values())}")
+        count = self.roles["actions"].shape[0]
+        for role, column in self.roles.items():
+            name = self._names[role]
+            if column.dtype.kind not in "fiub":
+                raise ValueError(f"{self.path}: '{name}' holds {column.dtype}, not numbers")
+            if column.shape[0] != count:
+                actions = self._names["actions"]
+                raise ValueError(
+                    f"{self.path}: '{name}' has {column.shape[0]} rows and '{actions}' {count}; they must be equal"
+                )
+            if role in ("rewards", *FLAGS) and column.shape[1:] not in ((), (1,)):
+                raise ValueError(f"{self.path}: '{name}' has shape {column.shape}; one number for each row is due")
+        if not count:
+            raise ValueError(f"{self.path} has no rows")
+        check_numbers(self.path, self._names["obs"], self.roles["obs"], "observations")
+        check_numbers(self.path, self._names["actions"], self.roles["actions"], "actions")
+        if "next_obs" in self.roles and self.roles["next_obs"].shape != self.roles["obs"].shape:
+            shapes = f"{self.roles['next_obs'].shape} and {self.roles['obs'].shape}"
+            raise ValueError(f"{self.path}: next observations and observations have shapes {shapes}; they must be equal")
+
+
+def check_numbers(path: Path, name: str, column: Column, what: str) -> None:
+    """Refuse pixels and discrete choices: trajrl learns from vectors of numbers."""
+    if len(column.shape) > 2:
+        raise ValueError(f"{path}: '{name}' has shape {column.shape}; trajrl reads vectors, not images or stacks")
+    if what == "actions" and column.dtype.kind in "iub":
+        raise ValueError(f"{path}: '{name}' are {column.dtype}: discrete actions, which no agent here takes")
+    if what == "observations" and column.dtype == np.uint8 and column.shape[-1] >= 256:
+        raise ValueError(f"{path}: '{name}' has shape {column.shape} of bytes: pixels, which no agent here takes")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trajrl.nets.gru import HistoryEncoder
 
 Kind = TypeVar("Kind")
+STEADY = 16  # with this many rows, or twice, or three times, a matrix product sums every row's terms in one order
 
 
 class AgentConfig(Protocol):
@@ -99,3 +100,14 @@ def histories(batch: SequenceBatch) -> tuple[History, History]:
         History(batch.obs, batch.prev_actions, batch.history_mask),
         History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask),
     )
+
+
+def steady(rows: Tensor, multiple: int = STEADY) -> Tensor:
+    """Fill up (V, ...) with rows of zeros to a multiple of 16, so that a row's bits do not depend on V."""
+    missing = -len(rows) % multiple
+    return torch.cat((rows, rows.new_zeros(missing, *rows.shape[1:]))) if missing else rows
+
+
+def steady_history(history: History) -> History:
+    """Fill up a history with empty rows, as `steady` does."""
+    return History(*(steady(part) for part in history))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from trajrl.nets.gru import HistoryEncoder
 
 Kind = TypeVar("Kind")
-STEADY = 16  # with this many rows, or twice, or three times, a matrix product sums every row's terms in one order
+Metrics = dict[str, Tensor]  # scalars on the device, by name
+STEADY = 16  # with a multiple of these rows, a matrix product sums every row's terms in one order
 
 
 class AgentConfig(Protocol):

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
 SAMPLERS = {
+    "cluster": "trajrl.samplers.cluster:ClusterSampler",
     "episode": "trajrl.samplers.episode:EpisodeSampler",
+    "mixture": "trajrl.samplers.mixture:MixtureSampler",
+    "priority": "trajrl.samplers.priority:PrioritySampler",
+    "product": "trajrl.samplers.product:ProductSampler",
     "top": "trajrl.samplers.top:TopSampler",
     "uniform": "trajrl.samplers.uniform:UniformSampler",
     "weighted": "trajrl.samplers.weighted:WeightedSampler",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajrl.samplers.law import EpisodeLaw
+from trajrl.samplers.episode_law import EpisodeLaw
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Config:
 class EpisodeSampler(EpisodeLaw):
     """Every episode is equally likely, and every step within it."""
 
-    Config = Config
+    config_type = Config
 
     def masses(self, ids: np.ndarray) -> np.ndarray:
         """Return 1."""

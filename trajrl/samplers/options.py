@@ -30,7 +30,7 @@ def resolve(name: str, options: Mapping[str, Any]) -> Choice:
         name, options = "product", {"left": left.strip(), "right": right.strip(), **options}
     kind = find(SAMPLERS, name, "sampler")
     own = _own(kind)
-    config = kind.Config(**{key: value for key, value in options.items() if key in own})
+    config = kind.config_type(**{key: value for key, value in options.items() if key in own})
     config.validate()
     inner: dict[str, tuple[str, dict[str, Any]]] = {
         part: (getattr(config, part), {}) for part in getattr(kind, "PARTS", ())
@@ -79,4 +79,4 @@ def _names(expression: str) -> list[str]:
 
 
 def _own(kind: Any) -> list[str]:
-    return [field.name for field in fields(kind.Config)]
+    return [field.name for field in fields(kind.config_type)]

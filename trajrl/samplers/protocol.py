@@ -16,6 +16,10 @@ Score = Callable[[Anchors], np.ndarray]
 class Sampler(Protocol):
     """Draws anchors from a store by a law p(e, t) stated in its module's docstring."""
 
+    @property
+    def notes(self) -> list[str]:
+        """Return the fallbacks taken so far, in words; each was logged once."""
+
     def sample(self, rng: np.random.Generator, n: int) -> Anchors:
         """Draw n anchors; all chance comes from `rng`."""
 

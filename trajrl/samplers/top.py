@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajrl.samplers.law import EpisodeLaw, check_share, with_floor
+from trajrl.samplers.episode_law import EpisodeLaw
+from trajrl.samplers.law import check_share, with_floor
 from trajrl.samplers.returns import returns_of
 
 
@@ -32,7 +33,7 @@ class Config:
 class TopSampler(EpisodeLaw):
     """The steps of the best episodes, each equally likely."""
 
-    Config = Config
+    config_type = Config
 
     def masses(self, ids: np.ndarray) -> np.ndarray:
         """Return T_e s_e with the floor mixed in."""

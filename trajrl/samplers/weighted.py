@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trajrl.registry import unknown
-from trajrl.samplers.law import EpisodeLaw, check_share, with_floor
+from trajrl.samplers.episode_law import EpisodeLaw
+from trajrl.samplers.law import check_share, with_floor
 from trajrl.samplers.returns import all_finite, minmax, returns_of
 
 LAWS = ("aw", "rw")
@@ -44,7 +45,7 @@ class Config:
 class WeightedSampler(EpisodeLaw):
     """Episodes by exp(return), steps uniform."""
 
-    Config = Config
+    config_type = Config
 
     def masses(self, ids: np.ndarray) -> np.ndarray:
         """Return T_e^exponent exp(x_e / temperature), capped and with the floor mixed in."""

@@ -1,0 +1,187 @@
+"""Cluster-balanced: k-means groups trajectories by their features; every group is drawn equally often.
+
+    p(e, t) = ((1 - floor) / (C n_c(e)) + floor / n) / T_e
+
+A batch holds n // C from each cluster and the remainder from distinct clusters at random.  An episode that
+arrives is put to the nearest centre; the centres move only at a re-fit.  A clustering stored with the file
+is used as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.samplers.clustering import Clustering, ClusterSpec, cluster_store
+from trajrl.samplers.episode_law import EpisodeLaw
+from trajrl.samplers.labels import read_clustering
+from trajrl.samplers.law import Balanced, Law, check_share
+from trajrl.samplers.shares import share_stats
+from trajrl.store.features import Scaler
+
+if TYPE_CHECKING:
+    from trajrl.samplers.protocol import Score
+    from trajrl.store.store import TrajectoryStore
+
+
+@dataclass(frozen=True)
+class Config(ClusterSpec):
+    """How trajectories are grouped and how the groups are drawn from."""
+
+    floor: float = 0.0  # share of draws that is uniform over all episodes; higher: less balanced
+    refit_every: int = 0  # steps between re-fits of the centres; higher: rarer.  0: never
+    stored: bool = True  # use the clustering that `store cluster` wrote, where it answers to these options
+
+    def validate(self) -> None:
+        """Refuse numbers out of range."""
+        super().validate()
+        check_share("floor", self.floor)
+        if self.refit_every < 0:
+            raise ValueError(f"the sampler option 'refit_every' is at least 0; got {self.refit_every}")
+
+
+class ClusterSampler(EpisodeLaw):
+    """Equal numbers of trajectories from each cluster."""
+
+    config_type = Config
+
+    def __init__(self, store: TrajectoryStore, config: Config, seed: int = 0) -> None:
+        self.clustering: Clustering | None = None
+        self._fitted_on = 0  # trajectories at the last fit
+        self._fitted_at = 0  # step of the last fit
+        self._short = (
+            False  # fewer trajectories than the options ask for: fit again when there are twice as many
+        )
+        super().__init__(store, config, seed)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Return the cluster (E,) of every episode taken in so far, -1 for those never alive."""
+        return np.zeros(0, np.int64) if self.clustering is None else self.clustering.labels
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """Return J of every count tried."""
+        return {} if self.clustering is None else self.clustering.scores
+
+    def groups(self, ids: np.ndarray) -> np.ndarray:
+        """Return the cluster (n,) of live episodes; what a product balances."""
+        return self.labels[ids]
+
+    def refresh(self, step: int, score: Score | None = None) -> None:
+        """Assign new episodes to the nearest centre; fit again where the schedule says so."""
+        changed = self.watch.changed(self.store)
+        ids = self.store.live
+        due = self.config.refit_every and step - self._fitted_at >= self.config.refit_every
+        if len(ids) and (self.clustering is None or due or (self._short and len(ids) >= 2 * self._fitted_on)):
+            self.refit(step)
+        elif changed:
+            self._assign(ids)
+            self.law = self.make_law(ids)
+
+    def refit(self, step: int = 0) -> None:
+        """Cluster all live trajectories anew."""
+        first, ids = self.clustering is None, self.store.live
+        found = self._stored() if first else None
+        spec = ClusterSpec(**{field.name: getattr(self.config, field.name) for field in fields(ClusterSpec)})
+        if found is None:
+            found = cluster_store(self.store, self._possible(spec, len(ids)), self.seed)
+        for text in found.notes:
+            self.note(f"cluster: {text}")
+        self.clustering, self._fitted_on, self._fitted_at = found, len(ids), step
+        self._short = found.count < (2 if isinstance(spec.clusters, str) else spec.clusters)
+        self._assign(ids)
+        self.law = self.make_law(ids)
+
+    def make_law(self, ids: np.ndarray) -> Law:
+        """Balance the live episodes (n,) across their clusters."""
+        if not len(ids):
+            return super().make_law(ids)
+        return Balanced(ids, self.groups(ids), np.ones(len(ids)), self.config.floor)
+
+    def masses(self, ids: np.ndarray) -> np.ndarray:
+        """Return 1, the mass within a cluster."""
+        return np.ones(len(ids))
+
+    def stats(self) -> dict[str, float]:
+        """Return the law's figures, the score of every count, and size, length and return of each cluster."""
+        told = {**super().stats(), "clusters": float(len(np.unique(self.labels[self.law.ids])))}
+        told.update({f"score/{count}": score for count, score in self.scores.items()})
+        for c, row in cluster_table(self.store, self.labels, self.law.ids).items():
+            told.update({f"{c}/{name}": value for name, value in row.items()})
+        counts = np.bincount(self.labels[self.law.ids]) if len(self.law.ids) else np.zeros(0)
+        shares = share_stats(counts / max(1, counts.sum()))
+        return {**told, **{f"data/{name}": value for name, value in shares.items()}}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return labels, centres, scaler and scores, beside the law."""
+        state = {**super().state_dict(), "fitted_on": self._fitted_on, "fitted_at": self._fitted_at}
+        if self.clustering is None:
+            return state
+        found = self.clustering
+        return {
+            **state, "short": self._short, "labels": found.labels, "centres": found.centres,
+            **{f"scaler_{name}": values for name, values in found.scaler.state().items()},
+            "counts": np.array(list(found.scores), np.int64), "scores": np.array(list(found.scores.values())),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the clustering back, and the law with it."""
+        super().load_state_dict(state)
+        self._fitted_on, self._fitted_at = int(state["fitted_on"]), int(state["fitted_at"])
+        self._short, self.clustering = bool(state.get("short", False)), None
+        if "labels" in state:
+            scaler = Scaler(*(np.asarray(state[f"scaler_{name}"]) for name in ("mean", "divisor", "axes")))
+            scores = {int(c): float(j) for c, j in zip(state["counts"], state["scores"], strict=True)}
+            labels, centres = np.asarray(state["labels"], np.int64), np.asarray(state["centres"])
+            self.clustering = Clustering(labels, centres, scaler, self.config, self.seed, scores)
+            self.law = self.make_law(np.asarray(state["ids"], np.int64))
+
+    def _assign(self, ids: np.ndarray) -> None:
+        """Give every live episode that has no label yet that of the nearest centre."""
+        if self.clustering is None:
+            return
+        labels = np.full(len(self.store), -1)
+        labels[: len(self.clustering.labels)] = self.clustering.labels
+        new = ids[labels[ids] < 0]
+        if len(new):
+            labels[new] = self.clustering.assign(self.store, new)
+        self.clustering = replace(self.clustering, labels=labels)
+
+    def _stored(self) -> Clustering | None:
+        """Return the clustering of the store's file where it answers to the options."""
+        found = read_clustering(self.store) if self.config.stored else None
+        if found is None:
+            return None
+        counted = self.config.clusters in ("auto", found.count)
+        same = all(getattr(found.spec, name) == getattr(self.config, name) for name in FEATURE_OPTIONS)
+        if counted and same:
+            return found
+        self.note(f"cluster: the store holds {found.count} clusters under other options; fitting anew")
+        return None
+
+    def _possible(self, spec: ClusterSpec, trajectories: int) -> ClusterSpec:
+        """Ask for no more clusters than there are trajectories."""
+        if isinstance(spec.clusters, str) or spec.clusters <= trajectories:
+            return spec
+        self.note(
+            f"cluster: {spec.clusters} clusters asked for and {trajectories} trajectories: as many clusters"
+        )
+        return replace(spec, clusters=trajectories)
+
+
+FEATURE_OPTIONS = ("keyframes", "actions", "returns", "components", "block_scale")
+
+
+def cluster_table(store: TrajectoryStore, labels: np.ndarray, ids: np.ndarray) -> dict[int, dict[str, float]]:
+    """Return size, mean and std of length, and mean return of each cluster of live episodes (n,)."""
+    label, length, returns = labels[ids], store.table.length[ids], store.table.returns[ids]
+    return {
+        int(c): {
+            "episodes": float((label == c).sum()), "length_mean": float(length[label == c].mean()),
+            "length_std": float(length[label == c].std()), "return_mean": float(returns[label == c].mean()),
+        }
+        for c in np.unique(label)
+    }  # fmt: skip

@@ -1,0 +1,129 @@
+"""Clustering of trajectories: features, scaler, k-means centres, labels; C given, or the one of least J.
+
+Clustering is data: `write_clustering` puts labels, centres, scaler, features, seed and J of every count into
+a store file, and readers use what the file holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.rng import integer, stream
+from trajrl.samplers.homogeneity import candidates, homogeneity
+from trajrl.samplers.kmeans import fit_centres, nearest
+from trajrl.samplers.returns import returns_of
+from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+SUBSAMPLE = 20_000  # trajectories that the choice of a count looks at, where there are more
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """How trajectories are clustered."""
+
+    clusters: int | str = "auto"  # C; higher: finer balance, smaller clusters.  auto: least J(C) of 2 .. 12
+    keyframes: int = 20  # observations per trajectory in its features; higher: shape counts in more detail
+    actions: bool = False  # also describe a trajectory by mean and std of its actions
+    returns: bool = False  # also by its return
+    components: int = 0  # principal components kept; lower: faster, coarser.  0: no projection
+    block_scale: bool = True  # weigh all key-frame columns together as much as the length alone
+    restarts: int = 20  # k-means starts, the best of which is kept; higher: better, slower
+    threads: int = 1  # of FAISS
+    max_points: int = (
+        200_000  # trajectories that k-means fits on; the others are only assigned.  Higher: slower
+    )
+
+    def validate(self) -> None:
+        """Refuse numbers out of range."""
+        if isinstance(self.clusters, str) and self.clusters != "auto":
+            raise ValueError(f"clusters is a number or 'auto'; got '{self.clusters}'")
+        least = {"clusters": 1, "keyframes": 2, "components": 0, "restarts": 1, "threads": 1, "max_points": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) and value < low:
+                raise ValueError(f"the clustering option '{name}' is at least {low}; got {value}")
+
+    @property
+    def features(self) -> FeatureSpec:
+        """Return which features describe a trajectory."""
+        return FeatureSpec(self.keyframes, self.actions, self.returns)
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Labels of a store's episodes, and what assigns new ones."""
+
+    labels: np.ndarray  # (E,) int64, -1 for an episode that was not alive
+    centres: np.ndarray  # (C, d) in scaled features
+    scaler: Scaler
+    spec: ClusterSpec
+    seed: int
+    scores: dict[int, float] = field(
+        default_factory=dict
+    )  # J of every count tried; of the one count if it was given
+    notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Return C."""
+        return len(self.centres)
+
+    def assign(self, store: TrajectoryStore, ids: np.ndarray) -> np.ndarray:
+        """Return the label (n,) of the nearest centre for any episodes of the store."""
+        return nearest(self.scaler(trajectory_features(store, ids, self.spec.features)), self.centres)
+
+
+def cluster_store(store: TrajectoryStore, spec: ClusterSpec, seed: int = 0) -> Clustering:
+    """Cluster the live episodes of a store; more clusters than episodes is an error."""
+    ids, notes = store.live, []
+    if not len(ids):
+        raise ValueError("there is no episode to cluster; import data or collect some first")
+    if not isinstance(spec.clusters, str) and spec.clusters > len(ids):
+        raise ValueError(
+            f"{spec.clusters} clusters need at least {spec.clusters} trajectories; there are {len(ids)}"
+        )
+    returns = returns_of(store, ids)
+    x = trajectory_features(store, ids, spec.features)
+    scaler = Scaler.fit(x, list(spec.features.blocks(store).values()), spec.block_scale, spec.components)
+    x = scaler(x)
+    scores: dict[int, float] = {}
+    if spec.clusters == "auto":
+        scores = score_counts(x, returns, spec, seed)
+        if not scores:
+            notes.append(f"{len(ids)} trajectories are too few to choose a number of clusters; there is 1")
+    wanted = (
+        min(scores, key=scores.__getitem__)
+        if scores
+        else 1
+        if spec.clusters == "auto"
+        else int(spec.clusters)
+    )
+    centres = fit(x, wanted, spec, seed)
+    if len(centres) < wanted:
+        notes.append(
+            f"only {len(centres)} of {wanted} clusters have members; trajectories differ too little for more"
+        )
+    labels = np.full(len(store), -1)
+    labels[ids] = nearest(x, centres)
+    scores = scores or {len(centres): homogeneity(labels[ids], returns)}
+    return Clustering(labels, centres, scaler, spec, seed, scores, tuple(notes))
+
+
+def score_counts(x: np.ndarray, returns: np.ndarray, spec: ClusterSpec, seed: int) -> dict[int, float]:
+    """Return J(C) of every candidate count, on a subsample of 20,000 trajectories where there are more."""
+    if len(x) > SUBSAMPLE:
+        chosen = np.sort(stream(seed, "cluster", 1).choice(len(x), SUBSAMPLE, replace=False))
+        x, returns = x[chosen], returns[chosen]
+    labels = {count: nearest(x, fit(x, count, spec, seed)) for count in candidates(len(x))}
+    return {count: homogeneity(label, returns) for count, label in labels.items()}
+
+
+def fit(x: np.ndarray, count: int, spec: ClusterSpec, seed: int) -> np.ndarray:
+    """Return the centres of scaled features (n, d) under the spec's restarts, threads and cap on points."""
+    return fit_centres(x, count, integer(seed, "cluster"), spec.restarts, spec.threads, spec.max_points)

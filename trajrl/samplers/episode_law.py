@@ -1,0 +1,117 @@
+"""EpisodeLaw, what most samplers share: a law over episodes, rebuilt when the store changes, and a step.
+
+    p(e, t) = m(e) / sum m  *  1 / T_e      a subclass states m(e); steps are uniform unless it says otherwise
+
+Everything is keyed by the store's stable ids.  The law in force is state: between two refreshes the store
+may grow without any effect on what is drawn.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.samplers.law import Categorical, Law, normalised
+from trajrl.samplers.shares import share_stats
+from trajrl.store.window import Anchors
+
+if TYPE_CHECKING:
+    from trajrl.samplers.protocol import Score
+    from trajrl.store.store import TrajectoryStore
+
+log = logging.getLogger("trajrl")
+
+
+class StoreWatch:
+    """Tells whether a store's live episodes differ from those last seen; the mark is state.
+
+    Ids only ever grow and an evicted one never returns, so (count, sum of ids, sum of lengths) tells sets
+    apart.
+    """
+
+    def __init__(self) -> None:
+        self.mark: tuple[int, ...] = ()
+        self._version = -1
+
+    def changed(self, store: TrajectoryStore) -> bool:
+        """Compare with the store as it is now, and remember that."""
+        if store.version == self._version:
+            return False
+        self._version = store.version
+        live = store.live
+        mark = (len(live), int(live.sum()), int(store.table.length[live].sum()))
+        changed, self.mark = mark != self.mark, mark
+        return changed
+
+    def restore(self, mark: Any) -> None:
+        """Take back a mark from a sampler's state."""
+        self.mark, self._version = tuple(int(part) for part in mark), -1
+
+
+class EpisodeLaw:
+    """Draws an episode by its mass and then a step of it; subclasses say what the mass is."""
+
+    config_type: type
+    notes: list[str]
+
+    def __init__(self, store: TrajectoryStore, config: Any, seed: int = 0) -> None:
+        self.store, self.config, self.seed = store, config, seed
+        self.notes = []  # fallbacks taken, each logged once
+        self.law: Law = Categorical(np.zeros(0, np.int64), np.zeros(0))
+        self.watch = StoreWatch()
+        self.refresh(0)
+
+    def masses(self, ids: np.ndarray) -> np.ndarray:
+        """Return the mass of each episode (n,), not normalised."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its law")
+
+    def make_law(self, ids: np.ndarray) -> Law:
+        """Compute the law over live episodes (n,) from the store and the sampler's state."""
+        return Categorical(ids, normalised(self.masses(ids), ids) if len(ids) else np.zeros(0))
+
+    def anchors(self, rng: np.random.Generator, n: int, law: Law) -> Anchors:
+        """Draw episodes by a law, this sampler's or that of one around it, and a uniform step of each."""
+        episode = law.draw(rng, n)
+        return Anchors(episode, rng.integers(self.store.table.length[episode]), np.ones(n, np.float32))
+
+    def sample(self, rng: np.random.Generator, n: int) -> Anchors:
+        """Draw n anchors; all chance comes from `rng`."""
+        return self.anchors(rng, n, self.law)
+
+    def feedback(self, anchors: Anchors, td_error: np.ndarray) -> None:
+        """Take in TD errors; this law does not use them."""
+
+    def refresh(self, step: int, score: Score | None = None) -> None:
+        """Take in what was appended or evicted, and rebuild the law if anything was."""
+        if self.watch.changed(self.store):
+            self.law = self.make_law(self.store.live)
+
+    def probabilities(self) -> np.ndarray:
+        """Return p over episodes (E,), 0 for evicted ones."""
+        p = np.zeros(len(self.store))
+        p[self.law.ids] = self.law.p
+        return p
+
+    def stats(self) -> dict[str, float]:
+        """Return the law's size, entropy, KL to uniform and effective number of episodes."""
+        counts = {"episodes": float(len(self.law.ids)), "notes": float(len(self.notes))}
+        return {**counts, **share_stats(self.law.p)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the law in force and what it was built on."""
+        law = {"ids": self.law.ids, "p": self.law.p}
+        return {**law, "mark": list(self.watch.mark), "notes": list(self.notes)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the law back as it was, not as the store would give it now."""
+        self.watch.restore(state["mark"])
+        self.notes = [str(note) for note in state["notes"]]
+        self.law = Categorical(state["ids"], state["p"])
+
+    def note(self, text: str) -> None:
+        """Log a fallback once, and keep it for the run's record."""
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning("%s", text)

@@ -1,0 +1,61 @@
+"""Evidence about trajectories by stable id: whether there is any, and a moving average of it.
+
+    value <- first evidence,  then (1 - rate) value + rate * evidence
+
+A trajectory without evidence counts as the largest value known: it is tied with the current maximum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Evidence:
+    """Grows with the store; eviction needs nothing, since an id is never used twice."""
+
+    def __init__(self) -> None:
+        self.value, self.seen = np.zeros(0), np.zeros(0, bool)  # (E,) both
+
+    def grow(self, size: int) -> None:
+        """Make room for ids below `size`."""
+        missing = size - len(self.value)
+        if missing > 0:
+            self.value = np.append(self.value, np.zeros(missing))
+            self.seen = np.append(self.seen, np.zeros(missing, bool))
+
+    def average(self, ids: np.ndarray, evidence: np.ndarray, rate: float) -> None:
+        """Take one step of the moving average for distinct ids (m,)."""
+        old = self.value[ids]
+        self.value[ids] = np.where(self.seen[ids], (1 - rate) * old + rate * evidence, evidence)
+        self.seen[ids] = True
+
+    def put(self, ids: np.ndarray, evidence: np.ndarray) -> None:
+        """Replace what is known of distinct ids (m,)."""
+        self.value[ids], self.seen[ids] = evidence, True
+
+    def scores(self, ids: np.ndarray, sign: float = 1.0) -> np.ndarray:
+        """Return sign * value (n,) of each id, the current maximum of these where there is none."""
+        value, seen = sign * self.value[ids], self.seen[ids]
+        if not seen.any():
+            return np.zeros(len(ids))
+        return np.where(seen, value, value[seen].max())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return both arrays."""
+        return {"value": self.value.copy(), "seen": self.seen.copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take both arrays back."""
+        self.value, self.seen = np.array(state["value"], np.float64), np.array(state["seen"], bool)
+
+
+def per_episode(episode: np.ndarray, evidence: np.ndarray, largest: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Reduce evidence of rows (m,) to distinct ids, and the mean or largest evidence of each."""
+    ids, owner = np.unique(episode, return_inverse=True)
+    if largest:
+        top = np.full(len(ids), -np.inf)
+        np.maximum.at(top, owner, evidence)
+        return ids, top
+    return ids, np.bincount(owner, evidence) / np.bincount(owner)

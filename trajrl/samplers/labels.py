@@ -1,0 +1,72 @@
+"""A clustering in a store file: the table's column `cluster`, small arrays under stats/, one attribute.
+
+    table/cluster (E,) int32      stats/cluster_centres, cluster_mean, cluster_divisor, cluster_axes
+    attribute `clustering`: spec, seed, names of the features, J of every count
+
+None of it is content: the fingerprint stays what it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.samplers.clustering import Clustering, ClusterSpec
+from trajrl.store.features import Scaler
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+COLUMN = "cluster"
+
+
+def write_clustering(source: Path, out: Path, store: TrajectoryStore, clustering: Clustering) -> None:
+    """Copy a store file and put the clustering into the copy; `out` appears whole or not at all."""
+    import h5py
+
+    from trajrl.store.atomic import new_file
+    from trajrl.store.hdf5 import put, seal, write_attributes
+
+    with new_file(out) as copy:
+        shutil.copyfile(source, copy)
+        with h5py.File(copy, "r+") as file:
+            put(file, f"table/{COLUMN}", clustering.labels.astype(np.int32))
+            for name, values in _arrays(clustering).items():
+                put(file, f"stats/{name}", values)
+            write_attributes(file, {"clustering": describe(store, clustering)})
+            seal(file)
+
+
+def describe(store: TrajectoryStore, clustering: Clustering) -> dict[str, object]:
+    """Return what the attribute holds."""
+    spec = clustering.spec
+    return {
+        "spec": asdict(spec), "seed": clustering.seed, "count": clustering.count,
+        "features": spec.features.blocks(store), "scores": clustering.scores, "notes": list(clustering.notes),
+    }  # fmt: skip
+
+
+def read_clustering(store: TrajectoryStore) -> Clustering | None:
+    """Return the clustering a store was opened with, or None if it has none (or only a part of one)."""
+    told, arrays = store.attributes.get("clustering"), store.attributes.get("statistics", {})
+    names = ("cluster_centres", "cluster_mean", "cluster_divisor", "cluster_axes")
+    if not told or COLUMN not in store.table.extra_names or not all(name in arrays for name in names):
+        return None
+    centres, mean, divisor, axes = (np.asarray(arrays[name]) for name in names)
+    known = {key: value for key, value in told["spec"].items() if key in ClusterSpec.__dataclass_fields__}
+    scores = {int(count): float(score) for count, score in told["scores"].items()}
+    labels = store.table.cluster.astype(np.int64)
+    scaler = Scaler(mean, divisor, axes)
+    return Clustering(labels, centres, scaler, ClusterSpec(**known), int(told["seed"]), scores)
+
+
+def _arrays(clustering: Clustering) -> dict[str, np.ndarray]:
+    state = clustering.scaler.state()
+    return {
+        "cluster_centres": clustering.centres,
+        **{f"cluster_{name}": values for name, values in state.items()},
+    }

@@ -14,11 +14,10 @@ from trajrl.rng import torch_stream
 from trajrl.store.window import SequenceBatch, WindowSpec
 
 if TYPE_CHECKING:
-    from trajrl.nets.gru import HistoryEncoder
+    from trajrl.nets.history import HistoryEncoder
 
 Kind = TypeVar("Kind")
 Metrics = dict[str, Tensor]  # scalars on the device, by name
-STEADY = 16  # with a multiple of these rows, a matrix product sums every row's terms in one order
 
 
 class AgentConfig(Protocol):
@@ -101,14 +100,3 @@ def histories(batch: SequenceBatch) -> tuple[History, History]:
         History(batch.obs, batch.prev_actions, batch.history_mask),
         History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask),
     )
-
-
-def steady(rows: Tensor, multiple: int = STEADY) -> Tensor:
-    """Fill up (V, ...) with rows of zeros to a multiple of 16, so that a row's bits do not depend on V."""
-    missing = -len(rows) % multiple
-    return torch.cat((rows, rows.new_zeros(missing, *rows.shape[1:]))) if missing else rows
-
-
-def steady_history(history: History) -> History:
-    """Fill up a history with empty rows, as `steady` does."""
-    return History(*(steady(part) for part in history))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 
 from trajrl import Anchors, Episode, TrajectoryStore
 from trajrl.rng import stream
+from trajrl.store.writer import StoreWriter
 
 
 def counting(
@@ -37,3 +41,22 @@ def every_anchor(store: TrajectoryStore) -> Anchors:
     episode = np.repeat(np.arange(len(store)), store.table.length)
     step = np.arange(len(episode)) - np.repeat(store.table.start, store.table.length)
     return Anchors(episode, step, np.ones(len(episode), np.float32))
+
+
+def write(path: Path, episodes: Iterable[Episode], **attributes) -> Path:
+    """Write episodes to a store file; every second one has the label `train`."""
+    with StoreWriter(path, attributes) as writer:
+        for index, episode in enumerate(episodes):
+            writer.append(episode, labels={"train": index % 2 == 0})
+    return path
+
+
+def assert_same(left: Episode, right: Episode) -> None:
+    """Compare two episodes, number by number."""
+    for name in ("obs", "actions", "rewards"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+    assert (left.terminated, left.success, left.source) == (right.terminated, right.success, right.source)
+    assert set(left.extras) == set(right.extras)
+    for name, column in left.extras.items():
+        np.testing.assert_array_equal(column, right.extras[name])
+        assert column.dtype == right.extras[name].dtype

@@ -30,7 +30,7 @@ class StoreWriter:
         self.attributes = dict(attributes or {})
         self.table = Table()
         self.num_steps = 0
-        self._moments = {"obs": Moments(), "action": Moments(), "reward": Moments()}
+        self.obs_moments, self.action_moments, self.reward_moments = Moments(), Moments(), Moments()
         self._spools: dict[str, Spool] = {}
         refuse_foreign(self.path)
         self._scratch = Scratch(self.path)
@@ -48,10 +48,9 @@ class StoreWriter:
         with said(self.path):
             for name, column in columns.items():
                 self._spool(name, column).write(column)
-        for moments, rows in zip(
-            self._moments.values(), (episode.obs, episode.actions, episode.rewards[:, None])
-        ):
-            moments.add(rows)
+        self.obs_moments.add(episode.obs)
+        self.action_moments.add(episode.actions)
+        self.reward_moments.add(episode.rewards[:, None])
         for name in set(labels) - set(self.table.extra_names):
             self.table.set(name, np.zeros(len(self.table), np.asarray(labels[name]).dtype))
         start, self.num_steps = self.num_steps, self.num_steps + len(episode)
@@ -68,10 +67,9 @@ class StoreWriter:
         if not len(self.table):
             raise ValueError(f"there is not one episode to write to {self.path}")
         statistics = {
-            key: value
-            for name, moments in self._moments.items()
-            for key, value in moments.named(name).items()
-        }
+            **self.obs_moments.named("obs"), **self.action_moments.named("action"),
+            **self.reward_moments.named("reward"),
+        }  # fmt: skip
         written = self._scratch.folder / "store.h5"
         with said(self.path):
             assemble(written, self._spools, self.table, self.attributes, statistics)

@@ -1,0 +1,109 @@
+"""The child of tests/faults.py: runs a program, counts its writes, and kills itself at the n-th one.
+
+Run as `python faults_child.py PLAN`; PLAN is JSON.  On the pipe it reports "w" at the first write and, when the
+program has ended by itself, "end COUNT".  A write is a write, sync, truncation or rename that Python code makes to a
+file under the watched folder; writes of C code (HDF5, torch) are not seen: they are met by a kill after some time.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+plan = json.loads(sys.argv[1])
+CALLS = ("fsync", "replace", "rename", "truncate", "ftruncate")
+real = {name: getattr(os, name) for name in ("write", *CALLS)}
+real_open = io.open
+count = 0
+
+
+def watched(target: object) -> bool:
+    """Return whether a path or a descriptor is a file under the watched folder."""
+    if isinstance(target, int):
+        path = os.readlink(f"/proc/self/fd/{target}")
+    else:
+        path = os.path.abspath(os.fspath(target))
+    return path.startswith(plan["under"] + os.sep)
+
+
+def met(write_half=None) -> None:
+    """Count one write that is about to happen; at the n-th one die, after half of it where asked."""
+    global count
+    count += 1
+    if count == 1:
+        real["write"](plan["pipe"], b"w")
+    if count == plan["after_writes"]:
+        if plan["torn"] and write_half:
+            write_half()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Raw(io.FileIO):
+    """A file whose writes are counted."""
+
+    def write(self, block) -> int:
+        block = memoryview(block).cast("B")
+        met(lambda: super(Raw, self).write(block[: len(block) // 2]))
+        return super().write(block)
+
+    def truncate(self, size=None) -> int:
+        met()
+        return super().truncate(size)
+
+
+def open_counted(
+    file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None
+):
+    """Open like the builtin; files under the watched folder that can be written to are counted."""
+    writes = any(letter in mode for letter in "wax+")
+    if not writes or not watched(file):
+        return real_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+    raw = Raw(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+    if buffering == 0:
+        return raw
+    size = buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE
+    buffered = (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw, size)
+    return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline, buffering == 1)
+
+
+def write_counted(descriptor, block) -> int:
+    if watched(descriptor):
+        met(lambda: real["write"](descriptor, block[: len(block) // 2]))
+    return real["write"](descriptor, block)
+
+
+def counted(name: str):
+    """Wrap a call of `os` whose first argument is a path or a descriptor."""
+
+    def call(target, *rest, **named):
+        if watched(target):
+            met()
+        return real[name](target, *rest, **named)
+
+    return call
+
+
+def main() -> None:
+    """Put the counters in place and run the program."""
+    builtins.open = io.open = open_counted
+    os.write = write_counted
+    for name in CALLS:
+        setattr(os, name, counted(name))
+    try:
+        if "code" in plan:
+            exec(compile(plan["code"], "<child>", "exec"), {"__name__": "__main__"})
+        else:
+            sys.argv = plan["argv"]
+            sys.path.insert(0, str(Path(sys.argv[0]).parent))
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        real["write"](plan["pipe"], f"end {count}".encode())
+
+
+main()

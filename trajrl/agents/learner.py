@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,9 @@ Metrics = dict[str, Tensor]  # scalars on the device, by name
 class AgentConfig(Protocol):
     """What the common part reads of a config."""
 
-    normalize_obs: bool
+    @property
+    def normalize_obs(self) -> bool:
+        """Say whether observations are centred and scaled."""
 
     def validate(self) -> None:
         """Raise ValueError where fields do not fit together."""
@@ -43,6 +46,11 @@ class Part(Protocol):
 
 class Learner:
     """Base of the agents: subclasses build networks in __init__, and register each with `part`."""
+
+    Config: ClassVar[Any]  # the dataclass Config of the module that defines the agent
+
+    def __init_subclass__(cls) -> None:
+        cls.Config = sys.modules[cls.__module__].Config
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Denoiser: eps_hat = net(cat(x_i, temb_i, context)), and the diffusion policy built on it.
 
-temb = MLP(sinusoid(i)), sinusoid = cat(sin, cos) of i f_j with f_j = exp(-j ln(1e4) / (half - 1)).  Inputs
-stand in the order of the public Diffusion-QL weights.  The context's share of the first layer is the same at every
-level, so a chain computes it once; the weight stays one parameter.
+temb_i = MLP(cat(sin, cos) of i f_j), f_j = exp(-j ln(1e4) / (half - 1)), j = 0 .. half - 1.  Inputs stand in
+the order of the public Diffusion-QL weights.  The context's share of the first layer is the same at every level:
+a chain computes it once; the weight stays one parameter.
 """
 
 from __future__ import annotations
@@ -105,16 +105,3 @@ class DiffusionPolicy(nn.Module):
         temb = self.denoiser.embed(self.solver_levels)  # (S, time)
         given = self.denoiser.condition(context)
         return sample(self.plan, lambda x, j: self.denoiser(x, temb[j], given), noise)
-
-    def sample_many(self, context: Tensor, noise: Tensor) -> Tensor:
-        """Return actions (B, C, D) from noise (draws, B, C, D): C per row of the context (B, ctx)."""
-        temb = self.denoiser.embed(self.solver_levels)
-        once = self.denoiser.condition(context)
-        draws, rows, count, width = noise.shape
-        given = Conditioned(once.share.repeat_interleave(count, 0), once.weight)
-        found = sample(
-            self.plan,
-            lambda x, j: self.denoiser(x, temb[j], given),
-            noise.reshape(draws, rows * count, width),
-        )
-        return found.reshape(rows, count, width)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.nets.activation import activation as activation_named
-from trajrl.nets.mlp import NORMS, between, draw_linear
+from trajrl.nets.mlp import NORMS, draw_linear
 
 
 class EnsembleLinear(nn.Module):
@@ -29,9 +29,15 @@ class EnsembleLinear(nn.Module):
         self.weight = nn.Parameter(weight.mT.contiguous())  # (E, in, out)
         self.bias = nn.Parameter(bias[:, None].contiguous())  # (E, 1, out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply every member to its own rows (E, B, in)."""
-        return torch.baddbmm(self.bias, x, self.weight)
+    def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
+        """Apply each member, or those at the indices `members`, to its own rows (E, B, in).
+
+        A single output is a sum, which takes a third of the time of a product.
+        """
+        weight, bias = chosen(self.weight, members), chosen(self.bias, members)
+        if weight.shape[2] == 1:
+            return (x * weight.mT).sum(-1, keepdim=True) + bias
+        return torch.baddbmm(bias, x, weight)
 
 
 class EnsembleNorm(nn.Module):
@@ -43,13 +49,14 @@ class EnsembleNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, 1, width))
         self.eps = eps
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Normalise the last axis."""
-        return torch.addcmul(self.bias, nn.functional.layer_norm(x, x.shape[-1:], eps=self.eps), self.weight)
+        normal = nn.functional.layer_norm(x, x.shape[-1:], eps=self.eps)
+        return torch.addcmul(chosen(self.bias, members), normal, chosen(self.weight, members))
 
 
 class EnsembleMLP(nn.Module):
-    """x (..., in), shared by all members, -> (E, ..., out); x (E, B, in) under `own_rows`."""
+    """x (..., in), shared by all members, -> (E, ..., out)."""
 
     def __init__(
         self,
@@ -74,16 +81,23 @@ class EnsembleMLP(nn.Module):
         self.norm_first = layer_norm == "before"
         self.activation = activation_named(activation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply every member to the same rows: (..., in) -> (E, ..., out)."""
-        rows = x.reshape(1, -1, x.shape[-1]).expand(self.members, -1, -1)  # (E, B, in)
-        return self.own_rows(rows).reshape(self.members, *x.shape[:-1], -1)
+    def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
+        """Apply every member, or those at the indices `members`, to the same rows."""
+        count = self.members if members is None else len(members)
+        rows = x.reshape(1, -1, x.shape[-1]).expand(count, -1, -1)  # (E, B, in)
+        return self.own_rows(rows, members).reshape(count, *x.shape[:-1], -1)
 
-    def own_rows(self, x: Tensor) -> Tensor:
+    def own_rows(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Apply each member to its own rows: (E, B, in) -> (E, B, out)."""
-        x = self.layers[0](x)
+        x = self.layers[0](x, members)
         for i, layer in enumerate(self.layers[1:]):
-            x = layer(between(x, self.activation, self.norms[i] if self.norms else None, self.norm_first))
+            if self.norms and self.norm_first:
+                x = self.activation(self.norms[i](x, members))
+            elif self.norms:
+                x = self.norms[i](self.activation(x), members)
+            else:
+                x = self.activation(x)
+            x = layer(x, members)
         return x
 
 
@@ -96,6 +110,15 @@ class Critic(nn.Module):
         super().__init__()
         self.net = EnsembleMLP(members, in_dim, hidden, 1, rng, **options)
 
-    def forward(self, context: Tensor, actions: Tensor) -> Tensor:
-        """Return Q (E, ...) of context (..., ctx) and flattened actions (..., N act)."""
-        return self.net(torch.cat((context, actions), -1)).squeeze(-1)
+    def forward(self, context: Tensor, actions: Tensor, members: Tensor | None = None) -> Tensor:
+        """Return Q (E, ...) of context (..., ctx) and flattened actions (..., N act).
+
+        Args:
+            members: indices of the critics wanted, on the device; None: all.
+        """
+        return self.net(torch.cat((context, actions), -1), members).squeeze(-1)
+
+
+def chosen(parameter: Tensor, members: Tensor | None) -> Tensor:
+    """Return the members' slices of a parameter (E, ...)."""
+    return parameter if members is None else parameter.index_select(0, members)

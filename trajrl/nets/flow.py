@@ -57,16 +57,17 @@ class VelocityField(nn.Module):
         """Return dx/du (B, D) at context (B, ctx), x (B, D) and time (B, 1)."""
         return self.net(torch.cat((context, x, time), -1))
 
-    def sample(self, context: Tensor, noise: Tensor, steps: int) -> Tensor:
-        """Return actions (..., B, D) in [-1, 1] from context (B, ctx) and noise (..., B, D).
+    def share(self, context: Tensor) -> Tensor:
+        """Return the context's share of the first layer (B, hidden), the same at every time and for every sample."""
+        first = cast(nn.Linear, self.net.layers[0])
+        return linear(context, first.weight[:, : self.context_dim], first.bias)
 
-        The context's share of the first layer is computed once for all steps and all samples of a row.
-        """
-        first, c = cast(nn.Linear, self.net.layers[0]), self.context_dim
-        shared = linear(context, first.weight[:, :c], first.bias)  # (B, hidden)
-        of_x, of_time = first.weight[:, c:-1], first.weight[:, -1]  # (hidden, D), (hidden,)
+    def sample(self, share: Tensor, noise: Tensor, steps: int) -> Tensor:
+        """Return actions (..., B, D) in [-1, 1] from a context's share (B, hidden) and noise (..., B, D)."""
+        weight = cast(nn.Linear, self.net.layers[0]).weight[:, self.context_dim :]  # (hidden, D + 1)
+        of_x, of_time = weight[:, :-1], weight[:, -1]
 
         def velocity(x: Tensor, u: float) -> Tensor:
-            return self.net.after_first(shared + u * of_time + linear(x, of_x))
+            return self.net.after_first(share + u * of_time + linear(x, of_x))
 
         return euler(velocity, noise, steps).clamp(-1, 1)

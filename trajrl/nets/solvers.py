@@ -1,7 +1,7 @@
 """Solvers: from N(0, I) to an action with a noise predictor.  DDPM, DDIM and DPM-Solver behind `sample`.
 
-    ddpm  x <- c1 x0hat + c2 x + sigma z, c1 = beta sqrt(abar')/(1 - abar), c2 = (1 - abar') sqrt(alpha)/(1 - abar)
-          sigma^2 = beta (1 - abar')/(1 - abar); no noise in the last step
+    ddpm  x <- c1 x0hat + c2 x + sigma z with c1 = beta sqrt(abar')/(1 - abar),
+          c2 = (1 - abar') sqrt(alpha)/(1 - abar), sigma^2 = beta (1 - abar')/(1 - abar), in the last step 0
     ddim  x <- sqrt(abar') x0hat + sqrt(1 - abar') eps_hat
     dpm   noise prediction, singlestep, order 3 with lower orders at the end so that the evaluations come out
           even (Lu et al. 2022), on a grid uniform in time from 1 to 1/K

@@ -8,9 +8,12 @@ k comes with the batch (a horizon cut by the episode's end is shorter), gamma fr
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def masked_return(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
@@ -53,7 +56,7 @@ def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> No
     torch._foreach_lerp_(list(target), list(online), tau)
 
 
-def copy_of(net: nn.Module) -> nn.Module:
+def copy_of(net: Net) -> Net:
     """Return a frozen copy, to be a target network."""
     from copy import deepcopy
 

@@ -1,0 +1,72 @@
+"""Acting: sample candidates for every environment, value them, choose one.
+
+Each row draws from its own generator, and row counts are filled up to multiples of 8, at least 16: a matrix
+product then gives a row the same bits whatever rows stand beside it, so that an episode does not depend on how
+many environments are stepped together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.protocol import History
+from trajrl.nets.denoiser import DiffusionPolicy
+
+BLOCK, LEAST = 8, 16
+
+
+def padded(rows: Tensor) -> Tensor:
+    """Repeat the last row (M, ...) until the count is a multiple of BLOCK and at least LEAST."""
+    missing = max(LEAST, -(-len(rows) // BLOCK) * BLOCK) - len(rows)
+    return torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:]))) if missing else rows
+
+
+def padded_history(history: History) -> History:
+    """Fill up the rows of a history."""
+    return History(*(padded(part) for part in history))
+
+
+def repeated(context: Tensor, count: int) -> Tensor:
+    """Repeat every context (V, ctx) for its candidates, and fill up: (rows, ctx), rows at least V count."""
+    return padded(context.repeat_interleave(count, 0))
+
+
+def draw_candidates(
+    policy: DiffusionPolicy, context: Tensor, count: int, width: int, rng: Sequence[torch.Generator]
+) -> Tensor:
+    """Sample `count` actions for each of V rows: (rows, D) for the `repeated` context (rows, ctx).
+
+    Args:
+        width: D, the size of a flattened chunk.
+    """
+    draws = policy.plan.draws
+    noise = torch.stack([torch.randn(draws, count, width, generator=row) for row in rng])  # (V, draws, C, D)
+    rows = noise.transpose(1, 2).flatten(0, 1)  # (V C, draws, D)
+    return policy.sample(context, padded(rows).transpose(0, 1).to(context.device))
+
+
+def choose(
+    actions: Tensor,
+    q: Tensor,
+    temperature: float,
+    rng: Sequence[torch.Generator],
+    standardise: bool = False,
+) -> Tensor:
+    """Draw one of the candidates (V, C, D) by softmax(q / temperature), q (V, C); at temperature 0 the best.
+
+    Args:
+        standardise: centre and scale q over each row's candidates first, so that a temperature means the same
+            whatever the scale of the rewards.
+    """
+    if q.shape[1] == 1:
+        return actions[:, 0]
+    if standardise:
+        q = (q - q.mean(1, keepdim=True)) / q.std(1, keepdim=True).clamp(min=1e-6)
+    if temperature > 0:
+        # The first to ring of exponential clocks with rates p is a draw from p.
+        clocks = torch.stack([torch.empty(q.shape[1]).exponential_(generator=row) for row in rng])
+        q = torch.softmax(q / temperature, 1) / clocks.to(q.device)
+    return actions[torch.arange(len(q), device=q.device), q.argmax(1)]

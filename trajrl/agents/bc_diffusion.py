@@ -1,0 +1,144 @@
+"""Diffusion behaviour cloning: the conditional diffusion policy alone.
+
+    L_bc = mean (eps_net(x_i, i, c) - eps)^2,   x_i = sqrt(abar_i) a + sqrt(1 - abar_i) eps,   i ~ U{0 .. K-1}
+
+c is the observation, or with history > 1 what a GRU makes of the last H of them; a is a chunk of N actions.
+Wang, Hunt, Zhou 2023; Chi et al. 2023 for chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.acting import draw_candidates, padded_history
+from trajrl.agents.learner import Learner, Metrics, histories
+from trajrl.agents.protocol import History, Update
+from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
+from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.history import HistoryEncoder, HistoryNet
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.targets import copy_of, follow, masked_mean
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults clone single actions from single observations."""
+
+    history: int = 1  # observations the policy sees; above 1 a GRU reads them
+    history_actions: bool = True  # the GRU also sees the action before each observation
+    chunk: int = 1  # actions given at once, executed open loop; raising it: smoother, slower to react
+    diffusion_steps: int = 5  # K; raising it: finer actions, slower updates and acting
+    schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
+    solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
+    solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
+    act_ema: bool = True  # act with the average of past weights, which is steadier than the last ones
+    ema_decay: float = 0.995  # of that average; raising it: smoother, later
+    width: int = 256  # of the network; raising it: finer, slower
+    depth: int = 3  # hidden layers; raising it: finer, slower
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    activation: str = "mish"  # of the network
+    layer_norm: str = "none"  # in the network: none, before or after the activation
+    lr: float = 3e-4  # learning rate; raising it: faster and rougher
+    clip: float = 0.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    decay: str = "none"  # learning rate over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        for name in ("history", "chunk", "width", "depth", "gru_width", "gru_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, self.chunk)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"lr": 1e-3, "decay": "update"},
+    "paper": {"act_ema": False},
+    "standard": {"lr": 1e-3, "decay": "update"},
+}
+
+
+class Noise(NamedTuple):
+    """All the chance of one update."""
+
+    level: Tensor  # (B,) diffusion level
+    eps: Tensor  # (B, D) noise of the forward process
+
+
+class BCDiffusion(Learner):
+    """A diffusion policy trained on the data's actions."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        self.config, rng = config, self.init_rng
+        self.width = config.chunk * action_dim  # D, of a flattened chunk
+        encoder = HistoryEncoder(
+            config.history, obs_dim, action_dim, config.gru_width, config.gru_layers, rng,
+            actions=config.history_actions,
+        )  # fmt: skip
+        denoiser = Denoiser(
+            self.width, encoder.context_dim, (config.width,) * config.depth, rng,
+            activation=config.activation, layer_norm=config.layer_norm,
+        )  # fmt: skip
+        diffusion = Diffusion(config.diffusion_steps, config.schedule)
+        policy = DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps)
+        self.actor = self.part("actor", HistoryNet(encoder, policy))
+        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
+        self.optimiser = self.part(
+            "optimiser",
+            Optimiser(
+                self.actor.parameters(), config.lr, clip=config.clip,
+                decay=config.decay, decay_steps=config.decay_steps,
+            ),
+        )  # fmt: skip
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        rows = len(batch.steps)
+        level = torch.randint(self.config.diffusion_steps, (rows,), generator=rng)
+        eps = torch.randn(rows, self.width, generator=rng)
+        return Noise(level.to(self.device), eps.to(self.device))
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Predict the noise in the data's actions, over the real ones."""
+        policy = self.actor.head
+        context = self.context(self.actor.encoder, histories(batch)[0])  # (B, ctx)
+        actions = torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)  # (B, D)
+        x = policy.diffusion.q_sample(actions, noise.level, noise.eps)
+        error = (policy.predict(x, noise.level, context) - noise.eps).square()  # (B, D)
+        error = error.unflatten(1, (-1, self.action_dim))  # (B, N, act)
+        loss = masked_mean(error, batch.action_mask[..., None], batch.weight[:, None, None])
+        return loss, {"actor/bc_loss": loss}
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """Take one step, then move the average."""
+        loss, metrics = self.actor_loss(batch, self.draw_noise(batch, rng))
+        norm = self.optimiser.step(loss)
+        follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - self.config.ema_decay)
+        self.updates += 1
+        metrics = {"actor/bc_loss": metrics["actor/bc_loss"].detach(), "actor/grad_norm": norm}
+        return Update(metrics, torch.zeros(len(batch.steps), device=self.device))
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Sample one chunk per row; a diffusion policy is random with `explore` or without."""
+        actor, rows = (self.ema_actor if self.config.act_ema else self.actor), len(history.obs)
+        context = self.context(actor.encoder, padded_history(history))  # filled up, as the samples are
+        actions = draw_candidates(actor.head, context, 1, self.width, rng)[:rows]
+        return actions.unflatten(1, (-1, self.action_dim))
+
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Refuse: there is no critic."""
+        raise ValueError("bc_diffusion has no critic; use a sampler that asks for no values")

@@ -1,0 +1,236 @@
+"""Diffusion-QL: a diffusion policy that clones behaviour and climbs Q through its whole reverse chain.
+
+    y    = r + gamma (1 - terminated) min_j Q'_j(o', a'),   a' from the slowly following actor at o'
+    L_Q  = sum_j mean (Q_j(o, a) - y)^2
+    L_pi = mean (eps_net(x_i, i, o) - eps)^2  +  eta L_q,   L_q = -mean Q_p(o, a_pi) / mean |Q_q(o, a_pi)|
+
+Wang, Hunt, Zhou 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.acting import choose, draw_candidates, repeated
+from trajrl.agents.learner import Learner, Metrics
+from trajrl.agents.presets import of_environment
+from trajrl.agents.protocol import History, Update
+from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
+from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.ensemble import Critic
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults are the published ones for a task without settings of its own."""
+
+    eta: float = 1.0  # weight of the Q term; raising it: bolder, further from the data
+    diffusion_steps: int = 5  # K; raising it: finer actions, slower updates
+    schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
+    solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
+    solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
+    max_q_backup: bool = False  # True: the best of several next actions is backed up; for sparse rewards
+    backup_candidates: int = 10  # how many those are; raising it: more optimistic targets, slower updates
+    candidates: int = 50  # actions to choose from when acting; raising it trusts the critic more
+    temperature: float = 1.0  # of that choice, in units of Q; raising it: closer to the plain policy
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
+    ema_decay: float = 0.995  # of the target policy; raising it: slower, steadier targets
+    ema_every: int = 5  # updates between moves of the target policy; raising it slows it down
+    ema_start: int = 1000  # updates before it averages; raising it: later averaging
+    ema_before: str = "copy"  # until then it copies the policy; "initial" leaves it untrained, as published
+    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 3  # hidden layers; raising it: finer, slower
+    activation: str = "mish"  # of the networks
+    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
+    critic_norm: str = "none"  # layer norm in the critic; "before" steadies values of unseen actions
+    actor_lr: float = 3e-4  # learning rate of the policy
+    critic_lr: float = 3e-4  # learning rate of the critic; the published tables never change it
+    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 5.0  # the same for the critic
+    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        for name in ("backup_candidates", "candidates", "critics", "width", "depth", "ema_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.ema_before not in ("copy", "initial"):
+            raise ValueError(f"ema_before is copy or initial; got '{self.ema_before}'")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must not be negative; got {self.temperature}")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from: single transitions."""
+        return WindowSpec()
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10},
+    "paper": {"ema_before": "initial", "decay": "as_run"},
+    "standard": {},
+}
+
+
+def preset(name: str, env: str) -> dict[str, Any]:
+    """Return the settings of preset `name`; `paper` adds what was published for the environment."""
+    return {**PRESETS[name], **(of_environment(env) if name == "paper" else {})}
+
+
+class Noise(NamedTuple):
+    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm."""
+
+    next: Tensor  # (draws, B M, D) for the M next actions of each row
+    level: Tensor  # (B,) diffusion level of the cloning term
+    eps: Tensor  # (B, D) its noise
+    policy: Tensor  # (draws, B, D) for the action that climbs Q
+    pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
+
+
+class DiffusionQL(Learner):
+    """Diffusion Q-learning on single transitions."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        self.config, rng = config, self.init_rng
+        hidden = (config.width,) * config.depth
+        denoiser = Denoiser(
+            action_dim, obs_dim, hidden, rng, activation=config.activation, layer_norm=config.actor_norm
+        )
+        diffusion = Diffusion(config.diffusion_steps, config.schedule)
+        critic = Critic(
+            config.critics, obs_dim + action_dim, hidden, rng,
+            activation=config.activation, layer_norm=config.critic_norm,
+        )  # fmt: skip
+        policy = DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps)
+        self.actor = self.part("actor", policy)
+        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
+        self.critic = self.part("critic", critic)
+        self.target = self.part("target", copy_of(self.critic))
+        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
+        self.actor_optimiser = self.part(
+            "actor_optimiser",
+            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        self.critic_optimiser = self.part(
+            "critic_optimiser",
+            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        )
+        self.next_candidates = config.backup_candidates if config.max_q_backup else 1
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        rows, draws, critics = len(batch.steps), self.actor.plan.draws, self.config.critics
+        first = torch.randint(critics, (), generator=rng)
+        other = torch.randint(1, max(2, critics), (), generator=rng)
+        noise = Noise(
+            next=torch.randn(draws, rows * self.next_candidates, self.action_dim, generator=rng),
+            level=torch.randint(self.config.diffusion_steps, (rows,), generator=rng),
+            eps=torch.randn(rows, self.action_dim, generator=rng),
+            policy=torch.randn(draws, rows, self.action_dim, generator=rng),
+            pair=torch.stack((first, (first + other) % critics)),
+        )
+        return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
+        obs, actions, real = self.now(batch.obs), self.flat_actions(batch), batch.mask[:, 0]
+        q = self.critic(obs, actions)  # (E, B)
+
+        # Bootstrap.  The slowly following actor proposes, the target critics value, the least counts.
+        with torch.no_grad():
+            next_obs = self.now(batch.next_obs)
+            next_q = self.next_value(next_obs, noise.next)  # (B,)
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, self.config.gamma)
+
+        td = q - y  # (E, B)
+        loss = masked_mean(td.square().sum(0), real, batch.weight)
+        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
+        metrics = {
+            "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
+            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
+        }  # fmt: skip
+        return loss, td_error, metrics
+
+    def next_value(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """Return min_j Q'_j (B,); with max_q_backup each critic first takes the best of its candidates."""
+        many = obs.repeat_interleave(self.next_candidates, 0)  # (B M, obs)
+        q = self.target(many, self.ema_actor.sample(many, noise))  # (E, B M)
+        return q.unflatten(1, (-1, self.next_candidates)).amax(2).amin(0)
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Cloning term plus eta times the Q term; gradients flow through every step of the chain."""
+        obs, actions, real = self.now(batch.obs), self.flat_actions(batch), batch.mask[:, 0]
+
+        # L_bc: predict the noise in the data's action.
+        x = self.actor.diffusion.q_sample(actions, noise.level, noise.eps)
+        error = (self.actor.predict(x, noise.level, obs) - noise.eps).square()  # (B, D)
+        bc_loss = masked_mean(error, batch.action_mask, batch.weight[:, None])
+
+        # L_q: one critic is climbed, another's mean absolute value sets the scale; critics get no gradient.
+        sampled = self.actor.sample(obs, noise.policy)
+        climbed = masked_mean(self.critic(obs, sampled, noise.pair[:1])[0], real, batch.weight)
+        with torch.no_grad():
+            scale = masked_mean(self.critic(obs, sampled, noise.pair[1:])[0].abs(), real, batch.weight)
+        q_loss = -climbed / scale
+
+        metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
+        return bc_loss + self.config.eta * q_loss, metrics
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """One step of the critic, one of the actor that climbs it, then the targets."""
+        noise = self.draw_noise(batch, rng)
+        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        critic_norm = self.critic_optimiser.step(critic_loss)
+        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_norm = self.actor_optimiser.step(actor_loss)
+        self.follow()
+        norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
+        found = {**critic_metrics, **actor_metrics, **norms}
+        return Update({name: value.detach() for name, value in found.items()}, td_error)
+
+    def follow(self) -> None:
+        """Move the target actor every few updates, the target critic at every one, and count the update."""
+        config = self.config
+        if self.updates % config.ema_every == 0:
+            if self.updates >= config.ema_start:
+                follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - config.ema_decay)
+            elif config.ema_before == "copy":
+                follow(self.ema_actor.parameters(), self.actor.parameters(), 1.0)
+        follow(self.target.parameters(), self.critic.parameters(), config.tau)
+        self.updates += 1
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Draw one of the online actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
+        rows, count = len(history.obs), self.config.candidates
+        context = repeated(self.now(history.obs), count)
+        actions = draw_candidates(self.actor, context, count, self.action_dim, rng)
+        q = self.target(context, actions).amin(0)[: rows * count].view(rows, count)
+        found = actions[: rows * count].view(rows, count, self.action_dim)
+        return choose(found, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q'_j (V,) of actions (V, 1, act)."""
+        return self.target(self.now(history.obs), actions.flatten(1)).amin(0)
+
+    def now(self, obs: Tensor) -> Tensor:
+        """Return the normalised observation (B, obs) at the anchor of obs (B, 1, obs)."""
+        return self.normaliser(obs[:, -1])
+
+    def flat_actions(self, batch: SequenceBatch) -> Tensor:
+        """Return the actions (B, D), zero where there are none."""
+        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)

@@ -1,0 +1,72 @@
+"""HistoryEncoder: a GRU over cat(o_h, a_{h-1}); its top hidden state at the anchor joins the observation.
+
+Padding must not touch the state (a GRU drifts on zero input because of its biases): real steps are shifted to
+the front, the GRU runs over all H, and the output at the last real step is read.  Shapes stay static.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Head = TypeVar("Head", bound=nn.Module)
+
+
+class HistoryEncoder(nn.Module):
+    """Observations (B, H, obs) -> context (B, obs + width); H = 1 builds no GRU, its context is o_t."""
+
+    def __init__(
+        self,
+        history: int,
+        obs_dim: int,
+        action_dim: int,
+        width: int,
+        layers: int,
+        rng: torch.Generator,
+        *,
+        actions: bool = True,
+    ) -> None:
+        """Build the GRU where there is a history; with `actions` it sees the action before each step."""
+        super().__init__()
+        self.history, self.actions = history, actions
+        self.context_dim = obs_dim + (width if history > 1 else 0)
+        if history == 1:
+            return
+        in_dim = obs_dim + (action_dim if actions else 0)
+        self.gru = nn.utils.skip_init(nn.GRU, in_dim, width, layers, batch_first=True)
+        with torch.no_grad():
+            for parameter in self.gru.parameters():
+                parameter.uniform_(-1 / sqrt(width), 1 / sqrt(width), generator=rng)
+
+    def forward(self, obs: Tensor, prev_actions: Tensor, mask: Tensor) -> Tensor:
+        """Return cat(o_t, c_t); what the mask (B, H) leaves out is never read."""
+        now = obs[:, -1]  # (B, obs)
+        if self.history == 1:
+            return now
+        steps = torch.cat((obs, prev_actions), -1) if self.actions else obs  # (B, H, in)
+        inputs = to_front(steps, mask)
+        last = (mask.sum(1) - 1).clamp(min=0)  # (B,) index of the anchor after the shift
+        output = self.gru(inputs)[0]  # (B, H, width)
+        read = output.gather(1, last[:, None, None].expand(-1, 1, output.shape[2]))  # (B, 1, width)
+        return torch.cat((now, read[:, 0]), -1)
+
+
+class HistoryNet(nn.Module, Generic[Head]):
+    """A head and the encoder that gives it its context; without one of its own it reads another's."""
+
+    def __init__(self, encoder: HistoryEncoder | None, head: Head) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+
+def to_front(steps: Tensor, mask: Tensor) -> Tensor:
+    """Shift the real steps (B, H, in), which end at the anchor, to the front; zeros follow them."""
+    size = steps.shape[1]
+    real = mask.sum(1)  # (B,)
+    ahead = torch.arange(size, device=steps.device)  # (H,)
+    source = (ahead + (size - real)[:, None]).clamp(max=size - 1)  # (B, H)
+    moved = steps.gather(1, source[..., None].expand_as(steps))
+    return torch.where((ahead < real[:, None])[..., None], moved, 0.0)

@@ -22,6 +22,7 @@ SAMPLERS = {
     "mixture": "trajrl.samplers.mixture:MixtureSampler",
     "priority": "trajrl.samplers.priority:PrioritySampler",
     "product": "trajrl.samplers.product:ProductSampler",
+    "quality": "trajrl.samplers.quality:QualitySampler",
     "top": "trajrl.samplers.top:TopSampler",
     "uniform": "trajrl.samplers.uniform:UniformSampler",
     "weighted": "trajrl.samplers.weighted:WeightedSampler",

@@ -8,46 +8,18 @@ may grow without any effect on what is drawn.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trajrl.samplers.law import Categorical, Law, normalised
 from trajrl.samplers.shares import share_stats
+from trajrl.samplers.watch import StoreWatch, note_once
 from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
     from trajrl.samplers.protocol import Score
     from trajrl.store.store import TrajectoryStore
-
-log = logging.getLogger("trajrl")
-
-
-class StoreWatch:
-    """Tells whether a store's live episodes differ from those last seen; the mark is state.
-
-    Ids only ever grow and an evicted one never returns, so (count, sum of ids, sum of lengths) tells sets
-    apart.
-    """
-
-    def __init__(self) -> None:
-        self.mark: tuple[int, ...] = ()
-        self._version = -1
-
-    def changed(self, store: TrajectoryStore) -> bool:
-        """Compare with the store as it is now, and remember that."""
-        if store.version == self._version:
-            return False
-        self._version = store.version
-        live = store.live
-        mark = (len(live), int(live.sum()), int(store.table.length[live].sum()))
-        changed, self.mark = mark != self.mark, mark
-        return changed
-
-    def restore(self, mark: Any) -> None:
-        """Take back a mark from a sampler's state."""
-        self.mark, self._version = tuple(int(part) for part in mark), -1
 
 
 class EpisodeLaw:
@@ -112,6 +84,4 @@ class EpisodeLaw:
 
     def note(self, text: str) -> None:
         """Log a fallback once, and keep it for the run's record."""
-        if text not in self.notes:
-            self.notes.append(text)
-            log.warning("%s", text)
+        note_once(self.notes, text)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from trajrl.samplers.episode_law import StoreWatch
 from trajrl.samplers.law import check_share
 from trajrl.samplers.shares import share_stats
 from trajrl.samplers.view import PhaseView
+from trajrl.samplers.watch import StoreWatch
 from trajrl.store.table import PHASES
 from trajrl.store.window import Anchors
 
@@ -75,6 +75,15 @@ class MixtureSampler:
     def notes(self) -> list[str]:
         """Return the fallbacks that the sides took."""
         return [note for side in self.sides.values() for note in side.notes]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Return the cluster (E,) of every episode within its own side, -1 where that has no clusters."""
+        labels = np.full(len(self.store), -1)
+        for side in self.sides.values():
+            own = getattr(side, "labels", labels[:0])
+            labels[: len(own)] = np.where(own >= 0, own, labels[: len(own)])
+        return labels
 
     @property
     def fraction(self) -> float:

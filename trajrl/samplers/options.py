@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from trajrl.registry import find, unknown
 
@@ -30,7 +30,8 @@ def resolve(name: str, options: Mapping[str, Any]) -> Choice:
         name, options = "product", {"left": left.strip(), "right": right.strip(), **options}
     kind = find(SAMPLERS, name, "sampler")
     own = _own(kind)
-    config = kind.config_type(**{key: value for key, value in options.items() if key in own})
+    hints = get_type_hints(kind.config_type)
+    config = kind.config_type(**{k: _typed(f"{name}.{k}", options[k], hints[k]) for k in own if k in options})
     config.validate()
     inner: dict[str, tuple[str, dict[str, Any]]] = {
         part: (getattr(config, part), {}) for part in getattr(kind, "PARTS", ())
@@ -69,6 +70,16 @@ def _hand_on(
         raise ValueError(unknown(f"{name} sampler option", key, known))
     for options in takers:
         options.setdefault(key, value)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """Return a value as the type of its field; a whole number may stand for a float, a truth value for neither."""
+    if isinstance(value, int) and not isinstance(value, bool) and not isinstance(value, hint):
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        kind = getattr(hint, "__name__", str(hint))
+        raise ValueError(f"the sampler option '{name}' takes {kind}; got {value!r}")
+    return value
 
 
 def _names(expression: str) -> list[str]:

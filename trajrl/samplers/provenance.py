@@ -1,0 +1,137 @@
+"""Provenance: what each episode contributed to training: draws, TD errors, cluster, age, phase, probability.
+
+`record` costs a few array additions per batch.  `frame` is what becomes episodes.parquet, `stats` what is
+logged: how even the draws were over episodes and clusters, where in the episode they began, how many came
+from successes. Its state is part of the checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.samplers.shares import share_stats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trajrl.samplers.protocol import Sampler
+    from trajrl.store.store import TrajectoryStore
+    from trajrl.store.window import Anchors
+
+KEEP = 0.99  # of the recent means, per batch: they look back about 100 batches
+COLUMNS = ("draws", "weight", "td_count", "td_sum", "td_last", "born")  # per episode (E,)
+RECENT = ("batches", "start", "start_squared", "known", "success")  # decaying sums of batch means
+
+
+class Provenance:
+    """Counts what is drawn from each episode of a store, by stable id."""
+
+    def __init__(self, store: TrajectoryStore, sampler: Sampler) -> None:
+        self.store, self.sampler = store, sampler
+        self.step = 0
+        self._columns = {name: np.zeros(0) for name in COLUMNS}
+        self._recent = dict.fromkeys(RECENT, 0.0)
+        self._grow()
+
+    def record(self, anchors: Anchors, td_error: np.ndarray, step: int) -> None:
+        """Take in one batch: its anchors and their TD errors (B,), drawn at a training step."""
+        self.step = step
+        self._grow()
+        episode, columns = anchors.episode, self._columns
+        np.add.at(columns["draws"], episode, 1.0)
+        np.add.at(columns["weight"], episode, anchors.weight)
+        usable = np.isfinite(td_error)
+        if not usable.all():
+            episode, td_error = episode[usable], td_error[usable]
+        np.add.at(columns["td_count"], episode, 1.0)
+        np.add.at(columns["td_sum"], episode, td_error)
+        columns["td_last"][episode] = td_error
+        self._remember(anchors)
+
+    def stats(self) -> dict[str, float]:
+        """Return how even the draws were, over episodes and clusters, and the recent starts and successes."""
+        ids = self.store.live
+        draws, weight = self._columns["draws"][ids], self._columns["weight"][ids]
+        told = {f"draws/{name}": value for name, value in share_stats(_shares(draws)).items()}
+        told["draws/none_share"] = float((draws == 0).mean()) if len(ids) else 0.0
+        label = self._labels()[ids]
+        if len(label) and label.min() >= 0:
+            for name, mass in (("data", np.ones(len(ids))), ("draw", draws), ("weighted_draw", weight)):
+                shares = _shares(np.bincount(label, mass))
+                told.update({f"cluster/{name}_{key}": value for key, value in share_stats(shares).items()})
+                told.update({f"cluster/{c}/{name}_share": float(share) for c, share in enumerate(shares)})
+        return {**told, **self._recent_stats()}
+
+    def frame(self) -> pd.DataFrame:
+        """Return the episode table with, for each episode, what was drawn from it and what came back."""
+        self._grow()
+        columns = self._columns
+        frame = self.store.table.to_frame()
+        frame["draws"] = columns["draws"].astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            frame["td_mean"] = np.where(
+                columns["td_count"] > 0, columns["td_sum"] / columns["td_count"], np.nan
+            )
+        frame["td_last"] = columns["td_last"]
+        frame["weight_sum"] = columns["weight"]
+        frame["cluster"] = self._labels()
+        frame["age"] = (self.step - columns["born"]).astype(np.int64)
+        frame["probability"] = self.sampler.probabilities()
+        return frame
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return every count."""
+        columns = {name: values.copy() for name, values in self._columns.items()}
+        return {"columns": columns, "recent": dict(self._recent), "step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take every count back."""
+        self._columns = {name: np.array(state["columns"][name], np.float64) for name in COLUMNS}
+        self._recent = {name: float(state["recent"][name]) for name in RECENT}
+        self.step = int(state["step"])
+
+    def _grow(self) -> None:
+        """Make room for episodes appended since; they are born at this step."""
+        missing = len(self.store) - len(self._columns["draws"])
+        if missing > 0:
+            fill = {"born": float(self.step), "td_last": np.nan}
+            for name, values in self._columns.items():
+                self._columns[name] = np.append(values, np.full(missing, fill.get(name, 0.0)))
+
+    def _remember(self, anchors: Anchors) -> None:
+        """Move the decaying sums on by one batch."""
+        table = self.store.table
+        start = anchors.step / np.maximum(1, table.length[anchors.episode] - 1)  # (B,) 0 first, 1 last step
+        success = table.success[anchors.episode]
+        batch = (1.0, start.mean(), np.square(start).mean(), (success >= 0).mean(), (success == 1).mean())
+        for name, value in zip(RECENT, batch, strict=True):
+            self._recent[name] = KEEP * self._recent[name] + float(value)
+
+    def _recent_stats(self) -> dict[str, float]:
+        recent = self._recent
+        if not recent["batches"]:
+            return {}
+        mean = recent["start"] / recent["batches"]
+        spread = max(0.0, recent["start_squared"] / recent["batches"] - mean**2) ** 0.5
+        told = {"rel_start_mean": mean, "rel_start_std": spread}
+        if recent["known"]:
+            told["success_share"] = recent["success"] / recent["known"]
+        return told
+
+    def _labels(self) -> np.ndarray:
+        """Return the cluster (E,) of every episode: the sampler's, else the store's, else -1."""
+        labels = np.full(len(self.store), -1, np.int64)
+        found = getattr(self.sampler, "labels", None)
+        if found is None and "cluster" in self.store.table.extra_names:
+            found = self.store.table.cluster
+        if found is not None:
+            labels[: len(found)] = found
+        return labels
+
+
+def _shares(mass: np.ndarray) -> np.ndarray:
+    """Return masses (n,) as shares; zeros where there is none."""
+    total = mass.sum()
+    return mass / total if total else mass * 0.0

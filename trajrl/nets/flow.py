@@ -57,15 +57,14 @@ class VelocityField(nn.Module):
         """Return dx/du (B, D) at context (B, ctx), x (B, D) and time (B, 1)."""
         return self.net(torch.cat((context, x, time), -1))
 
-    def share(self, context: Tensor) -> Tensor:
-        """Return the context's share of the first layer (B, hidden), the same at every time and for every sample."""
-        first = cast(nn.Linear, self.net.layers[0])
-        return linear(context, first.weight[:, : self.context_dim], first.bias)
+    def sample(self, context: Tensor, noise: Tensor, steps: int) -> Tensor:
+        """Return actions (B, D) in [-1, 1] from context (B, ctx) and noise (B, D).
 
-    def sample(self, share: Tensor, noise: Tensor, steps: int) -> Tensor:
-        """Return actions (..., B, D) in [-1, 1] from a context's share (B, hidden) and noise (..., B, D)."""
-        weight = cast(nn.Linear, self.net.layers[0]).weight[:, self.context_dim :]  # (hidden, D + 1)
-        of_x, of_time = weight[:, :-1], weight[:, -1]
+        The context's share of the first layer is the same at every time, and computed once.
+        """
+        first, c = cast(nn.Linear, self.net.layers[0]), self.context_dim
+        share = linear(context, first.weight[:, :c], first.bias)  # (B, hidden)
+        of_x, of_time = first.weight[:, c:-1], first.weight[:, -1]  # (hidden, D), (hidden,)
 
         def velocity(x: Tensor, u: float) -> Tensor:
             return self.net.after_first(share + u * of_time + linear(x, of_x))

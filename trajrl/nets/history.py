@@ -55,9 +55,9 @@ class HistoryEncoder(nn.Module):
 
 
 class HistoryNet(nn.Module, Generic[Head]):
-    """A head and the encoder that gives it its context; without one of its own it reads another's."""
+    """A head and the encoder that gives it its context."""
 
-    def __init__(self, encoder: HistoryEncoder | None, head: Head) -> None:
+    def __init__(self, encoder: HistoryEncoder, head: Head) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
 

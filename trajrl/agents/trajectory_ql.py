@@ -1,0 +1,346 @@
+"""Trajectory Q-learning: a diffusion policy and critics that read histories, and targets over n steps.
+
+    c_t  = cat(o_t, GRU(o_{t-H+1} .. o_t, a_{t-H} .. a_{t-1}))                                     H = 1: c_t = o_t
+    y    = R_k + gamma^k (1 - terminated) [beta V_pi + (1 - beta) V_data] at c_{t+k}
+    V_pi = min_j Q'_j(c_{t+k}, a'),  a' from the target actor;   V_data: the same of the data's own next actions
+    L_Q  = sum_j mean (Q_j(c_t, a) - y)^2
+    L_pi = mean (eps_net(x_i, i, c_t) - eps)^2  +  w eta L_q,   L_q = -mean Q_p(c_t, a_pi) / mean |Q_q(c_t, a_pi)|
+
+w is 0 for `q_start` updates, so that the policy is sharp before it climbs, then rises to 1 over `q_ramp`.  Three
+lengths are free of each other: horizon (n rewards), critic_chunk (actions Q sees), chunk (actions the policy gives).
+With H = N = n = 1, beta = 1 and w = 1 this is Diffusion-QL (Wang, Hunt, Zhou 2023); beta after PTR (Yue et al. 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
+from trajrl.agents.learner import Learner, Metrics, histories
+from trajrl.agents.presets import of_environment
+from trajrl.agents.protocol import History, Update
+from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
+from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.ensemble import Critic
+from trajrl.nets.history import HistoryEncoder, HistoryNet
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults suit a task of which nothing is known yet."""
+
+    history: int = 8  # H, observations seen; raising it: remembers more, slower; 1: no GRU at all
+    history_actions: bool = True  # the GRU also sees the action before each observation
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    critic_context: str = "state"  # what critics see: the observation, or the "context" of the history
+    share_encoder: bool = False  # True: one GRU, trained by the critic alone, serves the policy too
+    chunk: int = 1  # N, actions given at once, executed open loop; raising it: smoother, slower to react
+    critic_chunk: int = (
+        1  # actions Q sees; below the horizon: values travel faster but are biased to the data
+    )
+    horizon: int = 25  # n, rewards before the bootstrap; raising it: values travel faster, noisier
+    beta: float = 1.0  # share of the policy's own action in the bootstrap; the rest is the data's next action
+    eta: float = 0.3  # weight of the Q term; raising it: bolder, further from the data
+    q_start: int = 0  # updates of pure cloning; raising it: a sharper policy before it climbs Q
+    q_ramp: int = 0  # updates over which the Q term then fades in; raising it: gentler
+    diffusion_steps: int = 5  # K; raising it: finer actions, slower updates
+    schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
+    solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
+    solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
+    target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
+    candidates: int = 10  # actions to choose from when acting; raising it trusts the critic more
+    temperature: float = 0.5  # of that choice; raising it: closer to the plain policy
+    standardise_q: bool = True  # the choice sees Q scaled over the candidates: free of the rewards' scale
+    act_ema: bool = True  # act with the target actor, which is steadier than the last weights
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
+    ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
+    ema_every: int = 1  # updates between moves of the target actor; raising it slows it down
+    ema_start: int = 0  # updates before it averages; until then it is a copy
+    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 3  # hidden layers; raising it: finer, slower
+    activation: str = "mish"  # of the networks
+    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
+    critic_norm: str = "before"  # layer norm in the critic; it steadies values of unseen actions
+    actor_lr: float = 1e-3  # learning rate of the policy and its GRU
+    critic_lr: float = 3e-4  # learning rate of the critic and its GRU
+    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 5.0  # the same for the critic
+    decay: str = "update"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        counts = (
+            "history", "chunk", "critic_chunk", "horizon", "gru_width", "gru_layers", "target_candidates",
+            "candidates", "critics", "width", "depth", "ema_every",
+        )  # fmt: skip
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.critic_chunk > self.chunk:
+            raise ValueError(
+                f"critic_chunk ({self.critic_chunk}) is at most chunk ({self.chunk}): the bootstrap needs as "
+                "many of the policy's actions as the critic sees; raise chunk or lower critic_chunk"
+            )
+        if self.horizon < self.critic_chunk:
+            raise ValueError(
+                f"horizon ({self.horizon}) is at least critic_chunk ({self.critic_chunk}): else rewards of "
+                "actions that the critic sees are left out; raise horizon or lower critic_chunk"
+            )
+        if self.critic_context not in ("state", "context"):
+            raise ValueError(f"critic_context is state or context; got '{self.critic_context}'")
+        if self.share_encoder and self.critic_context == "state":
+            raise ValueError("share_encoder needs critic_context = context: the critic trains the shared GRU")
+        if not 0 <= self.beta <= 1:
+            raise ValueError(f"beta is a share between 0 and 1; got {self.beta}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must not be negative; got {self.temperature}")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, self.chunk, self.horizon, next_actions=self.beta < 1)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"q_start": 5_000, "q_ramp": 5_000},
+    "paper": {
+        "horizon": 1, "eta": 1.0, "candidates": 50, "temperature": 1.0, "standardise_q": False,
+        "act_ema": False, "ema_every": 5, "ema_start": 1000, "critic_norm": "none", "actor_lr": 3e-4,
+        "decay": "as_run", "gru_width": 256,
+    },
+    "standard": {"q_start": 10_000, "q_ramp": 10_000},
+}  # fmt: skip
+
+
+def preset(name: str, env: str) -> dict[str, Any]:
+    """Return the settings of preset `name`; `paper` takes what was published for Diffusion-QL there."""
+    if name != "paper":
+        return dict(PRESETS[name])
+    table = of_environment(env)
+    best_of_next = {"target_candidates": 10} if table.pop("max_q_backup", False) else {}
+    return {**PRESETS[name], **table, **best_of_next}
+
+
+class Noise(NamedTuple):
+    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm."""
+
+    next: Tensor  # (draws, B M, D) for the M next chunks of each row
+    level: Tensor  # (B,) diffusion level of the cloning term
+    eps: Tensor  # (B, D) its noise
+    policy: Tensor  # (draws, B, D) for the chunk that climbs Q
+    pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
+
+
+class TrajectoryQL(Learner):
+    """Diffusion Q-learning on windows of trajectories."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        self.config = config
+        self.width, self.seen = config.chunk * action_dim, config.critic_chunk * action_dim  # flattened
+        self.actor = self.part("actor", self.build_actor())
+        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
+        self.critic = self.part("critic", self.build_critic())
+        self.target = self.part("target", copy_of(self.critic))
+        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
+        self.actor_optimiser = self.part(
+            "actor_optimiser",
+            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        self.critic_optimiser = self.part(
+            "critic_optimiser",
+            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        )
+        self.q_weight = torch.zeros((), device=self.device)  # w, a function of the number of updates
+
+    def build_encoder(self, history: int) -> HistoryEncoder:
+        """Build a GRU over `history` steps, or for 1 what takes the observation alone."""
+        config = self.config
+        return HistoryEncoder(
+            history, self.obs_dim, self.action_dim, config.gru_width, config.gru_layers, self.init_rng,
+            actions=config.history_actions,
+        )  # fmt: skip
+
+    def build_actor(self) -> HistoryNet[DiffusionPolicy]:
+        """Build the policy and, unless it reads the critic's, its encoder."""
+        config = self.config
+        encoder = self.build_encoder(1 if config.share_encoder else config.history)
+        width = self.obs_dim + (config.gru_width if config.history > 1 else 0)
+        denoiser = Denoiser(
+            self.width, width, (config.width,) * config.depth, self.init_rng,
+            activation=config.activation, layer_norm=config.actor_norm,
+        )  # fmt: skip
+        diffusion = Diffusion(config.diffusion_steps, config.schedule)
+        return HistoryNet(encoder, DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps))
+
+    def build_critic(self) -> HistoryNet[Critic]:
+        """Build the critics and the encoder of what they see."""
+        config = self.config
+        encoder = self.build_encoder(config.history if config.critic_context == "context" else 1)
+        critic = Critic(
+            config.critics, encoder.context_dim + self.seen, (config.width,) * config.depth, self.init_rng,
+            activation=config.activation, layer_norm=config.critic_norm,
+        )  # fmt: skip
+        return HistoryNet(encoder, critic)
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        rows, draws, critics = len(batch.steps), self.actor.head.plan.draws, self.config.critics
+        first = torch.randint(critics, (), generator=rng)
+        other = torch.randint(1, max(2, critics), (), generator=rng)
+        noise = Noise(
+            next=torch.randn(draws, rows * self.config.target_candidates, self.width, generator=rng),
+            level=torch.randint(self.config.diffusion_steps, (rows,), generator=rng),
+            eps=torch.randn(rows, self.width, generator=rng),
+            policy=torch.randn(draws, rows, self.width, generator=rng),
+            pair=torch.stack((first, (first + other) % critics)),
+        )
+        return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
+        now, then = histories(batch)
+        actions, real = self.flat_actions(batch)[:, : self.seen], batch.mask[:, 0]
+        q = self.critic.head(self.context(self.critic.encoder, now), actions)  # (E, B)
+
+        # Bootstrap at o_{t+k}.  A horizon cut by the episode's end has k < n rewards, hence gamma ** steps.
+        with torch.no_grad():
+            next_q = self.next_value(batch, then, noise.next)  # (B,)
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, self.config.gamma)
+
+        td = q - y  # (E, B)
+        loss = masked_mean(td.square().sum(0), real, batch.weight)
+        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
+        metrics = {
+            "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
+            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
+        }  # fmt: skip
+        return loss, td_error, metrics
+
+    def next_value(self, batch: SequenceBatch, then: History, noise: Tensor) -> Tensor:
+        """Return beta V_pi + (1 - beta) V_data (B,) at the bootstrap; without all of the data's actions V_pi."""
+        count, beta = self.config.target_candidates, self.config.beta
+        policy_context, critic_context = self.contexts(self.ema_actor, self.target, then)
+
+        # V_pi: the target actor proposes; each critic takes the best of its candidates, the least critic counts.
+        proposed = self.ema_actor.head.sample(policy_context.repeat_interleave(count, 0), noise)  # (B M, D)
+        q = self.target.head(critic_context.repeat_interleave(count, 0), proposed[:, : self.seen])  # (E, B M)
+        value = q.unflatten(1, (-1, count)).amax(2).amin(0)  # (B,)
+        if beta == 1:
+            return value
+
+        # V_data: the actions that follow in the data from t+k on.
+        assert batch.next_actions is not None
+        assert batch.next_mask is not None
+        mask = batch.next_mask[:, : self.config.critic_chunk]
+        following = torch.where(batch.next_mask[..., None], batch.next_actions, 0.0).flatten(1)[
+            :, : self.seen
+        ]
+        data_value = self.target.head(critic_context, following).amin(0)
+        return torch.where(mask.all(1), (1 - beta) * data_value + beta * value, value)
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Cloning term plus w eta times the Q term; gradients flow through every step of the chain."""
+        now, _ = histories(batch)
+        policy, real = self.actor.head, batch.mask[:, 0]
+        policy_context, critic_context = self.contexts(self.actor, self.critic, now)
+
+        # L_bc: predict the noise in the data's chunk, over its real actions.
+        x = policy.diffusion.q_sample(self.flat_actions(batch), noise.level, noise.eps)
+        error = (policy.predict(x, noise.level, policy_context) - noise.eps).square()  # (B, D)
+        error = error.unflatten(1, (-1, self.action_dim))  # (B, N, act)
+        bc_loss = masked_mean(error, batch.action_mask[..., None], batch.weight[:, None, None])
+        if not self.climbs:
+            return bc_loss, {"actor/bc_loss": bc_loss}
+
+        # L_q: one critic is climbed, another's mean absolute value sets the scale; critics get no gradient.
+        sampled = policy.sample(policy_context, noise.policy)[:, : self.seen]
+        climbed = masked_mean(
+            self.critic.head(critic_context, sampled, noise.pair[:1])[0], real, batch.weight
+        )
+        with torch.no_grad():
+            other = self.critic.head(critic_context, sampled, noise.pair[1:])[0]
+            scale = masked_mean(other.abs(), real, batch.weight)
+        q_loss = -climbed / scale
+
+        metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
+        return bc_loss + self.q_weight * (self.config.eta * q_loss), metrics
+
+    def contexts(
+        self, actor: HistoryNet[DiffusionPolicy], critic: HistoryNet[Critic], history: History
+    ) -> tuple[Tensor, Tensor]:
+        """Return what actor and critic make of a history; the critic's takes no gradient here."""
+        with torch.no_grad():
+            of_critic = self.context(critic.encoder, history)
+        if self.config.share_encoder:
+            return of_critic, of_critic
+        return self.context(actor.encoder, history), of_critic
+
+    @property
+    def climbs(self) -> bool:
+        """Say whether the Q term counts by now."""
+        return self.updates >= self.config.q_start
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """One step of the critic, one of the actor that climbs it, then the targets."""
+        noise = self.draw_noise(batch, rng)
+        ramp = max(1, self.config.q_ramp)
+        self.q_weight.fill_(min(1.0, max(0, self.updates + 1 - self.config.q_start) / ramp))
+        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        critic_norm = self.critic_optimiser.step(critic_loss)
+        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_norm = self.actor_optimiser.step(actor_loss)
+        self.follow()
+        norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
+        found = {**critic_metrics, **actor_metrics, **norms}
+        return Update({name: value.detach() for name, value in found.items()}, td_error)
+
+    def follow(self) -> None:
+        """Move the target actor every few updates, the target critic at every one, and count the update."""
+        config = self.config
+        if self.updates % config.ema_every == 0:
+            speed = 1 - config.ema_decay if self.updates >= config.ema_start else 1.0
+            follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
+        follow(self.target.parameters(), self.critic.parameters(), config.tau)
+        self.updates += 1
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Draw one of the actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
+        config, rows, count = self.config, len(history.obs), self.config.candidates
+        actor = self.ema_actor if config.act_ema else self.actor
+        shared = self.target if config.act_ema else self.critic  # whose encoder a sharing actor reads
+        filled = padded_history(history)
+        policy_context, _ = self.contexts(actor, shared, filled)
+        critic_context = self.context(self.target.encoder, filled)[:rows]
+        actions = draw_candidates(
+            actor.head, repeated(policy_context[:rows], count), count, self.width, rng
+        )  # (rows, D)
+        q = self.target.head(repeated(critic_context, count), actions[:, : self.seen]).amin(0)
+        found = actions[: rows * count].view(rows, count, self.width)
+        q = q[: rows * count].view(rows, count)
+        best = choose(found, q, config.temperature, rng, config.standardise_q)  # (V, D)
+        return best.unflatten(1, (-1, self.action_dim))
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q'_j (V,) of actions (V, N, act), of which Q sees the first `critic_chunk`."""
+        context = self.context(self.target.encoder, history)
+        return self.target.head(context, actions.flatten(1)[:, : self.seen]).amin(0)
+
+    def flat_actions(self, batch: SequenceBatch) -> Tensor:
+        """Return the chunk (B, D), zero where there is none."""
+        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)

@@ -1,0 +1,208 @@
+"""Minari data sets, straight from their HDF5 files; folders of arrow or parquet through the minari package.
+
+    <root>/<namespace/...>/<name>-v<N>/data/{metadata.json, main_data.hdf5}, episode_<i> with T+1 observations
+
+terminated = terminations[T-1].  Older sets keep their metadata as attributes of the HDF5 file: both places are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from trajrl.formats.columns import ArrayColumn
+from trajrl.formats.hdf5 import child, members, numbered, open_hdf5, text
+from trajrl.formats.options import Options
+from trajrl.formats.source import Labelled, Source
+from trajrl.formats.transitions import check_numbers
+from trajrl.store.episode import Episode
+
+Tree = dict[str, Any]  # array at every leaf
+
+
+class Minari(Source):
+    """One Minari data set: its folder, its data folder or its main_data.hdf5."""
+
+    format = "minari"
+
+    def __init__(self, path: Path, options: Options) -> None:
+        super().__init__(path, options)
+        folder = path if path.is_dir() else path.parent
+        self.folder = folder / "data" if (folder / "data").is_dir() else folder
+        self.file = path if path.is_file() else self.folder / "main_data.hdf5"
+        self.metadata = self._metadata()
+        self.packaged = self.metadata.get("data_format", "hdf5") != "hdf5"
+        self._read_metadata()
+        self.episode_names = [] if self.packaged else self._names()
+        self.count = int(self.metadata.get("total_episodes", 0)) if self.packaged else len(self.episode_names)
+
+    @property
+    def label(self) -> str:
+        """Return the data set's id, or the name of its folder."""
+        named = str(self.metadata.get("dataset_id") or self.folder.parent.name or self.path.stem)
+        return self.options.source or named
+
+    def read(self) -> Iterator[Labelled]:
+        """Yield the episodes in order of their number."""
+        trees = self._packaged_trees() if self.packaged else self._trees()
+        for name, tree in trees:
+            yield self._episode(name, tree), {}
+
+    def _trees(self) -> Iterator[tuple[str, Tree]]:
+        """Yield every episode group as nested arrays."""
+        with open_hdf5(self.file) as file:
+            for name in self.episode_names:
+                group = child(file, name)
+                tree = _tree(group)
+                tree["attributes"] = {key: group.attrs[key] for key in ("success", "source") if key in group.attrs}
+                yield name, tree
+
+    def _packaged_trees(self) -> Iterator[tuple[str, Tree]]:
+        """Yield the episodes that the minari package reads, for formats that only it reads."""
+        try:
+            from minari.dataset.minari_storage import MinariStorage
+        except ImportError as error:
+            kind = self.metadata["data_format"]
+            raise ImportError(f"{self.path} is stored as {kind}; pip install 'trajrl[minari]' to read it") from error
+        storage = MinariStorage.read(self.folder)
+        for index in range(storage.total_episodes):
+            found = next(iter(storage.get_episodes([index])))
+            yield f"episode {index}", {**found, "attributes": {}}
+
+    def _episode(self, name: str, tree: Tree) -> Episode:
+        """Check one episode and return it."""
+        for key in ("observations", "actions", "rewards", "terminations", "truncations"):
+            if key not in tree:
+                raise ValueError(f"{self.path}: '{name}' has no '{key}'; it has {', '.join(tree)}")
+        actions = self._matrix(tree["actions"], f"{name}/actions", "actions")
+        obs = self._matrix(self._side_by_side(tree["observations"], name), f"{name}/observations", "observations")
+        length = len(actions)
+        rewards = self._row(tree["rewards"], f"{name}/rewards", length)
+        ended = self._row(tree["terminations"], f"{name}/terminations", length) != 0
+        cut = self._row(tree["truncations"], f"{name}/truncations", length) != 0
+        if len(obs) != length + 1:
+            raise ValueError(
+                f"{self.path}: '{name}' has {len(obs)} observations for {length} actions; {length + 1} are due: "
+                "the set was written by a version that lost one"
+            )
+        early = (ended | cut)[:-1]
+        self.notes.add("flags_before_the_end", int(early.sum()), f"{name}, step {int(early.argmax())}" if early.any() else "")
+        self.notes.add("terminal_and_timeout", int(ended[-1] and cut[-1]), name)
+        self.notes.add("unfinished_tails", int(not (ended[-1] or cut[-1])), name)
+        kept = tree["attributes"]
+        success = None if "success" not in kept else bool(kept["success"])
+        source = text(kept["source"]) if "source" in kept else self.label
+        return Episode(obs, actions, rewards, bool(ended[-1]), success, source, self._extras(tree, name, length))
+
+    def _side_by_side(self, observations: Any, name: str) -> np.ndarray:
+        """Return observations as one array; a dictionary needs to be told in which order."""
+        if not isinstance(observations, dict):
+            return np.asarray(observations)
+        have = ", ".join(observations)
+        if not self.options.obs_keys:
+            raise ValueError(f"{self.path}: observations are a dictionary of {have}; choose an order with --obs-keys")
+        absent = [key for key in self.options.obs_keys if key not in observations]
+        if absent:
+            raise ValueError(f"{self.path}: '{name}' has no observation '{absent[0]}'; it has {have}")
+        parts = [self._matrix(observations[key], f"{name}/observations/{key}", "observations") for key in self.options.obs_keys]
+        return np.concatenate(parts, axis=1)
+
+    def _matrix(self, found: Any, name: str, what: str) -> np.ndarray:
+        """Return vectors as (n, width) float32; pixels, choices and nested spaces are refused."""
+        if isinstance(found, dict | tuple | list):
+            raise ValueError(f"{self.path}: '{name}' is a nested space; trajrl reads vectors")
+        array = np.asarray(found)
+        if array.dtype.kind not in "fiub" or not array.ndim or not len(array):
+            raise ValueError(f"{self.path}: '{name}' holds {array.dtype} of shape {array.shape}, not vectors of numbers")
+        check_numbers(self.path, name, ArrayColumn(array), what)
+        self.notes.add("cast_columns", int(array.dtype != np.float32), f"{name} is {array.dtype}")
+        return array.reshape(len(array), -1).astype(np.float32)
+
+    def _row(self, found: Any, name: str, length: int) -> np.ndarray:
+        """Return one number for each step, (T,)."""
+        array = np.asarray(found)
+        if array.shape not in ((length,), (length, 1)):
+            raise ValueError(f"{self.path}: '{name}' has shape {array.shape} for {length} actions; ({length},) is due")
+        self.notes.add("reshaped_columns", int(array.ndim == 2), f"{name} is {array.shape}")
+        return array.reshape(length)
+
+    def _extras(self, tree: Tree, name: str, length: int) -> dict[str, np.ndarray]:
+        """Return the infos with a row for each step; those of T+1 rows begin with the one of the reset."""
+        found = {}
+        for key, column in sorted(_leaves(tree.get("infos") or {})):
+            array = np.asarray(column)
+            fits = array.dtype.kind in "fiub" and array.ndim and len(array) in (length, length + 1)
+            if not fits or (key == "terminal" and array.dtype != bool):
+                self.notes.add("skipped_members", 1, f"{name}/infos/{key}")
+                continue
+            found[key] = array[-length:]
+        return found
+
+    def _names(self) -> list[str]:
+        with open_hdf5(self.file) as file:
+            names = numbered(file, "episode_")
+        if not names:
+            raise ValueError(f"{self.file} holds no group called episode_0, episode_1 ...")
+        return names
+
+    def _metadata(self) -> dict[str, Any]:
+        """Return what the set says about itself, from metadata.json and the attributes of the file."""
+        found: dict[str, Any] = {}
+        if self.file.is_file():
+            with open_hdf5(self.file) as file:
+                found = {name: _plain(value) for name, value in file.attrs.items()}
+        place = self.folder / "metadata.json"
+        if place.is_file():
+            try:
+                found.update(json.loads(place.read_text()))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise ValueError(f"{place} is not JSON ({error}); download or copy it again") from error
+        elif not self.file.is_file():
+            raise FileNotFoundError(f"{self.folder} has neither metadata.json nor main_data.hdf5")
+        return found
+
+    def _read_metadata(self) -> None:
+        """Take environment, action box and version from what the set says."""
+        spec, space = _json(self.metadata.get("env_spec")), _json(self.metadata.get("action_space"))
+        if not self.environment and spec.get("id"):
+            self.environment = str(spec["id"])
+        if space.get("type") == "Box" and "low" in space and len(space.get("shape", ())) == 1:
+            self.action_low = np.broadcast_to(np.asarray(space["low"], np.float32), space["shape"])
+            self.action_high = np.broadcast_to(np.asarray(space["high"], np.float32), space["shape"])
+        kept = ("minari_version", "dataset_id", "author", "algorithm_name", "ref_min_score", "ref_max_score")
+        self.versions = {name: self.metadata[name] for name in kept if name in self.metadata}
+
+
+def _tree(group: h5py.Group) -> Tree:
+    """Read a group with everything below it."""
+    return {name: _tree(item) if isinstance(item, h5py.Group) else item[()] for name, item in members(group)}
+
+
+def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, item in tree.items():
+        if isinstance(item, dict):
+            yield from _leaves(item, f"{prefix}{name}/")
+        else:
+            yield prefix + name, item
+
+
+def _json(value: Any) -> dict[str, Any]:
+    """Return a dictionary that may be stored as text; empty where it is neither."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(value: Any) -> Any:
+    """Return an HDF5 attribute as plain Python."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -108,5 +108,5 @@ def test_dip_is_the_depth_below_the_start():
 
 @pytest.mark.parametrize("tasks", [[], [np.array([])], [np.array([np.nan])]])
 def test_no_runs_and_no_numbers_are_refused(tasks):
-    with pytest.raises(ValueError, match="a statistic needs|not a finite"):
+    with pytest.raises(ValueError, match=r"a statistic needs|not a finite"):
         stats.interval(tasks)

@@ -70,7 +70,7 @@ def curve(
 ) -> Interval:
     """Return the interval at every step of runs (n, S); a run without a value at a step is left out there."""
     columns = [column[np.isfinite(column)] for column in np.asarray(values, np.float64).T]
-    nothing = Interval(*[np.float64(np.nan)] * 3)
+    nothing = Interval(*[np.array(np.nan)] * 3)
     found = [
         interval([column], measure, seed=seed, resamples=resamples) if len(column) else nothing
         for column in columns

@@ -1,0 +1,69 @@
+"""Run folders written by the writers of a real run, in milliseconds."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trajrl import checkpoint
+from trajrl.config import RunConfig
+from trajrl.log import Logger
+from trajrl.rng import stream
+from trajrl.scores import Evaluation, Scores
+
+VERSIONS = {"python": "3.11", "trajrl": "0.1", "data_fingerprint": "abc"}
+
+
+def write_run(
+    folder: Path,
+    seed: int = 0,
+    *,
+    sampler: str = "uniform",
+    agent: str = "diffusion_ql",
+    gain: float = 0.0,
+    finished: bool = True,
+    env: str = "Hopper-v5",
+    evaluations: int = 12,
+    phase: str = "offline",
+    **changes,
+) -> Path:
+    """Write a run whose score climbs by about 5 + gain per evaluation."""
+    (folder / "checkpoints").mkdir(parents=True)
+    config = RunConfig(agent=agent, sampler=sampler, seed=seed, env=env, steps=100 * evaluations, phase=phase)
+    config = replace(config, agent_options={"eta": 1.0}, **changes)
+    config.save(folder / "config.json")
+    (folder / "command.txt").write_text(f"python run.py offline --seed {seed}\n")
+    (folder / "versions.json").write_text(json.dumps(VERSIONS))
+    rng = stream(seed, "synthetic")
+    logger, scores = Logger(folder, tensorboard=False), Scores(folder, seed, 0, 900.0, 25.0)
+    for number in range(1, evaluations + 1):
+        for half in (1, 2):
+            loss = torch.tensor(float(rng.random()))
+            logger.add({"actor/bc_loss": loss, "critic/td_abs": torch.tensor(1.0 / number)})
+            scores.add({"actor/bc_loss": loss})
+            logger.flush(phase, 100 * number - 50 * (2 - half), sampler_stats(number))
+        scores.append(
+            evaluation(100 * number, number * (5 + gain) + rng.normal(0, 2, 4), scores.take_bc_loss())
+        )
+    if evaluations:
+        checkpoint.keep_policy(
+            folder / "checkpoints", 100 * evaluations, {"updates": 1}, {"environment": env}
+        )
+    if finished:
+        told = {**scores.summary(), "seconds": 10.0, "updates_per_second": 100.0, "steps": config.steps}
+        (folder / "summary.json").write_text(json.dumps(told))
+    return folder
+
+
+def evaluation(step: int, values: np.ndarray, bc_loss: float | None) -> Evaluation:
+    rows = [
+        {"step": step, "episode": e, "seed": e, "return": 30 * v, "score": v, "success": None, "length": 9}
+        for e, v in enumerate(map(float, values))
+    ]
+    return Evaluation(step, rows, bc_loss, "gymnasium")
+
+
+def sampler_stats(number: int) -> dict[str, float]:
+    return {"sampler/entropy": 1.0 / number}

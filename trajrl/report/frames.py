@@ -1,0 +1,92 @@
+"""Runs as tidy pandas frames: one row per run, evaluation episode, log interval or training episode.
+
+    runs = load_runs("runs/*")      # run, group, agent, sampler, env, seed, last, best, path ...
+    evals(runs)                     # run, step, episode, seed, return, score, success, length, value
+    metrics(runs)                   # run, step, then every 'phase/part/name' that any of the runs logged
+    episodes(runs)                  # run, episode, draws, TD errors, cluster, phase, return ...
+
+Where many runs lie side by side their tables are kept as parquet under the user's cache folder and only what
+changed is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.report import cache
+from trajrl.report.folders import RunFolder, scan
+from trajrl.report.groups import group_names
+from trajrl.report.tables import read_episodes, read_evals, read_metrics
+from trajrl.speak import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORES = ("last", "mean_last_10", "best", "selected")
+MEASURED = ("seconds", "updates_per_second", "peak_memory_mib", "return_mean", "success_mean")
+
+
+def load_runs(patterns: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    """Return one row per run; what is not quite a run is said in a line each."""
+    found = scan(patterns)
+    for note in found.notes:
+        say(f"note: {note}")
+    if not found.runs:
+        raise ValueError(f"no run to read in {patterns}; `python run.py offline` makes one")
+    return frame(found.runs)
+
+
+def frame(runs: Sequence[RunFolder]) -> pd.DataFrame:
+    """Return one row per run, with a `group` that runs of the same settings share whatever their seed."""
+    import pandas as pd
+
+    rows = pd.DataFrame([_row(run) for run in runs])
+    rows.insert(1, "group", group_names([run.config for run in runs], [run.environment for run in runs]))
+    return rows
+
+
+def evals(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return every evaluation episode; `value` is its score, or its return where there is no scale."""
+    return _gather(runs, "evals.csv", read_evals)
+
+
+def metrics(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return every log interval, with the columns of all runs."""
+    return _gather(runs, "metrics.csv", read_metrics)
+
+
+def episodes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return every training episode of the runs that have finished."""
+    return _gather(runs, "episodes.parquet", read_episodes)
+
+
+def _row(run: RunFolder) -> dict[str, Any]:
+    """Return what a run's small files say of it."""
+    config, summary = run.config, run.summary
+    row: dict[str, Any] = {"run": run.name}
+    row.update({name: config.get(name, "") for name in ("phase", "agent", "sampler", "metric")})
+    row.update(env=run.environment, data=Path(str(config.get("data", ""))).name, seed=config.get("seed", 0))
+    row.update(steps=config.get("steps", 0), finished=run.finished)
+    row.update(score_name=summary.get("score_name", ""))
+    scores = summary.get("scores") or {}
+    for name in SCORES:
+        found = scores.get(name) or {}
+        row[name] = found.get("value", np.nan)
+        row.update({f"{name}_{end}": found.get(end, np.nan) for end in ("low", "high", "step")})
+    row.update({name: summary.get(name, np.nan) for name in MEASURED})
+    average = summary.get("data") or {}
+    row.update({f"data_{name}": average.get(f"average_{name}", np.nan) for name in ("return", "score")})
+    return {**row, "path": str(run.path)}
+
+
+def _gather(runs: pd.DataFrame, file: str, read: cache.Read) -> pd.DataFrame:
+    """Join one file of every run, in the order of the runs."""
+    paths = dict(zip(runs["run"], (Path(path) for path in runs["path"])))
+    gathered = cache.gather(paths, file, read)
+    for note in gathered.attrs["notes"]:
+        say(f"note: {note}")
+    return gathered

@@ -1,0 +1,55 @@
+"""The four scores of any runs, finished or not, by the rules of summary.json.
+
+last | mean_last_10, over their episodes | best, an oracle | selected: argsort(bc_loss)[rank]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.report.frames import SCORES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def by_step(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean value of every evaluation: run, step, value, episodes."""
+    grouped = evaluations.groupby(["run", "step"], observed=True, sort=True)["value"]
+    return grouped.agg(value="mean", episodes="size").reset_index()
+
+
+def four_scores(evaluations: pd.DataFrame, logged: pd.DataFrame, rank: int = 0) -> pd.DataFrame:
+    """Return the four scores of every run with an evaluation.
+
+    Selection takes the evaluation with the rank-th smallest behaviour-cloning loss, each the mean since the
+    evaluation before; without such a loss nothing is selected.
+    """
+    import pandas as pd
+
+    means = by_step(evaluations)
+    rows = []
+    losses = dict(iter(logged.groupby("run", observed=True))) if len(logged) else {}
+    for run, own in means.groupby("run", observed=True, sort=False):
+        value, episodes = own["value"].to_numpy(), own["episodes"].to_numpy()
+        loss = mean_losses(losses.get(run), own["step"].to_numpy())
+        ranked = np.argsort(loss, kind="stable")[: int(np.isfinite(loss).sum())]
+        selected = value[ranked[min(rank, len(ranked) - 1)]] if len(ranked) else np.nan
+        last_ten = np.average(value[-10:], weights=episodes[-10:])
+        rows.append((run, value[-1], last_ten, value.max(), selected))
+    return pd.DataFrame(rows, columns=["run", *SCORES])
+
+
+def mean_losses(logged: pd.DataFrame | None, steps: np.ndarray) -> np.ndarray:
+    """Return the mean behaviour-cloning loss since the step before, of steps (S,); inf if none was logged."""
+    columns = [] if logged is None else [c for c in logged.columns if c.endswith("/actor/bc_loss")]
+    if logged is None or not columns:
+        return np.full(len(steps), np.inf)
+    loss = logged[columns].mean(axis=1).to_numpy()
+    known = np.isfinite(loss)
+    place = np.searchsorted(steps, logged["step"].to_numpy()[known])  # (rows,) the evaluation that comes next
+    count = np.bincount(place, minlength=len(steps) + 1)[: len(steps)]
+    total = np.bincount(place, loss[known], minlength=len(steps) + 1)[: len(steps)]
+    return np.where(count > 0, total / np.maximum(count, 1), np.inf)

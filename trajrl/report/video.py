@@ -1,0 +1,69 @@
+"""Videos: MP4s of the first episodes of an evaluation, rendered in software where there is no display."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trajrl.envs.protocol import EnvSuite
+    from trajrl.queues import Actor
+
+BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> the library it needs, in order of preference
+
+
+def record(agent: Actor, suite: EnvSuite, seed: int, step: int, count: int, folder: Path) -> list[Path]:
+    """Run the first `count` episodes of the evaluation (seed, step) again and write one MP4 of each."""
+    choose_backend()
+    from imageio import get_writer
+
+    from trajrl.evaluate import evaluate
+
+    place = folder / "videos"
+    place.mkdir(parents=True, exist_ok=True)
+    paths = [place / f"step-{step:09d}-seed-{seed}-episode-{episode}.mp4" for episode in range(count)]
+    writers: dict[int, Any] = {}
+
+    def watch(episode: int, env: Any) -> None:
+        """Add the frame before a step."""
+        if episode not in writers:
+            writers[episode] = get_writer(paths[episode], fps=frames_per_second(env), macro_block_size=2)
+        writers[episode].append_data(frame_of(env, suite.name))
+
+    try:
+        evaluate(agent, suite, seed, step, count, envs=1, render=True, watch=watch)
+    finally:
+        for writer in writers.values():
+            writer.close()
+    return paths
+
+
+def choose_backend() -> None:
+    """Let MuJoCo render in software, unless the user chose or a display is there."""
+    if "MUJOCO_GL" in os.environ or os.environ.get("DISPLAY"):
+        return
+    for backend, library in BACKENDS.items():
+        if ctypes.util.find_library(library):
+            os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = backend
+            chosen = sys.modules.get("mujoco.rendering.classic.gl_context")
+            if chosen is not None:  # MuJoCo looked when it was imported; let it look again
+                importlib.reload(chosen)
+            return
+    raise ValueError("videos need software rendering: on Debian, apt-get install libosmesa6 (or libegl1)")
+
+
+def frame_of(env: Any, name: str) -> Any:
+    """Render one frame (height, width, 3) uint8."""
+    frame = env.render()
+    if frame is None or getattr(frame, "ndim", 0) != 3:
+        raise ValueError(f"{name} gives no frames: its render() must return (height, width, 3) pixels")
+    return frame
+
+
+def frames_per_second(env: Any) -> int:
+    """Return the environment's own rate, else 30."""
+    return int(env.metadata.get("render_fps") or 30)

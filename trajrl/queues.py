@@ -108,7 +108,7 @@ class Queues:
         explore: bool,
         actor: Actor | None = None,
     ) -> None:
-        """Ask the actor, or the one that stands in for it, for a new chunk in each of `rows`, once for all."""
+        """Ask the actor, or the one that stands in for it, for a new chunk in each of `rows`, at once."""
         if not rows:
             return
         assert self.history is not None, "an observation comes before the first action"

@@ -259,3 +259,18 @@ def in_order(collector: Collector, explore: bool = False) -> Iterator[Finished]:
         while due in waiting:
             yield waiting.pop(due)
             due += 1
+
+
+def collect(
+    suite: EnvSuite, actor: Actor, streams: Streams, num_envs: int, source: str, explore: bool = False
+) -> Iterator[Episode]:
+    """Yield episodes without end, by number; one that broke off raises its EnvFailureError."""
+    collector = Collector(suite, actor, streams, num_envs, source=source)
+    try:
+        for finished in in_order(collector, explore):
+            if finished.failure is not None:
+                raise finished.failure
+            assert finished.episode is not None
+            yield finished.episode
+    finally:
+        collector.close()

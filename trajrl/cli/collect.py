@@ -1,4 +1,4 @@
-"""collect: record whole episodes of a policy into a store."""
+"""`collect`: record whole episodes of a policy into a store."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from trajrl.cli.common import Common, progress, say
 
 if TYPE_CHECKING:
     from trajrl.envs.suite import Suite
-    from trajrl.rollout import Actor, Finished
+    from trajrl.queues import Actor
+    from trajrl.store.episode import Episode
     from trajrl.store.table import Table
+    from trajrl.store.writer import StoreWriter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class Collect(Common):
     env: str
     """suite:name, a registered Gymnasium id, or package.module:callable."""
     policy: str
-    """random, oracle, a run directory, or a policy file FILE.npz (data/README.md has its layout)."""
+    """random, oracle (the environment's own script), a run directory, or FILE.npz (see data/README.md)."""
     out: Path
     """The store file to write."""
     steps: int = 10_000
@@ -36,54 +38,51 @@ class Collect(Common):
 
     def run(self) -> dict[str, Any]:
         """Record, write, and say what came out."""
-        if self.steps < 1 or self.noise < 0:
-            raise ValueError(f"--steps is at least 1, --noise at least 0; got {self.steps} and {self.noise}")
-        from trajrl.envs import make_suite
-
-        suite = make_suite(self.env)
-        actor = self._actor(suite)
+        for name, least in (("steps", 1), ("noise", 0), ("envs", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} is at least {least}; got {getattr(self, name)}")
         label = self.source or Path(self.policy).stem
-        with writer_for(self, suite, label) as writer:
-            for finished in progress(self._episodes(suite, actor, label), "collecting", unit="episodes"):
-                assert finished.episode is not None
-                writer.append(finished.episode)
+        name, episodes = (self._scripted if self.policy == "oracle" else self._acted)(label)
+        with writer_for(self, name, label) as writer:
+            for episode in progress(up_to(episodes, self.steps), "collecting", unit="episodes"):
+                writer.append(episode)
             found = summary(writer.table)
         say(f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}")
-        say(
-            f"return {found['return_mean']:.1f} +- {found['return_std']:.1f}, length {found['length_mean']:.1f}"
-        )
-        return {
-            "out": str(self.out),
-            "environment": suite.name,
-            "policy": self.policy,
-            "source": label,
-            **found,
-        }
+        mean, std, steps = (found[key] for key in ("return_mean", "return_std", "length_mean"))
+        say(f"return {mean:.1f} +- {std:.1f}, {steps:.0f} steps per episode")
+        said = {"out": str(self.out), "environment": name, "policy": self.policy, "source": label}
+        return {**said, **found}
 
-    def _actor(self, suite: Suite) -> Actor:
-        """Build what acts."""
+    def _scripted(self, label: str) -> tuple[str, Iterator[Episode]]:
+        """Return the environment's name, and episodes of its own script without end."""
+        from itertools import count
+
+        from trajrl.envs import make_demonstration
+        from trajrl.envs.demonstrate import demonstrate
+
+        shown = make_demonstration(self.env)
+        return shown.name, (demonstrate(shown, self.seed, number, label, self.noise) for number in count())
+
+    def _acted(self, label: str) -> tuple[str, Iterator[Episode]]:
+        """Return the environment's name, and episodes of a policy without end."""
+        from trajrl.envs import make_suite
         from trajrl.envs.policies import NoisyPolicy
+        from trajrl.rollout import Streams, collect
 
+        suite = make_suite(self.env)
         policy = make_policy(self.policy, suite)
-        return NoisyPolicy(policy, self.noise) if self.noise else policy
+        actor: Actor = NoisyPolicy(policy, self.noise) if self.noise else policy
+        return suite.name, collect(suite, actor, Streams(self.seed, "collect"), self.envs, label)
 
-    def _episodes(self, suite: Suite, actor: Actor, label: str) -> Iterator[Finished]:
-        """Yield episodes by number until enough steps are there."""
-        from trajrl.rollout import Collector, Streams, in_order
 
-        collector = Collector(suite, actor, Streams(self.seed, "collect"), self.envs, source=label)
-        steps = 0
-        try:
-            for finished in in_order(collector):
-                if finished.failure is not None:
-                    raise finished.failure
-                assert finished.episode is not None
-                steps += len(finished.episode)
-                yield finished
-                if steps >= self.steps:
-                    return
-        finally:
-            collector.close()
+def up_to(episodes: Iterator[Episode], steps: int) -> Iterator[Episode]:
+    """Yield whole episodes until at least `steps` transitions are there."""
+    total = 0
+    for episode in episodes:
+        total += len(episode)
+        yield episode
+        if total >= steps:
+            return
 
 
 def make_policy(name: str, suite: Suite) -> Actor:
@@ -94,30 +93,40 @@ def make_policy(name: str, suite: Suite) -> Actor:
         return RandomPolicy(suite.action_dim)
     if not Path(name).exists():
         raise FileNotFoundError(f"no policy '{name}': it is not random, oracle, a run directory or a file")
-    policy = FilePolicy(name)
+    policy: Any
+    if Path(name).is_dir():
+        from trajrl.policy import load_run
+
+        policy = load_run(name).agent()
+    else:
+        policy = FilePolicy(name)
     takes, needs = (policy.obs_dim, policy.action_dim), (suite.obs_dim, suite.action_dim)
     if takes != needs:
-        raise ValueError(f"{name} is for (obs, act) of {takes} numbers; {suite.name} has {needs}")
+        raise ValueError(f"{name} acts on (obs, act) of {takes} numbers; {suite.name} has {needs}")
     return policy
 
 
 def summary(table: Table) -> dict[str, Any]:
     """Say what was recorded."""
+    known = bool((table.success >= 0).all())
     return {
-        "episodes": len(table), "transitions": int(table.length.sum()), "length_mean": float(table.length.mean()),
+        "episodes": len(table), "transitions": int(table.length.sum()),
         "return_mean": float(table.returns.mean()), "return_std": float(table.returns.std()),
-        "terminated": int(table.terminated.sum()), "truncated": int((~table.terminated).sum()),
-        "success_mean": float((table.success > 0).mean()) if (table.success >= 0).all() else None,
+        "length_mean": float(table.length.mean()), "terminated": int(table.terminated.sum()),
+        "truncated": int((~table.terminated).sum()),
+        "success_mean": float((table.success > 0).mean()) if known else None,
     }  # fmt: skip
 
 
-def writer_for(command: Collect, suite: Suite, label: str) -> Any:
+def writer_for(command: Collect, environment: str, label: str) -> StoreWriter:
     """Open the store file, with what a reader must know about where it came from."""
     from trajrl import __version__
     from trajrl.store.writer import StoreWriter
 
     provenance = {
-        "command": "collect", "environment": suite.name, "policy": Path(command.policy).name,
-        "seed": command.seed, "steps": command.steps, "noise": command.noise, "source": label, "trajrl": __version__,
+        "command": "collect", "environment": environment, "policy": Path(command.policy).name,
+        "seed": command.seed, "steps": command.steps, "noise": command.noise, "source": label,
+        "trajrl": __version__,
     }  # fmt: skip
-    return StoreWriter(command.out, {"environment": suite.name, "provenance": provenance})
+    box = {"action_low": -1.0, "action_high": 1.0}  # what trajrl records is in the box it acts in
+    return StoreWriter(command.out, {"environment": environment, "provenance": provenance, **box})

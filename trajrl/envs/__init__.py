@@ -1,4 +1,4 @@
-"""Environments, one suite per file: `suite:name`, a Gymnasium id or `package.module:callable`, in that order."""
+"""Environments, one suite per file: `suite:name`, a Gymnasium id, or `package.module:callable`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trajrl.registry import find, unknown
 
 if TYPE_CHECKING:
+    from trajrl.envs.demonstrate import Demonstration
     from trajrl.envs.suite import Suite
 
 ENVS: dict[str, str] = {
@@ -14,6 +15,11 @@ ENVS: dict[str, str] = {
     "gymnasium": "trajrl.envs.gymnasium:GymnasiumSuite",
     "ogbench": "trajrl.envs.ogbench:OgbenchSuite",
     "toy": "trajrl.envs.toy:ToySuite",
+}
+
+ORACLES: dict[str, str] = {
+    "ogbench": "trajrl.envs.ogbench_oracle:demonstration",
+    "toy": "trajrl.envs.toy:demonstration",
 }
 
 
@@ -36,3 +42,12 @@ def make_suite(name: str, **options: Any) -> Suite:
     if colon:
         raise ValueError(f"no module '{prefix}' for environment '{name}'; is its folder on PYTHONPATH?")
     raise ValueError(unknown("environment", name, registered(name)))
+
+
+def make_demonstration(name: str) -> Demonstration:
+    """Return the scripted oracle that belongs to an environment."""
+    prefix, _, rest = name.partition(":")
+    if prefix not in ORACLES:
+        known = ", ".join(f"{suite}:..." for suite in ORACLES)
+        raise ValueError(f"'{name}' has no scripted oracle; there are some for {known}")
+    return find(ORACLES, prefix, "oracle")(rest)

@@ -27,6 +27,8 @@ class Suite:
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         self.name = name
         self.options = options or EnvOptions()
+        if self.options.sparse and not name.startswith("ogbench:"):
+            raise ValueError(f"the option sparse belongs to ogbench tasks; {name} is none")
         env = self.make(0)
         self.obs_dim = int(np.prod(env.observation_space.shape or ()))
         self.action_dim = int(np.prod(env.action_space.shape or ()))

@@ -27,6 +27,7 @@ class EnvOptions:
     time_limit: int = 0  # steps after which an episode is truncated; 0: the environment's own limit
     frame_skip: int = 1  # raising it: each action is repeated that often, rewards are added up
     reward_shift: float = 0.0  # added to every reward for learning; what is reported stays as it is
+    sparse: bool = False  # OGBench's scene and puzzle: -1 until everything is solved, not one per part
     observe: str = "all"  # positions: velocities are hidden, so that a policy needs history
 
     def __post_init__(self) -> None:

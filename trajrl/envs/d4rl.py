@@ -1,0 +1,78 @@
+"""d4rl:NAME: D4RL's data by its own name, with the Gymnasium successor standing in for D4RL's environment.
+
+The successor has other dynamics (MuJoCo 3, not 2), so a score on D4RL's scale names the stand-in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+from trajrl.envs.gymnasium import make_registered
+from trajrl.envs.protocol import Score
+from trajrl.envs.scores import normalised, table
+from trajrl.envs.suite import Suite
+from trajrl.envs.wrappers import EnvOptions
+from trajrl.registry import unknown
+from trajrl.store.episode import Episode
+
+SUCCESSORS = {
+    "ant": "Ant-v4",
+    "halfcheetah": "HalfCheetah-v4",
+    "hopper": "Hopper-v4",
+    "walker2d": "Walker2d-v4",
+}
+ANT_WIDTH = 111  # D4RL's ant observations; those from 27 on, the contact forces, are zero throughout its data
+
+
+class D4rlSuite(Suite):
+    """One of D4RL's names, such as d4rl:hopper-medium-v2."""
+
+    def __init__(self, name: str, options: EnvOptions | None = None) -> None:
+        references = table("d4rl_reference_scores")
+        if name not in references:
+            raise ValueError(unknown("D4RL name", name, references))
+        self.dataset, self.family = name, name.split("-")[0]
+        self.low, self.high = references[name]
+        super().__init__(f"d4rl:{name}", options)
+
+    def build(self, seed: int, render: bool) -> gymnasium.Env:
+        """Return the Gymnasium successor."""
+        if self.family not in SUCCESSORS:
+            known = ", ".join(sorted(SUCCESSORS))
+            raise ValueError(
+                f"{self.name} has no Gymnasium successor of the same shape; only {known} have one, "
+                "so it can be trained on (without --env) but not acted in"
+            )
+        env = make_registered(SUCCESSORS[self.family], render)
+        return Padded(env, ANT_WIDTH) if self.family == "ant" else env
+
+    def episodes(self) -> Iterator[Episode]:
+        """Yield the data set of this name, from the cache D4RL uses or by download."""
+        from trajrl.formats import open_source
+
+        yield from open_source(self.dataset).episodes()
+
+    def score(self, episode_return: float) -> Score:
+        """Put a return on D4RL's scale, named as what it is."""
+        value = normalised(episode_return, self.low, self.high)
+        version = SUCCESSORS[self.family].rpartition("-")[2]
+        return Score(value, f"{self.family}@gymnasium-{version} (D4RL-scaled, other dynamics)")
+
+
+class Padded(gymnasium.ObservationWrapper):
+    """Zeros behind an observation, where the data has columns of zeros."""
+
+    def __init__(self, env: gymnasium.Env, width: int) -> None:
+        super().__init__(env)
+        assert env.observation_space.shape is not None
+        self._more = width - env.observation_space.shape[0]
+        self.observation_space = Box(-np.inf, np.inf, (width,), np.float32)
+
+    def observation(self, observation: Any) -> np.ndarray:
+        """Add the zeros."""
+        return np.pad(observation, (0, self._more))

@@ -1,0 +1,56 @@
+"""Scripted behaviour that needs more than observations: it reads `info` and keeps a plan."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium
+import numpy as np
+
+from trajrl.rng import integer, stream
+from trajrl.store.episode import Episode
+
+
+class Demonstrates(Protocol):
+    """A script with a plan."""
+
+    def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:
+        """Plan an episode; all chance comes from `rng`."""
+
+    def act(self, obs: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+        """Choose the next action, (act,) in [-1, 1]."""
+
+
+class Demonstration(NamedTuple):
+    """A script and the environment it acts in."""
+
+    env: gymnasium.Env
+    script: Demonstrates
+    records: tuple[str, ...]  # entries of info that are kept, as they were before each step
+    name: str  # the environment, as data should name it
+
+
+def demonstrate(shown: Demonstration, seed: int, number: int, source: str, noise: float = 0.0) -> Episode:
+    """Run episode `number` of the run with `seed`."""
+    env, script, records, _ = shown
+    obs, info = env.reset(seed=integer(seed, "demonstrate", number) >> 32)
+    rng = stream(seed, "demonstrate/act", number)
+    script.begin(obs, info, rng)
+    seen, actions, rewards = [obs], [], []
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in records}
+    success: bool | None = None
+    terminated = truncated = False
+    while not (terminated or truncated):
+        action = np.asarray(script.act(obs, info), np.float32)
+        if noise:
+            action = np.clip(action + noise * rng.standard_normal(len(action)), -1, 1).astype(np.float32)
+        for name, column in kept.items():
+            column.append(np.array(info[name]))
+        obs, reward, terminated, truncated, info = env.step(action)
+        seen.append(obs)
+        actions.append(action)
+        rewards.append(reward)
+        found = info.get("success", info.get("is_success"))
+        success = success if found is None else bool(success) or bool(np.any(found))
+    extras = {name: np.stack(column) for name, column in kept.items()}
+    return Episode(np.stack(seen), np.stack(actions), np.array(rewards), terminated, success, source, extras)

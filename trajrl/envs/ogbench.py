@@ -1,0 +1,204 @@
+"""ogbench:NAME: the single-task, state-based tasks of OGBench, and their rewards for its reward-free data.
+
+    reward at t = (solved parts of s_t) - (number of parts);  terminal at t where every part of s_t is solved
+
+Since OGBench 1.2.0 the environments follow the same rule: reward and end belong to the state acted in.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from trajrl.envs.chance import OwnChance
+from trajrl.envs.protocol import Score
+from trajrl.envs.suite import Suite
+from trajrl.envs.wrappers import EnvOptions
+from trajrl.registry import unknown
+from trajrl.store.episode import Episode
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trajrl.store.store import TrajectoryStore
+
+OBJECTS = 14  # where qpos of cubes, buttons, drawer and window begins, behind the arm's
+TOLERANCE = 0.04  # metres within which an object is at its target
+BALL = 15  # where qpos of antsoccer's ball begins
+DATASETS = ("-play", "-noisy", "-navigate", "-stitch", "-explore")
+BLOCK_ROWS = 1 << 18  # rows relabelled at a time
+
+
+class Name(NamedTuple):
+    """Of cube-double-play-singletask-task2-v0 the environment has no `play`, the data no `singletask-task2`."""
+
+    environment: str
+    dataset: str
+    single_task: bool
+
+
+class OgbenchSuite(Suite):
+    """One task of OGBench by its published name."""
+
+    def __init__(self, name: str, options: EnvOptions | None = None) -> None:
+        self.task = parse(name)
+        self.records = recorded(name)
+        if not self.task.single_task:
+            raise ValueError(
+                f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)} "
+                "(to record its scripted oracle: collect --policy oracle)"
+            )
+        super().__init__(f"ogbench:{name}", options)
+
+    def build(self, seed: int, render: bool) -> gymnasium.Env:
+        """Make the environment; its draws from numpy's global generator are its own."""
+        return make_ogbench(self.task.environment, self.name, render)
+
+    def episodes(self) -> Iterator[Episode]:
+        """Yield the data set that belongs to the task, from OGBench's cache or by download; no rewards."""
+        from trajrl.formats import open_source
+
+        yield from open_source(self.task.dataset).episodes()
+
+    def relabel(self, store: TrajectoryStore) -> int:
+        """Give every step of the data this task's reward and terminal mark, from qpos and button states."""
+        from trajrl.store.column import Column
+
+        solved = parts_of(self, store)  # (S, parts)
+        rewards = (solved.sum(1) - solved.shape[1]).astype(np.float32)  # (S,)
+        before = np.asarray(store.rewards.slice(0, len(store.rewards)))
+        store.rewards, store.extras["terminal"] = Column(rewards), Column(np.asarray(solved.all(1)))
+        refresh(store)
+        return int((before != rewards).sum())
+
+    def score(self, episode_return: float) -> Score:
+        """OGBench reports success and no score."""
+        return Score(None, "none")
+
+    def shape_reward(self, rewards: Tensor) -> Tensor:
+        """With the option `sparse` every unsolved step costs 1, however many parts are solved."""
+        shaped = -(rewards != 0).to(rewards.dtype) if self.options.sparse else rewards
+        return super().shape_reward(shaped)
+
+
+def parse(name: str) -> Name:
+    """Split a published name; without 'singletask' it is goal-conditioned."""
+    words = name.split("-")
+    if words[0] in ("visual", "powderworld") or "oraclerep" in words:
+        raise ValueError(f"ogbench:{name} has images or goal representations; trajrl takes state-based tasks")
+    if "singletask" not in words:
+        return Name(name, name, False)
+    place = words.index("singletask")
+    environment = "-".join(words[: place - 1] + words[place:])
+    return Name(environment, "-".join(words[:place] + words[-1:]), True)
+
+
+def single_task(name: str) -> str:
+    """Return the default task of a goal-conditioned environment or of a data set's name."""
+    family, version = name.rsplit("-", 1)
+    kind = "" if family.endswith(DATASETS) else "-navigate" if re.search("maze|soccer", family) else "-play"
+    return f"{family}{kind}-singletask-{version}"
+
+
+def recorded(name: str) -> tuple[str, ...]:
+    """Return what collected data must keep so that it can be relabelled for any task."""
+    return ("qpos", "qvel", "button_states") if name.startswith(("scene", "puzzle")) else ("qpos", "qvel")
+
+
+def make_ogbench(environment: str, name: str, render: bool, **options: Any) -> gymnasium.Env:
+    """Make an environment of the package by its own id."""
+    if find_spec("ogbench") is None:
+        raise ValueError(f"{name} needs the extra 'ogbench': pip install 'trajrl[ogbench]'")
+    warnings.filterwarnings("ignore", ".*precision lowered by casting")  # of its bounds, at every look
+    with warnings.catch_warnings():  # of a missing display
+        warnings.simplefilter("ignore")
+        import ogbench
+
+        entries = gymnasium.registry.items()
+        known = [known for known, entry in entries if str(entry.entry_point).startswith(ogbench.__name__)]
+        if environment not in known:
+            raise ValueError(f"{name}: {unknown('OGBench environment', environment, known)}")
+        env = gymnasium.make(environment, disable_env_checker=True, **options)
+        return Physics(OwnChance(FixedSpaces(env)))
+
+
+class FixedSpaces(gymnasium.Wrapper):
+    """Spaces computed once; the package makes new ones at every look."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+
+
+class Physics(gymnasium.Wrapper):
+    """Let info hold qpos and qvel after a reset too, as it does after a step."""
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        obs, info = self.env.reset(**options)
+        raw: Any = self.env.unwrapped
+        physics = raw.data if hasattr(raw, "data") else raw._data
+        return obs, {**info, "qpos": physics.qpos.copy(), "qvel": physics.qvel.copy()}
+
+
+def parts_of(suite: OgbenchSuite, store: TrajectoryStore) -> np.ndarray:
+    """Return which parts of the task are solved at each step of a store, (S, parts)."""
+    env = suite.make(0)
+    raw: Any = env.unwrapped
+    needed = [name for name in suite.records if name != "qvel"]
+    missing = [name for name in needed if name not in store.extras]
+    if missing:
+        raise ValueError(f"{suite.name} is relabelled from {', '.join(missing)}, which the data lacks")
+    blocks = range(0, len(store.actions), BLOCK_ROWS)
+    columns = [
+        {
+            name: np.asarray(store.extras[name].slice(first, min(first + BLOCK_ROWS, len(store.actions))))
+            for name in needed
+        }
+        for first in blocks
+    ]
+    solved = np.concatenate([solved_parts(raw, suite.task.environment, block) for block in columns])
+    env.close()
+    return solved
+
+
+def solved_parts(raw: Any, environment: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Compare recorded physics with the goal that `raw` was reset to: (S, parts)."""
+    qpos = columns["qpos"]
+    if re.search("maze|soccer", environment):
+        first = BALL if "soccer" in environment else 0
+        distance = np.linalg.norm(qpos[:, first : first + 2] - raw.cur_goal_xy, axis=1)
+        return (distance <= raw._goal_tol)[:, None]
+    buttons = columns["button_states"] == raw._target_button_states if "button_states" in columns else None
+    if environment.startswith("puzzle"):
+        assert buttons is not None
+        return buttons
+    cubes = raw._num_cubes
+    places = qpos[:, OBJECTS : OBJECTS + 7 * cubes].reshape(len(qpos), cubes, 7)[..., :3]  # (S, cubes, 3)
+    near = np.linalg.norm(places - raw._data.mocap_pos, axis=-1) <= TOLERANCE
+    if buttons is None:
+        return near
+    slides = OBJECTS + 7 * cubes + raw._num_buttons  # drawer, then window
+    target = np.array([raw._target_drawer_pos, raw._target_window_pos])
+    return np.concatenate([near, buttons, np.abs(qpos[:, slides : slides + 2] - target) <= TOLERANCE], axis=1)
+
+
+def refresh(store: TrajectoryStore) -> None:
+    """Bring what a store keeps about its rewards up to date."""
+    table, rewards = store.table, store.rewards.slice(0, len(store.rewards))
+    sums = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
+    table.returns[:] = sums[table.start + table.length] - sums[table.start]
+    marks = np.concatenate([[0], np.cumsum(store.extras["terminal"].slice(0, len(rewards)))])
+    table.success[:] = marks[table.start + table.length] > marks[table.start]
+    kept = store.attributes.get("statistics")
+    if kept:
+        live = np.asarray(rewards, np.float64)
+        found = {"mean": live.mean(), "std": live.std(ddof=1), "min": live.min(), "max": live.max()}
+        kept.update({f"reward_{name}": np.array([value]) for name, value in found.items()})
+    store.version += 1

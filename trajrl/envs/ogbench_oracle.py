@@ -1,0 +1,83 @@
+"""OGBench's scripted oracles: play data of the manipulation environments, made on the spot.
+
+A play episode has 1000 steps; when the script of one object is done, the environment picks a new target.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from trajrl.envs.chance import LentState
+from trajrl.envs.demonstrate import Demonstration
+from trajrl.envs.ogbench import make_ogbench, parse, recorded
+from trajrl.envs.wrappers import EnvOptions, wrap
+
+STEPS = 1000
+SCRIPTS = {"cube": ("cube",), "puzzle": ("button",), "scene": ("cube", "button", "drawer", "window")}
+STACKING = {  # range of the probability, drawn per episode, that a cube is put on another
+    "double": (0.0, 0.25),
+    "octuple": (0.0, 0.35),
+    "quadruple": (0.1, 0.5),
+    "single": (0.0, 0.0),
+    "triple": (0.05, 0.35),
+}
+
+
+def demonstration(name: str) -> Demonstration:
+    """Return the environment and its script; a task's name stands for its environment."""
+    task = parse(name)
+    words = task.environment.split("-")
+    environment = "-".join(word for word in words if word != "singletask" and not word.startswith("task"))
+    if words[0] not in SCRIPTS:
+        known = ", ".join(SCRIPTS)
+        raise ValueError(f"ogbench:{name} has no scripted oracle; the package has them for {known}")
+    raw = make_ogbench(
+        environment,
+        f"ogbench:{name}",
+        False,
+        terminate_at_goal=False,
+        mode="data_collection",
+        max_episode_steps=STEPS,
+    )
+    env = wrap(raw, EnvOptions(), name)
+    return Demonstration(env, PlayScript(raw, words[0], words[1]), recorded(name), f"ogbench:{environment}")
+
+
+class PlayScript:
+    """Runs the package's oracle for whichever object is the target."""
+
+    def __init__(self, env: gymnasium.Env, family: str, size: str) -> None:
+        self._raw: Any = env.unwrapped
+        self._oracles = {name: make_oracle(name, env) for name in SCRIPTS[family]}
+        self._stacking = STACKING.get(size, (0.5, 0.5))
+        self._chance = LentState()
+
+    def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:
+        """Start with the environment's first target; `rng` settles the oracles' global draws."""
+        self._chance.seed(int(rng.integers(2**31)))
+        self._share = float(rng.uniform(*self._stacking))  # probability that a cube is put on another
+        self._plan(obs, info)
+
+    def act(self, obs: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+        """Follow the plan; when it is done, take the environment's next target."""
+        if self._oracle.done:
+            obs, info = self._raw.set_new_target(p_stack=self._share)
+            self._plan(obs, info)
+        with self._chance.lent():
+            return np.clip(self._oracle.select_action(obs, info), -1, 1)
+
+    def _plan(self, obs: np.ndarray, info: dict[str, Any]) -> None:
+        self._oracle = self._oracles[info["privileged/target_task"]]
+        with self._chance.lent():
+            self._oracle.reset(obs, info)
+
+
+def make_oracle(name: str, env: gymnasium.Env) -> Any:
+    """Build the package's planning oracle for one kind of object."""
+    from importlib import import_module
+
+    module = import_module(f"ogbench.manipspace.oracles.plan.{name}_plan")
+    return getattr(module, f"{name.title()}PlanOracle")(env=env)

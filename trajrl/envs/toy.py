@@ -1,0 +1,143 @@
+"""Two tiny environments in plain numpy, and the demonstrator of the second.
+
+    toy:point    a point with inertia is to rest at the origin; dense reward, ends by leaving the field
+    toy:rooms    two rooms and a door, one of three goals in the far room; reward 1 there, nothing before
+
+The demonstrator of toy:rooms was taught one goal of the three and goes there whatever goal is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+from trajrl.envs.demonstrate import Demonstration, demonstrate
+from trajrl.envs.protocol import Score
+from trajrl.envs.scores import normalised
+from trajrl.envs.suite import Suite
+from trajrl.envs.wrappers import EnvOptions
+from trajrl.registry import unknown
+from trajrl.store.episode import Episode
+
+
+class ToySuite(Suite):
+    """point or rooms, with the data of the demonstrator where there is one."""
+
+    def __init__(self, name: str, options: EnvOptions | None = None) -> None:
+        if name not in TOYS:
+            raise ValueError(unknown("toy environment", name, TOYS))
+        self.kind = name
+        super().__init__(f"toy:{name}", options)
+
+    def build(self, seed: int, render: bool) -> gymnasium.Env:
+        """Return the environment with its time limit."""
+        return gymnasium.wrappers.TimeLimit(TOYS[self.kind](), TOYS[self.kind].horizon)
+
+    def episodes(self) -> Iterator[Episode]:
+        """Yield 300 episodes of the demonstrator; always the same ones."""
+        shown = demonstration(self.kind)
+        yield from (demonstrate(shown, 0, number, "oracle") for number in range(300))
+
+    def score(self, episode_return: float) -> Score:
+        """Put a return on a scale from 0, standing still, to 100, the best possible."""
+        if self.kind == "rooms":
+            return Score(100.0 * episode_return, "toy:rooms (100 = goal reached)")
+        return Score(
+            normalised(episode_return, -Point.horizon, 0.0), "toy:point (100 = always at the origin)"
+        )
+
+
+class Point(gymnasium.Env):
+    """Accelerate a point; reward is minus its distance to the origin, 1 at most."""
+
+    horizon = 30
+    observation_space = Box(-np.inf, np.inf, (4,), np.float32)  # position, velocity
+    action_space = Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict]:
+        """Start at rest, at most 0.8 from the origin in each direction."""
+        super().reset(seed=seed)
+        self._position, self._velocity = self.np_random.uniform(-0.8, 0.8, 2), np.zeros(2)
+        return self._see(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Move; leaving the field [-1, 1] is the end, success is to be within 0.1 of the origin."""
+        self._velocity = 0.8 * self._velocity + 0.1 * np.asarray(action, np.float64)
+        self._position = self._position + self._velocity
+        distance = float(np.linalg.norm(self._position))
+        outside = bool((np.abs(self._position) > 1).any())
+        return self._see(), -min(distance, 1.0), outside, False, {"success": distance < 0.1}
+
+    def _see(self) -> np.ndarray:
+        return np.concatenate([self._position, self._velocity]).astype(np.float32)
+
+
+class Rooms(gymnasium.Env):
+    """Walk from the left room through the door to the goal asked for; success ends the episode."""
+
+    horizon = 50
+    stride = 0.08  # the longest step in each direction
+    door = 0.15  # half the width of the door in the wall at x = 0
+    goals = ((0.8, 0.0), (0.8, 0.8), (0.8, -0.8))  # the first is the one the demonstrator was taught
+    reach = 0.12  # how near is there
+    observation_space = Box(-np.inf, np.inf, (4,), np.float32)  # position, goal
+    action_space = Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict]:
+        """Start in the far half of the left room, with one of the three goals."""
+        super().reset(seed=seed)
+        self._x, self._y = self.np_random.uniform((-0.95, -0.5), (-0.75, 0.5)).tolist()
+        self._goal = self.goals[int(self.np_random.integers(3))]
+        return self._see(), {"success": False}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Move; a wall stops the part of the move that runs into it."""
+        right, up = (self.stride * min(1.0, max(-1.0, float(part))) for part in action)
+        y = min(1.0, max(-1.0, self._y + up))
+        x = min(1.0, max(-1.0, self._x + right))
+        if (x > 0) != (self._x > 0) and max(abs(y), abs(self._y)) > self.door:
+            x = self._x
+        self._x, self._y = x, y
+        there = (x - self._goal[0]) ** 2 + (y - self._goal[1]) ** 2 < self.reach**2
+        return self._see(), float(there), there, False, {"success": there}
+
+    def _see(self) -> np.ndarray:
+        return np.array([self._x, self._y, *self._goal], np.float32)
+
+
+class Demonstrator:
+    """Heads for the door, then for the first goal, noisily; then strolls about the far room."""
+
+    noise = 0.4  # raising it: more episodes run out of time
+
+    def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:
+        """Start an episode; all chance comes from `rng`."""
+        self._rng = rng
+        self._way = [(-0.1, 0.0), (0.1, 0.0), Rooms.goals[0]]
+        self._pace = rng.uniform(0.35, 1.0)  # the slow ones run out of time
+
+    def act(self, obs: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+        """Step towards the next point of the way."""
+        if np.hypot(*(obs[:2] - self._way[0])) < 0.08:
+            self._way = self._way[1:] or [tuple(self._rng.uniform((0.4, -0.8), (0.9, 0.8)))]
+        ahead = (np.asarray(self._way[0]) - obs[:2]) / Rooms.stride
+        ahead = self._pace * ahead / max(1.0, float(np.abs(ahead).max()))
+        return np.clip(ahead + self.noise * self._rng.standard_normal(2), -1, 1).astype(np.float32)
+
+
+def demonstration(name: str) -> Demonstration:
+    """Return the scripted behaviour of toy:rooms."""
+    if name != "rooms":
+        raise ValueError(f"toy:{name} has no scripted oracle; toy:rooms has one")
+    return Demonstration(ToySuite(name).make(0), Demonstrator(), (), f"toy:{name}")
+
+
+TOYS: dict[str, type[Point] | type[Rooms]] = {"point": Point, "rooms": Rooms}

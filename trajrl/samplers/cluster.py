@@ -110,10 +110,10 @@ class ClusterSampler(EpisodeLaw):
         told = {**super().stats(), "clusters": float(len(np.unique(self.labels[self.law.ids])))}
         told.update({f"score/{count}": score for count, score in self.scores.items()})
         for c, row in cluster_table(self.store, self.labels, self.law.ids).items():
-            told.update({f"{c}/{name}": value for name, value in row.items()})
+            told.update({f"cluster/{c}/{name}": value for name, value in row.items()})
         counts = np.bincount(self.labels[self.law.ids]) if len(self.law.ids) else np.zeros(0)
         shares = share_stats(counts / max(1, counts.sum()))
-        return {**told, **{f"data/{name}": value for name, value in shares.items()}}
+        return {**told, **{f"cluster/data_{name}": value for name, value in shares.items()}}
 
     def state_dict(self) -> dict[str, Any]:
         """Return labels, centres, scaler and scores, beside the law."""

@@ -73,9 +73,9 @@ def _hand_on(
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
-    """Return a value as the type of its field; a whole number may stand for a float, a truth value for neither."""
-    if isinstance(value, int) and not isinstance(value, bool) and not isinstance(value, hint):
-        value = float(value)
+    """Return a value as the type of its field; a whole number may stand for a float, a bool for neither."""
+    if type(value) is int and not isinstance(value, hint) and isinstance(0.0, hint):
+        return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         kind = getattr(hint, "__name__", str(hint))
         raise ValueError(f"the sampler option '{name}' takes {kind}; got {value!r}")

@@ -1,0 +1,135 @@
+"""`bench sampler`: milliseconds per batch of 256 and per refresh, every sampler at 1k, 10k and 100k episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trajrl.cli.common import Common, progress, say
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trajrl.store.store import TrajectoryStore
+    from trajrl.store.window import Anchors
+
+OPTIONS: dict[str, dict[str, Any]] = {"cluster": {"clusters": 8}, "cluster*priority": {"clusters": 8}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSampler(Common):
+    """Time every sampler: batches on one core, the refresh that is due, and a refresh that is not."""
+
+    episodes: tuple[int, ...] = (1_000, 10_000, 100_000)
+    """Sizes of the stores."""
+    length: int = 20
+    """Steps per episode, on average."""
+    batch_size: int = 256
+    """Anchors per batch."""
+    repeats: int = 200
+    """Batches timed; the median is reported."""
+
+    def run(self) -> dict[str, Any]:
+        """Time and answer."""
+        from trajrl.samplers import SAMPLERS
+
+        names = [name for name in SAMPLERS if name != "product"] + ["cluster*priority"]
+        rows = []
+        for count in self.episodes:
+            store = make_store(count, self.length, self.seed)
+            for name in progress(names, f"{count} episodes"):
+                rows.append({"sampler": name, "episodes": count, **self._time(name, store)})
+        say("sampler             episodes   build ms  batch ms  refresh ms  idle refresh ms  per update ms")
+        for row in rows:
+            say(
+                f"{row['sampler']:<18}  {row['episodes']:>8}  {row['build_ms']:>9.1f}  {row['batch_ms']:>8.4f}  "
+                f"{row['refresh_ms']:>10.3f}  {row['idle_ms']:>15.4f}  {row['update_ms']:>13.4f}"
+            )
+        return {"batch_size": self.batch_size, "rows": rows}
+
+    def _time(self, name: str, store: TrajectoryStore) -> dict[str, float]:
+        """Return milliseconds: to build, per batch, per refresh due and not due, and amortised per update."""
+        import time
+
+        from trajrl.rng import stream
+        from trajrl.samplers import make_sampler
+        from trajrl.samplers.options import resolved_options
+
+        began = time.perf_counter()
+        sampler = make_sampler(name, store, self.seed, **OPTIONS.get(name, {}))
+        build = time.perf_counter() - began
+        options = resolved_options(name, OPTIONS.get(name, {}))
+        every = max([int(v) for key, v in options.items() if key.endswith("refresh_every")] or [1])
+        batch, idle, feedback, due = [], [], [], []
+        step = 0
+        for index in range(self.repeats):
+            rng = stream(self.seed, "sampler", index)
+            idle.append(_seconds(lambda: sampler.refresh(step, score)))
+            drawn: list[Anchors] = []
+            batch.append(_seconds(lambda: drawn.append(sampler.sample(rng, self.batch_size))))
+            td_error = stream(self.seed, "td", index).random(self.batch_size)
+            feedback.append(_seconds(lambda: sampler.feedback(drawn[0], td_error)))
+            if index % max(1, self.repeats // 10) == 0:
+                step += every
+                due.append(_seconds(lambda: sampler.refresh(step, score)))
+        found = {"batch_ms": batch, "idle_ms": idle, "feedback_ms": feedback, "refresh_ms": due[1:] or due}
+        told = {key: _median(values) for key, values in found.items()}
+        update = told["batch_ms"] + told["feedback_ms"] + told["idle_ms"] + told["refresh_ms"] / every
+        return {"build_ms": 1e3 * build, **told, "refresh_every": every, "update_ms": update}
+
+
+def make_store(count: int, length: int, seed: int) -> TrajectoryStore:
+    """Return a store of random walks of three kinds, made at once."""
+    import numpy as np
+
+    from trajrl.rng import stream
+    from trajrl.store.column import Column
+    from trajrl.store.store import TrajectoryStore
+
+    rng = stream(seed, "bench")
+    steps = rng.integers(max(1, length // 2), length + length // 2 + 1, count)
+    kind = rng.integers(3, size=count)
+    total = int(steps.sum())
+    store = TrajectoryStore()
+    start = np.cumsum(steps) - steps
+    rewards = rng.normal(np.repeat(kind, steps), 1.0).astype(np.float32)
+    store.obs = Column(rng.normal(size=(total + count, 8)).astype(np.float32) + _offset(kind, steps))
+    store.actions = Column(rng.normal(size=(total, 2)).astype(np.float32))
+    store.rewards = Column(rewards)
+    columns = {
+        "start": start, "length": steps, "terminated": np.zeros(count, bool), "success": np.full(count, -1, np.int8),
+        "returns": np.add.reduceat(rewards.astype(np.float64), start), "source_code": np.zeros(count, np.int32),
+        "phase": (np.arange(count) % 2).astype(np.int8),
+    }  # fmt: skip
+    store.table.extend(columns, ["bench"])
+    store.version = 1
+    return store
+
+
+def score(anchors: Anchors) -> np.ndarray:
+    """Stand in for an agent's Q: cheap, and different for every row."""
+    import numpy as np
+
+    return np.sin(anchors.episode * 12.9898 + anchors.step * 78.233)
+
+
+def _offset(kind: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return the kind of each observation's episode as a column (R, 1)."""
+    import numpy as np
+
+    return np.repeat(kind, steps + 1).astype(np.float32)[:, None]
+
+
+def _seconds(call: Any) -> float:
+    import time
+
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _median(seconds: list[float]) -> float:
+    """Return the median in milliseconds."""
+    import statistics
+
+    return 1e3 * statistics.median(seconds)

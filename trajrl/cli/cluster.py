@@ -1,0 +1,109 @@
+"""`store cluster`: group the trajectories of a store and write labels, centres and scores into a copy of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from trajrl.cli.common import Common, say
+
+if TYPE_CHECKING:
+    from trajrl.samplers.clustering import Clustering
+    from trajrl.store.store import TrajectoryStore
+
+BAR = 40  # characters of the longest bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Common):
+    """Cluster trajectories by k-means on their features and write the labels into a copy of the store."""
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="X.h5")]
+    """Store to cluster."""
+    out: Annotated[Path, tyro.conf.arg(metavar="Y.h5")]
+    """Store to write: the same episodes with labels; may be the source itself."""
+    clusters: Annotated[str, tyro.conf.arg(metavar="auto|N")] = "auto"
+    """How many clusters; auto: the count of 2 to 12 whose clusters have the most homogeneous returns."""
+    keyframes: int = 20
+    """Observations per trajectory in its features."""
+    actions: bool = False
+    """Also describe a trajectory by the mean and std of its actions."""
+    returns: bool = False
+    """Also describe it by its return."""
+    components: int = 0
+    """Principal components of the features to keep; 0: all features."""
+    block_scale: bool = True
+    """Weigh all key-frame columns together as much as the length alone."""
+    restarts: int = 20
+    """Starts of k-means, the best of which is kept."""
+    threads: int = 2
+    """Threads of FAISS; the labels do not depend on it."""
+
+    def run(self) -> dict[str, Any]:
+        """Cluster, write, and print what the clusters are."""
+        from trajrl.samplers.clustering import ClusterSpec, cluster_store
+        from trajrl.samplers.labels import write_clustering
+        from trajrl.store.store import TrajectoryStore
+        from trajrl.store.writer import refuse_foreign
+
+        spec = ClusterSpec(
+            clusters=self._count(), keyframes=self.keyframes, actions=self.actions, returns=self.returns,
+            components=self.components, block_scale=self.block_scale, restarts=self.restarts, threads=self.threads,
+        )  # fmt: skip
+        spec.validate()
+        refuse_foreign(self.out)
+        store = TrajectoryStore.open(self.source)
+        found = cluster_store(store, spec, self.seed)
+        write_clustering(self.source, self.out, store, found)
+        answer = describe(store, found)
+        _print(answer)
+        say(f"wrote {self.out}")
+        return {**answer, "seed": self.seed, "out": str(self.out), "fingerprint": store.fingerprint}
+
+    def _count(self) -> int | str:
+        if self.clusters == "auto" or not self.clusters.lstrip("-").isdigit():
+            return self.clusters
+        return int(self.clusters)
+
+
+def describe(store: TrajectoryStore, found: Clustering) -> dict[str, Any]:
+    """Return count, score of every count, and size, length, return and sources of each cluster."""
+    from trajrl.samplers.cluster import cluster_table
+
+    ids = store.live
+    rows = []
+    for c, row in cluster_table(store, found.labels, ids).items():
+        source = store.table.source[ids[found.labels[ids] == c]]
+        names = {name: int((source == name).sum()) for name in sorted(set(source)) if name}
+        rows.append({"cluster": c, **row, "episodes": int(row["episodes"]), "sources": names})
+    return {
+        "clusters": found.count, "score": found.scores.get(found.count), "scores": found.scores,
+        "per_cluster": rows, "features": found.spec.features.blocks(store), "notes": list(found.notes),
+    }  # fmt: skip
+
+
+def _print(answer: dict[str, Any]) -> None:
+    """Print the table of clusters and a bar for the score of every count."""
+    sources = any(row["sources"] for row in answer["per_cluster"])
+    say("cluster  episodes  length mean  length std  return mean" + ("  sources" if sources else ""))
+    for row in answer["per_cluster"]:
+        names = ", ".join(f"{name} {count}" for name, count in row["sources"].items())
+        say(
+            f"{row['cluster']:>7}  {row['episodes']:>8}  {row['length_mean']:>11.1f}  {row['length_std']:>10.1f}  "
+            f"{row['return_mean']:>11.2f}" + (f"  {names}" if sources else "")
+        )
+    most = max(answer["scores"].values(), default=0.0)
+    if most > 0:
+        say("score J of every count (the smallest is chosen):" if len(answer["scores"]) > 1 else "score J:")
+    for count, score in answer["scores"].items():
+        mark = "  <" if count == answer["clusters"] and len(answer["scores"]) > 1 else ""
+        say(
+            f"{count:>7}  {score:.4f}  {'#' * round(BAR * score / most)}{mark}"
+            if most > 0
+            else f"{count:>7}  0"
+        )
+    for note in answer["notes"]:
+        say(f"note: {note}")

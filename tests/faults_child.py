@@ -1,8 +1,9 @@
 """The child of tests/faults.py: runs a program, counts its writes, and kills itself at the n-th one.
 
-Run as `python faults_child.py PLAN`; PLAN is JSON.  On the pipe it reports "w" at the first write and, when the
-program has ended by itself, "end COUNT".  A write is a write, sync, truncation or rename that Python code makes to a
-file under the watched folder; writes of C code (HDF5, torch) are not seen: they are met by a kill after some time.
+Run as `python faults_child.py PLAN`; PLAN is JSON.  On the pipe it reports "w" at the first write, and
+"end COUNT" when the program has ended by itself.  A write is a write, sync, truncation or rename that Python
+code makes to a file under the watched folder; those of C code (HDF5, torch) are not seen: timed kills are
+for them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The store's file: in and out again, mapped and read; what is refused when opened; readers beside a writer."""
+"""The store's file: in and out again, mapped and read; what is refused; readers beside a writer."""
 
 from __future__ import annotations
 

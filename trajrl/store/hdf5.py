@@ -22,10 +22,22 @@ from trajrl.store.fingerprint import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 
 SCHEMA = 1
+# How h5py makes the two kinds of file; the chunk index of v110 carries checksums.
+PLAIN: dict[str, Any] = {"libver": ("v108", "v110"), "alignment_threshold": 4096, "alignment_interval": 4096}
+PACKED: dict[str, Any] = {"libver": ("v110", "v110")}
 ON_DISK = tuple(name for name in CORE if name != "alive")
 RESERVED = ("schema", "fingerprint", "seal", "statistics")  # attributes that the file gives itself
 # What h5py and numpy raise when they read a damaged file.
-DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
+)
 
 
 def open_file(path: Path) -> h5py.File:

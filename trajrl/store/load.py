@@ -20,6 +20,7 @@ from trajrl.store.hdf5 import (
     source_names,
 )
 from trajrl.store.store import TrajectoryStore
+from trajrl.store.table import PHASES, Table
 
 RAM_LIMIT_BYTES = 1 << 30  # 'auto' maps larger files
 MEMORY = ("auto", "map", "ram")
@@ -53,8 +54,6 @@ def _read(file: h5py.File, names: list[str], mapped: bool) -> TrajectoryStore:
     # One map of the open file, not of its name: the name may by now belong to a newer store.
     buffer = mmap.mmap(file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ) if mapped else None
     columns = {name: Column(_rows(file[name], buffer)) for name in names if is_column(name)}
-    table = {name.removeprefix("table/"): file[name][:] for name in names if name.startswith("table/")}
-    del table["source_names"]
     store = TrajectoryStore()
     store.obs, store.actions, store.rewards = (
         columns.pop("obs"),
@@ -62,14 +61,26 @@ def _read(file: h5py.File, names: list[str], mapped: bool) -> TrajectoryStore:
         columns.pop("rewards"),
     )
     store.extras = {name.removeprefix("extras/"): column for name, column in columns.items()}
-    store.table.extend({name: table.pop(name) for name in ON_DISK}, source_names(file))
-    for name, values in table.items():
-        store.table.set(name, values, fill=-1 if values.dtype.kind == "i" else 0)
+    store.table = read_table(file, names)
     store.attributes = read_attributes(file)
-    store.attributes["statistics"] = {
-        name.removeprefix("stats/"): file[name][:] for name in names if name.startswith("stats/")
-    }
+    statistics = [name for name in names if name.startswith("stats/")]
+    store.attributes["statistics"] = {name.removeprefix("stats/"): file[name][:] for name in statistics}
     return store
+
+
+def read_table(file: h5py.File, names: list[str]) -> Table:
+    """Read the episode table; numbers that stand for no name are refused."""
+    columns = {name.removeprefix("table/"): file[name][:] for name in names if name.startswith("table/")}
+    del columns["source_names"]
+    sources = source_names(file)
+    for name, size in {"source_code": len(sources), "phase": len(PHASES)}.items():
+        if ((columns[name] < 0) | (columns[name] >= size)).any():
+            raise ValueError(f"table/{name} has a number that stands for nothing")
+    table = Table()
+    table.extend({name: columns.pop(name) for name in ON_DISK}, sources)
+    for name, values in columns.items():
+        table.set(name, values, fill=-1 if values.dtype.kind == "i" else 0)
+    return table
 
 
 def _rows(dataset: h5py.Dataset, buffer: mmap.mmap | None) -> np.ndarray:

@@ -1,32 +1,47 @@
-"""Pack a store file: a chunked, compressed copy for keeping and sending, with the same fingerprint.
+"""Pack a store file: a chunked, compressed copy for keeping and sending; and back.
 
-A packed file cannot be mapped; `store import` unpacks it.
+Both copies hold the same rows, digests, fingerprint, labels and attributes.  A packed file cannot be mapped.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from trajrl.store.atomic import new_file
-from trajrl.store.hdf5 import DAMAGE, damaged, datasets, is_column, open_file
+from trajrl.store.hdf5 import DAMAGE, PACKED, PLAIN, damaged, datasets, is_column, open_file
 from trajrl.store.writer import refuse_foreign
 
 CHUNK_BYTES = 1 << 18
-LAYOUT = ("v110", "v110")  # its index of chunks carries checksums
+BLOCK_BYTES = 1 << 24  # rows copied at a time
 LEVEL = 6  # of gzip: 1 fast .. 9 small
 
 
 def pack(source: Path, out: Path) -> None:
-    """Write a compressed copy of the store file `source`; a failure leaves no file."""
+    """Write a compressed copy of a store file; a failure leaves no file."""
+    _copy(source, out, packed=True)
+
+
+def unpack(source: Path, out: Path) -> None:
+    """Write a plain copy of a store file, packed or not; a failure leaves no file."""
+    _copy(source, out, packed=False)
+
+
+def _copy(source: Path, out: Path, packed: bool) -> None:
     refuse_foreign(out)
-    with open_file(source) as file, new_file(out) as place, h5py.File(place, "w", libver=LAYOUT) as packed:
+    layout = PACKED if packed else PLAIN
+    with open_file(source) as file, new_file(out) as place, h5py.File(place, "w", **layout) as copy:
         for name in _names(source, file):
-            _copy(source, file[name], packed, name)
+            dataset = file[name]
+            form = _chunks(dataset) if packed and is_column(name) else {}
+            made = copy.create_dataset(name, dataset.shape, dataset.dtype, **form)
+            _copy_rows(source, dataset, made)
+            made.attrs["digest"] = dataset.attrs["digest"]
         for name, value in file.attrs.items():
-            packed.attrs[name] = value
+            copy.attrs[name] = value
 
 
 def _names(source: Path, file: h5py.File) -> list[str]:
@@ -36,25 +51,24 @@ def _names(source: Path, file: h5py.File) -> list[str]:
         raise damaged(source, error) from error
 
 
-def _copy(source: Path, dataset: h5py.Dataset, packed: h5py.File, name: str) -> None:
-    """Copy one dataset in blocks, columns compressed, with its digest."""
-    if is_column(name) and dataset.size:
-        row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
-        rows = min(len(dataset), max(1, CHUNK_BYTES // row_bytes))
-        made = packed.create_dataset(
-            name, dataset.shape, dataset.dtype, chunks=(rows, *dataset.shape[1:]),
-            compression="gzip", compression_opts=LEVEL, shuffle=True,
-        )  # fmt: skip
-        for first in range(0, len(dataset), 16 * rows):
-            made[first : first + 16 * rows] = _read(source, dataset, first, first + 16 * rows)
-    else:
-        made = packed.create_dataset(name, data=_read(source, dataset, 0, len(dataset)))
-    made.attrs["digest"] = dataset.attrs["digest"]
+def _chunks(dataset: h5py.Dataset) -> dict[str, Any]:
+    """Return how a column is compressed: blocks of whole rows, bytes of equal rank side by side."""
+    rows = min(len(dataset), max(1, CHUNK_BYTES // _row_bytes(dataset)))
+    chunks = (rows, *dataset.shape[1:])
+    return {"chunks": chunks, "compression": "gzip", "compression_opts": LEVEL, "shuffle": True}
 
 
-def _read(source: Path, dataset: h5py.Dataset, first: int, stop: int) -> np.ndarray:
-    """Read rows; a failure to read is the source's, not the target's."""
-    try:
-        return dataset[first:stop]
-    except DAMAGE as error:
-        raise damaged(source, error) from error
+def _copy_rows(source: Path, dataset: h5py.Dataset, made: h5py.Dataset) -> None:
+    """Copy rows in blocks; a failure to read is the source's, not the target's."""
+    chunk = made.chunks[0] if made.chunks else 1
+    rows = chunk * max(1, BLOCK_BYTES // (chunk * _row_bytes(dataset)))
+    for first in range(0, len(dataset), rows):
+        try:
+            block = dataset[first : first + rows]
+        except DAMAGE as error:
+            raise damaged(source, error) from error
+        made[first : first + rows] = block
+
+
+def _row_bytes(dataset: h5py.Dataset) -> int:
+    return int(dataset.dtype.itemsize * np.prod(dataset.shape[1:], dtype=int))

@@ -1,0 +1,24 @@
+"""Aligned tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from io import StringIO
+
+from trajrl.cli.common import say
+
+
+def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> None:
+    """Say an aligned table; the columns named in `numbers` are set to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD if any(header) else None, show_header=any(header), pad_edge=False)
+    for name in header:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    page = StringIO()
+    Console(file=page, width=110, color_system=None, markup=False, highlight=False, emoji=False).print(table)
+    say("\n".join(line.rstrip() for line in page.getvalue().rstrip().splitlines()))

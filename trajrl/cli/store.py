@@ -1,0 +1,231 @@
+"""`store`: import, export, look into, verify, pack and mix trajectory stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from trajrl.cli.common import Common, progress, say
+from trajrl.cli.show import show_table
+
+if TYPE_CHECKING:
+    from trajrl.formats.source import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Common):
+    """How a foreign source is read."""
+
+    source: Positional[str]
+    """A file, a folder of shards, a Minari set, or a name such as hopper-medium-v2."""
+    format: Literal["auto", "d4rl", "minari", "npz", "ogbench", "pickle", "robomimic"] = "auto"
+    """What the source is; auto looks at its content."""
+    env: str = ""
+    """Environment id to record; empty: as the source says."""
+    label: str = ""
+    """Source label of every episode; empty: the source's own, else its file name."""
+    obs_keys: tuple[str, ...] = ()
+    """Observation groups to concatenate, in this order; empty: the format's own order."""
+    ends: Literal["auto", "flags", "resets"] = "auto"
+    """What ends an episode: the file's flags, jumps in the state, or what its family needs."""
+    horizon: int = 0
+    """Steps after which an episode is cut where the file has no timeouts; 0: the family's own."""
+    filter: str = ""
+    """Only the demonstrations that this mask names."""
+    split: Literal["train", "val", "all"] = "train"
+    """Which files of a shard folder."""
+    trust_pickle: bool = False
+    """Load pickles that hold more than arrays.  This runs code from the file."""
+
+    def open(self) -> Source:
+        """Open the source."""
+        from trajrl.formats import open_source
+
+        return open_source(
+            self.source, self.format, environment=self.env, source=self.label, obs_keys=self.obs_keys,
+            ends=self.ends, horizon=self.horizon, filter=self.filter, split=self.split,
+            trust_pickle=self.trust_pickle,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Reading):
+    """Read any known format into a store; a packed store is unpacked."""
+
+    out: Path
+    """The store file to write."""
+    overwrite: bool = False
+    """Replace a store that has this name."""
+
+    def run(self) -> dict[str, Any]:
+        """Write the store and say what was found, changed and dropped."""
+        refuse_existing(self.out, self.overwrite)
+        packed = Path(self.source).expanduser()
+        if self.format == "auto" and packed.is_file() and is_store(packed):
+            return self._unpack(packed)
+        from trajrl.formats import import_source
+
+        found = import_source(self.open(), self.out, progress, self.overwrite)
+        for note in found["notes"]:
+            say(f"  {note}")
+        say(f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}")
+        return found
+
+    def _unpack(self, packed: Path) -> dict[str, Any]:
+        from trajrl.store.describe import describe
+        from trajrl.store.pack import unpack
+
+        unpack(packed, self.out)
+        say(f"{packed} is a store; a plain copy of it is {self.out}")
+        return {"out": str(self.out), **describe(self.out)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Common):
+    """Write a store in another format."""
+
+    store: Positional[Path]
+    """The store file."""
+    format: Literal["d4rl", "minari", "npz", "ogbench", "robomimic"]
+    """The format to write."""
+    out: Path
+    """The file (or, for Minari, the folder) to write."""
+
+    def run(self) -> dict[str, Any]:
+        """Write, and say what the format cannot carry."""
+        from trajrl.formats import export
+        from trajrl.store.store import TrajectoryStore
+
+        found = export(TrajectoryStore.open(self.store), self.out.expanduser(), self.format)
+        for key, value in found.items():
+            say(f"{key}: {value}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info(Common):
+    """Say what a store holds; no column is read."""
+
+    store: Positional[Path]
+    """The store file."""
+
+    def run(self) -> dict[str, Any]:
+        """Describe the store."""
+        from trajrl.store.describe import describe
+
+        found = describe(self.store.expanduser())
+        show_table(("", ""), [(key, as_text(found[key])) for key in found if key != "provenance"])
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix(Common):
+    """Mix whole episodes of several stores, shares counted in transitions."""
+
+    parts: Positional[tuple[str, ...]]
+    """STORE:SHARE, for example expert.h5:0.25 medium.h5:0.75; the shares add up to 1."""
+    transitions: int
+    """Transitions of the mixture; whole episodes come as near as they can."""
+    out: Path
+    """The store file to write."""
+    overwrite: bool = False
+    """Replace a store that has this name."""
+
+    def run(self) -> dict[str, Any]:
+        """Choose, write, and say what was wanted and what came."""
+        from trajrl.store.mix import choose, parse_share, write_mixture
+
+        refuse_existing(self.out, self.overwrite)
+        parts = choose([parse_share(part) for part in self.parts], self.transitions, self.seed)
+        found = write_mixture(
+            parts, self.out, self.seed, lambda items: progress(items, "mixing", unit="episodes")
+        )
+        total = found["transitions"]
+        show_table(
+            ("source", "episodes", "wanted", "got", "share"),
+            [
+                (part["source"], str(part["episodes"]), str(part["wanted"]), str(part["got"]),
+                 f"{part['got'] / total:.4f}") for part in found["parts"]
+            ],
+            numbers=("episodes", "wanted", "got", "share"),
+        )  # fmt: skip
+        if found["left_out"]:
+            say(f"left out, because not all parts share them: {', '.join(found['left_out'])}")
+        say(f"{found['episodes']} episodes, {total} transitions to {self.out}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack(Common):
+    """Write a small compressed copy for keeping and sending; `store import` unpacks it."""
+
+    store: Positional[Path]
+    """The store file."""
+    out: Path | None = None
+    """The packed file; left out: the store's name with .packed.h5."""
+    overwrite: bool = False
+    """Replace a store that has this name."""
+
+    def run(self) -> dict[str, Any]:
+        """Write the copy and say how small it is."""
+        from trajrl.store.pack import pack
+
+        source = self.store.expanduser()
+        out = self.out or source.with_suffix(".packed.h5")
+        refuse_existing(out, self.overwrite)
+        pack(source, out)
+        before, after = source.stat().st_size, out.stat().st_size
+        say(f"{out}: {after} bytes, {after / before:.1%} of {before}")
+        return {"out": str(out), "bytes": after, "bytes_before": before, "ratio": after / before}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(Common):
+    """Recompute every digest of a store; exit code 1 if anything is not what was written."""
+
+    store: Positional[Path]
+    """The store file."""
+
+    def run(self) -> dict[str, Any]:
+        """Check the file and name what is wrong."""
+        from trajrl.store.describe import describe
+        from trajrl.store.verify import verify
+
+        path = self.store.expanduser()
+        findings = list(verify(path))
+        for finding in findings:
+            say(f"E  {finding}")
+        if findings:
+            say(f"{path} is damaged: {len(findings)} findings; import or copy it again")
+            return {"path": str(path), "failed": True, "findings": findings}
+        fingerprint = describe(path)["fingerprint"]
+        say(f"{path} is whole; fingerprint {fingerprint}")
+        return {"path": str(path), "failed": False, "findings": [], "fingerprint": fingerprint}
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Refuse to replace a file unless that was asked for."""
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; choose another name or add --overwrite")
+
+
+def is_store(path: Path) -> bool:
+    """Return whether a file is a trajrl store, by its content."""
+    from trajrl.formats import recognise
+
+    return recognise(path) == "trajrl"
+
+
+def as_text(value: Any) -> str:
+    """Write a value for a person: numbers short, names with their counts."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {as_text(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(as_text(item) for item in value) or "none"
+    return "none" if value is None else str(value)

@@ -1,0 +1,66 @@
+"""What a store file holds, from its table and attributes alone: no column is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from trajrl.store.hdf5 import DAMAGE, damaged, datasets, open_file, read_attributes
+from trajrl.store.load import read_table
+from trajrl.store.table import PHASES
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what a store file holds, as plain values."""
+    with open_file(path) as file:
+        try:
+            return _describe(path, file)
+        except DAMAGE as error:
+            raise damaged(path, error) from error
+
+
+def _describe(path: Path, file: h5py.File) -> dict[str, Any]:
+    names = datasets(file)
+    table, attributes = read_table(file, names), read_attributes(file)
+    provenance = attributes.get("provenance") or {}
+    counts = provenance.get("counts", {})
+    terminated = int(table.terminated.sum())
+    return {
+        "format": "trajrl", "path": str(path), "bytes": path.stat().st_size, "schema": attributes["schema"],
+        "packed": bool(file["obs"].chunks),
+        "episodes": len(table), "transitions": int(table.length.sum()),
+        "obs_dim": int(file["obs"].shape[1]), "action_dim": int(file["actions"].shape[1]),
+        "lengths": spread(table.length), "returns": spread(table.returns),
+        "terminated": terminated, "truncated": len(table) - terminated,
+        "success": count(table.success == 1), "success_unknown": count(table.success < 0),
+        "dropped_steps": int(counts.get("dropped_steps", 0)), "changed": counts,
+        "sources": _counts(table.sources, table.source_code), "phases": _counts(list(PHASES), table.phase),
+        "extras": [name.removeprefix("extras/") for name in names if name.startswith("extras/")],
+        "labels": table.extra_names, "action_range": _range(file, "action"), "obs_range": _range(file, "obs"),
+        "environment": attributes.get("environment"), "source_format": provenance.get("format"),
+        "provenance": provenance, "fingerprint": attributes["fingerprint"],
+    }  # fmt: skip
+
+
+def spread(values: np.ndarray) -> dict[str, float]:
+    """Return minimum, mean and maximum."""
+    return {"min": values.min().item(), "mean": values.mean().item(), "max": values.max().item()}
+
+
+def count(values: np.ndarray) -> int:
+    """Count what is true."""
+    return int(values.sum())
+
+
+def _range(file: h5py.File, name: str) -> list[float]:
+    """Return the smallest and largest number of a column, from the statistics kept with it."""
+    return [float(file[f"stats/{name}_min"][:].min()), float(file[f"stats/{name}_max"][:].max())]
+
+
+def _counts(names: list[str], codes: np.ndarray) -> dict[str, int]:
+    """Return how many episodes have each name."""
+    found = np.bincount(codes, minlength=len(names))
+    return {name: int(number) for name, number in zip(names, found) if number}

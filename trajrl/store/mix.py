@@ -1,0 +1,162 @@
+"""Mix stores: whole episodes chosen at random, shares counted in transitions, every source kept.
+
+want_i = share_i * transitions        got_i = the total nearest to want_i of whole episodes in random order
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trajrl.rng import stream
+from trajrl.store.episode import Episode
+from trajrl.store.store import TrajectoryStore
+from trajrl.store.table import PHASES
+from trajrl.store.writer import StoreWriter
+
+Show = Callable[[list[Any]], Iterable[Any]]  # the same items, shown as they go by
+SAME = ("environment", "action_low", "action_high", "units")  # attributes kept where all parts agree
+
+
+@dataclass(frozen=True)
+class Part:
+    """One store of a mixture and what is taken of it."""
+
+    path: Path
+    share: float
+    store: TrajectoryStore
+    want: int  # transitions
+    chosen: np.ndarray  # ids of the episodes taken, in random order
+
+    @property
+    def got(self) -> int:
+        """Return how many transitions are taken."""
+        return int(self.store.table.length[self.chosen].sum())
+
+
+def parse_share(text: str) -> tuple[Path, float]:
+    """Read PATH:SHARE."""
+    path, colon, number = text.rpartition(":")
+    try:
+        share = float(number)
+    except ValueError:
+        share = 0.0
+    if not colon or not path or not 0 < share <= 1:
+        raise ValueError(
+            f"'{text}' is not PATH:SHARE with a share above 0 and at most 1, such as expert.h5:0.25"
+        )
+    return Path(path).expanduser(), share
+
+
+def choose(shares: Sequence[tuple[Path, float]], transitions: int, seed: int) -> list[Part]:
+    """Open the stores and choose the episodes of each; nothing is written."""
+    total = sum(share for _, share in shares)
+    if abs(total - 1) > 1e-6:
+        raise ValueError(f"the shares of a mixture add up to 1; these add up to {total:g}")
+    if transitions < 1:
+        raise ValueError(f"a mixture has at least one transition; got --transitions {transitions}")
+    parts = [_part(index, path, share, transitions, seed) for index, (path, share) in enumerate(shares)]
+    first = parts[0]
+    for part in parts[1:]:
+        dims, expected = (
+            (part.store.obs_dim, part.store.action_dim),
+            (first.store.obs_dim, first.store.action_dim),
+        )
+        if dims != expected:
+            raise ValueError(
+                f"{part.path} has observations of {dims[0]} and actions of {dims[1]} numbers; "
+                f"{first.path} has {expected[0]} and {expected[1]}: they cannot be mixed"
+            )
+    return parts
+
+
+def _part(index: int, path: Path, share: float, transitions: int, seed: int) -> Part:
+    """Take whole episodes in random order, as many as come nearest to the share."""
+    store, want = TrajectoryStore.open(path), round(share * transitions)
+    if store.num_steps < want:
+        most = int(store.num_steps / share)
+        raise ValueError(
+            f"{path} has {store.num_steps} transitions; a share of {share:g} of {transitions} needs {want}: "
+            f"lower --transitions to {most} or the share"
+        )
+    order = stream(seed, "mix", index).permutation(store.live)
+    totals = np.cumsum(store.table.length[order])
+    return Part(path, share, store, want, order[: max(1, int(np.abs(totals - want).argmin()) + 1)])
+
+
+def write_mixture(parts: Sequence[Part], out: Path, seed: int, show: Show = iter) -> dict[str, Any]:
+    """Write the chosen episodes in random order; returns what was wanted, came and was left out."""
+    kept, left_out = common_columns(parts)
+    found = [
+        {"source": part.path.name, "share": part.share, "wanted": part.want, "got": part.got,
+         "episodes": len(part.chosen), "fingerprint": part.store.fingerprint} for part in parts
+    ]  # fmt: skip
+    attributes = common_attributes(parts)
+    origins = [part.store.attributes.get("provenance", {}) for part in parts]
+    attributes["provenance"] = {
+        "format": "mix",
+        "seed": seed,
+        "parts": found,
+        "origins": origins,
+        "counts": {},
+    }
+    with StoreWriter(out, attributes) as writer:
+        for part, e in show(in_random_order(parts, seed)):
+            phase = PHASES[int(part.store.table.phase[e])]
+            writer.append(_labelled(part, part.store.episode(e), kept), phase)
+        transitions, episodes = writer.num_steps, len(writer.table)
+    return {
+        "out": str(out),
+        "parts": found,
+        "transitions": transitions,
+        "episodes": episodes,
+        "left_out": left_out,
+    }
+
+
+def in_random_order(parts: Sequence[Part], seed: int) -> list[tuple[Part, int]]:
+    """Return all chosen episodes, shuffled: no part of the file belongs to one source."""
+    places = [(part, int(e)) for part in parts for e in part.chosen]
+    return [places[i] for i in stream(seed, "mix", len(parts)).permutation(len(places))]
+
+
+def common_columns(parts: Sequence[Part]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the extra columns that all parts have (as arrays of no rows), and the names of what is left out.
+
+    Terminal marks are kept if any part has them: the others have none.  Labels belong to one store alone.
+    """
+    columns = [{name: column.base[:0] for name, column in part.store.extras.items()} for part in parts]
+    kinds = [{name: (like.dtype, like.shape[1:]) for name, like in found.items()} for found in columns]
+    every = dict.fromkeys(name for found in columns for name in found)
+    kept = {
+        name: columns[0][name]
+        for name in every
+        if all(kind.get(name) == kinds[0].get(name) for kind in kinds) and name in columns[0]
+    }
+    if "terminal" in every:
+        kept["terminal"] = np.zeros(0, bool)
+    labels = dict.fromkeys(f"table/{name}" for part in parts for name in part.store.table.extra_names)
+    return kept, [f"extras/{name}" for name in every if name not in kept] + list(labels)
+
+
+def common_attributes(parts: Sequence[Part]) -> dict[str, Any]:
+    """Return the attributes on which all parts agree."""
+    first = parts[0].store.attributes
+    return {
+        name: first[name]
+        for name in SAME
+        if name in first and all(part.store.attributes.get(name) == first[name] for part in parts)
+    }
+
+
+def _labelled(part: Part, episode: Episode, kept: Mapping[str, np.ndarray]) -> Episode:
+    """Give an episode without a source its file's name, and exactly the kept columns."""
+    extras = {
+        name: episode.extras.get(name, np.zeros((len(episode), *like.shape[1:]), like.dtype))
+        for name, like in kept.items()
+    }
+    return replace(episode, source=episode.source or part.path.stem, extras=extras)

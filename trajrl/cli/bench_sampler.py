@@ -1,7 +1,10 @@
-"""`bench sampler`: milliseconds per batch of 256 and per refresh, every sampler at 1k, 10k and 100k episodes."""
+"""`bench sampler`: milliseconds per batch and per refresh, every sampler at 1k, 10k and 100k episodes."""
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,15 +45,14 @@ class BenchSampler(Common):
         say("sampler             episodes   build ms  batch ms  refresh ms  idle refresh ms  per update ms")
         for row in rows:
             say(
-                f"{row['sampler']:<18}  {row['episodes']:>8}  {row['build_ms']:>9.1f}  {row['batch_ms']:>8.4f}  "
-                f"{row['refresh_ms']:>10.3f}  {row['idle_ms']:>15.4f}  {row['update_ms']:>13.4f}"
+                f"{row['sampler']:<18}  {row['episodes']:>8}  {row['build_ms']:>9.1f}  "
+                f"{row['batch_ms']:>8.4f}  {row['refresh_ms']:>10.3f}  {row['idle_ms']:>15.4f}  "
+                f"{row['update_ms']:>13.4f}"
             )
         return {"batch_size": self.batch_size, "rows": rows}
 
     def _time(self, name: str, store: TrajectoryStore) -> dict[str, float]:
         """Return milliseconds: to build, per batch, per refresh due and not due, and amortised per update."""
-        import time
-
         from trajrl.rng import stream
         from trajrl.samplers import make_sampler
         from trajrl.samplers.options import resolved_options
@@ -60,20 +62,18 @@ class BenchSampler(Common):
         build = time.perf_counter() - began
         options = resolved_options(name, OPTIONS.get(name, {}))
         every = max([int(v) for key, v in options.items() if key.endswith("refresh_every")] or [1])
-        batch, idle, feedback, due = [], [], [], []
+        took: dict[str, list[float]] = {"batch_ms": [], "idle_ms": [], "feedback_ms": [], "refresh_ms": []}
         step = 0
         for index in range(self.repeats):
+            took["idle_ms"].append(_timed(sampler.refresh, step, score)[0])
             rng = stream(self.seed, "sampler", index)
-            idle.append(_seconds(lambda: sampler.refresh(step, score)))
-            drawn: list[Anchors] = []
-            batch.append(_seconds(lambda: drawn.append(sampler.sample(rng, self.batch_size))))
-            td_error = stream(self.seed, "td", index).random(self.batch_size)
-            feedback.append(_seconds(lambda: sampler.feedback(drawn[0], td_error)))
+            seconds, anchors = _timed(sampler.sample, rng, self.batch_size)
+            took["batch_ms"].append(seconds)
+            took["feedback_ms"].append(_timed(sampler.feedback, anchors, rng.random(self.batch_size))[0])
             if index % max(1, self.repeats // 10) == 0:
                 step += every
-                due.append(_seconds(lambda: sampler.refresh(step, score)))
-        found = {"batch_ms": batch, "idle_ms": idle, "feedback_ms": feedback, "refresh_ms": due[1:] or due}
-        told = {key: _median(values) for key, values in found.items()}
+                took["refresh_ms"].append(_timed(sampler.refresh, step, score)[0])
+        told = {name: 1e3 * statistics.median(seconds) for name, seconds in took.items()}
         update = told["batch_ms"] + told["feedback_ms"] + told["idle_ms"] + told["refresh_ms"] / every
         return {"build_ms": 1e3 * build, **told, "refresh_every": every, "update_ms": update}
 
@@ -90,17 +90,22 @@ def make_store(count: int, length: int, seed: int) -> TrajectoryStore:
     steps = rng.integers(max(1, length // 2), length + length // 2 + 1, count)
     kind = rng.integers(3, size=count)
     total = int(steps.sum())
+    offset = np.repeat(kind, steps + 1).astype(np.float32)[:, None]  # (R, 1)
     store = TrajectoryStore()
     start = np.cumsum(steps) - steps
     rewards = rng.normal(np.repeat(kind, steps), 1.0).astype(np.float32)
-    store.obs = Column(rng.normal(size=(total + count, 8)).astype(np.float32) + _offset(kind, steps))
+    store.obs = Column(rng.normal(size=(total + count, 8)).astype(np.float32) + offset)
     store.actions = Column(rng.normal(size=(total, 2)).astype(np.float32))
     store.rewards = Column(rewards)
     columns = {
-        "start": start, "length": steps, "terminated": np.zeros(count, bool), "success": np.full(count, -1, np.int8),
-        "returns": np.add.reduceat(rewards.astype(np.float64), start), "source_code": np.zeros(count, np.int32),
-        "phase": (np.arange(count) % 2).astype(np.int8),
-    }  # fmt: skip
+        "start": start,
+        "length": steps,
+        "terminated": np.zeros(count, bool),
+        "success": np.full(count, -1, np.int8),
+        "returns": np.add.reduceat(rewards.astype(np.float64), start),
+        "source_code": np.zeros(count, np.int32),
+        "phase": (np.arange(count) % 2).astype(np.int8),  # half offline, half online, for mixtures
+    }
     store.table.extend(columns, ["bench"])
     store.version = 1
     return store
@@ -113,23 +118,8 @@ def score(anchors: Anchors) -> np.ndarray:
     return np.sin(anchors.episode * 12.9898 + anchors.step * 78.233)
 
 
-def _offset(kind: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return the kind of each observation's episode as a column (R, 1)."""
-    import numpy as np
-
-    return np.repeat(kind, steps + 1).astype(np.float32)[:, None]
-
-
-def _seconds(call: Any) -> float:
-    import time
-
+def _timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    """Return the seconds a call took, and what it returned."""
     began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
-def _median(seconds: list[float]) -> float:
-    """Return the median in milliseconds."""
-    import statistics
-
-    return 1e3 * statistics.median(seconds)
+    found = call(*arguments)
+    return time.perf_counter() - began, found

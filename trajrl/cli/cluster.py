@@ -1,4 +1,4 @@
-"""`store cluster`: group the trajectories of a store and write labels, centres and scores into a copy of it."""
+"""`store cluster`: group the trajectories of a store; write labels, centres and scores into a copy."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Cluster(Common):
         from trajrl.store.writer import refuse_foreign
 
         spec = ClusterSpec(
-            clusters=self._count(), keyframes=self.keyframes, actions=self.actions, returns=self.returns,
-            components=self.components, block_scale=self.block_scale, restarts=self.restarts, threads=self.threads,
+            self._count(), self.keyframes, self.actions, self.returns, self.components, self.block_scale,
+            self.restarts, self.threads,
         )  # fmt: skip
         spec.validate()
         refuse_foreign(self.out)
@@ -92,8 +92,8 @@ def _print(answer: dict[str, Any]) -> None:
     for row in answer["per_cluster"]:
         names = ", ".join(f"{name} {count}" for name, count in row["sources"].items())
         say(
-            f"{row['cluster']:>7}  {row['episodes']:>8}  {row['length_mean']:>11.1f}  {row['length_std']:>10.1f}  "
-            f"{row['return_mean']:>11.2f}" + (f"  {names}" if sources else "")
+            f"{row['cluster']:>7}  {row['episodes']:>8}  {row['length_mean']:>11.1f}  "
+            f"{row['length_std']:>10.1f}  {row['return_mean']:>11.2f}" + (f"  {names}" if sources else "")
         )
     most = max(answer["scores"].values(), default=0.0)
     if most > 0:

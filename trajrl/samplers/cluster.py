@@ -73,11 +73,13 @@ class ClusterSampler(EpisodeLaw):
     def refresh(self, step: int, score: Score | None = None) -> None:
         """Assign new episodes to the nearest centre; fit again where the schedule says so."""
         changed = self.watch.changed(self.store)
+        due = bool(self.config.refit_every) and step - self._fitted_at >= self.config.refit_every
+        if not (changed or due):
+            return
         ids = self.store.live
-        due = self.config.refit_every and step - self._fitted_at >= self.config.refit_every
         if len(ids) and (self.clustering is None or due or (self._short and len(ids) >= 2 * self._fitted_on)):
             self.refit(step)
-        elif changed:
+        else:
             self._assign(ids)
             self.law = self.make_law(ids)
 

@@ -35,9 +35,7 @@ class ClusterSpec:
     block_scale: bool = True  # weigh all key-frame columns together as much as the length alone
     restarts: int = 20  # k-means starts, the best of which is kept; higher: better, slower
     threads: int = 1  # of FAISS
-    max_points: int = (
-        200_000  # trajectories that k-means fits on; the others are only assigned.  Higher: slower
-    )
+    max_points: int = 50_000  # trajectories that k-means fits on, the rest is assigned; higher: slower
 
     def validate(self) -> None:
         """Refuse numbers out of range."""

@@ -15,7 +15,7 @@ BLOCK_ROWS = 1 << 16
 
 
 def fit_centres(
-    x: np.ndarray, clusters: int, seed: int, restarts: int = 20, threads: int = 1, max_points: int = 200_000
+    x: np.ndarray, clusters: int, seed: int, restarts: int = 20, threads: int = 1, max_points: int = 50_000
 ) -> np.ndarray:
     """Return centres (C', d), C' <= clusters, of points (n, d); the best of `restarts` starts by inertia."""
     if clusters < 1:

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 class Config:
     """How much of a batch is offline, and what draws each side."""
 
-    fraction: float = (
-        0.5  # of a batch that is offline; higher: stays closer to the data, uses less of the new
-    )
+    fraction: float = 0.5  # of a batch that is offline; higher: closer to the data, less of the new
     fraction_end: float | None = None  # where the fraction ends up; None: it stays
     over_steps: int = 0  # training steps the fraction takes from start to end; higher: slower
     offline: str = "uniform"  # sampler of the offline episodes

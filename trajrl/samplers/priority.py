@@ -48,9 +48,7 @@ class Config:
     beta_end: float | None = None  # where beta ends up; None: it stays
     beta_steps: int = 0  # training steps beta takes from start to end; higher: slower
     start: str = "uniform"  # step inside the trajectory: uniform, last or backward_cursor
-    score_steps: int = (
-        8  # rows per trajectory that the agent is asked about (q_uncertainty); higher: finer, slower
-    )
+    score_steps: int = 8  # rows per trajectory the agent is asked about (q_uncertainty); higher: slower
     score_episodes: int = 2000  # trajectories asked about at each ranking; higher: fresher, slower
 
     def validate(self) -> None:

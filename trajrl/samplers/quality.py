@@ -105,7 +105,7 @@ class QualitySampler:
         self._step = step
         changed = self.watch.changed(self.store)
         due = step - self._judged_at >= self.config.refresh_every
-        first = score is not None and bool(np.isnan(self.q).all())
+        first = score is not None and not self._turn and len(self.q) > 0
         if not (changed or due or first):
             return
         if changed:

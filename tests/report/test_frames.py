@@ -127,9 +127,11 @@ def test_what_is_not_quite_a_run_is_said_and_the_rest_is_read(tmp_path, capsys):
     assert set(frames.metrics(runs)["run"]) == {"going-on", "good"}
     assert len(frames.episodes(runs)) == 0
     told = capsys.readouterr().out
-    for what in ("empty is not a run folder", "file.txt is a file", "names no agent and phase",
-                 "damaged/config.json", "holds no object", "going-on has not finished", "summary.json cannot be read",
-                 "has no column 'step'", "episodes.parquet is left out"):  # fmt: skip
+    for what in (
+        "empty is not a run folder", "file.txt is a file", "names no agent and phase",
+        "damaged/config.json", "holds no object", "going-on has not finished", "summary.json cannot be read",
+        "has no column 'step'", "episodes.parquet is left out",
+    ):  # fmt: skip
         assert what in told, what
     assert all(line.startswith("note: ") for line in told.splitlines())
 

@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trajrl.report.tables import Kind
+
 if TYPE_CHECKING:
     import pandas as pd
 
 CACHE_FROM = 20  # runs side by side; fewer are read faster than kept
-Read = Callable[[Path, list[str]], "pd.DataFrame"]  # the list takes a line for a file that is damaged
 Signature = list[int]
 
 
-def gather(folders: Mapping[str, Path], file: str, read: Read) -> pd.DataFrame:
-    """Read `file` of every run folder into one frame with a column `run`; attrs["notes"] tells what failed."""
+def gather(folders: Mapping[str, Path], kind: Kind) -> pd.DataFrame:
+    """Read a table of every run into one frame with a column `run`; attrs["notes"] says what failed."""
     import pandas as pd
 
     notes: list[str] = []
-
     by_parent: dict[Path, dict[str, Path]] = {}
     for run, folder in folders.items():
         by_parent.setdefault(folder.parent, {})[run] = folder
-    parts = [
-        (_kept if len(runs) >= CACHE_FROM else _fresh)(runs, file, read, notes) for runs in by_parent.values()
-    ]
+    parts = []
+    for runs in by_parent.values():
+        parts.append((_kept if len(runs) >= CACHE_FROM else _fresh)(runs, kind, notes))
     parts = [part for part in parts if len(part)] or parts[:1]
     joined = pd.concat(parts, ignore_index=True)
     order = pd.CategoricalDtype(list(folders))
@@ -48,31 +48,32 @@ def cache_folder() -> Path:
     return Path(base) / "trajrl"
 
 
-def _fresh(folders: Mapping[str, Path], file: str, read: Read, notes: list[str]) -> pd.DataFrame:
+def _fresh(folders: Mapping[str, Path], kind: Kind, notes: list[str]) -> pd.DataFrame:
     """Read every run's file."""
     import pandas as pd
 
-    parts = {run: read(folder / file, notes) for run, folder in folders.items()}
+    parts = {run: kind.read(folder / kind.file, notes) for run, folder in folders.items()}
     full = {run: part for run, part in parts.items() if len(part)}
     if not full:
-        return next(iter(parts.values())).assign(run="")[:0]
-    return pd.concat(full, names=["run"]).reset_index("run").reset_index(drop=True)
+        return kind.tidy(next(iter(parts.values())).assign(run="")[:0])
+    joined = pd.concat(full, names=["run"]).reset_index("run").reset_index(drop=True)
+    return kind.tidy(joined)
 
 
-def _kept(folders: Mapping[str, Path], file: str, read: Read, notes: list[str]) -> pd.DataFrame:
+def _kept(folders: Mapping[str, Path], kind: Kind, notes: list[str]) -> pd.DataFrame:
     """Read the files that changed since they were kept, take the others from there, and keep the result."""
     import pandas as pd
 
     parent = next(iter(folders.values())).parent
-    place = cache_folder() / f"{blake2b(str(parent).encode(), digest_size=8).hexdigest()}-{file}.parquet"
-    now = {folder.name: _signature(folder / file) for folder in folders.values()}
+    place = cache_folder() / f"{blake2b(str(parent).encode(), digest_size=8).hexdigest()}-{kind.file}.parquet"
+    now = {folder.name: _signature(folder / kind.file) for folder in folders.values()}
     names = {folder.name: run for run, folder in folders.items()}
     rows, before = _load(place)
     good = {name for name, signature in now.items() if before.get(name) == signature}
     stale = {name: parent / name for name in now if name not in good}
     parts = [rows[rows["run"].isin(good)]] if rows is not None else []
     if stale:
-        parts.append(_fresh(stale, file, read, notes))
+        parts.append(_fresh(stale, kind, notes))
     filled = [part for part in parts if len(part)] or parts[-1:]
     joined = pd.concat(filled, ignore_index=True)
     full = set(joined["run"])  # a file that should have rows and gave none is read, and told of, every time

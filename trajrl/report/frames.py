@@ -20,7 +20,7 @@ import numpy as np
 from trajrl.report import cache
 from trajrl.report.folders import RunFolder, scan
 from trajrl.report.groups import group_names
-from trajrl.report.tables import read_episodes, read_evals, read_metrics
+from trajrl.report.tables import EPISODES, EVALS, METRICS, Kind
 from trajrl.speak import say
 
 if TYPE_CHECKING:
@@ -51,17 +51,17 @@ def frame(runs: Sequence[RunFolder]) -> pd.DataFrame:
 
 def evals(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every evaluation episode; `value` is its score, or its return where there is no scale."""
-    return _gather(runs, "evals.csv", read_evals)
+    return _gather(runs, EVALS)
 
 
 def metrics(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every log interval, with the columns of all runs."""
-    return _gather(runs, "metrics.csv", read_metrics)
+    return _gather(runs, METRICS)
 
 
 def episodes(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every training episode of the runs that have finished."""
-    return _gather(runs, "episodes.parquet", read_episodes)
+    return _gather(runs, EPISODES)
 
 
 def _row(run: RunFolder) -> dict[str, Any]:
@@ -83,10 +83,10 @@ def _row(run: RunFolder) -> dict[str, Any]:
     return {**row, "path": str(run.path)}
 
 
-def _gather(runs: pd.DataFrame, file: str, read: cache.Read) -> pd.DataFrame:
-    """Join one file of every run, in the order of the runs."""
+def _gather(runs: pd.DataFrame, kind: Kind) -> pd.DataFrame:
+    """Join one table of every run, in the order of the runs."""
     paths = dict(zip(runs["run"], (Path(path) for path in runs["path"])))
-    gathered = cache.gather(paths, file, read)
+    gathered = cache.gather(paths, kind)
     for note in gathered.attrs["notes"]:
         say(f"note: {note}")
     return gathered

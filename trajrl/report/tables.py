@@ -1,10 +1,17 @@
-"""The tables of a run folder, read whether or not the run is still writing them."""
+"""The tables of a run folder, read whether or not the run is still writing them.
+
+Each kind is read run by run, cheaply, and made tidy once, when the rows of many runs are together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from trajrl.scores import COLUMNS
 
@@ -14,47 +21,57 @@ if TYPE_CHECKING:
 SAID = {True: 1.0, False: 0.0, "True": 1.0, "False": 0.0}
 
 
-def read_evals(path: Path, notes: list[str]) -> pd.DataFrame:
-    """Read evals.csv and add `value`: the score, or the return where there is no scale."""
-    import pandas as pd
+@dataclass(frozen=True)
+class Kind:
+    """One kind of table: its file, how one run's is read, and how rows are made tidy."""
 
-    rows = read_rows(path, notes)
-    missing = [name for name in COLUMNS if name not in rows.columns]
-    if missing:
-        if len(rows.columns):
-            notes.append(f"{path} is left out: it has no column '{missing[0]}'")
-        rows = pd.DataFrame({name: pd.Series(dtype=float) for name in COLUMNS})
-    rows = _numbers(rows[COLUMNS].assign(success=rows["success"].map(SAID).astype(float)))
-    rows = rows[rows["step"].notna() & rows["return"].notna()]
+    file: str
+    read: Callable[[Path, list[str]], pd.DataFrame]  # the list takes a line for a file that is damaged
+    tidy: Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def read_evals(path: Path, notes: list[str]) -> pd.DataFrame:
+    """Read evals.csv as it is."""
+    return _with_columns(read_rows(path, notes), COLUMNS, path, notes)
+
+
+def tidy_evals(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return numbers, and `value`: the score, or the return where there is no scale."""
+    rows = _numbers(rows.assign(success=rows["success"].map(SAID).astype(float)))
+    rows = rows[np.isfinite(rows["step"].to_numpy(float)) & rows["return"].notna()]
     rows = rows.astype({"step": "int64", "score": float})
     return rows.assign(value=rows["score"].fillna(rows["return"]))
 
 
 def read_metrics(path: Path, notes: list[str]) -> pd.DataFrame:
-    """Read metrics.csv: step, and numbers under 'phase/part/name'."""
-    import pandas as pd
+    """Read metrics.csv as it is: step, and columns 'phase/part/name'."""
+    return _with_columns(read_rows(path, notes), ["step"], path, notes, more=True)
 
-    rows = read_rows(path, notes)
-    if "step" not in rows.columns:
-        if len(rows.columns):
-            notes.append(f"{path} is left out: it has no column 'step'")
-        return pd.DataFrame({"step": pd.Series(dtype="int64")})
+
+def tidy_metrics(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return numbers."""
     rows = _numbers(rows)
-    return rows[rows["step"].notna()].astype({"step": "int64"})
+    return rows[np.isfinite(rows["step"].to_numpy(float))].astype({"step": "int64"})
 
 
 def read_episodes(path: Path, notes: list[str]) -> pd.DataFrame:
     """Read episodes.parquet, with the episode as a column."""
     import pandas as pd
 
+    nothing = pd.DataFrame({"episode": pd.Series(dtype="int64")})
+    if not path.exists():
+        return nothing
     try:
         rows = pd.read_parquet(path)
-    except FileNotFoundError:
-        return pd.DataFrame({"episode": pd.Series(dtype="int64")})
     except (OSError, ValueError) as error:
-        notes.append(f"{path} is left out: {' '.join(str(error).split())[:120]}")
-        return pd.DataFrame({"episode": pd.Series(dtype="int64")})
+        notes.append(f"{path} is left out: {_line(error)}")
+        return nothing
     return rows if "episode" in rows.columns else rows.rename_axis("episode").reset_index()
+
+
+EVALS = Kind("evals.csv", read_evals, tidy_evals)
+METRICS = Kind("metrics.csv", read_metrics, tidy_metrics)
+EPISODES = Kind("episodes.parquet", read_episodes, lambda rows: rows)
 
 
 def read_rows(path: Path, notes: list[str]) -> pd.DataFrame:
@@ -71,13 +88,31 @@ def read_rows(path: Path, notes: list[str]) -> pd.DataFrame:
     try:
         return pd.read_csv(BytesIO(text), on_bad_lines="skip", encoding_errors="replace", low_memory=False)
     except ValueError as error:
-        notes.append(f"{path} is left out: {' '.join(str(error).split())[:120]}")
+        notes.append(f"{path} is left out: {_line(error)}")
         return pd.DataFrame()
 
 
-def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Turn columns that hold anything else into numbers; what is none becomes missing."""
+def _with_columns(
+    rows: pd.DataFrame, columns: list[str], path: Path, notes: list[str], more: bool = False
+) -> pd.DataFrame:
+    """Return the columns asked for (and the others too, if `more`), without rows where one is missing."""
     import pandas as pd
 
-    odd = [name for name, kind in rows.dtypes.items() if kind.kind not in "iuf"]
+    missing = [name for name in columns if name not in rows.columns]
+    if missing and len(rows.columns):
+        notes.append(f"{path} is left out: it has no column '{missing[0]}'")
+    if missing:
+        return pd.DataFrame({name: pd.Series(dtype=float) for name in columns})
+    return rows if more else rows[columns]
+
+
+def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Turn columns that hold anything else into numbers, but for `run`; what is none becomes missing."""
+    import pandas as pd
+
+    odd = [name for name, kind in rows.dtypes.items() if kind.kind not in "iuf" and name != "run"]
     return rows.assign(**{name: pd.to_numeric(rows[name], errors="coerce") for name in odd})
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]

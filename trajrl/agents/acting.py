@@ -1,8 +1,8 @@
 """Acting: sample candidates for every environment, value them, choose one.
 
 Each row draws from its own generator, and row counts are filled up to multiples of 8, at least 16: a matrix
-product then gives a row the same bits whatever rows stand beside it, and an episode does not depend on how many
-environments are stepped together.
+product then gives a row the same bits whatever rows stand beside it, and an episode does not depend on how
+many environments are stepped together.
 """
 
 from __future__ import annotations

@@ -17,10 +17,8 @@ from torch import Tensor
 
 from trajrl.agents.acting import draw_candidates, padded_history
 from trajrl.agents.learner import Learner, Metrics, histories
+from trajrl.agents.networks import build_actor
 from trajrl.agents.protocol import History, Update
-from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
-from trajrl.nets.diffusion import Diffusion
-from trajrl.nets.history import HistoryEncoder, HistoryNet
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean
 from trajrl.store.window import SequenceBatch, WindowSpec
@@ -44,7 +42,7 @@ class Config:
     gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
     gru_layers: int = 1  # raising it: longer patterns, slower
     activation: str = "mish"  # of the network
-    layer_norm: str = "none"  # in the network: none, before or after the activation
+    actor_norm: str = "none"  # in the network: none, before or after the activation
     lr: float = 3e-4  # learning rate; raising it: faster and rougher
     clip: float = 0.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
     decay: str = "none"  # learning rate over the run: none, or a cosine per update, epoch or as_run
@@ -82,19 +80,9 @@ class BCDiffusion(Learner):
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config, rng = config, self.init_rng
+        self.config = config
         self.width = config.chunk * action_dim  # D, of a flattened chunk
-        encoder = HistoryEncoder(
-            config.history, obs_dim, action_dim, config.gru_width, config.gru_layers, rng,
-            actions=config.history_actions,
-        )  # fmt: skip
-        denoiser = Denoiser(
-            self.width, encoder.context_dim, (config.width,) * config.depth, rng,
-            activation=config.activation, layer_norm=config.layer_norm,
-        )  # fmt: skip
-        diffusion = Diffusion(config.diffusion_steps, config.schedule)
-        policy = DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps)
-        self.actor = self.part("actor", HistoryNet(encoder, policy))
+        self.actor = self.part("actor", build_actor(config, obs_dim, action_dim, self.init_rng))
         self.ema_actor = self.part("ema_actor", copy_of(self.actor))
         self.optimiser = self.part(
             "optimiser",

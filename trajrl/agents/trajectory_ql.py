@@ -1,14 +1,14 @@
 """Trajectory Q-learning: a diffusion policy and critics that read histories, and targets over n steps.
 
-    c_t  = cat(o_t, GRU(o_{t-H+1} .. o_t, a_{t-H} .. a_{t-1}))                                     H = 1: c_t = o_t
+    c_t  = cat(o_t, GRU(o_{t-H+1} .. o_t, a_{t-H} .. a_{t-1})), for H = 1: o_t
     y    = R_k + gamma^k (1 - terminated) [beta V_pi + (1 - beta) V_data] at c_{t+k}
-    V_pi = min_j Q'_j(c_{t+k}, a'),  a' from the target actor;   V_data: the same of the data's own next actions
+    V_pi = min_j Q'_j(c_{t+k}, a'), a' from the target actor; V_data the same of the data's own next actions
     L_Q  = sum_j mean (Q_j(c_t, a) - y)^2
-    L_pi = mean (eps_net(x_i, i, c_t) - eps)^2  +  w eta L_q,   L_q = -mean Q_p(c_t, a_pi) / mean |Q_q(c_t, a_pi)|
+    L_pi = mean (eps_net(x_i, i, c_t) - eps)^2 + w eta L_q, L_q = -mean Q_p(c_t, a_pi) / mean |Q_q(c_t, a_pi)|
 
-w is 0 for `q_start` updates, so that the policy is sharp before it climbs, then rises to 1 over `q_ramp`.  Three
-lengths are free of each other: horizon (n rewards), critic_chunk (actions Q sees), chunk (actions the policy gives).
-With H = N = n = 1, beta = 1 and w = 1 this is Diffusion-QL (Wang, Hunt, Zhou 2023); beta after PTR (Yue et al. 2023).
+w is 0 for `q_start` updates, so that the policy is sharp before it climbs, then rises to 1 over `q_ramp`.
+Three lengths are free: horizon (n rewards), critic_chunk (actions Q sees), chunk (actions given).
+At H = N = n = 1, beta = 1, w = 1 it is Diffusion-QL (Wang, Hunt, Zhou 2023); beta: PTR (Yue et al. 2023).
 """
 
 from __future__ import annotations
@@ -22,12 +22,9 @@ from torch import Tensor
 
 from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
 from trajrl.agents.learner import Learner, Metrics, histories
+from trajrl.agents.networks import Actor, Critics, build_actor, build_critics
 from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
-from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
-from trajrl.nets.diffusion import Diffusion
-from trajrl.nets.ensemble import Critic
-from trajrl.nets.history import HistoryEncoder, HistoryNet
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
@@ -44,9 +41,7 @@ class Config:
     critic_context: str = "state"  # what critics see: the observation, or the "context" of the history
     share_encoder: bool = False  # True: one GRU, trained by the critic alone, serves the policy too
     chunk: int = 1  # N, actions given at once, executed open loop; raising it: smoother, slower to react
-    critic_chunk: int = (
-        1  # actions Q sees; below the horizon: values travel faster but are biased to the data
-    )
+    critic_chunk: int = 1  # actions Q sees; below the horizon: values biased to the data
     horizon: int = 25  # n, rewards before the bootstrap; raising it: values travel faster, noisier
     beta: float = 1.0  # share of the policy's own action in the bootstrap; the rest is the data's next action
     eta: float = 0.3  # weight of the Q term; raising it: bolder, further from the data
@@ -151,9 +146,12 @@ class TrajectoryQL(Learner):
         super().__init__(obs_dim, action_dim, config, **options)
         self.config = config
         self.width, self.seen = config.chunk * action_dim, config.critic_chunk * action_dim  # flattened
-        self.actor = self.part("actor", self.build_actor())
+        size = obs_dim, action_dim, self.init_rng
+        own = not config.share_encoder
+        self.actor = self.part("actor", build_actor(config, *size, own_encoder=own))
         self.ema_actor = self.part("ema_actor", copy_of(self.actor))
-        self.critic = self.part("critic", self.build_critic())
+        sees_history = config.critic_context == "context"
+        self.critic = self.part("critic", build_critics(config, *size, sees_history=sees_history))
         self.target = self.part("target", copy_of(self.critic))
         decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
         self.actor_optimiser = self.part(
@@ -165,36 +163,6 @@ class TrajectoryQL(Learner):
             Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
         )
         self.q_weight = torch.zeros((), device=self.device)  # w, a function of the number of updates
-
-    def build_encoder(self, history: int) -> HistoryEncoder:
-        """Build a GRU over `history` steps, or for 1 what takes the observation alone."""
-        config = self.config
-        return HistoryEncoder(
-            history, self.obs_dim, self.action_dim, config.gru_width, config.gru_layers, self.init_rng,
-            actions=config.history_actions,
-        )  # fmt: skip
-
-    def build_actor(self) -> HistoryNet[DiffusionPolicy]:
-        """Build the policy and, unless it reads the critic's, its encoder."""
-        config = self.config
-        encoder = self.build_encoder(1 if config.share_encoder else config.history)
-        width = self.obs_dim + (config.gru_width if config.history > 1 else 0)
-        denoiser = Denoiser(
-            self.width, width, (config.width,) * config.depth, self.init_rng,
-            activation=config.activation, layer_norm=config.actor_norm,
-        )  # fmt: skip
-        diffusion = Diffusion(config.diffusion_steps, config.schedule)
-        return HistoryNet(encoder, DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps))
-
-    def build_critic(self) -> HistoryNet[Critic]:
-        """Build the critics and the encoder of what they see."""
-        config = self.config
-        encoder = self.build_encoder(config.history if config.critic_context == "context" else 1)
-        critic = Critic(
-            config.critics, encoder.context_dim + self.seen, (config.width,) * config.depth, self.init_rng,
-            activation=config.activation, layer_norm=config.critic_norm,
-        )  # fmt: skip
-        return HistoryNet(encoder, critic)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
@@ -231,11 +199,11 @@ class TrajectoryQL(Learner):
         return loss, td_error, metrics
 
     def next_value(self, batch: SequenceBatch, then: History, noise: Tensor) -> Tensor:
-        """Return beta V_pi + (1 - beta) V_data (B,) at the bootstrap; without all of the data's actions V_pi."""
+        """Return beta V_pi + (1 - beta) V_data (B,) at the bootstrap; V_pi where the data ends."""
         count, beta = self.config.target_candidates, self.config.beta
         policy_context, critic_context = self.contexts(self.ema_actor, self.target, then)
 
-        # V_pi: the target actor proposes; each critic takes the best of its candidates, the least critic counts.
+        # V_pi: the target actor proposes; each critic takes its best candidate, the least critic counts.
         proposed = self.ema_actor.head.sample(policy_context.repeat_interleave(count, 0), noise)  # (B M, D)
         q = self.target.head(critic_context.repeat_interleave(count, 0), proposed[:, : self.seen])  # (E, B M)
         value = q.unflatten(1, (-1, count)).amax(2).amin(0)  # (B,)
@@ -264,7 +232,8 @@ class TrajectoryQL(Learner):
         error = error.unflatten(1, (-1, self.action_dim))  # (B, N, act)
         bc_loss = masked_mean(error, batch.action_mask[..., None], batch.weight[:, None, None])
         if not self.climbs:
-            return bc_loss, {"actor/bc_loss": bc_loss}
+            none = torch.zeros_like(bc_loss)
+            return bc_loss, {"actor/bc_loss": bc_loss, "actor/q_loss": none, "actor/q_scale": none}
 
         # L_q: one critic is climbed, another's mean absolute value sets the scale; critics get no gradient.
         sampled = policy.sample(policy_context, noise.policy)[:, : self.seen]
@@ -279,9 +248,7 @@ class TrajectoryQL(Learner):
         metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
         return bc_loss + self.q_weight * (self.config.eta * q_loss), metrics
 
-    def contexts(
-        self, actor: HistoryNet[DiffusionPolicy], critic: HistoryNet[Critic], history: History
-    ) -> tuple[Tensor, Tensor]:
+    def contexts(self, actor: Actor, critic: Critics, history: History) -> tuple[Tensor, Tensor]:
         """Return what actor and critic make of a history; the critic's takes no gradient here."""
         with torch.no_grad():
             of_critic = self.context(critic.encoder, history)

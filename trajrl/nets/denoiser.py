@@ -1,8 +1,8 @@
 """Denoiser: eps_hat = net(cat(x_i, temb_i, context)), and the diffusion policy built on it.
 
-temb_i = MLP(cat(sin, cos) of i f_j), f_j = exp(-j ln(1e4) / (half - 1)), j = 0 .. half - 1.  Inputs stand in
-the order of the public Diffusion-QL weights.  The context's share of the first layer is the same at every level:
-a chain computes it once; the weight stays one parameter.
+temb_i = MLP(cat(sin, cos) of i f_j), f_j = exp(-j ln(1e4) / (half - 1)), j < half.  Inputs stand in the
+order of the public Diffusion-QL weights.  The context's share of the first layer is one for all levels: a
+chain computes it once; the weight stays one parameter.
 """
 
 from __future__ import annotations

@@ -1,0 +1,56 @@
+"""Networks of agents whose policy is a diffusion over windows, built from config fields of the same names.
+
+history, history_actions, gru_width, gru_layers                      the encoder
+chunk, width, depth, activation, actor_norm,
+diffusion_steps, schedule, solver, solver_steps                      the policy
+critics, critic_chunk, width, depth, activation, critic_norm         the critics
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
+from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.ensemble import Critic
+from trajrl.nets.history import HistoryEncoder, HistoryNet
+
+Actor = HistoryNet[DiffusionPolicy]
+Critics = HistoryNet[Critic]
+
+
+def build_encoder(
+    config: Any, obs_dim: int, action_dim: int, rng: torch.Generator, history: int
+) -> HistoryEncoder:
+    """Build a GRU over `history` steps; for 1, what takes the observation alone."""
+    return HistoryEncoder(
+        history, obs_dim, action_dim, config.gru_width, config.gru_layers, rng, actions=config.history_actions
+    )
+
+
+def build_actor(
+    config: Any, obs_dim: int, action_dim: int, rng: torch.Generator, own_encoder: bool = True
+) -> Actor:
+    """Build the policy over chunks; without an encoder of its own it is given another's context."""
+    encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if own_encoder else 1)
+    context_dim = obs_dim + (config.gru_width if config.history > 1 else 0)
+    denoiser = Denoiser(
+        config.chunk * action_dim, context_dim, (config.width,) * config.depth, rng,
+        activation=config.activation, layer_norm=config.actor_norm,
+    )  # fmt: skip
+    diffusion = Diffusion(config.diffusion_steps, config.schedule)
+    return HistoryNet(encoder, DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps))
+
+
+def build_critics(
+    config: Any, obs_dim: int, action_dim: int, rng: torch.Generator, sees_history: bool
+) -> Critics:
+    """Build the ensemble over cat(context, a_t .. a_{t + critic_chunk - 1})."""
+    encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if sees_history else 1)
+    critic = Critic(
+        config.critics, encoder.context_dim + config.critic_chunk * action_dim,
+        (config.width,) * config.depth, rng, activation=config.activation, layer_norm=config.critic_norm,
+    )  # fmt: skip
+    return HistoryNet(encoder, critic)

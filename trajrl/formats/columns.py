@@ -64,7 +64,9 @@ class Joined:
 
     def __init__(self, parts: Sequence[Column], name: str) -> None:
         if len({part.shape[1:] for part in parts}) > 1:
-            raise ValueError(f"the parts of '{name}' have rows of shapes {sorted({part.shape[1:] for part in parts})}")
+            raise ValueError(
+                f"the parts of '{name}' have rows of shapes {sorted({part.shape[1:] for part in parts})}"
+            )
         self._parts = parts
         self._start = np.cumsum([0, *(part.shape[0] for part in parts)]).tolist()
         self.shape = (self._start[-1], *parts[0].shape[1:])

@@ -16,7 +16,7 @@ import numpy as np
 from trajrl.formats.columns import Column, Hdf5Column, Joined
 from trajrl.formats.d4rl_family import environment_of, family_of, horizon_of
 from trajrl.formats.d4rl_flags import Corrections, correct
-from trajrl.formats.hdf5 import child, members, numbered, open_hdf5, text
+from trajrl.formats.hdf5 import child, columns_below, members, numbered, open_hdf5, text
 from trajrl.formats.ledger import Ledger, read_ledger
 from trajrl.formats.options import Options
 from trajrl.formats.source import Labelled, Source
@@ -45,12 +45,16 @@ class D4RL(Source):
         with open_hdf5(path) as file:
             columns = transitions(file, path, Notes())
             self.versions = _versions(file)
+            kept = child(file, "trajrl").attrs.get("environment") if "trajrl" in file else None
         widths = columns.roles["obs"].shape[-1], columns.roles["actions"].shape[-1]
-        self.environment = options.environment or _suite(environment_of(path.stem))
+        self.environment = options.environment or (text(kept) if kept else _suite(environment_of(path.stem)))
         self.hint = f"{options.environment} {self.environment or ''} {path.stem}"
         self.family = family_of(widths, self.hint)
         if self.family.name != "other":
-            self.action_low, self.action_high = -np.ones(widths[1], np.float32), np.ones(widths[1], np.float32)
+            self.action_low, self.action_high = (
+                -np.ones(widths[1], np.float32),
+                np.ones(widths[1], np.float32),
+            )
 
     def read(self) -> Iterator[Labelled]:
         """Yield the episodes of the file."""
@@ -71,7 +75,12 @@ class D4RL(Source):
         stored, ends = "next_obs" in columns.roles, self.options.ends
         corrections = correct(columns, self.family, ends, self.notes)
         horizon = 0
-        if not stored and "timeouts" not in columns.roles and not len(corrections.resets) and ends != "resets":
+        if (
+            not stored
+            and "timeouts" not in columns.roles
+            and not len(corrections.resets)
+            and ends != "resets"
+        ):
             horizon = self.options.horizon or horizon_of(self.family, self.hint)
         rules = Rules(
             stored_next=stored, terminals_end=self.family.terminals_end, horizon=horizon,
@@ -96,7 +105,9 @@ class D4RL(Source):
             return rows._replace(extras={**rows.extras, "terminal": flags})
 
         for episode in cut(read, ends, self.notes, self.label):
-            success = bool(episode.extras["terminal"].any()) if solved and "terminal" in episode.extras else None
+            success = (
+                bool(episode.extras["terminal"].any()) if solved and "terminal" in episode.extras else None
+            )
             yield replace(episode, success=success), {}
 
 
@@ -111,7 +122,9 @@ def transitions(file: h5py.File, path: Path, notes: Notes) -> Transitions:
     parts = [dict(_found(group)) for group in groups]
     odd = next((i for i, part in enumerate(parts) if set(part) != set(parts[0])), None)
     if odd is not None:
-        raise ValueError(f"{path}: chunk {odd} has columns {sorted(parts[odd])}, chunk 0 has {sorted(parts[0])}")
+        raise ValueError(
+            f"{path}: chunk {odd} has columns {sorted(parts[odd])}, chunk 0 has {sorted(parts[0])}"
+        )
     roles = {role: _join(parts, name) for name, role in ROLES.items() if name in parts[0]}
     for name, role in ROLES.items():
         if role in ("obs", "actions", "rewards", "terminals") and role not in roles:
@@ -121,13 +134,13 @@ def transitions(file: h5py.File, path: Path, notes: Notes) -> Transitions:
     return Transitions(path, roles, extras, {role: name for name, role in ROLES.items() if role in roles})
 
 
-def _found(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
+def _found(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yield every dataset of a group with its place below it, but for those that hold no rows."""
     for name, item in members(group):
         if isinstance(item, h5py.Dataset):
-            yield prefix + name, item
-        elif prefix or name not in ASIDE:
-            yield from _found(item, f"{prefix}{name}/")
+            yield name, item
+        elif name not in ASIDE:
+            yield from columns_below(item, f"{name}/")
 
 
 def _join(parts: list[dict[str, h5py.Dataset]], name: str) -> Column:
@@ -149,7 +162,9 @@ def _extras(parts: list[dict[str, h5py.Dataset]], count: int, notes: Notes) -> d
         if column.shape[0] != count:
             notes.add("skipped_members", 1, f"'{name}' has {column.shape[0]} rows and the actions {count}")
         elif leaf == "terminal" and dataset.dtype != bool:
-            notes.add("skipped_members", 1, f"'{name}' is {dataset.dtype}; a column of that name must be bool")
+            notes.add(
+                "skipped_members", 1, f"'{name}' is {dataset.dtype}; a column of that name must be bool"
+            )
         else:
             found[leaf if leaf not in found else name] = column
     return found
@@ -184,7 +199,7 @@ def _fitting(file: h5py.File, columns: Transitions, notes: Notes) -> Ledger | No
         terminals = np.concatenate([columns.flag("terminals", *border) for border in columns.blocks()])
         timeouts = [columns.flag("timeouts", *border) for border in columns.blocks()]
         cuts = np.concatenate(timeouts) if "timeouts" in columns.roles else ~terminals
-        if (terminals[last] == ledger.terminated).all() and (cuts[last] | terminals[last]).all():
+        if (terminals[last] >= ledger.terminated).all() and (cuts[last] | terminals[last]).all():
             return ledger
     notes.add("outdated_ledger", 1, "group 'trajrl'")
     return None

@@ -1,8 +1,8 @@
 """Families of D4RL files: what their flags mean, told by the widths of observations and actions, else by a name.
 
-    locomotion  a terminal ends an episode            mazes   the recording goes on at the goal: terminals are marks
-    ant in a maze  resets are jumps in position       point   a timeout marks a reached goal, there is no reset
-    hands       a timeout inside a demonstration is joined where the joints do not jump
+locomotion  a terminal ends an episode            mazes   the recording goes on at the goal: terminals are marks
+ant in a maze  resets are jumps in position       point   a timeout marks a reached goal, there is no reset
+hands       a timeout inside a demonstration is joined where the joints do not jump
 """
 
 from __future__ import annotations
@@ -57,5 +57,7 @@ def urls() -> dict[str, dict[str, str | int | None]]:
 
 def environment_of(stem: str) -> str | None:
     """Return the environment whose published file has this stem; the shortest name where several share it."""
-    fitting = [name for name, row in urls().items() if str(row["url"] or "").rpartition("/")[2] == f"{stem}.hdf5"]
+    fitting = [
+        name for name, row in urls().items() if str(row["url"] or "").rpartition("/")[2] == f"{stem}.hdf5"
+    ]
     return min(fitting, key=len, default=None)

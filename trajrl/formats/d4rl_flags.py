@@ -1,8 +1,8 @@
 """What a family's states say against its flags: jumps that are resets, timeouts that are none.
 
-    jump    |xy[t+1] - xy[t]| > family.jump, the next row is a new start
-    drift   fewer than nine in ten jumps fall on a timeout: the timeouts count wrongly and are ignored
-    joined  |q[t+1] - q[t]| at a timeout <= 2 max |q[s+1] - q[s]| over the episode so far
+jump    |xy[t+1] - xy[t]| > family.jump, the next row is a new start
+drift   fewer than nine in ten jumps fall on a timeout: the timeouts count wrongly and are ignored
+joined  |q[t+1] - q[t]| at a timeout <= 2 max |q[s+1] - q[s]| over the episode so far
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def _timeouts(columns: Transitions) -> np.ndarray:
     """Return the rows with a timeout."""
     if "timeouts" not in columns.roles:
         return np.empty(0, np.int64)
-    blocks = [start + np.flatnonzero(columns.flag("timeouts", start, stop)) for start, stop in columns.blocks()]
+    blocks = [
+        start + np.flatnonzero(columns.flag("timeouts", start, stop)) for start, stop in columns.blocks()
+    ]
     return np.concatenate(blocks)
 
 
@@ -80,7 +82,9 @@ def _jumps(columns: Transitions, distance: float) -> Iterator[int]:
     """Yield the rows after which the position is somewhere else."""
     for start, stop in columns.blocks():
         place = columns.wide("obs", start, min(stop + 1, columns.num_rows))[:, :2]  # (n+1, 2)
-        yield from (start + np.flatnonzero(np.linalg.norm(np.diff(place, axis=0), axis=1) > distance)).tolist()
+        yield from (
+            start + np.flatnonzero(np.linalg.norm(np.diff(place, axis=0), axis=1) > distance)
+        ).tolist()
 
 
 def _drifted(jumps: np.ndarray, timeouts: np.ndarray) -> bool:

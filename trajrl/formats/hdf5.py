@@ -52,6 +52,15 @@ def members(group: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]
         yield name, child(group, name)
 
 
+def columns_below(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield every dataset of a group and of the groups in it, with its place."""
+    for name, item in members(group):
+        if isinstance(item, h5py.Dataset):
+            yield prefix + name, item
+        elif isinstance(item, h5py.Group):
+            yield from columns_below(item, f"{prefix}{name}/")
+
+
 def numbered(group: h5py.Group, prefix: str) -> list[str]:
     """Return the members called `prefix` and a number, in order of the number (demo_2 before demo_10)."""
     found = [name for name in group if re.fullmatch(re.escape(prefix) + r"\d+", name)]

@@ -7,6 +7,7 @@ Other tools pass it over.  It is used only while it fits the rows beside it: a f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +38,12 @@ def ledger_of(store: TrajectoryStore) -> dict[str, np.ndarray]:
         "length": table.length[live], "terminated": table.terminated[live],
         "success": table.success[live], "source": np.array(names or [b""], "S"),
     }  # fmt: skip
+
+
+def attributes_of(store: TrajectoryStore) -> str:
+    """Return what is known of all episodes as JSON: environment, action box, units."""
+    kept = store.attributes
+    return json.dumps({name: kept[name] for name in ("environment", "action_low", "action_high", "units") if name in kept})
 
 
 def read_ledger(columns: Mapping[str, np.ndarray]) -> Ledger | None:

@@ -59,7 +59,9 @@ class Minari(Source):
             for name in self.episode_names:
                 group = child(file, name)
                 tree = _tree(group)
-                tree["attributes"] = {key: group.attrs[key] for key in ("success", "source") if key in group.attrs}
+                tree["attributes"] = {
+                    key: group.attrs[key] for key in ("success", "source") if key in group.attrs
+                }
                 yield name, tree
 
     def _packaged_trees(self) -> Iterator[tuple[str, Tree]]:
@@ -68,7 +70,9 @@ class Minari(Source):
             from minari.dataset.minari_storage import MinariStorage
         except ImportError as error:
             kind = self.metadata["data_format"]
-            raise ImportError(f"{self.path} is stored as {kind}; pip install 'trajrl[minari]' to read it") from error
+            raise ImportError(
+                f"{self.path} is stored as {kind}; pip install 'trajrl[minari]' to read it"
+            ) from error
         storage = MinariStorage.read(self.folder)
         for index in range(storage.total_episodes):
             found = next(iter(storage.get_episodes([index])))
@@ -80,7 +84,9 @@ class Minari(Source):
             if key not in tree:
                 raise ValueError(f"{self.path}: '{name}' has no '{key}'; it has {', '.join(tree)}")
         actions = self._matrix(tree["actions"], f"{name}/actions", "actions")
-        obs = self._matrix(self._side_by_side(tree["observations"], name), f"{name}/observations", "observations")
+        obs = self._matrix(
+            self._side_by_side(tree["observations"], name), f"{name}/observations", "observations"
+        )
         length = len(actions)
         rewards = self._row(tree["rewards"], f"{name}/rewards", length)
         ended = self._row(tree["terminations"], f"{name}/terminations", length) != 0
@@ -91,13 +97,19 @@ class Minari(Source):
                 "the set was written by a version that lost one"
             )
         early = (ended | cut)[:-1]
-        self.notes.add("flags_before_the_end", int(early.sum()), f"{name}, step {int(early.argmax())}" if early.any() else "")
+        self.notes.add(
+            "flags_before_the_end",
+            int(early.sum()),
+            f"{name}, step {int(early.argmax())}" if early.any() else "",
+        )
         self.notes.add("terminal_and_timeout", int(ended[-1] and cut[-1]), name)
         self.notes.add("unfinished_tails", int(not (ended[-1] or cut[-1])), name)
         kept = tree["attributes"]
         success = None if "success" not in kept else bool(kept["success"])
         source = text(kept["source"]) if "source" in kept else self.label
-        return Episode(obs, actions, rewards, bool(ended[-1]), success, source, self._extras(tree, name, length))
+        return Episode(
+            obs, actions, rewards, bool(ended[-1]), success, source, self._extras(tree, name, length)
+        )
 
     def _side_by_side(self, observations: Any, name: str) -> np.ndarray:
         """Return observations as one array; a dictionary needs to be told in which order."""
@@ -105,11 +117,16 @@ class Minari(Source):
             return np.asarray(observations)
         have = ", ".join(observations)
         if not self.options.obs_keys:
-            raise ValueError(f"{self.path}: observations are a dictionary of {have}; choose an order with --obs-keys")
+            raise ValueError(
+                f"{self.path}: observations are a dictionary of {have}; choose an order with --obs-keys"
+            )
         absent = [key for key in self.options.obs_keys if key not in observations]
         if absent:
             raise ValueError(f"{self.path}: '{name}' has no observation '{absent[0]}'; it has {have}")
-        parts = [self._matrix(observations[key], f"{name}/observations/{key}", "observations") for key in self.options.obs_keys]
+        parts = [
+            self._matrix(observations[key], f"{name}/observations/{key}", "observations")
+            for key in self.options.obs_keys
+        ]
         return np.concatenate(parts, axis=1)
 
     def _matrix(self, found: Any, name: str, what: str) -> np.ndarray:
@@ -118,7 +135,9 @@ class Minari(Source):
             raise ValueError(f"{self.path}: '{name}' is a nested space; trajrl reads vectors")
         array = np.asarray(found)
         if array.dtype.kind not in "fiub" or not array.ndim or not len(array):
-            raise ValueError(f"{self.path}: '{name}' holds {array.dtype} of shape {array.shape}, not vectors of numbers")
+            raise ValueError(
+                f"{self.path}: '{name}' holds {array.dtype} of shape {array.shape}, not vectors of numbers"
+            )
         check_numbers(self.path, name, ArrayColumn(array), what)
         self.notes.add("cast_columns", int(array.dtype != np.float32), f"{name} is {array.dtype}")
         return array.reshape(len(array), -1).astype(np.float32)
@@ -127,7 +146,9 @@ class Minari(Source):
         """Return one number for each step, (T,)."""
         array = np.asarray(found)
         if array.shape not in ((length,), (length, 1)):
-            raise ValueError(f"{self.path}: '{name}' has shape {array.shape} for {length} actions; ({length},) is due")
+            raise ValueError(
+                f"{self.path}: '{name}' has shape {array.shape} for {length} actions; ({length},) is due"
+            )
         self.notes.add("reshaped_columns", int(array.ndim == 2), f"{name} is {array.shape}")
         return array.reshape(length)
 

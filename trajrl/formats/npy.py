@@ -23,7 +23,9 @@ class NpyColumn:
         with archive.open(member) as file:
             self.shape, fortran, self.dtype = read_header(file, what)
         if fortran and len(self.shape) > 1:
-            raise ValueError(f"{what} is stored by columns (Fortran order); save it again with numpy.ascontiguousarray")
+            raise ValueError(
+                f"{what} is stored by columns (Fortran order); save it again with numpy.ascontiguousarray"
+            )
         self._step = block_rows(self.shape, self.dtype)
         self._file: IO[bytes] | None = None
         self._rewind()
@@ -57,7 +59,9 @@ class NpyColumn:
         width = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
         raw = self._file.read(count * width)
         if len(raw) < count * width or not count:
-            raise ValueError(f"{self._what} ends after {self._first + len(self._block)} of {self.shape[0]} rows")
+            raise ValueError(
+                f"{self._what} ends after {self._first + len(self._block)} of {self.shape[0]} rows"
+            )
         return np.frombuffer(raw, self.dtype).reshape(count, *self.shape[1:])
 
 

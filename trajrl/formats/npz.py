@@ -48,19 +48,34 @@ class Npz(Source):
         """Yield the episodes of the file."""
         with open_npz(self.path) as (columns, skipped):
             for name in skipped:
-                self.notes.add("skipped_members", 1, f"'{name}' holds pickled objects, which are never loaded")
+                self.notes.add(
+                    "skipped_members", 1, f"'{name}' holds pickled objects, which are never loaded"
+                )
             readers = {"trajrl": self._own, "imitation": self._imitation, "flat": self._flat}
             for episode in readers[self.layout](columns, skipped):
                 yield episode, {}
 
     def _own(self, columns: Columns, skipped: list[str]) -> Iterator[Episode]:
         """Yield the episodes of a file that trajrl wrote."""
-        ledger = read_ledger({name: _whole(columns[name]) for name in ("length", "terminated", "success", "source") if name in columns})
+        ledger = read_ledger(
+            {
+                name: _whole(columns[name])
+                for name in ("length", "terminated", "success", "source")
+                if name in columns
+            }
+        )
         if ledger is None:
             raise ValueError(f"{self.path} lacks a part of its table of episodes; export it again")
-        extras = {name.removeprefix("extras/"): c for name, c in columns.items() if name.startswith("extras/")}
+        extras = {
+            name.removeprefix("extras/"): c for name, c in columns.items() if name.startswith("extras/")
+        }
         steps, count = int(ledger.length.sum()), len(ledger.length)
-        due = {"obs": steps + count, "actions": steps, "rewards": steps, **{f"extras/{name}": steps for name in extras}}
+        due = {
+            "obs": steps + count,
+            "actions": steps,
+            "rewards": steps,
+            **{f"extras/{name}": steps for name in extras},
+        }
         _lengths(self.path, columns, due)
         start = 0
         for e, length in enumerate(ledger.length.tolist()):
@@ -78,7 +93,9 @@ class Npz(Source):
         steps = columns["acts"].shape[0]
         stops = np.append(splits, steps)
         if len(ended) != len(stops) or (np.diff(np.append(0, stops)) < 1).any():
-            raise ValueError(f"{self.path}: 'indices' splits {steps} actions into {len(stops)}, 'terminal' has {len(ended)}")
+            raise ValueError(
+                f"{self.path}: 'indices' splits {steps} actions into {len(stops)}, 'terminal' has {len(ended)}"
+            )
         due = {"obs": steps + len(stops), "acts": steps, **({"rews": steps} if "rews" in columns else {})}
         _lengths(self.path, columns, due)
         check_numbers(self.path, "obs", columns["obs"], "observations")
@@ -89,7 +106,9 @@ class Npz(Source):
             self.notes.add("no_rewards", 0 if "rews" in columns else stop - start, f"episode {e}")
             obs = columns["obs"].read(start + e, stop + e + 1)
             acts = columns["acts"].read(start, stop).reshape(stop - start, -1)
-            yield Episode(obs.reshape(len(obs), -1), acts, rewards.reshape(-1), bool(ended[e]), None, self.label)
+            yield Episode(
+                obs.reshape(len(obs), -1), acts, rewards.reshape(-1), bool(ended[e]), None, self.label
+            )
             start = stop
 
     def _flat(self, columns: Columns, skipped: list[str]) -> Iterator[Episode]:
@@ -97,7 +116,9 @@ class Npz(Source):
         roles = {role: name for name in reversed(list(columns)) if (role := role_of(name))}
         for role in ("obs", "actions", "rewards"):
             if role not in roles:
-                objects = f" ({', '.join(skipped)} hold pickled objects, which are never loaded)" if skipped else ""
+                objects = (
+                    f" ({', '.join(skipped)} hold pickled objects, which are never loaded)" if skipped else ""
+                )
                 raise ValueError(f"{self.path} has no '{role}'; it has {', '.join(columns)}{objects}")
         rows = columns[roles["actions"]].shape[:1]
         extras = {}
@@ -112,7 +133,9 @@ class Npz(Source):
         flat.note_casts(self.notes)
         masks = columns.get("masks")
         if masks is not None and masks.shape[:1] != rows:
-            raise ValueError(f"{self.path}: 'masks' has {masks.shape[0]} rows and the actions {rows[0]}; they must be equal")
+            raise ValueError(
+                f"{self.path}: 'masks' has {masks.shape[0]} rows and the actions {rows[0]}; they must be equal"
+            )
         yield from flat_episodes(flat, self.options, self.notes, self.label, masks)
 
 

@@ -104,7 +104,9 @@ class OGBench(Source):
             if fits and (name != "terminal" or column.dtype == bool):
                 found[name] = column
             else:
-                self.notes.add("skipped_members", 1, f"'{name}' of {path.name} is {column.dtype} {column.shape}")
+                self.notes.add(
+                    "skipped_members", 1, f"'{name}' of {path.name} is {column.dtype} {column.shape}"
+                )
         return found
 
     def _ledger(self, path: Path, columns: Mapping[str, Column], stops: np.ndarray) -> Ledger | None:
@@ -124,19 +126,27 @@ class OGBench(Source):
         """Refuse a file that lacks a member or whose members disagree."""
         for name in MEMBERS:
             if name not in columns:
-                raise ValueError(f"{path} has no '{name}', so it is not an OGBench file; it has {', '.join(columns)}")
+                raise ValueError(
+                    f"{path} has no '{name}', so it is not an OGBench file; it has {', '.join(columns)}"
+                )
         check_numbers(path, "observations", columns["observations"], "observations")
         check_numbers(path, "actions", columns["actions"], "actions")
         rows = columns["actions"].shape[:1]
         for name in MEMBERS:
             shape, expected = columns[name].shape, 1 if name == "terminals" else 2
             if columns[name].dtype.kind not in "fiub" or len(shape) != expected:
-                raise ValueError(f"{path}: '{name}' is {columns[name].dtype} of shape {shape}; rows of numbers are due")
+                raise ValueError(
+                    f"{path}: '{name}' is {columns[name].dtype} of shape {shape}; rows of numbers are due"
+                )
             if shape[:1] != rows or not shape[0]:
-                raise ValueError(f"{path}: '{name}' has {shape[0]} rows and 'actions' {rows[0]}; they must be equal and not 0")
+                raise ValueError(
+                    f"{path}: '{name}' has {shape[0]} rows and 'actions' {rows[0]}; they must be equal and not 0"
+                )
         width = columns["observations"].shape[1], columns["actions"].shape[1]
         if self.width not in (None, width):
-            raise ValueError(f"{path} has observations and actions of {width} numbers; the shards before it {self.width}")
+            raise ValueError(
+                f"{path} has observations and actions of {width} numbers; the shards before it {self.width}"
+            )
         self.width = width
 
 
@@ -162,7 +172,9 @@ def _shards(folder: Path, split: str) -> list[Path]:
     files = sorted(folder.glob("*.npz"), key=lambda p: (_number(p) is None, _number(p) or 0, p.name))
     chosen = [p for p in files if split == "all" or p.stem.endswith("-val") == (split == "val")]
     if not chosen:
-        raise ValueError(f"{folder} holds no {split} shards (*.npz)" + (f", but {len(files)} others" if files else ""))
+        raise ValueError(
+            f"{folder} holds no {split} shards (*.npz)" + (f", but {len(files)} others" if files else "")
+        )
     return chosen
 
 
@@ -174,8 +186,9 @@ def _stops(path: Path, columns: Mapping[str, Column]) -> np.ndarray:
     for start in range(0, rows, step):
         block = terminals.read(start, min(rows, start + step))
         if not ((block == 0) | (block == 1)).all():
-            raise ValueError(f"{path}: 'terminals' is a flag, but holds {block[(block != 0) & (block != 1)][0]}")
+            raise ValueError(
+                f"{path}: 'terminals' is a flag, but holds {block[(block != 0) & (block != 1)][0]}"
+            )
         ends.append(start + np.flatnonzero(block == (0 if compact else 1)) + 1)
     stops = np.concatenate(ends)
     return stops if len(stops) and stops[-1] == rows else np.append(stops, rows)
-

@@ -57,10 +57,13 @@ class Pickle(Source):
         columns.note_casts(self.notes)
         flags = columns.flag("terminals", 0, columns.num_rows)
         terminated = flags is not None and bool(flags[-1])
-        self.notes.add("ends_of_unknown_kind", int(flags is None and "timeouts" not in columns.roles), columns.path.name)
+        self.notes.add(
+            "ends_of_unknown_kind", int(flags is None and "timeouts" not in columns.roles), columns.place
+        )
         last = STORED if "next_obs" in columns.roles else REPEATED if terminated else GIVEN_UP
-        if marked and flags is not None:
-            columns.extras["terminal"] = ArrayColumn(flags)
+        if marked:
+            none = np.zeros(columns.num_rows, bool)
+            columns.extras["terminal"] = ArrayColumn(none if flags is None else flags)
         ends = Ends(np.array([columns.num_rows]), np.array([terminated]), np.array([last], np.uint8))
         yield from cut(columns.rows, ends, self.notes, self.label)
 
@@ -73,8 +76,10 @@ class Pickle(Source):
 
     def _columns(self, number: int, trajectory: Mapping[Any, Any]) -> Transitions:
         """Give the arrays of one trajectory trajrl's names."""
-        place = Path(f"{self.path}, trajectory {number}")
-        arrays = {str(key): np.asarray(value) for key, value in trajectory.items() if not isinstance(value, dict)}
+        place = f"{self.path}, trajectory {number}"
+        arrays = {
+            str(key): np.asarray(value) for key, value in trajectory.items() if not isinstance(value, dict)
+        }
         roles = {role: name for name in reversed(list(arrays)) if (role := role_of(name))}
         for role in ("obs", "actions", "rewards"):
             if role not in roles:
@@ -84,14 +89,16 @@ class Pickle(Source):
             arrays[roles["obs"]], arrays[AFTER], roles["next_obs"] = obs[:-1], obs[1:], AFTER
         skipped = [str(key) for key, value in trajectory.items() if isinstance(value, dict)]
         extras = {}
-        for name in set(arrays) - set(roles.values()):
+        for name in (name for name in arrays if name not in roles.values()):
             if arrays[name].dtype.kind in "fiub" and arrays[name].shape[:1] == (length,):
                 extras["terminal_flag" if name == "terminal" else name] = ArrayColumn(arrays[name])
             else:
                 skipped.append(name)
         for name in skipped:
             self.notes.add("skipped_members", 1, f"'{name}' of trajectory {number}")
-        return Transitions(place, {role: ArrayColumn(arrays[name]) for role, name in roles.items()}, extras, roles)
+        return Transitions(
+            place, {role: ArrayColumn(arrays[name]) for role, name in roles.items()}, extras, roles
+        )
 
 
 def _trajectories(path: Path, found: Any) -> list[Mapping[Any, Any]]:
@@ -100,5 +107,7 @@ def _trajectories(path: Path, found: Any) -> list[Mapping[Any, Any]]:
         nested = all(isinstance(item, dict) for item in found.values())
         found = list(found.values()) if nested else [found]
     if not isinstance(found, list | tuple) or not found or not all(isinstance(item, dict) for item in found):
-        raise ValueError(f"{path} holds a {type(found).__name__}; a list of trajectories, each a dictionary, is due")
+        raise ValueError(
+            f"{path} holds a {type(found).__name__}; a list of trajectories, each a dictionary, is due"
+        )
     return list(found)

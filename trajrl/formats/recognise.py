@@ -69,17 +69,23 @@ def _zip(path: Path) -> str:
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is not a whole npz file ({error}); {WHOLE}") from error
     if not names:
-        raise ValueError(f"{path} is a zip file without arrays; an npz has members such as 'observations.npy'")
+        raise ValueError(
+            f"{path} is a zip file without arrays; an npz has members such as 'observations.npy'"
+        )
     rewards = {"rewards", "next_observations", "episode_starts"} & names
     return "ogbench" if {"observations", "actions", "terminals"} <= names and not rewards else "npz"
 
 
 def _folder(path: Path) -> str:
     if (path / "meta" / "info.json").exists():
-        raise ValueError(f"{path} is a LeRobot data set, which trajrl does not read; export its episodes to npz or Minari")
+        raise ValueError(
+            f"{path} is a LeRobot data set, which trajrl does not read; export its episodes to npz or Minari"
+        )
     for data in (path / "data", path):
         if (data / "metadata.json").exists() or (data / "main_data.hdf5").exists():
             return "minari"
     if any(path.glob("*.npz")):
         return "ogbench"
-    raise ValueError(f"{path} is a folder without shards (*.npz) and without data/metadata.json; name a file or such a folder")
+    raise ValueError(
+        f"{path} is a folder without shards (*.npz) and without data/metadata.json; name a file or such a folder"
+    )

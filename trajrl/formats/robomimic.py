@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from trajrl.formats.columns import ArrayColumn
-from trajrl.formats.hdf5 import child, members, numbered, open_hdf5, text
+from trajrl.formats.hdf5 import child, columns_below, members, numbered, open_hdf5, text
 from trajrl.formats.options import Options
 from trajrl.formats.source import Labelled, Source
 from trajrl.formats.transitions import check_numbers
@@ -43,6 +43,7 @@ class Robomimic(Source):
             if "obs" not in first:
                 raise ValueError(f"{path}: '{self.demos[0]}' has no 'obs': {RAW}")
             self.keys = _keys(path, child(first, "obs"), options.obs_keys)
+            self.widths = {key: int(np.prod(first["obs"][key].shape[1:])) for key in self.keys}
             self.masks = _masks(file)
             self._read_attributes(group)
         self.demos = self._filtered()
@@ -59,8 +60,8 @@ class Robomimic(Source):
                     yield episode, {f"mask_{name}": demo in named for name, named in self.masks.items()}
 
     def reading(self) -> dict[str, Any]:
-        """Return the options, versions and counts of this reading, with the order of the observations."""
-        return {**super().reading(), "obs_keys": list(self.keys)}
+        """Return the options, versions and counts of this reading, with the order and widths of the observations."""
+        return {**super().reading(), "obs_keys": self.widths}
 
     def _episode(self, name: str, demo: h5py.Group) -> Episode | None:
         """Return one demonstration; None where it has a single step and no observation after it."""
@@ -76,10 +77,15 @@ class Robomimic(Source):
         self.notes.add("constant_dones", int((done & ~marks).sum()), name)
         obs = self._observations(name, demo, "obs", len(actions))
         extras = {"terminal": marks, **self._states(demo, len(actions))}
+        terminated, success, source = bool(marks[-1]), bool(marks.any()), self.label
+        if "terminated" in demo.attrs:  # written by trajrl: nothing has to be inferred
+            terminated, source = bool(demo.attrs["terminated"]), text(demo.attrs["source"])
+            success = bool(demo.attrs["success"]) if "success" in demo.attrs else None
+            extras = self._states(demo, len(actions))
         kept = len(actions)
         if "next_obs" in demo:
             obs = np.concatenate([obs, self._observations(name, demo, "next_obs", kept)[-1:]])
-        elif marks[-1]:
+        elif terminated:
             obs = np.concatenate([obs, obs[-1:]])
             self.notes.add("repeated_last_obs", 1, name)
         else:
@@ -89,13 +95,14 @@ class Robomimic(Source):
             self.notes.add("lost_episodes", 1, name)
             return None
         extras = {key: column[:kept] for key, column in extras.items()}
-        source = text(demo.attrs["source"]) if "source" in demo.attrs else self.label
-        return Episode(obs, actions[:kept], rewards[:kept], bool(marks[-1]), bool(marks.any()), source, extras)
+        return Episode(obs, actions[:kept], rewards[:kept], terminated, success, source, extras)
 
     def _array(self, name: str, demo: h5py.Group, key: str) -> np.ndarray:
         """Return one column of a demonstration, (T, ...)."""
         if key not in demo:
-            raise ValueError(f"{self.path}: '{name}' has no '{key}'" + ("" if key == "actions" else f": {RAW}"))
+            raise ValueError(
+                f"{self.path}: '{name}' has no '{key}'" + ("" if key == "actions" else f": {RAW}")
+            )
         item = child(demo, key)
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
             raise ValueError(f"{self.path}: '{name}/{key}' does not hold numbers")
@@ -103,8 +110,14 @@ class Robomimic(Source):
         length = len(child(demo, "actions"))
         if not found.ndim or len(found) != length:
             rows = len(found) if found.ndim else 0
-            raise ValueError(f"{self.path}: '{name}/{key}' has {rows} rows and its actions {length}; they must be equal")
-        self.notes.add("cast_columns", int(key != "dones" and found.dtype != np.float32), f"{name}/{key} is {found.dtype}")
+            raise ValueError(
+                f"{self.path}: '{name}/{key}' has {rows} rows and its actions {length}; they must be equal"
+            )
+        self.notes.add(
+            "cast_columns",
+            int(key != "dones" and found.dtype != np.float32),
+            f"{name}/{key} is {found.dtype}",
+        )
         return np.asarray(found)
 
     def _observations(self, name: str, demo: h5py.Group, key: str, length: int) -> np.ndarray:
@@ -116,7 +129,9 @@ class Robomimic(Source):
                 raise ValueError(f"{self.path}: '{name}/{key}' has no '{part}'; it has {', '.join(group)}")
             found = child(group, part)[()]
             if len(found) != length:
-                raise ValueError(f"{self.path}: '{name}/{key}/{part}' has {len(found)} rows and its actions {length}")
+                raise ValueError(
+                    f"{self.path}: '{name}/{key}/{part}' has {len(found)} rows and its actions {length}"
+                )
             check_numbers(self.path, f"{name}/{key}/{part}", ArrayColumn(found), "observations")
             parts.append(found.reshape(length, -1).astype(np.float32))
         return np.concatenate(parts, axis=1)
@@ -124,10 +139,15 @@ class Robomimic(Source):
     def _states(self, demo: h5py.Group, length: int) -> dict[str, np.ndarray]:
         """Return the further columns of a demonstration that have one row for each action."""
         found = {}
-        for name, item in members(demo):
-            fits = isinstance(item, h5py.Dataset) and item.dtype.kind in "fiub" and item.shape[:1] == (length,)
-            if fits and name not in ("actions", "rewards", "dones", "terminal"):
-                found[name] = item[()]
+        for name, item in columns_below(demo):
+            if name.startswith(("obs/", "next_obs/")) or name in ("actions", "rewards", "dones"):
+                continue
+            fits = item.dtype.kind in "fiub" and item.shape[:1] == (length,)
+            leaf = name.removeprefix("extras/")
+            if fits and (leaf != "terminal" or item.dtype == bool):
+                found[leaf] = item[()]
+            else:
+                self.notes.add("skipped_members", 1, f"{demo.name.lstrip('/')}/{name}")
         return found
 
     def _read_attributes(self, group: h5py.Group) -> None:
@@ -153,7 +173,9 @@ class Robomimic(Source):
             raise ValueError(f"{self.path} has no mask '{self.options.filter}'; it has {have}")
         kept = [demo for demo in self.demos if demo in self.masks[self.options.filter]]
         if not kept:
-            raise ValueError(f"{self.path}: mask '{self.options.filter}' names no demonstration that the file holds")
+            raise ValueError(
+                f"{self.path}: mask '{self.options.filter}' names no demonstration that the file holds"
+            )
         return kept
 
     def _note_absent(self, group: h5py.Group) -> None:
@@ -173,7 +195,11 @@ def _keys(path: Path, group: h5py.Group, chosen: tuple[str, ...]) -> tuple[str, 
         chosen = tuple(key for key in (*LOW_DIM, "flat") if key in group)
     absent = [key for key in chosen if key not in group]
     if absent or not chosen:
-        missing = f"has no observation '{absent[0]}'" if absent else "has none of the usual low-dimensional observations"
+        missing = (
+            f"has no observation '{absent[0]}'"
+            if absent
+            else "has none of the usual low-dimensional observations"
+        )
         raise ValueError(f"{path} {missing}; choose --obs-keys from {', '.join(group)}")
     return chosen
 
@@ -183,7 +209,11 @@ def _masks(file: h5py.File) -> dict[str, set[str]]:
     if "mask" not in file:
         return {}
     found = members(child(file, "mask"))
-    return {name: {text(demo) for demo in item[()].ravel()} for name, item in found if isinstance(item, h5py.Dataset)}
+    return {
+        name: {text(demo) for demo in item[()].ravel()}
+        for name, item in found
+        if isinstance(item, h5py.Dataset)
+    }
 
 
 def _box(demo: h5py.Group) -> tuple[np.ndarray | None, np.ndarray | None]:

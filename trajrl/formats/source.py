@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from trajrl.formats.options import Options
 from trajrl.store.episode import Episode
@@ -32,6 +34,23 @@ class Source:
         self.action_high: np.ndarray | None = None
         self.units: Mapping[str, str] = {}  # what columns are measured in, where the file says so
         self.versions: Mapping[str, Any] = {}  # of the tools that wrote the file, as found in it
+
+    def restore(self, attributes: str) -> None:
+        """Take what an exported file says of all its episodes (JSON of ledger.attributes_of)."""
+        try:
+            kept = json.loads(attributes)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{self.path}: what trajrl left in the file is damaged ({error}); export it again") from error
+        self.environment = self.options.environment or kept.get("environment") or self.environment
+        self.units = kept.get("units", {})
+        if "action_low" in kept and "action_high" in kept:
+            self.set_box(kept["action_low"], kept["action_high"])
+
+    def set_box(self, low: ArrayLike, high: ArrayLike) -> None:
+        """Note the box that actions were recorded in; one without borders says nothing."""
+        box = np.asarray(low, np.float32), np.asarray(high, np.float32)
+        if np.isfinite(box).all():
+            self.action_low, self.action_high = box
 
     @property
     def label(self) -> str:

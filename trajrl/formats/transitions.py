@@ -17,8 +17,14 @@ FLAGS = ("terminals", "timeouts", "starts")
 class Transitions:
     """N rows: obs, actions, rewards, and where a file has them next_obs, terminals, timeouts, starts; plus extras."""
 
-    def __init__(self, path: Path, roles: Mapping[str, Column], extras: Mapping[str, Column], names: Mapping[str, str]) -> None:
-        self.path, self.roles, self.extras = path, dict(roles), dict(extras)
+    def __init__(
+        self,
+        place: Path | str,
+        roles: Mapping[str, Column],
+        extras: Mapping[str, Column],
+        names: Mapping[str, str],
+    ) -> None:
+        self.place, self.roles, self.extras = str(place), dict(roles), dict(extras)
         self._names = names  # role -> what the file calls it
         self._check()
         self.num_rows = self.roles["actions"].shape[0]
@@ -41,7 +47,9 @@ class Transitions:
         found = self.roles[role].read(start, stop).reshape(stop - start)
         if found.dtype != bool and not ((found == 0) | (found == 1)).all():
             row = start + int(((found != 0) & (found != 1)).argmax())
-            raise ValueError(f"{self.path}: '{self._names[role]}' is a flag, but row {row} holds {found[row - start]}")
+            raise ValueError(
+                f"{self.place}: '{self._names[role]}' is a flag, but row {row} holds {found[row - start]}"
+            )
         return found.astype(bool)
 
     def wide(self, role: str, start: int, stop: int) -> np.ndarray:
@@ -82,33 +90,43 @@ class Transitions:
     def _check(self) -> None:
         for role in ("obs", "actions", "rewards"):
             if role not in self.roles:
-                raise ValueError(f"{self.path} has no '{role}' column; it has {', '.join(self._names.values())}")
+                raise ValueError(
+                    f"{self.place} has no '{role}' column; it has {', '.join(self._names.values())}"
+                )
         count = self.roles["actions"].shape[0]
         for role, column in self.roles.items():
             name = self._names[role]
             if column.dtype.kind not in "fiub":
-                raise ValueError(f"{self.path}: '{name}' holds {column.dtype}, not numbers")
+                raise ValueError(f"{self.place}: '{name}' holds {column.dtype}, not numbers")
             if column.shape[0] != count:
                 actions = self._names["actions"]
                 raise ValueError(
-                    f"{self.path}: '{name}' has {column.shape[0]} rows and '{actions}' {count}; they must be equal"
+                    f"{self.place}: '{name}' has {column.shape[0]} rows and '{actions}' {count}; they must be equal"
                 )
             if role in ("rewards", *FLAGS) and column.shape[1:] not in ((), (1,)):
-                raise ValueError(f"{self.path}: '{name}' has shape {column.shape}; one number for each row is due")
+                raise ValueError(
+                    f"{self.place}: '{name}' has shape {column.shape}; one number for each row is due"
+                )
         if not count:
-            raise ValueError(f"{self.path} has no rows")
-        check_numbers(self.path, self._names["obs"], self.roles["obs"], "observations")
-        check_numbers(self.path, self._names["actions"], self.roles["actions"], "actions")
+            raise ValueError(f"{self.place} has no rows")
+        check_numbers(self.place, self._names["obs"], self.roles["obs"], "observations")
+        check_numbers(self.place, self._names["actions"], self.roles["actions"], "actions")
         if "next_obs" in self.roles and self.roles["next_obs"].shape != self.roles["obs"].shape:
             shapes = f"{self.roles['next_obs'].shape} and {self.roles['obs'].shape}"
-            raise ValueError(f"{self.path}: next observations and observations have shapes {shapes}; they must be equal")
+            raise ValueError(
+                f"{self.place}: next observations and observations have shapes {shapes}; they must be equal"
+            )
 
 
-def check_numbers(path: Path, name: str, column: Column, what: str) -> None:
+def check_numbers(path: Path | str, name: str, column: Column, what: str) -> None:
     """Refuse pixels and discrete choices: trajrl learns from vectors of numbers."""
     if len(column.shape) > 2:
-        raise ValueError(f"{path}: '{name}' has shape {column.shape}; trajrl reads vectors, not images or stacks")
+        raise ValueError(
+            f"{path}: '{name}' has shape {column.shape}; trajrl reads vectors, not images or stacks"
+        )
     if what == "actions" and column.dtype.kind in "iub":
         raise ValueError(f"{path}: '{name}' are {column.dtype}: discrete actions, which no agent here takes")
     if what == "observations" and column.dtype == np.uint8 and column.shape[-1] >= 256:
-        raise ValueError(f"{path}: '{name}' has shape {column.shape} of bytes: pixels, which no agent here takes")
+        raise ValueError(
+            f"{path}: '{name}' has shape {column.shape} of bytes: pixels, which no agent here takes"
+        )

@@ -1,0 +1,178 @@
+"""Downloads that survive a broken line: resumed where they stopped, checked for size and hash, renamed when whole.
+
+The part that has arrived lies beside the target as `.NAME.part`, with the server's tag of it in `.NAME.part.tag`; it
+is continued only while the tag is still the same.  A file that exists is never touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from pathlib import Path
+from typing import IO, Any
+
+from trajrl.formats.ingest import Show, quietly
+from trajrl.store.atomic import said, sync_folder
+
+PIECE_BYTES = 1 << 20
+TIMEOUT_SECONDS = 30.0
+ATTEMPTS = 6  # in a row without one new byte
+
+
+def download(
+    url: str, path: Path, show: Show | None = None, size: int | None = None, sha256: str | None = None,
+    insecure: bool = False, wait: Callable[[float], None] = time.sleep,
+) -> Path:  # fmt: skip
+    """Fetch a file unless it is there.
+
+    Args:
+        size: bytes it must have, where known beforehand.
+        sha256: hash it must have, where known.
+        insecure: allow http; anyone on the way can then change the file.
+        wait: sleeps between attempts.
+    """
+    if path.exists():
+        return path
+    _check_scheme(url, insecure)
+    part, tag = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.part.tag")
+    with said(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = part.open("ab")
+    with file:
+        _lock(file, path)
+        total = _fetch_all(url, file, tag, show or quietly, insecure, wait)
+        _check(url, part, tag, size if size is not None else total, sha256)
+        with said(path):
+            os.fsync(file.fileno())
+            os.replace(part, path)
+            tag.unlink(missing_ok=True)
+            sync_folder(path.parent)
+    return path
+
+
+def _fetch_all(
+    url: str, file: IO[bytes], tag: Path, show: Show, insecure: bool, wait: Callable[[float], None]
+) -> int | None:
+    """Fetch until the file is whole; a broken line is tried again. Returns its size where the server says so."""
+    failures = 0
+    while True:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            total = _fetch(url, file, tag, show, insecure)
+            arrived = file.seek(0, os.SEEK_END)
+            if total is None or arrived >= total:
+                return total
+            reason = f"{arrived} of {total} bytes came"
+        except urllib.error.HTTPError as error:
+            if error.code not in (408, 429, 500, 502, 503, 504):
+                raise OSError(f"{url}: the server answers {error.code} {error.reason}; nothing was downloaded") from error
+            reason = f"the server answers {error.code}"
+        except (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        failures = 0 if file.seek(0, os.SEEK_END) > before else failures + 1
+        if failures == ATTEMPTS:
+            raise OSError(f"{url}: {reason}; what came is kept, and the same command goes on from there")
+        wait(2.0**failures)
+
+
+def _fetch(url: str, file: IO[bytes], tag: Path, show: Show, insecure: bool) -> int | None:
+    """Ask once for what is missing and append it."""
+    have = file.seek(0, os.SEEK_END)
+    known = tag.read_text() if tag.exists() else ""
+    if have and not known:
+        have = file.truncate(0)  # nothing says that these bytes are of the same file
+    request = urllib.request.Request(url, headers={"User-Agent": "trajrl", "Accept-Encoding": "identity"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", known)
+    try:
+        answer: HTTPResponse = _opener(insecure).open(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:
+            raise
+        total = _total(error.headers)
+        if total != have:
+            file.truncate(0)
+        return total if total == have else have + 1  # one byte more than there is: ask again from the start
+    with answer:
+        _refuse_page(url, answer.headers)
+        if answer.status != 206:
+            have = file.truncate(0)
+        tag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
+        length = answer.headers.get("Content-Length")
+        total = _total(answer.headers) if answer.status == 206 else int(length) if length else None
+        pieces = None if total is None else -(-(total - have) // PIECE_BYTES)
+        for piece in show(_pieces(answer), f"download {url.rpartition('/')[2]}", pieces, "MiB"):
+            file.write(piece)
+        file.flush()
+    return total
+
+
+def _pieces(answer: HTTPResponse) -> Iterator[bytes]:
+    while piece := answer.read(PIECE_BYTES):
+        yield piece
+
+
+def _total(headers: HTTPMessage) -> int | None:
+    """Return the size of the whole file from Content-Range."""
+    size = (headers.get("Content-Range") or "").rpartition("/")[2]
+    return int(size) if size.isdigit() else None
+
+
+def _check(url: str, part: Path, tag: Path, size: int | None, sha256: str | None) -> None:
+    """Refuse what came if it is not the file."""
+    came, wrong = part.stat().st_size, ""
+    if size is not None and came != size:
+        wrong = f"it has {came} bytes, {size} are due"
+    elif sha256 is not None and (found := _hash(part)) != sha256:
+        wrong = f"its sha256 is {found}, {sha256} is due"
+    elif not came:
+        wrong = "it is empty"
+    if wrong:
+        part.unlink()
+        tag.unlink(missing_ok=True)
+        raise ValueError(f"{url} is not the file it should be: {wrong}; it was removed, try again later")
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_page(url: str, headers: HTTPMessage) -> None:
+    if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        raise ValueError(f"{url} gives a web page, not a file; the data may have moved")
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(f"{path} is being downloaded by another program; wait for it") from error
+
+
+def _check_scheme(url: str, insecure: bool) -> None:
+    if not url.startswith("https://") and not (insecure and url.startswith("http://")):
+        raise ValueError(f"{url} is not an https address; trajrl downloads over https only")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to anything else."""
+
+    def __init__(self, insecure: bool) -> None:
+        self.insecure = insecure
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """Check where a redirect leads before following it."""
+        _check_scheme(newurl, self.insecure)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener(insecure: bool) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_Redirects(insecure))

@@ -1,0 +1,29 @@
+"""A store as an npz of trajrl's own layout: the columns as they are, with the table of episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from trajrl.formats.ledger import ledger_of
+from trajrl.formats.npz_out import NpzWriter
+from trajrl.formats.outgoing import observations, spans, steps
+from trajrl.store.atomic import new_file
+from trajrl.store.store import TrajectoryStore
+
+
+def write(store: TrajectoryStore, path: Path) -> None:
+    """Write the file, one column after another."""
+    count, episodes = store.num_steps, len(store.live)
+    columns = {"actions": store.actions, "rewards": store.rewards}
+    columns.update({f"extras/{name}": column for name, column in store.extras.items()})
+    with new_file(path) as place, NpzWriter(place) as file:
+        rows = (observations(store, span) for span in spans(store))
+        file.column("obs", (count + episodes, store.obs_dim), np.dtype(np.float32), rows)
+        for name, column in columns.items():
+            parts = (steps(column, span) for span in spans(store))
+            file.column(name, (count, *column.width), column.base.dtype, parts)
+        for name, values in ledger_of(store).items():
+            file.array(name, values)
+        file.array("trajrl", np.array(1))

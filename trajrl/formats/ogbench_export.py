@@ -1,0 +1,47 @@
+"""A store as an OGBench file: T+1 rows for each trajectory, the last one's action zero, `terminals` at the last row.
+
+Rewards and the table of episodes go into members of their own (`trajrl_*`), which OGBench's loader passes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from trajrl.formats.ledger import ledger_of
+from trajrl.formats.npz_out import NpzWriter
+from trajrl.formats.outgoing import Span, observations, spans, steps
+from trajrl.store.atomic import new_file
+from trajrl.store.column import Column
+from trajrl.store.store import TrajectoryStore
+
+
+def write(store: TrajectoryStore, path: Path) -> None:
+    """Write the file, one column after another."""
+    rows = store.num_steps + len(store.live)
+    with new_file(path) as place, NpzWriter(place) as file:
+
+        def column(
+            name: str, width: tuple[int, ...], dtype: np.dtype, of: Callable[[Span], np.ndarray]
+        ) -> None:
+            file.column(name, (rows, *width), dtype, (of(span) for span in spans(store)))
+
+        column("observations", (store.obs_dim,), np.dtype(np.float32), lambda span: observations(store, span))
+        for name, kept in _columns(store):
+            column(name, kept.width, kept.base.dtype, lambda span, kept=kept: _padded(steps(kept, span)))  # type: ignore[misc]
+        column("terminals", (), np.dtype(bool), lambda span: np.arange(span.length + 1) == span.length)
+        for name, values in ledger_of(store).items():
+            file.array(f"trajrl_{name}", values)
+
+
+def _columns(store: TrajectoryStore) -> Iterator[tuple[str, Column]]:
+    yield "actions", store.actions
+    yield "trajrl_rewards", store.rewards
+    yield from store.extras.items()
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """Add the row that leads nowhere."""
+    return np.concatenate([rows, np.zeros_like(rows[:1])])

@@ -1,0 +1,104 @@
+"""Export: the episodes of a store in another format, atomically, and what only trajrl will find in the file again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trajrl.store.column import Column
+from trajrl.store.store import TrajectoryStore
+
+Write = Callable[[TrajectoryStore, Path], None]
+
+
+class Span(NamedTuple):
+    """Where one episode lies in the columns of its store."""
+
+    episode: int
+    start: int  # first action row
+    length: int
+    obs_start: int  # first observation row
+    terminated: bool
+
+
+def export(store: TrajectoryStore, path: Path, write: Write, format: str) -> dict[str, Any]:
+    """Write the file or folder and return what it holds."""
+    if path.exists():
+        raise FileExistsError(f"{path} exists; remove it or choose another name")
+    if not len(store.live):
+        raise ValueError("the store has not one episode to export")
+    write(store, path)
+    return {
+        "format": format, "out": str(path), "episodes": len(store.live), "transitions": store.num_steps,
+        "beside": beside(store, format),
+    }  # fmt: skip
+
+
+def spans(store: TrajectoryStore) -> Iterator[Span]:
+    """Yield where the episodes that are alive lie, in order."""
+    table = store.table
+    for e in store.live.tolist():
+        start = int(table.start[e])
+        yield Span(e, start, int(table.length[e]), start + e, bool(table.terminated[e]))
+
+
+def observations(store: TrajectoryStore, span: Span) -> np.ndarray:
+    """Return o_0 ... o_T of an episode, (T+1, obs)."""
+    return store.obs.slice(span.obs_start, span.obs_start + span.length + 1)
+
+
+def steps(column: Column, span: Span) -> np.ndarray:
+    """Return the rows of an episode's actions in a per-step column, (T, ...)."""
+    return column.slice(span.start, span.start + span.length)
+
+
+def solved(store: TrajectoryStore, span: Span) -> np.ndarray:
+    """Return the steps after which nothing is bootstrapped: terminal marks and a terminated end, (T,) bool."""
+    marks = np.zeros(span.length, bool)
+    if "terminal" in store.extras:
+        marks |= steps(store.extras["terminal"], span)
+    marks[-1] |= span.terminated
+    return marks
+
+
+def last_step(span: Span) -> np.ndarray:
+    """Return (T,) bool, True at the last step."""
+    return np.arange(span.length) == span.length - 1
+
+
+def action_box(store: TrajectoryStore) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the box that the store's actions were recorded in, where it is known."""
+    kept = store.attributes
+    if "action_low" not in kept or "action_high" not in kept:
+        return None
+    return np.asarray(kept["action_low"], np.float32), np.asarray(kept["action_high"], np.float32)
+
+
+def beside(store: TrajectoryStore, format: str) -> list[str]:
+    """Return what other readers of the format will not see: trajrl leaves it beside the data and reads it again."""
+    table, live = store.table, store.live
+    rewards = store.rewards.slice(0, len(store.rewards))
+    known = int((table.success[live] >= 0).sum())
+    sources = len({name for name in table.source[live] if name})
+    ended = int(table.terminated[live].sum())
+    columns = len(set(store.extras) - {"terminal"})
+    found = {
+        "success": (known, "episodes say whether they succeeded"),
+        "source": (sources, "sources are named"),
+        "rewards": (int(np.count_nonzero(rewards)), "steps have a reward"),
+        "terminated": (ended, "episodes are terminated"),
+        "extras": (columns, "further columns are stored for each step"),
+    }
+    return [f"{count} {text}" for count, text in (found[name] for name in UNSEEN[format]) if count]
+
+
+UNSEEN = {  # what a format has no place for
+    "d4rl": ("success", "source"),
+    "minari": ("success", "source"),
+    "npz": (),
+    "ogbench": ("rewards", "terminated", "success", "source"),
+    "robomimic": ("terminated", "success", "source", "extras"),
+}

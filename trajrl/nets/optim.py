@@ -61,7 +61,7 @@ class Optimiser:
         gradients = torch.autograd.grad(loss, self.parameters)
         norm = torch.nn.utils.get_total_norm(gradients)
         for parameter, gradient in zip(self.parameters, gradients):
-            parameter.grad = gradient
+            parameter.grad = gradient.contiguous()  # the fused step reads memory in the parameter's order
         if self.clip > 0:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
         for group in self.adam.param_groups:

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from trajrl.agents.protocol import Agent
 
 AGENTS: dict[str, str] = {
+    "acfql": "trajrl.agents.acfql:ACFQL",
     "bc_diffusion": "trajrl.agents.bc_diffusion:BCDiffusion",
     "diffusion_ql": "trajrl.agents.diffusion_ql:DiffusionQL",
+    "rlpd": "trajrl.agents.rlpd:RLPD",
+    "sac": "trajrl.agents.sac:SAC",
+    "td3_bc": "trajrl.agents.td3_bc:TD3BC",
     "trajectory_ql": "trajrl.agents.trajectory_ql:TrajectoryQL",
 }
 

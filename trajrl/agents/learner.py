@@ -48,6 +48,7 @@ class Learner:
     """Base of the agents: subclasses build networks in __init__, and register each with `part`."""
 
     Config: ClassVar[Any]  # the dataclass Config of the module that defines the agent
+    updates_per_batch = 1  # mini-batches that `update` takes at once
 
     def __init_subclass__(cls) -> None:
         cls.Config = sys.modules[cls.__module__].Config

@@ -31,6 +31,7 @@ class Agent(Protocol):
 
     spec: WindowSpec
     device: torch.device
+    updates_per_batch: int  # update-to-data ratio: the loop draws this many times its batch size per update
 
     def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
         """Do one step of learning; `rng` is a CPU generator and the only source of chance."""

@@ -36,7 +36,8 @@ class HistoryEncoder(nn.Module):
         if history == 1:
             return
         in_dim = obs_dim + (action_dim if actions else 0)
-        self.gru = nn.utils.skip_init(nn.GRU, in_dim, width, layers, batch_first=True)
+        gru = nn.GRU(in_dim, width, layers, batch_first=True, device="meta")  # draws nothing
+        self.gru = gru.to_empty(device="cpu")
         with torch.no_grad():
             for parameter in self.gru.parameters():
                 parameter.uniform_(-1 / sqrt(width), 1 / sqrt(width), generator=rng)

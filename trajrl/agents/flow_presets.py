@@ -1,0 +1,70 @@
+"""Published settings of flow Q-learning as data: QC-FQL (paper), QC, BFN, and FQL with its table of tasks.
+
+Any other environment takes the settings of the method; alpha 10 of FQL is then a start to tune from.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from typing import Any
+
+from trajrl.registry import unknown
+
+PUBLISHED: dict[str, Any] = {"normalize_q": False, "partial_chunks": "drop", "count_padding": True}
+PRESETS: dict[str, dict[str, Any]] = {
+    "bfn": {**PUBLISHED, "actor": "best_of_n", "chunk": 1, "samples": 4},
+    "demo": {"width": 256, "depth": 3},
+    "fql": {**PUBLISHED, "chunk": 1, "alpha": 10.0},
+    "fql_online": {**PUBLISHED, "chunk": 1, "alpha": 10.0},
+    "paper": {**PUBLISHED, "alpha": 100.0},  # QC-FQL; alpha is to be tuned per environment
+    "qc": {**PUBLISHED, "actor": "best_of_n"},
+    "standard": {},
+}
+CAUTIOUS: dict[str, Any] = {"q_agg": "min"}
+FAR: dict[str, Any] = {"gamma": 0.995}
+FQL: tuple[tuple[str, float, dict[str, Any]], ...] = (  # environment, alpha, what else differs
+    ("*antmaze-umaze*", 10, {}),
+    ("*antmaze-medium-play*", 10, {}),
+    ("*antmaze-medium-diverse*", 10, {}),
+    ("*antmaze-large-play*", 3, {}),
+    ("*antmaze-large-diverse*", 3, {}),
+    ("*antmaze-large-navigate*", 10, CAUTIOUS),
+    ("*antmaze-giant-navigate*", 10, CAUTIOUS | FAR),
+    ("*antsoccer-*", 10, FAR),
+    ("*humanoidmaze-*", 30, FAR),
+    ("*cube-single-*", 300, {}),
+    ("*cube-double-*", 300, {}),
+    ("*scene-*", 300, {}),
+    ("*puzzle-3x3-*", 1000, {}),
+    ("*puzzle-4x4-*", 1000, {}),
+    ("*pen-human-*", 10_000, CAUTIOUS),
+    ("*pen-cloned-*", 10_000, CAUTIOUS),
+    ("*pen-expert-*", 3000, CAUTIOUS),
+    ("*door-*", 30_000, CAUTIOUS),
+    ("*hammer-human-*", 30_000, CAUTIOUS),
+    ("*hammer-cloned-*", 10_000, CAUTIOUS),
+    ("*hammer-expert-*", 30_000, CAUTIOUS),
+    ("*relocate-human-*", 10_000, CAUTIOUS),
+    ("*relocate-cloned-*", 30_000, CAUTIOUS),
+    ("*relocate-expert-*", 30_000, CAUTIOUS),
+)
+FQL_ONLINE: tuple[tuple[str, float, dict[str, Any]], ...] = (  # what changes where online learning follows
+    ("*humanoidmaze-medium-*", 100, {}),
+    ("*antsoccer-*", 30, {}),
+    ("*pen-cloned-*", 1000, {}),
+    ("*door-cloned-*", 1000, {}),
+    ("*hammer-cloned-*", 1000, {}),
+    ("*relocate-cloned-*", 10_000, {}),
+)
+
+
+def preset(name: str, env: str) -> dict[str, Any]:
+    """Return the settings of preset `name`; those of FQL add what was published for the environment."""
+    if name not in PRESETS:
+        raise ValueError(unknown("preset of acfql", name, PRESETS))
+    table = {"fql": FQL, "fql_online": FQL + FQL_ONLINE}.get(name, ())
+    found = dict(PRESETS[name])
+    for pattern, alpha, rest in table:
+        if fnmatch(env, pattern):
+            found |= {"alpha": float(alpha), **rest}
+    return found

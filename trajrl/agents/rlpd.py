@@ -1,0 +1,320 @@
+"""RLPD: soft actor-critic with a layer-normed ensemble and many critic steps per update; its chunked form.
+
+    y      = R_k + gamma^k (1 - terminated) (min over a random subset of Q'_j(o_{t+k}, a') - temp log pi(a'))
+    L_Q    = mean over the ensemble of (Q_j(o, a) - y)^2
+    L_pi   = mean temp log pi(a|o) - mean_j Q_j(o, a)  -  bc_alpha log pi(data's a|o)
+    L_temp = temp (entropy - goal)
+
+One batch holds `utd` mini-batches: rows j, j + utd, j + 2 utd, .. are the j-th.  A batch laid out as all
+offline rows and then all online rows is thus dealt evenly: each mini-batch has its share of both, exactly
+where utd divides both counts.
+Ball, Smith, Kostrikov, Levine 2023; chunked: Li, Zhou, Levine 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.acting import padded
+from trajrl.agents.learner import Learner, Metrics, draw_rows, histories
+from trajrl.agents.networks import build_encoder
+from trajrl.agents.protocol import History, Update
+from trajrl.nets.ensemble import Critic
+from trajrl.nets.gaussian import TanhGaussian, Temperature, log_density, squash
+from trajrl.nets.history import HistoryNet
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.registry import unknown
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults are RLPD as published for locomotion; the presets of the chunked form are beside them."""
+
+    utd: int = 20  # critic steps per update, each on its own mini-batch; raising it: learns from fewer steps
+    chunk: int = 1  # actions the policy gives, executed open loop; raising it: bolder, slower to react
+    critic_chunk: int = 0  # actions the critic sees, 0: the chunk; below the horizon: faster, biased values
+    horizon: int = 0  # rewards before the bootstrap, 0: the critic's chunk; raising it: values travel faster
+    history: int = 1  # H, observations seen; above 1 a GRU of the actor and one of the critic read them
+    history_actions: bool = True  # the GRUs also see the action before each observation
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    critics: int = 10  # size of the ensemble; raising it: steadier values, slower updates
+    subset: int = 2  # target critics drawn for each step, of which the least counts; raising it: cautious
+    target: str = "subset_min"  # how the target pools its critics: subset_min, or the mean over all
+    target_entropy: bool = True  # False: no entropy in the target, for sparse rewards
+    entropy_goal: float = -0.5  # entropy per action dimension to hold; raising it: more random actions
+    temperature: float = 1.0  # first weight of the entropy, learned from there; raising it: random for longer
+    bc_alpha: float = 0.0  # weight of behaviour cloning; raising it: closer to the data
+    joint: bool = False  # True: the actor's loss sees the critic before its step, as one sum of losses does
+    partial_chunks: str = "pad"  # windows cut by an episode's end: pad trains the critic on them, or drop
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 2  # hidden layers; raising it: finer, slower
+    activation: str = "relu"  # of the networks
+    critic_norm: str = "before"  # layer norm in the critic; without it many updates per step diverge
+    actor_lr: float = 3e-4  # learning rate of the policy and of the temperature
+    critic_lr: float = 3e-4  # learning rate of the critics
+    actor_clip: float = 0.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 0.0  # the same for the critics
+    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; nets and optimisers check their own."""
+        choices = {"target": ("subset_min", "mean"), "partial_chunks": ("pad", "drop")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(unknown(f"value of {name}", getattr(self, name), allowed))
+        for name in ("utd", "chunk", "history", "critics", "width", "depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if not 1 <= self.subset <= self.critics:
+            raise ValueError(f"subset is between 1 and critics, {self.critics}; got {self.subset}")
+        if self.temperature <= 0 or self.bc_alpha < 0:
+            raise ValueError(
+                f"temperature must be above 0 and bc_alpha at least 0; got {self.temperature} "
+                f"and {self.bc_alpha}"
+            )
+        if not 0 <= self.critic_chunk <= self.chunk:
+            raise ValueError(
+                f"critic_chunk must not exceed chunk, {self.chunk}: the critic values the actions that the "
+                f"policy gives; got {self.critic_chunk}"
+            )
+        if self.horizon and self.horizon < self.seen:
+            raise ValueError(
+                f"horizon must not be below the critic's chunk, {self.seen}: the rewards of its actions "
+                f"count; got {self.horizon}"
+            )
+
+    @property
+    def seen(self) -> int:
+        """Return how many actions the critic sees."""
+        return self.critic_chunk or self.chunk
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, self.chunk, self.horizon or self.seen)
+
+
+CHUNKED: dict[str, Any] = {
+    "utd": 1, "chunk": 5, "width": 512, "depth": 4, "target": "mean", "target_entropy": False, "joint": True,
+    "partial_chunks": "drop",
+}  # fmt: skip
+SPARSE: dict[str, Any] = {"target_entropy": False, "depth": 3}
+MAZE: dict[str, Any] = {**SPARSE, "subset": 1, "run.reward": "iql_antmaze"}
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"utd": 2},
+    "paper": {},
+    "qc_rlpd": {**CHUNKED, "bc_alpha": 0.01},
+    "rlpd_ac": CHUNKED,
+    "standard": {},
+}
+TASKS: tuple[tuple[str, dict[str, Any]], ...] = (  # what `paper` changes by environment
+    ("*antmaze-umaze*", MAZE),
+    ("*antmaze-*-play-*", MAZE),
+    ("*antmaze-*-diverse-*", MAZE),
+    ("*pen-binary-*", SPARSE),
+    ("*door-binary-*", SPARSE),
+    ("*relocate-binary-*", SPARSE),
+)
+
+
+def preset(name: str, env: str) -> dict[str, Any]:
+    """Return the settings of preset `name`; `paper` adds what was published for the environment."""
+    if name not in PRESETS:
+        raise ValueError(unknown("preset of rlpd", name, PRESETS))
+    found = dict(PRESETS[name])
+    for pattern, changes in TASKS if name == "paper" else ():
+        if fnmatch(env, pattern):
+            found |= changes
+    return found
+
+
+class Noise(NamedTuple):
+    """All the chance of one critic step and one actor step.  D = N act is the size of a flattened chunk."""
+
+    next: Tensor  # (B, D) of the chunk at the bootstrap
+    policy: Tensor  # (B, D) of the chunk in the actor's loss
+    subset: Tensor  # (S,) which target critics count
+
+
+class RLPD(Learner):
+    """Reinforcement learning with prior data."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        self.config, rng = config, self.init_rng
+        self.updates_per_batch = config.utd
+        self.size, self.seen = config.chunk * action_dim, config.seen * action_dim  # of flattened chunks
+        hidden = (config.width,) * config.depth
+        style: dict[str, Any] = {"activation": config.activation, "init": "xavier"}
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        actor = TanhGaussian(encoder.context_dim, hidden, self.size, rng, **style)
+        self.actor = self.part("actor", HistoryNet(encoder, actor))
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        critic = Critic(
+            config.critics, encoder.context_dim + self.seen, hidden, rng,
+            layer_norm=config.critic_norm, norm_eps=1e-6, **style,
+        )  # fmt: skip
+        self.critic = self.part("critic", HistoryNet(encoder, critic))
+        self.target = self.part("target", copy_of(self.critic))
+        self.temperature = self.part("temperature", Temperature(config.temperature))
+        self.build_optimisers()
+
+    def build_optimisers(self) -> None:
+        """Give each loss an optimiser of its own."""
+        config = self.config
+        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
+        self.actor_optimiser = self.part(
+            "actor_optimiser",
+            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        self.critic_optimiser = self.part(
+            "critic_optimiser",
+            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        )
+        self.temperature_optimiser = self.part(
+            "temperature_optimiser", Optimiser(self.temperature.parameters(), config.actor_lr, **decay)
+        )
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw the chance of one mini-batch, on the CPU, so that every device sees the same."""
+        rows, config = len(batch.steps), self.config
+        noise = Noise(
+            next=torch.randn(rows, self.size, generator=rng),
+            policy=torch.randn(rows, self.size, generator=rng),
+            subset=torch.randperm(config.critics, generator=rng)[: config.subset],
+        )
+        return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
+        config, (here, there) = self.config, histories(batch)
+        view = self.context(self.critic.encoder, here)  # (B, ctx)
+        q = self.critic.head(view, self.chunks(batch)[:, : self.seen])  # (E, B)
+
+        # Bootstrap at o_{t+k}: the online policy acts, a random few of the target critics value.
+        with torch.no_grad():
+            value = self.next_value(there, noise)  # (B,)
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, config.gamma)
+
+        # A window that the episode's end cuts has k < n steps.  pad trains on it with gamma^k; drop gives it
+        # no weight, and still counts it in the mean, as published.
+        drop = config.partial_chunks == "drop"
+        valid = batch.steps == self.spec.n if drop else batch.steps > 0  # (B,)
+        td = torch.where(valid, q - y, 0.0)  # (E, B)
+        loss = masked_mean(td.square(), torch.ones_like(valid) if drop else valid, batch.weight)
+        td_error = td.detach().abs().mean(0)  # (B,) 0 where the critic does not learn
+        metrics = {
+            "critic/loss": loss, "critic/q_mean": masked_mean(q, valid),
+            "critic/td_abs": masked_mean(td_error, valid), "critic/target_mean": masked_mean(y, valid),
+            "critic/used_share": valid.float().mean(),
+        }  # fmt: skip
+        return loss, td_error, metrics
+
+    def next_value(self, there: History, noise: Noise) -> Tensor:
+        """Return the value (B,) of the policy where the bootstrap is taken."""
+        mean, log_std = self.actor.head(self.context(self.actor.encoder, there))  # (B, D) both
+        chunk, density = squash(mean, log_std, noise.next)  # (B, D) both
+        context, chunk = self.context(self.target.encoder, there), chunk[:, : self.seen]
+        if self.config.target == "mean":
+            value = self.target.head(context, chunk).mean(0)  # (B,)
+        else:
+            value = self.target.head(context, chunk, noise.subset).amin(0)  # (B,)
+        return value - self.temperature() * density.sum(-1) if self.config.target_entropy else value
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Soft Q and, by option, behaviour cloning; returns (loss, the temperature's loss, metrics)."""
+        config, (here, _) = self.config, histories(batch)
+        row, weight = batch.action_mask[:, 0], batch.weight  # (B,) both
+        mean, log_std = self.actor.head(self.context(self.actor.encoder, here))  # (B, D) both
+        chunk, density = squash(mean, log_std, noise.policy)  # (B, D) both
+        temp, log_pi = self.temperature(), density.sum(-1)  # (), (B,)
+
+        # Entropy and Q, over the whole ensemble; the gradient reaches the actor alone, through its chunk.
+        with torch.no_grad():
+            view = self.context(self.critic.encoder, here)
+        q_loss = -masked_mean(self.critic.head(view, chunk[:, : self.seen]).mean(0), row, weight)
+        loss = masked_mean(temp.detach() * log_pi, row, weight) + q_loss
+        metrics = {"actor/q_loss": q_loss, "actor/temperature": temp}
+
+        # Behaviour cloning: the density of the data's chunk, per whole chunk; padded steps add nothing.
+        if config.bc_alpha > 0:
+            recorded = log_density(mean, log_std, self.chunks(batch)).view_as(batch.actions)  # (B, N, act)
+            bc_loss = -masked_mean(recorded, batch.action_mask[..., None], weight[:, None, None]) * self.size
+            loss = loss + config.bc_alpha * bc_loss
+            metrics["actor/bc_loss"] = bc_loss
+
+        # L_temp: raise the temperature while the entropy is below its goal.
+        entropy = -log_pi.detach()  # (B,)
+        temp_loss = temp * masked_mean(entropy - config.entropy_goal * self.size, row, weight)
+        return loss, temp_loss, {**metrics, "actor/loss": loss, "actor/entropy": masked_mean(entropy, row)}
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """`utd` critic steps on as many mini-batches, then one of actor and temperature on the last."""
+        td_errors: list[Tensor] = []
+        critic_metrics: list[Metrics] = []
+        actor_metrics: Metrics = {}
+        for part in self.mini_batches(batch):
+            noise = self.draw_noise(part, rng)
+            loss, td_error, metrics = self.critic_loss(part, noise)
+            if self.config.joint:
+                actor_metrics = self.step_actor(part, noise)  # before the critic moves
+            metrics["critic/grad_norm"] = self.critic_optimiser.step(loss)
+            follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
+            td_errors.append(td_error)
+            critic_metrics.append(metrics)
+        if not self.config.joint:
+            actor_metrics = self.step_actor(part, noise)
+        self.updates += 1
+        found = {name: torch.stack([m[name].detach() for m in critic_metrics]).mean() for name in metrics}
+        found |= {name: value.detach() for name, value in actor_metrics.items()}
+        return Update(found, torch.stack(td_errors, 1).flatten())  # row i utd + j: i-th of mini-batch j
+
+    def step_actor(self, batch: SequenceBatch, noise: Noise) -> Metrics:
+        """One step of the actor and one of the temperature; returns metrics."""
+        loss, temp_loss, metrics = self.actor_loss(batch, noise)
+        norm = self.actor_optimiser.step(loss)
+        self.temperature_optimiser.step(temp_loss)
+        return {**metrics, "actor/grad_norm": norm}
+
+    def mini_batches(self, batch: SequenceBatch) -> Iterator[SequenceBatch]:
+        """Deal the rows of a batch to `utd` mini-batches."""
+        utd, rows = self.config.utd, len(batch.steps)
+        if rows % utd:
+            raise ValueError(
+                f"a batch of {rows} rows cannot be dealt to {utd} mini-batches; give a multiple of utd"
+            )
+        for j in range(utd):
+            yield SequenceBatch._make(None if part is None else part[j::utd] for part in batch)
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Choose chunks (V, N, act): a sample where exploring, else the tanh of the mean."""
+        context = self.context(self.actor.encoder, History(*map(padded, history)))
+        mean, log_std = self.actor.head(context)  # (V or more, D) both
+        chunks = mean.tanh()
+        if explore:
+            chunks, _ = squash(mean, log_std, padded(draw_rows(rng, self.size, device=self.device)))
+        return chunks[: len(rng)].unflatten(1, (self.config.chunk, self.action_dim))
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return mean_j Q_j (V,) of actions (V, N, act), of which the critic sees its own chunk."""
+        context = self.context(self.critic.encoder, history)
+        return self.critic.head(context, actions.flatten(1)[:, : self.seen]).mean(0)
+
+    def chunks(self, batch: SequenceBatch) -> Tensor:
+        """Return the data's chunks, flattened (B, D), zero where padded."""
+        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)

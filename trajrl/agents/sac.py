@@ -1,0 +1,193 @@
+"""SAC: soft actor-critic with twin critics and a temperature that is learned.
+
+    y      = R_k + gamma^k (1 - terminated) (min_j Q'_j(o_{t+k}, a') - temp log pi(a'|o_{t+k}))
+    L_Q    = sum_j mean (Q_j(o, a) - y)^2
+    L_pi   = mean temp log pi(a|o) - min_j Q_j(o, a)
+    L_temp = temp (entropy - goal)
+
+Haarnoja et al. 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.acting import padded
+from trajrl.agents.learner import Learner, Metrics, draw_rows, histories
+from trajrl.agents.networks import build_encoder
+from trajrl.agents.protocol import History, Update
+from trajrl.nets.ensemble import Critic
+from trajrl.nets.gaussian import TanhGaussian, Temperature, squash
+from trajrl.nets.history import HistoryNet
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults are the published ones."""
+
+    horizon: int = 1  # rewards before the bootstrap; raising it: values travel faster, with more bias
+    history: int = 1  # H, observations seen; above 1 a GRU of the actor and one of the critic read them
+    history_actions: bool = True  # the GRUs also see the action before each observation
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 2  # hidden layers; raising it: finer, slower
+    critic_norm: str = "none"  # layer norm in the critic; "before" steadies many updates per step
+    entropy_goal: float = -1.0  # entropy per action dimension to hold; raising it: more random actions
+    temperature: float = (
+        1.0  # where the learned weight of the entropy starts; raising it: more random at first
+    )
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
+    actor_lr: float = 3e-4  # learning rate of the policy and of the temperature
+    critic_lr: float = 3e-4  # learning rate of the critic
+    actor_clip: float = 0.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 0.0  # the same for the critic
+    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; nets and optimisers check their own."""
+        for name in ("horizon", "history", "critics", "width", "depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0; got {self.temperature}")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, 1, self.horizon)
+
+
+PRESETS: dict[str, dict[str, Any]] = {"demo": {}, "paper": {}, "standard": {}}
+
+
+class Noise(NamedTuple):
+    """All the chance of one update."""
+
+    next: Tensor  # (B, act) of the action at the bootstrap
+    policy: Tensor  # (B, act) of the action in the actor's loss
+
+
+class SAC(Learner):
+    """Soft actor-critic."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        self.config, rng = config, self.init_rng
+        hidden = (config.width,) * config.depth
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        actor = TanhGaussian(encoder.context_dim, hidden, action_dim, rng)
+        self.actor = self.part("actor", HistoryNet(encoder, actor))
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        critic = Critic(
+            config.critics, encoder.context_dim + action_dim, hidden, rng,
+            activation="relu", init="xavier", layer_norm=config.critic_norm,
+        )  # fmt: skip
+        self.critic = self.part("critic", HistoryNet(encoder, critic))
+        self.target = self.part("target", copy_of(self.critic))
+        self.temperature = self.part("temperature", Temperature(config.temperature))
+        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
+        self.actor_optimiser = self.part(
+            "actor_optimiser",
+            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        self.critic_optimiser = self.part(
+            "critic_optimiser",
+            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        )
+        self.temperature_optimiser = self.part(
+            "temperature_optimiser", Optimiser(self.temperature.parameters(), config.actor_lr, **decay)
+        )
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        shape = len(batch.steps), self.action_dim
+        draw = [torch.randn(shape, generator=rng) for _ in Noise._fields]
+        return Noise(*(part.to(self.device, non_blocking=True) for part in draw))
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
+        valid, (here, there) = batch.steps > 0, histories(batch)  # (B,)
+        q = self.critic.head(self.context(self.critic.encoder, here), self.action(batch))  # (E, B)
+
+        # Bootstrap at o_{t+k}: the soft value of the online policy under the target critics.
+        with torch.no_grad():
+            mean, log_std = self.actor.head(self.context(self.actor.encoder, there))  # (B, act) both
+            action, density = squash(mean, log_std, noise.next)  # (B, act) both
+            value = self.target.head(self.context(self.target.encoder, there), action).amin(0)  # (B,)
+            value = value - self.temperature() * density.sum(-1)
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, self.config.gamma)
+
+        td = torch.where(valid, q - y, 0.0)  # (E, B)
+        loss = masked_mean(td.square().sum(0), valid, batch.weight)
+        td_error = td.detach().abs().mean(0)  # (B,)
+        metrics = {
+            "critic/loss": loss, "critic/q_mean": masked_mean(q, valid),
+            "critic/td_abs": masked_mean(td_error, valid), "critic/target_mean": masked_mean(y, valid),
+        }  # fmt: skip
+        return loss, td_error, metrics
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Temp log pi - min Q, and the temperature's own loss; returns both and metrics."""
+        valid, weight, (here, _) = batch.steps > 0, batch.weight, histories(batch)
+        mean, log_std = self.actor.head(self.context(self.actor.encoder, here))  # (B, act) both
+        action, density = squash(mean, log_std, noise.policy)  # (B, act) both
+        temp, log_pi = self.temperature(), density.sum(-1)  # (), (B,)
+
+        # L_pi: the gradient reaches the actor alone, through the action.
+        with torch.no_grad():
+            view = self.context(self.critic.encoder, here)
+        q_loss = -masked_mean(self.critic.head(view, action).amin(0), valid, weight)
+        loss = masked_mean(temp.detach() * log_pi, valid, weight) + q_loss
+
+        # L_temp: raise the temperature while the entropy is below its goal.
+        entropy, goal = -log_pi.detach(), self.config.entropy_goal * self.action_dim  # (B,), a number
+        temp_loss = temp * masked_mean(entropy - goal, valid, weight)
+        return loss, temp_loss, {
+            "actor/loss": loss, "actor/q_loss": q_loss, "actor/entropy": masked_mean(entropy, valid),
+            "actor/temperature": temp,
+        }  # fmt: skip
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """Take one step of critic, actor and temperature, in this order."""
+        noise = self.draw_noise(batch, rng)
+        critic_loss, td_error, metrics = self.critic_loss(batch, noise)
+        critic_norm = self.critic_optimiser.step(critic_loss)
+        actor_loss, temp_loss, more = self.actor_loss(batch, noise)
+        actor_norm = self.actor_optimiser.step(actor_loss)
+        self.temperature_optimiser.step(temp_loss)
+        follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
+        self.updates += 1
+        found = {**metrics, **more, "critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
+        return Update({name: value.detach() for name, value in found.items()}, td_error)
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Choose actions (V, 1, act): a sample where exploring, else the tanh of the mean."""
+        context = self.context(self.actor.encoder, History(*map(padded, history)))
+        mean, log_std = self.actor.head(context)  # (V or more, act) both
+        if not explore:
+            return mean.tanh()[: len(rng), None]
+        noise = padded(draw_rows(rng, self.action_dim, device=self.device))
+        return squash(mean, log_std, noise)[0][: len(rng), None]
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q_j (V,) of actions (V, 1, act)."""
+        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0]).amin(0)
+
+    def action(self, batch: SequenceBatch) -> Tensor:
+        """Return the data's action (B, act), zero where there is none."""
+        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0)

@@ -1,0 +1,43 @@
+"""Hand-written actors: chunks that name the step they were asked at, and a record of what they were shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from trajrl.agents.protocol import History
+from trajrl.store.window import WindowSpec
+
+
+class Counting:
+    """Acts (step asked at + place in the chunk) / 100, or noise of its own row; keeps every history it saw."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, action_dim: int, history: int = 1, chunk: int = 1, noisy: bool = False) -> None:
+        self.spec = WindowSpec(history=history, chunk=chunk)
+        self.action_dim, self.noisy = action_dim, noisy
+        self.seen: list[History] = []
+        self.calls: list[int] = []  # rows asked for, per call
+
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+        self.seen.append(history)
+        self.calls.append(len(history.obs))
+        if self.noisy:
+            shape = (self.spec.chunk, self.action_dim)
+            return torch.stack([torch.rand(shape, generator=row) * 2 - 1 for row in rng])
+        step = history.obs[:, -1, :1, None]  # (V, 1, 1)
+        place = torch.arange(self.spec.chunk)[None, :, None]
+        return ((step + place) / 100).expand(-1, -1, self.action_dim)
+
+
+class Constant(Counting):
+    """Acts a fixed value."""
+
+    def __init__(self, action_dim: int, value: float) -> None:
+        super().__init__(action_dim)
+        self.value = value
+
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+        return torch.full((len(history.obs), 1, self.action_dim), self.value)

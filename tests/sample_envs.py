@@ -1,0 +1,118 @@
+"""Tiny environments that describe themselves, and ones that trajrl must refuse or survive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+
+
+class Line(gymnasium.Env):
+    """Observation (step, reset seed mod 97), reward 1; ends by itself at `length`, success in passing at step 2."""
+
+    def __init__(self, length: int = 5, low: float = -2.0, high: float = 4.0) -> None:
+        self.length = length
+        self.observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+        self.action_space = Box(low, high, (1,), np.float32)
+        self.taken: list[float] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.step_count, self.start, self.taken = 0, float((seed or 0) % 97), []
+        return self.see(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.step_count += 1
+        self.taken.append(float(action[0]))
+        info = {"is_success": self.step_count == 2, "mark": np.array([self.step_count])}
+        return self.see(), 1.0, self.step_count == self.length, False, info
+
+    def see(self) -> np.ndarray:
+        return np.array([self.step_count, self.start], np.float64)
+
+    def render(self) -> np.ndarray:
+        return np.full((32, 48, 3), 10 * self.step_count, np.uint8)
+
+
+class Uneven(Line):
+    """Line whose length, 3 to 12, follows from the reset seed."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        self.length = 3 + (seed or 0) % 10
+        return super().reset(seed=seed, options=options)
+
+
+class Breaking(Uneven):
+    """Raises at step 2 of an episode whose seed is a multiple of 3; gives NaN where it is one above."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self.step_count == 2 and self.start % 3 == 0:
+            raise RuntimeError("the arm is stuck")
+        return obs, float("nan") if self.step_count == 2 and self.start % 3 == 1 else reward, terminated, truncated, info
+
+
+class Forgetful(Uneven):
+    """Not a function of its seed: every reset makes the episode shorter."""
+
+    resets = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        found = super().reset(seed=seed, options=options)
+        Forgetful.resets += 1
+        self.length = 3 if Forgetful.resets > 8 else 50
+        return found
+
+
+def line(seed: int = 0, render_mode: str | None = None) -> gymnasium.Env:
+    """Return a Line; takes what trajrl offers."""
+    return Line()
+
+
+def limited() -> gymnasium.Env:
+    """Return a Line that a time limit cuts at step 3."""
+    return gymnasium.wrappers.TimeLimit(Line(), 3)
+
+
+def uneven() -> gymnasium.Env:
+    return Uneven()
+
+
+def breaking() -> gymnasium.Env:
+    return Breaking()
+
+
+def forgetful() -> gymnasium.Env:
+    return Forgetful()
+
+
+def no_env() -> int:
+    return 3
+
+
+def with_spaces(observation: gymnasium.Space, action: gymnasium.Space) -> gymnasium.Env:
+    env = Line()
+    env.observation_space, env.action_space = observation, action
+    return env
+
+
+def dict_obs() -> gymnasium.Env:
+    return with_spaces(Dict({"desired_goal": Box(-1, 1, (2,)), "observation": Box(-1, 1, (4,))}), Box(-1, 1, (1,)))
+
+
+def image_obs() -> gymnasium.Env:
+    return with_spaces(Box(0, 255, (8, 8, 3), np.uint8), Box(-1, 1, (1,)))
+
+
+def discrete_obs() -> gymnasium.Env:
+    return with_spaces(Discrete(5), Box(-1, 1, (1,)))
+
+
+def discrete_action() -> gymnasium.Env:
+    return with_spaces(Box(-1, 1, (2,)), Discrete(2))
+
+
+def unbounded_action() -> gymnasium.Env:
+    return with_spaces(Box(-1, 1, (2,)), Box(-np.inf, np.inf, (1,)))

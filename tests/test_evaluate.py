@@ -1,0 +1,68 @@
+"""Evaluation: the same rows however many environments step together, and streams of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from actors import Counting
+
+from trajrl import make_agent, make_suite
+from trajrl.evaluate import evaluate
+from trajrl.rollout import EnvFailureError
+
+
+@pytest.mark.parametrize("name", ["sample_envs:uneven", "toy:point", "Hopper-v4"])
+def test_the_rows_do_not_depend_on_how_many_environments_step_together(name):
+    suite = make_suite(name)
+    actor = Counting(suite.action_dim, chunk=2, noisy=True)
+    rows = evaluate(actor, suite, 1, 100, 7, envs=1)
+    for envs in (2, 3, 10):
+        assert evaluate(actor, suite, 1, 100, 7, envs=envs) == rows
+
+
+@pytest.mark.parametrize("agent", ["bc_diffusion", "diffusion_ql", "trajectory_ql"])
+def test_an_agents_rows_do_not_depend_on_it_either(agent):
+    suite = make_suite("toy:point", time_limit=6)
+    built = make_agent(agent, suite.obs_dim, suite.action_dim)
+    rows = evaluate(built, suite, 0, 0, 5, envs=1)
+    assert evaluate(built, suite, 0, 0, 5, envs=3) == rows
+    assert len({row["return"] for row in rows}) == 5
+
+
+def test_a_row_says_what_happened():
+    rows = evaluate(Counting(1), make_suite("sample_envs:line"), 0, 50, 2)
+    assert [row["episode"] for row in rows] == [0, 1]
+    assert {key: rows[0][key] for key in ("return", "score", "success", "length")} == {
+        "return": 5.0, "score": None, "success": True, "length": 5,
+    }  # fmt: skip
+
+
+def test_step_and_seed_choose_the_episodes():
+    suite = make_suite("toy:point")
+    found = [evaluate(Counting(2), suite, seed, step, 1)[0]["seed"] for seed, step in ((0, 0), (0, 1), (1, 0), (0, 0))]
+    assert len(set(found)) == 3
+    assert found[0] == found[3]
+    assert max(found) < 2**31
+
+
+def test_more_episodes_begin_with_the_same_ones():
+    suite = make_suite("toy:point")
+    actor = Counting(2, noisy=True)
+    assert evaluate(actor, suite, 0, 0, 6)[:2] == evaluate(actor, suite, 0, 0, 2)
+
+
+def test_the_global_generator_is_left_alone():
+    np.random.seed(0)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    evaluate(Counting(2), make_suite("toy:rooms"), 0, 0, 1)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_a_broken_environment_ends_the_evaluation():
+    with pytest.raises(EnvFailureError, match="failed at step 1 of episode"):
+        evaluate(Counting(1), make_suite("sample_envs:breaking"), 0, 0, 20)
+
+
+def test_no_episodes_are_no_evaluation():
+    with pytest.raises(ValueError, match="at least one episode"):
+        evaluate(Counting(1), make_suite("sample_envs:line"), 0, 0, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from trajrl.cli.common import Common, progress, say
-from trajrl.cli.show import show_table
+from trajrl.cli.show import as_text, show_table
 
 if TYPE_CHECKING:
     from trajrl.formats.source import Source
@@ -218,14 +217,3 @@ def is_store(path: Path) -> bool:
     from trajrl.formats import recognise
 
     return recognise(path) == "trajrl"
-
-
-def as_text(value: Any) -> str:
-    """Write a value for a person: numbers short, names with their counts."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {as_text(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(as_text(item) for item in value) or "none"
-    return "none" if value is None else str(value)

@@ -38,7 +38,7 @@ EXPORTS = {
 
 
 def recognise(path: str | Path) -> str:
-    """Return the format of a file or folder by its content; what is not data is a ValueError that says what it is."""
+    """Return the format of a file or folder by content; refuse what is no data and say what it is."""
     from trajrl.formats.recognise import recognise
 
     return recognise(Path(path))
@@ -58,7 +58,7 @@ def open_source(path: str | Path, format: str = "auto", **options: Any) -> Sourc
     chosen = make_options(options)
     place = resolve(path)
     name = recognise(place) if format == "auto" else format
-    return find(FORMATS, name, "format")(place, chosen)  # type: ignore[no-any-return]
+    return find(FORMATS, name, "format")(place, chosen)
 
 
 def import_source(

@@ -1,4 +1,4 @@
-"""Columns of foreign files, read forward in blocks: an HDF5 dataset, a member of an npz, an array, or several in a row."""
+"""Columns of foreign files, read forward in blocks: an HDF5 dataset, an array, or several in a row."""
 
 from __future__ import annotations
 

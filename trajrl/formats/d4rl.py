@@ -1,7 +1,8 @@
 """D4RL HDF5 files, all versions: flat rows cut into episodes as their family needs it.
 
-With stored next observations a terminal ends an episode only where the next row is a new start.  Without them: mazes
-are cut at jumps in position, hands are joined where the joints run on, the rest ends at timeouts and terminals.
+With stored next observations a terminal ends an episode only where the next row is a new start.  Without
+them: mazes are cut at jumps in position, hands are joined where the joints run on, the rest ends at timeouts
+and terminals.
 """
 
 from __future__ import annotations
@@ -45,16 +46,15 @@ class D4RL(Source):
         with open_hdf5(path) as file:
             columns = transitions(file, path, Notes())
             self.versions = _versions(file)
-            kept = child(file, "trajrl").attrs.get("environment") if "trajrl" in file else None
+            kept = child(file, "trajrl").attrs.get("attributes") if "trajrl" in file else None
         widths = columns.roles["obs"].shape[-1], columns.roles["actions"].shape[-1]
-        self.environment = options.environment or (text(kept) if kept else _suite(environment_of(path.stem)))
+        self.environment = options.environment or _suite(environment_of(path.stem))
         self.hint = f"{options.environment} {self.environment or ''} {path.stem}"
         self.family = family_of(widths, self.hint)
         if self.family.name != "other":
-            self.action_low, self.action_high = (
-                -np.ones(widths[1], np.float32),
-                np.ones(widths[1], np.float32),
-            )
+            self.set_box(-np.ones(widths[1]), np.ones(widths[1]))
+        if kept is not None:
+            self.restore(text(kept))
 
     def read(self) -> Iterator[Labelled]:
         """Yield the episodes of the file."""
@@ -92,7 +92,7 @@ class D4RL(Source):
         return rules, corrections
 
     def _cut(self, columns: Transitions, ends: Ends, rules: Rules) -> Iterator[Labelled]:
-        """Yield the episodes; where terminals are marks they become a column, and say whether the goal was reached."""
+        """Yield the episodes; terminals that are marks become a column and say whether it succeeded."""
         solved = not self.family.terminals_end
         marked = solved or not rules.terminals_end or "unconfirmed_terminals" in self.notes.counts
 
@@ -196,9 +196,8 @@ def _fitting(file: h5py.File, columns: Transitions, notes: Notes) -> Ledger | No
     ledger = read_ledger({name: item[()] for name, item in members(group) if isinstance(item, h5py.Dataset)})
     if ledger is not None and int(ledger.length.sum()) == columns.num_rows and "next_obs" in columns.roles:
         last = np.cumsum(ledger.length) - 1
-        terminals = np.concatenate([columns.flag("terminals", *border) for border in columns.blocks()])
-        timeouts = [columns.flag("timeouts", *border) for border in columns.blocks()]
-        cuts = np.concatenate(timeouts) if "timeouts" in columns.roles else ~terminals
+        terminals = columns.whole_flag("terminals")
+        cuts = columns.whole_flag("timeouts") if "timeouts" in columns.roles else ~terminals
         if (terminals[last] >= ledger.terminated).all() and (cuts[last] | terminals[last]).all():
             return ledger
     notes.add("outdated_ledger", 1, "group 'trajrl'")

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from trajrl.formats.ledger import ledger_of
+from trajrl.formats.ledger import attributes_of, ledger_of
 from trajrl.formats.outgoing import last_step, observations, solved, spans, steps
 from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
@@ -45,5 +45,4 @@ def write(store: TrajectoryStore, path: Path) -> None:
             row += span.length
         for name, values in ledger_of(store).items():
             file.create_dataset(f"trajrl/{name}", data=values)
-        if store.attributes.get("environment"):
-            file["trajrl"].attrs["environment"] = store.attributes["environment"]
+        file["trajrl"].attrs["attributes"] = attributes_of(store)

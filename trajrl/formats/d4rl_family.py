@@ -1,8 +1,9 @@
-"""Families of D4RL files: what their flags mean, told by the widths of observations and actions, else by a name.
+"""Families of D4RL files, told by the widths of observations and actions, else by a name: what flags mean.
 
-locomotion  a terminal ends an episode            mazes   the recording goes on at the goal: terminals are marks
-ant in a maze  resets are jumps in position       point   a timeout marks a reached goal, there is no reset
-hands       a timeout inside a demonstration is joined where the joints do not jump
+locomotion     a terminal ends an episode
+ant in a maze  the recording goes on at the goal: terminals are marks; resets are jumps in position
+point mass     a timeout marks a reached goal, there is no reset
+hands          a timeout inside a demonstration is joined where the joints do not jump
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def horizon_of(family: Family, environment: str) -> int:
 @cache
 def urls() -> dict[str, dict[str, str | int | None]]:
     """Return the published files: environment -> url and max_episode_steps, either may be None."""
-    return json.loads((files("trajrl.formats") / "tables" / "d4rl_urls.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((files("trajrl.formats") / "tables" / "d4rl_urls.json").read_text())
 
 
 def environment_of(stem: str) -> str | None:

@@ -72,10 +72,7 @@ def _timeouts(columns: Transitions) -> np.ndarray:
     """Return the rows with a timeout."""
     if "timeouts" not in columns.roles:
         return np.empty(0, np.int64)
-    blocks = [
-        start + np.flatnonzero(columns.flag("timeouts", start, stop)) for start, stop in columns.blocks()
-    ]
-    return np.concatenate(blocks)
+    return np.flatnonzero(columns.whole_flag("timeouts"))
 
 
 def _jumps(columns: Transitions, distance: float) -> Iterator[int]:
@@ -93,7 +90,7 @@ def _drifted(jumps: np.ndarray, timeouts: np.ndarray) -> bool:
 
 
 def _with_period(resets: np.ndarray, num_rows: int, notes: Notes) -> np.ndarray:
-    """Add the resets that happened without a jump: a stretch of several usual lengths is cut at each of them."""
+    """Add the resets that happened without a jump: several usual lengths in a row are cut at each."""
     borders = np.concatenate([[-1], resets, [num_rows - 1]])
     lengths = np.diff(borders)
     values, counts = np.unique(lengths, return_counts=True)

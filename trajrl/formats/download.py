@@ -1,7 +1,7 @@
-"""Downloads that survive a broken line: resumed where they stopped, checked for size and hash, renamed when whole.
+"""Downloads that survive a broken line: resumed where they stopped, checked, renamed when whole.
 
-The part that has arrived lies beside the target as `.NAME.part`, with the server's tag of it in `.NAME.part.tag`; it
-is continued only while the tag is still the same.  A file that exists is never touched.
+The part that has arrived lies beside the target as `.NAME.part`, with the server's tag of it in
+`.NAME.part.tag`; it is continued only while the tag is the same.  A file that exists is never touched.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from email.message import Message
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,7 +60,7 @@ def download(
 def _fetch_all(
     url: str, file: IO[bytes], tag: Path, show: Show, insecure: bool, wait: Callable[[float], None]
 ) -> int | None:
-    """Fetch until the file is whole; a broken line is tried again. Returns its size where the server says so."""
+    """Fetch until the file is whole, after a broken line again; return its size where the server says it."""
     failures = 0
     while True:
         before = file.seek(0, os.SEEK_END)
@@ -71,7 +72,9 @@ def _fetch_all(
             reason = f"{arrived} of {total} bytes came"
         except urllib.error.HTTPError as error:
             if error.code not in (408, 429, 500, 502, 503, 504):
-                raise OSError(f"{url}: the server answers {error.code} {error.reason}; nothing was downloaded") from error
+                raise OSError(
+                    f"{url}: the server answers {error.code} {error.reason}; nothing was downloaded"
+                ) from error
             reason = f"the server answers {error.code}"
         except (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
@@ -119,7 +122,7 @@ def _pieces(answer: HTTPResponse) -> Iterator[bytes]:
         yield piece
 
 
-def _total(headers: HTTPMessage) -> int | None:
+def _total(headers: Message) -> int | None:
     """Return the size of the whole file from Content-Range."""
     size = (headers.get("Content-Range") or "").rpartition("/")[2]
     return int(size) if size.isdigit() else None
@@ -145,7 +148,7 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_page(url: str, headers: HTTPMessage) -> None:
+def _refuse_page(url: str, headers: Message) -> None:
     if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         raise ValueError(f"{url} gives a web page, not a file; the data may have moved")
 

@@ -1,7 +1,7 @@
-"""Flat columns of a file without a layout of its own: which rules its flags ask for, and the episodes they give.
+"""Flat columns of a file without a layout of its own: the rules its flags ask for, the episodes they give.
 
-With stored next observations a terminal ends an episode only where the next row does not follow.  `masks` beside
-`terminals` (OGBench tasks): terminals end the recording, a mask of 0 marks a solved step.
+With stored next observations a terminal ends an episode only where the next row does not follow.
+`masks` beside `terminals` (OGBench tasks): terminals end the recording, a mask of 0 marks a solved step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def flat_episodes(
     stored, kinds = "next_obs" in columns.roles, set(columns.roles)
     compare = stored and options.ends != "flags"
     rules = Rules(
-        stored_next=stored, terminals_end=masks is None and options.ends != "resets", confirm=compare and masks is None,
+        stored_next=stored, terminals_end=masks is None and options.ends != "resets",
+        confirm=compare and masks is None,
         horizon=options.horizon if "timeouts" not in kinds and not stored and "starts" not in kinds else 0,
     )  # fmt: skip
     blocks = _masked(columns, masks, compare) if masks is not None else columns.flags(compare)

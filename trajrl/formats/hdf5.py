@@ -1,4 +1,4 @@
-"""Foreign HDF5 files: opened with one clear line where they cannot be, and never followed out of themselves."""
+"""Foreign HDF5 files: one clear line where they cannot be opened; never followed out of themselves."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
         elsewhere = item.is_virtual and any(source.file_name != "." for source in item.virtual_sources())
         if elsewhere or item.external:
             raise ValueError(
-                f"{place} keeps its rows in another file; trajrl follows no links: copy the data into the file"
+                f"{place} keeps its rows in another file; trajrl follows no links: copy the data in"
             )
     return item
 

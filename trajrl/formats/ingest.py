@@ -1,4 +1,4 @@
-"""Import: every episode of a source into one store file, in constant memory, with a summary of what was found."""
+"""Import: every episode of a source into one store file, in constant memory, with a summary."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def import_source(
 
 
 class Box:
-    """Range of the actions seen, and how many lie outside the box they were recorded in ([-1, 1] where unknown)."""
+    """Range of the actions seen, and how many lie outside their box ([-1, 1] where it is unknown)."""
 
     def __init__(self) -> None:
         self.low = self.high = np.zeros(0)

@@ -1,8 +1,8 @@
-"""Ledger: the table of episodes that trajrl leaves in the files it exports, so that reading them back is exact.
+"""Ledger: the table of episodes that trajrl leaves in files it exports, so that reading back is exact.
 
     length (E,)   terminated (E,)   success (E,) 1, 0 or -1   source (E,) bytes
 
-Other tools pass it over.  It is used only while it fits the rows beside it: a file that was edited is read as found.
+Other tools pass it over.  It is used only while it fits the rows beside it: an edited file is read as found.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def ledger_of(store: TrajectoryStore) -> dict[str, np.ndarray]:
 def attributes_of(store: TrajectoryStore) -> str:
     """Return what is known of all episodes as JSON: environment, action box, units."""
     kept = store.attributes
-    return json.dumps({name: kept[name] for name in ("environment", "action_low", "action_high", "units") if name in kept})
+    return json.dumps(
+        {name: kept[name] for name in ("environment", "action_low", "action_high", "units") if name in kept}
+    )
 
 
 def read_ledger(columns: Mapping[str, np.ndarray]) -> Ledger | None:

@@ -2,7 +2,7 @@
 
     <root>/<namespace/...>/<name>-v<N>/data/{metadata.json, main_data.hdf5}, episode_<i> with T+1 observations
 
-terminated = terminations[T-1].  Older sets keep their metadata as attributes of the HDF5 file: both places are read.
+terminated = terminations[T-1].  Older sets keep metadata as attributes of the HDF5 file: both are read.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Minari(Source):
         cut = self._row(tree["truncations"], f"{name}/truncations", length) != 0
         if len(obs) != length + 1:
             raise ValueError(
-                f"{self.path}: '{name}' has {len(obs)} observations for {length} actions; {length + 1} are due: "
+                f"{self.path}: '{name}' has {len(obs)} observations, {length} actions; {length + 1} are due: "
                 "the set was written by a version that lost one"
             )
         early = (ended | cut)[:-1]
@@ -193,8 +193,12 @@ class Minari(Source):
         if not self.environment and spec.get("id"):
             self.environment = str(spec["id"])
         if space.get("type") == "Box" and "low" in space and len(space.get("shape", ())) == 1:
-            self.action_low = np.broadcast_to(np.asarray(space["low"], np.float32), space["shape"])
-            self.action_high = np.broadcast_to(np.asarray(space["high"], np.float32), space["shape"])
+            low, high = (
+                np.broadcast_to(np.asarray(space[end], np.float32), space["shape"]) for end in ("low", "high")
+            )
+            self.set_box(low, high)
+        if "trajrl" in self.metadata:
+            self.restore(str(self.metadata["trajrl"]))
         kept = ("minari_version", "dataset_id", "author", "algorithm_name", "ref_min_score", "ref_max_score")
         self.versions = {name: self.metadata[name] for name in kept if name in self.metadata}
 

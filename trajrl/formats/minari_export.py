@@ -1,4 +1,4 @@
-"""A store as a Minari data set: a folder with data/main_data.hdf5 and data/metadata.json, as minari 0.5 reads it.
+"""A store as a Minari data set: a folder with data/main_data.hdf5 and data/metadata.json.
 
 terminations[T-1] = terminated, truncations[T-1] = not terminated, infos/<extra>
 """
@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.formats.ledger import attributes_of
 from trajrl.formats.outgoing import Span, action_box, last_step, observations, spans, steps
 from trajrl.store.atomic import Scratch, said, sync_folder
 from trajrl.store.store import TrajectoryStore
@@ -67,7 +68,8 @@ def _metadata(store: TrajectoryStore, path: Path, size: int) -> dict[str, Any]:
     found = {
         "total_episodes": len(store.live), "total_steps": store.num_steps, "data_format": "hdf5",
         "observation_space": _box(-unbounded, unbounded), "action_space": _box(low, high),
-        "dataset_id": _dataset_id(path), "dataset_size": round(size / 1e6, 1), "minari_version": MINARI_VERSION,
+        "dataset_id": _dataset_id(path), "dataset_size": round(size / 1e6, 1),
+        "minari_version": MINARI_VERSION, "trajrl": attributes_of(store),
         "author": [], "algorithm_name": "", "description": "Exported by trajrl.",
     }  # fmt: skip
     spec = _spec(str(store.attributes.get("environment") or ""))

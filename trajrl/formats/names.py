@@ -30,7 +30,7 @@ ROBOMIMIC_NAME = r"(lift|can|square|transport|tool_hang)-(mh|ph)-low(_dim)?(-v\d
 
 
 class Published(NamedTuple):
-    """One data set: where its tools keep it, and where it can be fetched (file -> address; empty: nowhere)."""
+    """One data set: where its tools keep it, and where each file can be fetched (empty: nowhere)."""
 
     path: Path
     fetch: dict[Path, str]
@@ -49,7 +49,8 @@ def resolve(name: str, download: bool = True, show: Show | None = None) -> Path:
     if fetchable is None:
         raise FileNotFoundError(_missing(name, places))
     if not download:
-        raise FileNotFoundError(f"{name} is not in {fetchable.path.parent}; it can be fetched from {next(iter(fetchable.fetch.values()))}")
+        url = next(iter(fetchable.fetch.values()))
+        raise FileNotFoundError(f"{name} is not in {fetchable.path.parent}; it can be fetched from {url}")
     from trajrl.formats.download import download as fetch
 
     for path, url in fetchable.fetch.items():
@@ -111,7 +112,11 @@ def _robomimic(name: str) -> Published | None:
     place = f"{found[1]}/{found[2]}/low_dim_v15.hdf5"
     path = Path("~/.robomimic").expanduser() / place
     older = path.with_name("low_dim_v141.hdf5")
-    return Published(older, {}) if older.exists() and not path.exists() else Published(path, {path: f"{ROBOMIMIC}/{place}"})
+    return (
+        Published(older, {})
+        if older.exists() and not path.exists()
+        else Published(path, {path: f"{ROBOMIMIC}/{place}"})
+    )
 
 
 @cache
@@ -124,8 +129,12 @@ def _missing(name: str, places: list[Published]) -> str:
     """Say that there is neither a file nor a data set of this name."""
     suite, _, rest = name.rpartition(":")
     if places and (suite or rest in urls()):
-        return f"{name} is not at {places[0].path}, and nowhere to download it from is known; put the file there"
+        return (
+            f"{name} is not at {places[0].path}, and nowhere to download it from is known; put the file there"
+        )
     if "/" in name and not re.search(r"-v\d+$", name):
         return f"{name}: no such file"
     near = get_close_matches(rest, [*urls(), *minari_names()], n=1, cutoff=0.7)
-    return f"{name}: no such file, and no data set of that name" + (f"; did you mean '{near[0]}'?" if near else "")
+    return f"{name}: no such file, and no data set of that name" + (
+        f"; did you mean '{near[0]}'?" if near else ""
+    )

@@ -1,11 +1,9 @@
-"""trajrl's own stores, plain or packed, as a source: what `store mix` and `store import` of a packed copy read."""
+"""trajrl's own stores, plain or packed, as a source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from trajrl.formats.options import Options
 from trajrl.formats.source import Labelled, Source
@@ -24,8 +22,7 @@ class Native(Source):
         self.count = len(self.store.live)
         self.environment = options.environment or kept.get("environment")
         if "action_low" in kept and "action_high" in kept:
-            self.action_low = np.asarray(kept["action_low"], np.float32)
-            self.action_high = np.asarray(kept["action_high"], np.float32)
+            self.set_box(kept["action_low"], kept["action_high"])
         self.units = kept.get("units", {})
         self.versions = {"provenance": kept.get("provenance", {})}
 

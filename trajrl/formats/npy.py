@@ -28,6 +28,7 @@ class NpyColumn:
             )
         self._step = block_rows(self.shape, self.dtype)
         self._file: IO[bytes] | None = None
+        self._first, self._block = 0, np.empty((0, *self.shape[1:]), self.dtype)
         self._rewind()
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -74,11 +75,11 @@ def read_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.d
     except ValueError as error:
         raise ValueError(f"{what} is not an array ({error}); download or copy the file again") from error
     if dtype.hasobject:
-        raise ObjectMember(f"{what} holds pickled objects, which trajrl never loads from an npz")
+        raise ObjectMemberError(f"{what} holds pickled objects, which trajrl never loads from an npz")
     return tuple(shape), bool(fortran), dtype
 
 
-class ObjectMember(ValueError):
+class ObjectMemberError(ValueError):
     """A member that only unpickling could read."""
 
 
@@ -100,7 +101,7 @@ def open_npz(path: Path) -> Iterator[tuple[Mapping[str, Column], list[str]]]:
                     name = member.removesuffix(".npy")
                     try:
                         opened[name] = NpyColumn(archive, member, f"{path}: member '{name}'")
-                    except ObjectMember:
+                    except ObjectMemberError:
                         skipped.append(name)
             yield opened, skipped
         finally:

@@ -1,6 +1,6 @@
 """npz files: trajrl's own, imitation's, stable-baselines', and flat columns under the usual key names.
 
-    trajrl       obs (R, obs), actions (S, act), rewards (S,), the ledger, extras/* (S, ...), and `trajrl`, the version
+    trajrl       obs (R, obs), actions (S, act), rewards (S,), the ledger, extras/* (S, ...), `trajrl`, JSON
     imitation    obs of T+1 rows for each episode, acts, rews, indices where acts are split, terminal (E,)
     others       observations, actions, rewards, and what they have of next_observations, terminals, timeouts,
                  episode_starts, masks, valids
@@ -26,7 +26,7 @@ from trajrl.formats.transitions import Transitions, check_numbers
 from trajrl.store.episode import Episode
 
 Columns = Mapping[str, Column]
-VERSION = "trajrl"  # member of trajrl's own files
+OWN = "trajrl"  # member of trajrl's own files
 
 
 class Npz(Source):
@@ -43,6 +43,7 @@ class Npz(Source):
             self.layout = _layout(columns)
             if self.layout == "trajrl":
                 self.count = columns["length"].shape[0] if "length" in columns else None
+                self.restore(_whole(columns[OWN]).tobytes().decode("utf-8", "replace"))
 
     def read(self) -> Iterator[Labelled]:
         """Yield the episodes of the file."""
@@ -83,7 +84,7 @@ class Npz(Source):
             yield Episode(
                 columns["obs"].read(start + e, stop + e + 1), columns["actions"].read(start, stop),
                 columns["rewards"].read(start, stop), bool(ledger.terminated[e]), ledger.success_of(e),
-                ledger.source[e], {name: np.array(column.read(start, stop)) for name, column in extras.items()},
+                ledger.source[e], {name: np.array(c.read(start, stop)) for name, c in extras.items()},
             )  # fmt: skip
             start = stop
 
@@ -94,7 +95,7 @@ class Npz(Source):
         stops = np.append(splits, steps)
         if len(ended) != len(stops) or (np.diff(np.append(0, stops)) < 1).any():
             raise ValueError(
-                f"{self.path}: 'indices' splits {steps} actions into {len(stops)}, 'terminal' has {len(ended)}"
+                f"{self.path}: 'indices' splits {steps} steps into {len(stops)}, 'terminal' has {len(ended)}"
             )
         due = {"obs": steps + len(stops), "acts": steps, **({"rews": steps} if "rews" in columns else {})}
         _lengths(self.path, columns, due)
@@ -134,13 +135,13 @@ class Npz(Source):
         masks = columns.get("masks")
         if masks is not None and masks.shape[:1] != rows:
             raise ValueError(
-                f"{self.path}: 'masks' has {masks.shape[0]} rows and the actions {rows[0]}; they must be equal"
+                f"{self.path}: 'masks' has {masks.shape[0]} rows and 'actions' {rows[0]}; they must be equal"
             )
         yield from flat_episodes(flat, self.options, self.notes, self.label, masks)
 
 
 def _layout(columns: Columns) -> str:
-    if VERSION in columns:
+    if OWN in columns:
         return "trajrl"
     return "imitation" if {"obs", "acts", "indices", "terminal"} <= set(columns) else "flat"
 

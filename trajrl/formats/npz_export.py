@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajrl.formats.ledger import ledger_of
+from trajrl.formats.ledger import attributes_of, ledger_of
 from trajrl.formats.npz_out import NpzWriter
 from trajrl.formats.outgoing import observations, spans, steps
 from trajrl.store.atomic import new_file
@@ -26,4 +26,4 @@ def write(store: TrajectoryStore, path: Path) -> None:
             file.column(name, (count, *column.width), column.base.dtype, parts)
         for name, values in ledger_of(store).items():
             file.array(name, values)
-        file.array("trajrl", np.array(1))
+        file.array("trajrl", np.frombuffer(attributes_of(store).encode(), np.uint8))

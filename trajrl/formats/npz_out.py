@@ -26,7 +26,7 @@ class NpzWriter:
         dtype = np.dtype(dtype)
         with self._archive.open(f"{name}.npy", "w", force_zip64=True) as member:
             header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(member, header)  # type: ignore[arg-type]
+            np.lib.format.write_array_header_1_0(member, header)
             for part in parts:
                 member.write(np.ascontiguousarray(part, dtype).tobytes())
 

@@ -1,6 +1,6 @@
-"""OGBench npz files and shard folders: a trajectory of T actions has T+1 rows, `terminals` marks the last of them.
+"""OGBench npz files and shard folders: a trajectory of T actions has T+1 rows, `terminals` marks the last.
 
-    row s..s+T of a trajectory -> obs[0..T], actions[0..T-1] (the action of row s+T leads nowhere), terminated = False
+    rows s..s+T -> obs[0..T], actions[0..T-1] (the action of row s+T leads nowhere), terminated = False
 
 The end is a time limit.  Files hold no rewards: they stay 0 until a suite relabels them for its task.
 """
@@ -37,11 +37,14 @@ class OGBench(Source):
         self.width: tuple[int, int] | None = None
         with open_npz(self.shards[0]) as (columns, _):
             self._check(self.shards[0], columns)
-            ones = np.ones(columns["actions"].shape[1], np.float32)
-        self.action_low, self.action_high = -ones, ones
+            ones, kept = np.ones(columns["actions"].shape[1]), columns.get(f"{LEDGER}attributes")
+            attributes = b"" if kept is None else kept.read(0, kept.shape[0]).tobytes()
+        self.set_box(-ones, ones)
         stem = re.sub(r"(-val)?$", "", re.sub(r"-\d+(?=(-val)?$)", "", self.shards[0].stem))
         if not self.environment and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+-v\d+", stem):
             self.environment = f"ogbench:{stem}"
+        if attributes:
+            self.restore(attributes.decode("utf-8", "replace"))
 
     @property
     def label(self) -> str:
@@ -140,7 +143,7 @@ class OGBench(Source):
                 )
             if shape[:1] != rows or not shape[0]:
                 raise ValueError(
-                    f"{path}: '{name}' has {shape[0]} rows and 'actions' {rows[0]}; they must be equal and not 0"
+                    f"{path}: '{name}' has {shape[0]} rows, 'actions' {rows[0]}; they must be equal and not 0"
                 )
         width = columns["observations"].shape[1], columns["actions"].shape[1]
         if self.width not in (None, width):

@@ -1,6 +1,6 @@
-"""A store as an OGBench file: T+1 rows for each trajectory, the last one's action zero, `terminals` at the last row.
+"""A store as an OGBench file: T+1 rows for each trajectory, `terminals` at the last, whose action is zero.
 
-Rewards and the table of episodes go into members of their own (`trajrl_*`), which OGBench's loader passes over.
+Rewards and the table of episodes are members of their own (`trajrl_*`), which OGBench's loader passes over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajrl.formats.ledger import ledger_of
+from trajrl.formats.ledger import attributes_of, ledger_of
 from trajrl.formats.npz_out import NpzWriter
 from trajrl.formats.outgoing import Span, observations, spans, steps
 from trajrl.store.atomic import new_file
@@ -34,6 +34,7 @@ def write(store: TrajectoryStore, path: Path) -> None:
         column("terminals", (), np.dtype(bool), lambda span: np.arange(span.length + 1) == span.length)
         for name, values in ledger_of(store).items():
             file.array(f"trajrl_{name}", values)
+        file.array("trajrl_attributes", np.frombuffer(attributes_of(store).encode(), np.uint8))
 
 
 def _columns(store: TrajectoryStore) -> Iterator[tuple[str, Column]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from trajrl.registry import unknown
@@ -40,6 +40,9 @@ def make_options(values: dict[str, Any]) -> Options:
     for name in values:
         if name not in names:
             raise ValueError(unknown("reader option", name, names))
-    options = Options(**{name: tuple(v) if name == "obs_keys" else v for name, v in values.items()})
+    chosen: dict[str, Any] = {
+        name: tuple(value) if name == "obs_keys" else value for name, value in values.items()
+    }
+    options = replace(Options(), **chosen)
     options.validate()
     return options

@@ -1,4 +1,4 @@
-"""What a file is, for provenance: its name, size and blake2 hash; a folder has one hash over those of its files."""
+"""What a file is, for provenance: its name, size and blake2 hash; a folder has one hash over its files'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export: the episodes of a store in another format, atomically, and what only trajrl will find in the file again."""
+"""Export: the episodes of a store in another format, and what only trajrl will find there again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def steps(column: Column, span: Span) -> np.ndarray:
 
 
 def solved(store: TrajectoryStore, span: Span) -> np.ndarray:
-    """Return the steps after which nothing is bootstrapped: terminal marks and a terminated end, (T,) bool."""
+    """Return the steps nothing is bootstrapped after: terminal marks and a terminated end, (T,) bool."""
     marks = np.zeros(span.length, bool)
     if "terminal" in store.extras:
         marks |= steps(store.extras["terminal"], span)
@@ -78,7 +78,7 @@ def action_box(store: TrajectoryStore) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def beside(store: TrajectoryStore, format: str) -> list[str]:
-    """Return what other readers of the format will not see: trajrl leaves it beside the data and reads it again."""
+    """Return what other readers will not see: trajrl leaves it beside the data and reads it again."""
     table, live = store.table, store.live
     rewards = store.rewards.slice(0, len(store.rewards))
     known = int((table.success[live] >= 0).sum())

@@ -1,9 +1,9 @@
-"""Pickled trajectories: a list of dictionaries of arrays, as decision-transformer, cs285 and hand_dapg write them.
+"""Pickled trajectories: lists of dictionaries of arrays, as decision-transformer, cs285 and hand_dapg write.
 
     observations (T or T+1), actions, rewards, optional next_observations, terminals     singular names too
 
-Read by an unpickler that admits arrays alone.  Each dictionary of a list is one episode: terminated = terminals[T-1],
-else truncated.  A single dictionary holds flat columns.
+Read by an unpickler that admits arrays alone.  Each dictionary of a list is one episode: terminated =
+terminals[T-1], else truncated.  A single dictionary holds flat columns.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Pickle(Source):
             yield from ((episode, {}) for episode in self._whole(columns, any(early)))
 
     def _whole(self, columns: Transitions, marked: bool) -> Iterator[Episode]:
-        """Yield one trajectory as one episode; `marked`: its terminals become a column, as they stand inside one."""
+        """Yield one trajectory as one episode; `marked`: terminals become a column, some stand inside one."""
         columns.note_casts(self.notes)
         flags = columns.flag("terminals", 0, columns.num_rows)
         terminated = flags is not None and bool(flags[-1])

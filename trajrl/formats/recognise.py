@@ -38,7 +38,7 @@ def _not_data(head: bytes) -> str:
         return "a git-lfs pointer, not the data; fetch it with `git lfs pull`"
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return f"a web page, perhaps of an error, not the data; {WHOLE}"
-    if all(byte in b"\t\n\r\f\b" or 32 <= byte for byte in head):
+    if all(byte in b"\t\n\r\f\b" or byte >= 32 for byte in head):
         return "text, not data; trajrl reads D4RL, Minari, robomimic, OGBench, npz and pickle files"
     return "of no format trajrl knows; it reads D4RL, Minari, robomimic, OGBench, npz and pickle files"
 
@@ -87,5 +87,5 @@ def _folder(path: Path) -> str:
     if any(path.glob("*.npz")):
         return "ogbench"
     raise ValueError(
-        f"{path} is a folder without shards (*.npz) and without data/metadata.json; name a file or such a folder"
+        f"{path} is a folder without shards (*.npz) or data/metadata.json; name a file or such a folder"
     )

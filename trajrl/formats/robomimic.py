@@ -1,8 +1,8 @@
-"""robomimic HDF5 files: one group for each demonstration, observations a dictionary of low-dimensional arrays.
+"""robomimic HDF5 files: one group for each demonstration, observations a dictionary of flat arrays.
 
     terminal mark[t] = dones[t] and rewards[t] >= 1        success = any mark        terminated = mark[T-1]
 
-`dones` without a reward of 1 mark the end of a recording only.  The last observation is the last row of next_obs.
+`dones` without a reward of 1 only mark the end of a recording.  o_T is the last row of next_obs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Robomimic(Source):
                     yield episode, {f"mask_{name}": demo in named for name, named in self.masks.items()}
 
     def reading(self) -> dict[str, Any]:
-        """Return the options, versions and counts of this reading, with the order and widths of the observations."""
+        """Return options, versions and counts of this reading, with order and widths of the observations."""
         return {**super().reading(), "obs_keys": self.widths}
 
     def _episode(self, name: str, demo: h5py.Group) -> Episode | None:
@@ -77,7 +77,8 @@ class Robomimic(Source):
         self.notes.add("constant_dones", int((done & ~marks).sum()), name)
         obs = self._observations(name, demo, "obs", len(actions))
         extras = {"terminal": marks, **self._states(demo, len(actions))}
-        terminated, success, source = bool(marks[-1]), bool(marks.any()), self.label
+        terminated, source = bool(marks[-1]), self.label
+        success: bool | None = bool(marks.any())
         if "terminated" in demo.attrs:  # written by trajrl: nothing has to be inferred
             terminated, source = bool(demo.attrs["terminated"]), text(demo.attrs["source"])
             success = bool(demo.attrs["success"]) if "success" in demo.attrs else None
@@ -153,16 +154,19 @@ class Robomimic(Source):
     def _read_attributes(self, group: h5py.Group) -> None:
         """Take the environment from `env_args`, where the file has it."""
         self.missing = [name for name in ("env_args", "total") if name not in group.attrs]
-        self.action_low, self.action_high = _box(child(group, self.demos[0]))
-        if "env_args" not in group.attrs:
-            return
-        try:
-            arguments = json.loads(text(group.attrs["env_args"]))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{self.path}: the attribute 'env_args' is not JSON ({error})") from error
-        self.versions = {"env_args": arguments}
-        if not self.environment and arguments.get("env_name"):
-            self.environment = f"robomimic:{arguments['env_name']}"
+        actions = child(child(group, self.demos[0]), "actions") if "actions" in group[self.demos[0]] else None
+        if actions is not None and actions.ndim == 2:
+            self.set_box(-np.ones(actions.shape[1]), np.ones(actions.shape[1]))  # robomimic admits no other
+        if "env_args" in group.attrs:
+            try:
+                arguments = json.loads(text(group.attrs["env_args"]))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{self.path}: the attribute 'env_args' is not JSON ({error})") from error
+            self.versions = {"env_args": arguments}
+            if not self.environment and arguments.get("env_name"):
+                self.environment = f"robomimic:{arguments['env_name']}"
+        if "trajrl" in group.attrs:
+            self.restore(text(group.attrs["trajrl"]))
 
     def _filtered(self) -> list[str]:
         """Return the demonstrations that the chosen mask names."""
@@ -214,11 +218,3 @@ def _masks(file: h5py.File) -> dict[str, set[str]]:
         for name, item in found
         if isinstance(item, h5py.Dataset)
     }
-
-
-def _box(demo: h5py.Group) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the box of robomimic's actions, which is always [-1, 1]."""
-    if "actions" not in demo or child(demo, "actions").ndim != 2:
-        return None, None
-    ones = np.ones(child(demo, "actions").shape[1], np.float32)
-    return -ones, ones

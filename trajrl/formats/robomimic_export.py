@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.formats.ledger import attributes_of
 from trajrl.formats.outgoing import Span, observations, solved, spans, steps
 from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
@@ -25,6 +26,7 @@ def write(store: TrajectoryStore, path: Path) -> None:
     with new_file(path) as place, h5py.File(place, "w") as file:
         group = file.create_group("data")
         group.attrs["total"] = store.num_steps
+        group.attrs["trajrl"] = attributes_of(store)
         group.attrs["env_args"] = json.dumps(_environment(store))
         for number, span in enumerate(spans(store)):
             _demo(group.create_group(f"demo_{number}"), store, span, keys)

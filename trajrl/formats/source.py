@@ -1,4 +1,4 @@
-"""Source: foreign data as a stream of episodes, with a log of everything that was changed, dropped or inferred."""
+"""Source: foreign data as a stream of episodes, with a log of all that was changed, dropped or inferred."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class Source:
         try:
             kept = json.loads(attributes)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{self.path}: what trajrl left in the file is damaged ({error}); export it again") from error
+            raise ValueError(
+                f"{self.path}: what trajrl left in the file is damaged ({error}); export it again"
+            ) from error
         self.environment = self.options.environment or kept.get("environment") or self.environment
         self.units = kept.get("units", {})
         if "action_low" in kept and "action_high" in kept:

@@ -1,4 +1,4 @@
-"""Transitions: the columns of a flat file under the names trajrl gives them, checked once, then read in blocks."""
+"""Transitions: the columns of a flat file under trajrl's names, checked once, then read in blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLAGS = ("terminals", "timeouts", "starts")
 
 
 class Transitions:
-    """N rows: obs, actions, rewards, and where a file has them next_obs, terminals, timeouts, starts; plus extras."""
+    """N rows: obs, actions, rewards, where present next_obs, terminals, timeouts, starts, and extras."""
 
     def __init__(
         self,
@@ -52,6 +52,11 @@ class Transitions:
             )
         return found.astype(bool)
 
+    def whole_flag(self, role: str) -> np.ndarray:
+        """Return a flag column whole, (N,) bool: one byte for each row."""
+        blocks = [self.flag(role, start, stop) for start, stop in self.blocks()]
+        return np.concatenate([block for block in blocks if block is not None])
+
     def wide(self, role: str, start: int, stop: int) -> np.ndarray:
         """Return observations or actions as (n, width) float32."""
         return self.roles[role].read(start, stop).reshape(stop - start, -1).astype(np.float32)
@@ -73,11 +78,13 @@ class Transitions:
         for start, stop in self.blocks():
             terminals = self.flag("terminals", start, stop)
             terminals = np.zeros(stop - start, bool) if terminals is None else terminals
-            yield Flags(terminals, self.flag("timeouts", start, stop), self.resets(start, stop) if compare else None,
-                        self.flag("starts", start, stop))  # fmt: skip
+            resets = self.resets(start, stop) if compare else None
+            yield Flags(
+                terminals, self.flag("timeouts", start, stop), resets, self.flag("starts", start, stop)
+            )
 
     def resets(self, start: int, stop: int) -> np.ndarray | None:
-        """Return where the stored next observation is not the following row (n,), None where none is stored."""
+        """Return where the stored next observation is not the following row (n,); None: none is stored."""
         if "next_obs" not in self.roles:
             return None
         after, ahead = self.roles["next_obs"].read(start, stop), min(stop + 1, self.num_rows)
@@ -93,16 +100,19 @@ class Transitions:
                 raise ValueError(
                     f"{self.place} has no '{role}' column; it has {', '.join(self._names.values())}"
                 )
+        for role, column in self.roles.items():
+            if not column.shape:
+                raise ValueError(
+                    f"{self.place}: '{self._names[role]}' is a single value; a row for each step is due"
+                )
         count = self.roles["actions"].shape[0]
         for role, column in self.roles.items():
             name = self._names[role]
             if column.dtype.kind not in "fiub":
                 raise ValueError(f"{self.place}: '{name}' holds {column.dtype}, not numbers")
             if column.shape[0] != count:
-                actions = self._names["actions"]
-                raise ValueError(
-                    f"{self.place}: '{name}' has {column.shape[0]} rows and '{actions}' {count}; they must be equal"
-                )
+                both = f"'{name}' has {column.shape[0]} rows and '{self._names['actions']}' {count}"
+                raise ValueError(f"{self.place}: {both}; they must be equal")
             if role in ("rewards", *FLAGS) and column.shape[1:] not in ((), (1,)):
                 raise ValueError(
                     f"{self.place}: '{name}' has shape {column.shape}; one number for each row is due"

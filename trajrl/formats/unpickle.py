@@ -1,7 +1,7 @@
 """A pickle reader that admits numpy arrays and plain containers alone: nothing in the file can run code.
 
-No class of numpy is ever handed to the pickle: types and arrays are rebuilt here from their raw bytes, so that a
-crafted type cannot turn numbers into pointers.  Every other name is refused before it is imported.
+No class of numpy is ever handed to the pickle: types and arrays are rebuilt here from their raw bytes, so
+that a crafted type cannot turn numbers into pointers.  Every other name is refused before it is imported.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load(path: Path, trust: bool = False) -> Any:
         raise FileNotFoundError(f"{path}: no such file") from error
     except PermissionError as error:
         raise PermissionError(f"{path}: no permission to read it") from error
-    except Refused as error:
+    except RefusedError as error:
         raise ValueError(f"{path} is refused: {error}; {WHY}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is refused: it is nested too deeply") from error
@@ -39,7 +39,7 @@ def load(path: Path, trust: bool = False) -> Any:
         raise ValueError(f"{path} is not a whole pickle ({error}); download or copy it again") from error
 
 
-class Refused(pickle.UnpicklingError):
+class RefusedError(pickle.UnpicklingError):
     """The pickle asks for something that is neither an array nor a plain container."""
 
 
@@ -57,12 +57,12 @@ class NumpyUnpickler(pickle.Unpickler):
             ("collections", "OrderedDict"): OrderedDict, ("_codecs", "encode"): _encode,
         }  # fmt: skip
         if (module, name) not in allowed:
-            raise Refused(f"it holds {module}.{name}, which is neither an array nor a plain container")
+            raise RefusedError(f"it holds {module}.{name}, which is neither an array nor a plain container")
         return allowed[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuse references to objects outside the file."""
-        raise Refused("it refers to objects outside the file")
+        raise RefusedError("it refers to objects outside the file")
 
 
 _NDARRAY = "numpy.ndarray"  # what the pickle calls the class of arrays; never called
@@ -74,12 +74,12 @@ class _Type:
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         self.order, self.code = "", code if isinstance(code, str) else code.decode("latin1")
         if self.code[:1] not in "biufcSUO?":
-            raise Refused(f"it holds an array of type '{self.code}'")
+            raise RefusedError(f"it holds an array of type '{self.code}'")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         order, *structure = state[1:5]
         if any(part is not None for part in structure):
-            raise Refused("it holds an array of records")
+            raise RefusedError("it holds an array of records")
         order = order.decode() if isinstance(order, bytes) else order
         self.order = order if order in ("<", ">") else ""
 
@@ -87,7 +87,7 @@ class _Type:
         """Return the type as numpy knows it; objects are none."""
         found = np.dtype(self.order + self.code)
         if found.hasobject:
-            raise Refused("it holds an array of objects")
+            raise RefusedError("it holds an array of objects")
         return found
 
 
@@ -121,7 +121,7 @@ def _frombuffer(buffer: Any, kind: _Type, shape: tuple[int, ...], order: str, *_
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """Stand in for _codecs.encode, with which old pickles keep bytes as text."""
     if encoding not in ("latin1", "latin-1"):
-        raise Refused(f"it encodes text as {encoding}")
+        raise RefusedError(f"it encodes text as {encoding}")
     return text.encode("latin1")
 
 

@@ -8,7 +8,7 @@ SENTENCES = {
     "actions_outside_box": "action entries lie outside the action box (kept as found)",
     "cast_columns": "columns were cast to the store's types",
     "constant_dones": "`dones` mark the end of a recording, not a success",
-    "cuts_without_reset": "episodes end where the recording goes on; the following row is their last observation",
+    "cuts_without_reset": "episodes end where the recording goes on: the next row is their last observation",
     "dropped_steps": "steps were given up: nothing says what was observed after them",
     "ends_of_unknown_kind": "ends are read as cut recordings: the file does not say whether the MDP ended",
     "flags_before_the_end": "termination or truncation flags stand before the last step of an episode",
@@ -24,7 +24,7 @@ SENTENCES = {
     "skipped_members": "members were not read",
     "terminal_and_timeout": "rows are terminal and timed out; terminal wins",
     "terminal_marks": "steps are marked as solved while the recording goes on",
-    "unconfirmed_terminals": "terminals are followed by the next row of the same episode; they mark steps, not ends",
+    "unconfirmed_terminals": "terminals stand where the episode goes on; they mark steps, not ends",
     "unfinished_tails": "recordings stop in the middle of an episode; it is kept as truncated",
     "unflagged_resets": "resets are not flagged; the episode was cut there",
 }

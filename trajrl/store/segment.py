@@ -1,9 +1,9 @@
 """Flat transition rows -> episodes, over blocks of rows, so that a source larger than memory can be cut.
 
-row t ends an episode   <=>  timeout[t] or reset[t] or start[t+1] or (terminal[t] and it is an end), or every
-                             horizon-th row where a source has no timeouts; terminal wins over timeout
-last observation o_T    =    next_obs[t] where stored; o_{T-1} again after a termination (never bootstrapped from);
-                             else the last action is given up, and counted
+row t ends an episode  <=>  timeout[t] or reset[t] or start[t+1] or (terminal[t] and it is an end), or it is
+                            a horizon-th row and a source has no timeouts; terminal wins over timeout
+last observation o_T   =    next_obs[t] where stored; o_{T-1} again after a termination, where it is never
+                            bootstrapped from; else the last action is given up, and counted
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Rules:
 
 
 class Ends(NamedTuple):
-    """Where E episodes end: half-open [stop[e-1], stop[e]), how, and where their last observation comes from."""
+    """Where E episodes end: [stop[e-1], stop[e]), how, and where their last observation comes from."""
 
     stop: np.ndarray  # (E,) int64
     terminated: np.ndarray  # (E,) bool
@@ -76,7 +76,7 @@ class _Cursor:
 
 
 def find_ends(blocks: Iterable[Flags], rules: Rules, notes: Notes) -> Ends:
-    """Find where episodes end; each block is looked at once, the counter of steps restarts at 0 after each end."""
+    """Find where episodes end; each block is looked at once, the counter restarts at 0 after each end."""
     cursor = _Cursor()
     for block in blocks:
         if len(block.terminals):
@@ -147,7 +147,7 @@ def differs(next_obs: np.ndarray, obs: np.ndarray) -> np.ndarray:
 
 
 def _scan(cursor: _Cursor, block: Flags, rules: Rules, notes: Notes) -> None:
-    """Look at one block; its last row waits for the next block, which may show that an episode starts there."""
+    """Look at one block; its last row waits for the next one, which may show that an episode starts."""
     first = cursor.row - (cursor.held is not None)  # number of the row held back, or of the block's first row
     terminal, timeout, reset, start = _columns(block, cursor.held)
     end, terminated = _ends(terminal, timeout, reset, start, rules, notes, first)
@@ -191,7 +191,7 @@ def _ends(
     notes: Notes,
     base: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decide for all rows but the last whether they end an episode, and whether the MDP ended there: (n-1,) each."""
+    """Decide for all rows but the last: does it end an episode, did the MDP end there; (n-1,) each."""
     begins = start[1:]
     terminal, timeout, reset = terminal[:-1], timeout[:-1], reset[:-1]
     broken = reset | begins

@@ -39,7 +39,7 @@ EXPORTS = {
 
 def recognise(path: str | Path) -> str:
     """Return the format of a file or folder by content; refuse what is no data and say what it is."""
-    from trajrl.formats.recognise import recognise
+    from trajrl.formats.content import recognise
 
     return recognise(Path(path))
 
@@ -51,14 +51,20 @@ def resolve(name: str | Path, download: bool = True, show: Show | None = None) -
     return resolve(str(name), download, show)
 
 
-def open_source(path: str | Path, format: str = "auto", **options: Any) -> Source:
-    """Open foreign data; `options` are the fields of trajrl.formats.options.Options."""
+def open_source(path: str | Path, format: str = "auto", show: Show | None = None, **options: Any) -> Source:
+    """Open foreign data; `options` are the fields of trajrl.formats.options.Options.
+
+    Args:
+        show: shows the progress of a download, as trajrl.cli.common.progress does.
+    """
     from trajrl.formats.options import make_options
+    from trajrl.formats.source import undamaged
 
     chosen = make_options(options)
-    place = resolve(path)
-    name = recognise(place) if format == "auto" else format
-    return find(FORMATS, name, "format")(place, chosen)
+    place = resolve(path, show=show)
+    reader = None if format == "auto" else find(FORMATS, format, "format")
+    with undamaged(place):
+        return (reader or find(FORMATS, recognise(place), "format"))(place, chosen)
 
 
 def import_source(

@@ -14,6 +14,7 @@ from trajrl.store.writer import StoreWriter
 if TYPE_CHECKING:
     from trajrl.store.table import Table
 
+MANY = 50  # steps: shorter episodes may well all end alike
 Show = Callable[..., Iterator[Any]]  # (items, what, total, unit) -> the same items, shown as they go by
 
 
@@ -39,6 +40,7 @@ def import_source(
         if not len(writer.table):
             raise ValueError(f"{source.path} gave not one episode{source.notes.because()}")
         source.notes.add("actions_outside_box", box.outside, box.first)
+        _note_limits(writer.table, source)
         writer.attributes.update(attributes(source))
         table, widths = writer.table, (writer.obs_moments.mean.size, box.low.size)
     return {"out": str(out), **summary(source, table, widths, box)}
@@ -63,6 +65,19 @@ class Box:
             self.first = f"episode {self._episodes}, step {int(outside.any(1).argmax())}"
         self.outside += int(outside.sum())
         self._episodes += 1
+
+
+def _note_limits(table: Table, source: Source) -> None:
+    """Count terminations that look like a time limit: all the terminated episodes have the largest length."""
+    ended, longest = table.length[table.terminated], int(table.length.max())
+    if (
+        len(ended) > 1
+        and longest >= MANY
+        and (ended == longest).all()
+        and "terminal_marks" not in source.notes.counts
+    ):
+        first = int(np.flatnonzero(table.terminated)[0])
+        source.notes.add("terminals_at_limit", len(ended), f"episode {first}, step {longest - 1}")
 
 
 def attributes(source: Source) -> dict[str, Any]:

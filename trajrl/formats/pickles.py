@@ -41,6 +41,7 @@ class Pickle(Source):
 
     def read(self) -> Iterator[Labelled]:
         """Yield the trajectories in order."""
+        self.notes.add("trusted_pickles", int(self.options.trust_pickle), self.path.name)
         if self.flat:
             columns = self._columns(0, self.trajectories[0])
             columns.note_casts(self.notes)

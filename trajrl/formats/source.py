@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from trajrl.formats.options import Options
 from trajrl.store.episode import Episode
 from trajrl.store.segment import Notes
 
+DAMAGE = (OSError, RuntimeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 Labelled = tuple[Episode, Mapping[str, Any]]
 
 
@@ -66,7 +70,8 @@ class Source:
     def labelled(self) -> Iterator[Labelled]:
         """Yield every episode with its further table columns, in constant memory; the log starts anew."""
         self.notes.clear()
-        yield from self.read()
+        with undamaged(self.path):
+            yield from self.read()
 
     def episodes(self) -> Iterator[Episode]:
         """Yield every episode, in constant memory."""
@@ -89,3 +94,15 @@ class Source:
             "counts": self.notes.counts,
             "first": self.notes.first,
         }
+
+
+@contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Turn what a library says about a broken file into one line that names it."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError):
+        raise
+    except DAMAGE as error:
+        said = str(error.args[0] if error.args else error).splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} is damaged ({said[0]}); download or copy it again") from error

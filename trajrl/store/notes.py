@@ -24,6 +24,8 @@ SENTENCES = {
     "skipped_members": "members were not read",
     "terminal_and_timeout": "rows are terminal and timed out; terminal wins",
     "terminal_marks": "steps are marked as solved while the recording goes on",
+    "terminals_at_limit": "terminated episodes are all as long as the longest: they may be time limits",
+    "trusted_pickles": "pickle was loaded with --trust-pickle: it could run any code while it was read",
     "unconfirmed_terminals": "terminals stand where the episode goes on; they mark steps, not ends",
     "unfinished_tails": "recordings stop in the middle of an episode; it is kept as truncated",
     "unflagged_resets": "resets are not flagged; the episode was cut there",

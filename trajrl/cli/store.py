@@ -46,8 +46,8 @@ class Reading(Common):
 
         return open_source(
             self.source, self.format, progress, environment=self.env, source=self.label,
-            obs_keys=self.obs_keys, ends=self.ends, horizon=self.horizon, filter=self.filter, split=self.split,
-            trust_pickle=self.trust_pickle,
+            obs_keys=self.obs_keys, ends=self.ends, horizon=self.horizon, filter=self.filter,
+            split=self.split, trust_pickle=self.trust_pickle,
         )  # fmt: skip
 
 

@@ -79,38 +79,47 @@ class Clustering:
 
 def cluster_store(store: TrajectoryStore, spec: ClusterSpec, seed: int = 0) -> Clustering:
     """Cluster the live episodes of a store; more clusters than episodes is an error."""
-    ids, notes = store.live, []
-    if not len(ids):
-        raise ValueError("there is no episode to cluster; import data or collect some first")
-    if not isinstance(spec.clusters, str) and spec.clusters > len(ids):
-        raise ValueError(
-            f"{spec.clusters} clusters need at least {spec.clusters} trajectories; there are {len(ids)}"
-        )
+    ids = store.live
+    _check_enough(spec, len(ids))
     returns = returns_of(store, ids)
     x = trajectory_features(store, ids, spec.features)
     scaler = Scaler.fit(x, list(spec.features.blocks(store).values()), spec.block_scale, spec.components)
     x = scaler(x)
-    scores: dict[int, float] = {}
-    if spec.clusters == "auto":
-        scores = score_counts(x, returns, spec, seed)
-        if not scores:
-            notes.append(f"{len(ids)} trajectories are too few to choose a number of clusters; there is 1")
-    wanted = (
-        min(scores, key=scores.__getitem__)
-        if scores
-        else 1
-        if spec.clusters == "auto"
-        else int(spec.clusters)
-    )
+    scores = score_counts(x, returns, spec, seed) if isinstance(spec.clusters, str) else {}
+    wanted = spec.clusters if not isinstance(spec.clusters, str) else _least(scores)
     centres = fit(x, wanted, spec, seed)
-    if len(centres) < wanted:
-        notes.append(
-            f"only {len(centres)} of {wanted} clusters have members; trajectories differ too little for more"
-        )
     labels = np.full(len(store), -1)
     labels[ids] = nearest(x, centres)
-    scores = scores or {len(centres): homogeneity(labels[ids], returns)}
-    return Clustering(labels, centres, scaler, spec, seed, scores, tuple(notes))
+    if len(centres) < wanted or not scores:
+        scores[len(centres)] = homogeneity(labels[ids], returns)
+    return Clustering(
+        labels, centres, scaler, spec, seed, scores, _notes(spec, len(ids), wanted, len(centres))
+    )
+
+
+def _check_enough(spec: ClusterSpec, trajectories: int) -> None:
+    """Refuse to make more clusters than there are trajectories."""
+    if not trajectories:
+        raise ValueError("there is no episode to cluster; import data or collect some first")
+    if not isinstance(spec.clusters, str) and spec.clusters > trajectories:
+        asked = spec.clusters
+        raise ValueError(f"{asked} clusters need at least {asked} trajectories; there are {trajectories}")
+
+
+def _notes(spec: ClusterSpec, trajectories: int, wanted: int, made: int) -> tuple[str, ...]:
+    """Return what a reader of the result must know: fallbacks and subsamples."""
+    notes = []
+    if spec.clusters == "auto" and not candidates(trajectories):
+        notes.append(f"{trajectories} trajectories are too few to choose a number of clusters; there is 1")
+    if spec.clusters == "auto" and trajectories > SUBSAMPLE:
+        notes.append(f"the count was chosen on {SUBSAMPLE} of {trajectories} trajectories")
+    if wanted > 1 and trajectories > spec.max_points:
+        notes.append(f"k-means was fitted on {spec.max_points} of {trajectories} trajectories")
+    if made < wanted:
+        notes.append(
+            f"only {made} of {wanted} clusters have members: trajectories differ too little for more"
+        )
+    return tuple(notes)
 
 
 def score_counts(x: np.ndarray, returns: np.ndarray, spec: ClusterSpec, seed: int) -> dict[int, float]:
@@ -125,3 +134,8 @@ def score_counts(x: np.ndarray, returns: np.ndarray, spec: ClusterSpec, seed: in
 def fit(x: np.ndarray, count: int, spec: ClusterSpec, seed: int) -> np.ndarray:
     """Return the centres of scaled features (n, d) under the spec's restarts, threads and cap on points."""
     return fit_centres(x, count, integer(seed, "cluster"), spec.restarts, spec.threads, spec.max_points)
+
+
+def _least(scores: dict[int, float]) -> int:
+    """Return the count of the smallest score, the smaller count where tied; 1 where none was tried."""
+    return min(scores, key=lambda count: (scores[count], count)) if scores else 1

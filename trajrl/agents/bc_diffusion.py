@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trajrl.agents.acting import draw_candidates, padded_history
 from trajrl.agents.learner import Learner, Metrics, histories
-from trajrl.agents.networks import build_actor
+from trajrl.agents.networks import build_actor, check
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean
@@ -50,7 +50,8 @@ class Config:
     normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
 
     def validate(self) -> None:
-        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        """Check what can be checked without data."""
+        check(self)
         for name in ("history", "chunk", "width", "depth", "gru_width", "gru_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trajrl.agents.acting import choose, draw_candidates, repeated
 from trajrl.agents.learner import Learner, Metrics
+from trajrl.agents.networks import check
 from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
@@ -62,7 +63,8 @@ class Config:
     normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
 
     def validate(self) -> None:
-        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        """Check what can be checked without data."""
+        check(self)
         for name in ("backup_candidates", "candidates", "critics", "width", "depth", "ema_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")

@@ -12,13 +12,31 @@ from typing import Any
 
 import torch
 
+from trajrl.nets.activation import activation
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.history import HistoryEncoder, HistoryNet
+from trajrl.nets.mlp import NORMS
+from trajrl.nets.optim import DECAYS
+from trajrl.nets.solvers import plan
+from trajrl.registry import unknown
 
 Actor = HistoryNet[DiffusionPolicy]
 Critics = HistoryNet[Critic]
+
+
+def check(config: Any) -> None:
+    """Raise ValueError where schedule, solver, activation, norms or decay of a config do not fit."""
+    plan(Diffusion(config.diffusion_steps, config.schedule).abar, config.solver, config.solver_steps)
+    activation(config.activation)
+    norms = [config.actor_norm, getattr(config, "critic_norm", "none")]
+    for value, choices, name in (
+        (config.decay, DECAYS, "decay"),
+        *((norm, NORMS, "layer norm") for norm in norms),
+    ):
+        if value not in choices:
+            raise ValueError(unknown(name, value, choices))
 
 
 def build_encoder(

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
 from trajrl.agents.learner import Learner, Metrics, histories
-from trajrl.agents.networks import Actor, Critics, build_actor, build_critics
+from trajrl.agents.networks import Actor, Critics, build_actor, build_critics, check
 from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.optim import Optimiser
@@ -76,7 +76,8 @@ class Config:
     normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
 
     def validate(self) -> None:
-        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        """Check what can be checked without data."""
+        check(self)
         counts = (
             "history", "chunk", "critic_chunk", "horizon", "gru_width", "gru_layers", "target_candidates",
             "candidates", "critics", "width", "depth", "ema_every",

@@ -1,4 +1,4 @@
-"""Hand-written actors: chunks that name the step they were asked at, and a record of what they were shown."""
+"""Hand-written actors: their chunks name the step they were asked at, and they keep what they were shown."""
 
 from __future__ import annotations
 

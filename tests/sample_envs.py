@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 
 class Line(gymnasium.Env):
-    """Observation (step, reset seed mod 97), reward 1; ends by itself at `length`, success in passing at step 2."""
+    """Observation (step, reset seed mod 97), reward 1; ends by itself at `length`, success at step 2."""
 
     def __init__(self, length: int = 5, low: float = -2.0, high: float = 4.0) -> None:
         self.length = length
@@ -18,7 +18,9 @@ class Line(gymnasium.Env):
         self.action_space = Box(low, high, (1,), np.float32)
         self.taken: list[float] = []
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         self.step_count, self.start, self.taken = 0, float((seed or 0) % 97), []
         return self.see(), {}
@@ -39,7 +41,9 @@ class Line(gymnasium.Env):
 class Uneven(Line):
     """Line whose length, 3 to 12, follows from the reset seed."""
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict]:
         self.length = 3 + (seed or 0) % 10
         return super().reset(seed=seed, options=options)
 
@@ -51,7 +55,13 @@ class Breaking(Uneven):
         obs, reward, terminated, truncated, info = super().step(action)
         if self.step_count == 2 and self.start % 3 == 0:
             raise RuntimeError("the arm is stuck")
-        return obs, float("nan") if self.step_count == 2 and self.start % 3 == 1 else reward, terminated, truncated, info
+        return (
+            obs,
+            float("nan") if self.step_count == 2 and self.start % 3 == 1 else reward,
+            terminated,
+            truncated,
+            info,
+        )
 
 
 class Forgetful(Uneven):
@@ -59,7 +69,9 @@ class Forgetful(Uneven):
 
     resets = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict]:
         found = super().reset(seed=seed, options=options)
         Forgetful.resets += 1
         self.length = 3 if Forgetful.resets > 8 else 50
@@ -99,7 +111,9 @@ def with_spaces(observation: gymnasium.Space, action: gymnasium.Space) -> gymnas
 
 
 def dict_obs() -> gymnasium.Env:
-    return with_spaces(Dict({"desired_goal": Box(-1, 1, (2,)), "observation": Box(-1, 1, (4,))}), Box(-1, 1, (1,)))
+    return with_spaces(
+        Dict({"desired_goal": Box(-1, 1, (2,)), "observation": Box(-1, 1, (4,))}), Box(-1, 1, (1,))
+    )
 
 
 def image_obs() -> gymnasium.Env:

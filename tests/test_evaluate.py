@@ -39,7 +39,10 @@ def test_a_row_says_what_happened():
 
 def test_step_and_seed_choose_the_episodes():
     suite = make_suite("toy:point")
-    found = [evaluate(Counting(2), suite, seed, step, 1)[0]["seed"] for seed, step in ((0, 0), (0, 1), (1, 0), (0, 0))]
+    found = [
+        evaluate(Counting(2), suite, seed, step, 1)[0]["seed"]
+        for seed, step in ((0, 0), (0, 1), (1, 0), (0, 0))
+    ]
     assert len(set(found)) == 3
     assert found[0] == found[3]
     assert max(found) < 2**31

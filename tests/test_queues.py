@@ -24,7 +24,11 @@ def test_a_queue_shows_what_gather_shows(history):
     episode = np.repeat(np.arange(4), lengths)
     step = np.concatenate([np.arange(length) for length in lengths])
     batch = gather(store, Anchors(episode, step, np.ones(len(step))), WindowSpec(history=history))
-    for name, windows in (("obs", batch.obs), ("prev_actions", batch.prev_actions), ("mask", batch.history_mask)):
+    for name, windows in (
+        ("obs", batch.obs),
+        ("prev_actions", batch.prev_actions),
+        ("mask", batch.history_mask),
+    ):
         shown = torch.cat([getattr(seen, name) for seen in actor.seen])
         assert torch.equal(shown, windows), name
 

@@ -1,4 +1,4 @@
-"""The collector: episodes that depend on their number alone, failures kept apart, and a state that replays."""
+"""The collector: episodes that depend on their number alone, failures kept apart, a state that replays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from trajrl.rollout import Collector, EnvFailureError, Streams, collect, in_orde
 
 
 def episodes(num_envs, name="sample_envs:uneven", count=9, **actor):
-    collector = Collector(make_suite(name), Counting(1, noisy=True, **actor), Streams(3), num_envs, num_episodes=count)
+    collector = Collector(
+        make_suite(name), Counting(1, noisy=True, **actor), Streams(3), num_envs, num_episodes=count
+    )
     return list(in_order(collector))
 
 
@@ -93,7 +95,9 @@ def test_an_environment_that_breaks_is_replaced_and_the_others_go_on():
 
 
 def test_a_whole_episode_is_the_same_whether_its_neighbours_break():
-    for one, many in zip(episodes(1, "sample_envs:breaking"), episodes(4, "sample_envs:breaking"), strict=True):
+    for one, many in zip(
+        episodes(1, "sample_envs:breaking"), episodes(4, "sample_envs:breaking"), strict=True
+    ):
         np.testing.assert_array_equal(one.episode.actions, many.episode.actions)
         assert (one.failure is None) == (many.failure is None)
 
@@ -109,7 +113,8 @@ def test_collect_raises_what_broke():
 def test_a_collector_that_was_saved_goes_on_as_if_it_had_not_been(name, steps):
     suite = make_suite(name)
     whole, cut, again = (
-        Collector(suite, Counting(suite.action_dim, history=2, chunk=3, noisy=True), Streams(5), 3) for _ in range(3)
+        Collector(suite, Counting(suite.action_dim, history=2, chunk=3, noisy=True), Streams(5), 3)
+        for _ in range(3)
     )
     for _ in range(steps):
         whole.step(explore=True)

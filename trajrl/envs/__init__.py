@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trajrl.envs.suite import Suite
 
 ENVS: dict[str, str] = {
+    "bandit": "trajrl.envs.bandit:BanditSuite",
     "d4rl": "trajrl.envs.d4rl:D4rlSuite",
     "gymnasium": "trajrl.envs.gymnasium:GymnasiumSuite",
     "ogbench": "trajrl.envs.ogbench:OgbenchSuite",

@@ -59,6 +59,8 @@ class D4rlSuite(Suite):
 
     def score(self, episode_return: float) -> Score:
         """Put a return on D4RL's scale, named as what it is."""
+        if self.low is None:
+            return Score(None, "none")
         value = normalised(episode_return, self.low, self.high)
         version = SUCCESSORS[self.family].rpartition("-")[2]
         return Score(value, f"{self.family}@gymnasium-{version} (D4RL-scaled, other dynamics)")

@@ -36,9 +36,10 @@ def registered(name: str) -> list[str]:
 
 def make_registered(name: str, render: bool) -> gymnasium.Env:
     """Make an id; versions that moved out of Gymnasium fail with its own words in one line."""
+    options = {"render_mode": "rgb_array"} if render else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # an older version is asked for on purpose
-            return gymnasium.make(name, render_mode="rgb_array" if render else None, disable_env_checker=True)
+            return gymnasium.make(name, disable_env_checker=True, **options)
     except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(f"{name} cannot be made: {' '.join(str(error).split())}") from error

@@ -36,7 +36,7 @@ BLOCK_ROWS = 1 << 18  # rows relabelled at a time
 
 
 class Name(NamedTuple):
-    """Of cube-double-play-singletask-task2-v0 the environment has no `play`, the data no `singletask-task2`."""
+    """Of cube-double-play-singletask-task2-v0: the environment has no play, the data no singletask-task2."""
 
     environment: str
     dataset: str

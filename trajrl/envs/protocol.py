@@ -26,7 +26,7 @@ class EnvSuite(Protocol):
     action_dim: int
 
     def make(self, seed: int, render: bool = False) -> gymnasium.Env:
-        """Return one environment; float32 flat observations, actions in [-1, 1], info['success'] where it exists."""
+        """Return one environment: float32 flat observations, actions in [-1, 1], info['success'] if it says."""
 
     def episodes(self) -> Iterator[Episode]:
         """Yield the offline data that belongs to the environment; ValueError where there is none."""

@@ -22,6 +22,7 @@ class Suite:
     """One environment by name; dimensions are read from a first copy, so that a bad one fails at once."""
 
     name: str  # what the user asked for, resolvable again
+    makes_data = False  # True: episodes() makes the offline data on the spot, the same at every call
     records: tuple[str, ...] = ()  # entries of info that collected data keeps, as they were before each step
 
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:

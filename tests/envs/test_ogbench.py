@@ -1,0 +1,180 @@
+"""OGBench: names, rewards relabelled from recorded physics, chance, and the package's own oracles."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ogbench", reason="the extra 'ogbench' is not installed")
+
+from trajrl import Episode, TrajectoryStore, make_suite
+from trajrl.envs import make_demonstration
+from trajrl.envs.demonstrate import demonstrate
+from trajrl.envs.ogbench import parse, single_task
+from trajrl.envs.policies import RandomPolicy
+from trajrl.rng import stream
+from trajrl.rollout import Streams, collect
+
+CUBE = "ogbench:cube-single-play-singletask-v0"
+SHARED = Path(os.environ.get("TRAJRL_SHARED", Path(__file__).parents[2] / "../shared")) / "data/ogbench"
+shared = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there")
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "dataset"),
+    [
+        ("cube-single-play-singletask-v0", "cube-single-singletask-v0", "cube-single-play-v0"),
+        ("cube-double-play-singletask-task2-v0", "cube-double-singletask-task2-v0", "cube-double-play-v0"),
+        (
+            "antmaze-large-navigate-singletask-task5-v0",
+            "antmaze-large-singletask-task5-v0",
+            "antmaze-large-navigate-v0",
+        ),
+    ],
+)
+def test_a_published_name_is_an_environment_and_a_data_set(name, environment, dataset):
+    assert parse(name) == (environment, dataset, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("cube-single-v0", "cube-single-play-singletask-v0"),
+        ("cube-single-play-v0", "cube-single-play-singletask-v0"),
+        ("antmaze-large-v0", "antmaze-large-navigate-singletask-v0"),
+    ],
+)
+def test_a_goal_conditioned_environment_is_told_its_default_task(name, task):
+    assert single_task(name) == task
+    with pytest.raises(ValueError, match=f"goal-conditioned; take one of its tasks, such as {task}"):
+        make_suite(f"ogbench:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cube-singel-play-singletask-v0", "did you mean 'cube-single-singletask-v0'"),
+        ("visual-cube-single-play-singletask-v0", "images"),
+        ("powderworld-easy-play-v0", "images"),
+    ],
+)
+def test_what_is_not_state_based_or_not_there_is_refused(name, words):
+    with pytest.raises(ValueError, match=words):
+        make_suite(f"ogbench:{name}")
+
+
+@pytest.mark.parametrize(
+    "name", [CUBE, "ogbench:scene-play-singletask-v0", "ogbench:puzzle-3x3-play-singletask-v0"]
+)
+def test_relabelled_rewards_are_those_the_environment_gave(name):
+    suite = make_suite(name, time_limit=12)
+    episodes = [e for _, e in zip(range(2), collect(suite, RandomPolicy(5), Streams(0), 1, "random"))]
+    store = TrajectoryStore.of(
+        Episode(e.obs, e.actions, e.rewards * 0 - 99, False, extras=e.extras) for e in episodes
+    )
+    assert suite.relabel(store) == 24
+    np.testing.assert_array_equal(store.rewards.slice(0, 24), np.concatenate([e.rewards for e in episodes]))
+    assert not store.extras["terminal"].slice(0, 24).any()
+
+
+def test_pointmaze_ends_where_the_goal_was_reached():
+    suite = make_suite("ogbench:pointmaze-medium-navigate-singletask-v0")
+    env = suite.make(0)
+    goal = np.array(env.unwrapped.cur_goal_xy)
+    qpos = np.array([goal + 3, goal + 0.5, goal, goal - 2], np.float32)
+    store = TrajectoryStore.of(
+        [Episode(np.zeros((5, 2)), np.zeros((4, 2)), np.zeros(4), False, extras={"qpos": qpos})]
+    )
+    assert suite.relabel(store) == 2
+    assert store.rewards.slice(0, 4).tolist() == [-1, 0, 0, -1]
+    assert store.extras["terminal"].slice(0, 4).tolist() == [False, True, True, False]
+    assert store.table.success.tolist() == [1]
+    assert store.table.returns.tolist() == [-2]
+
+
+def test_data_without_physics_cannot_be_relabelled():
+    store = TrajectoryStore.of([Episode(np.zeros((5, 28)), np.zeros((4, 5)), np.zeros(4), False)])
+    with pytest.raises(ValueError, match="relabelled from qpos, which the data lacks"):
+        make_suite(CUBE).relabel(store)
+
+
+def test_a_sparse_variant_counts_every_unsolved_step_once():
+    import torch
+
+    suite = make_suite("ogbench:puzzle-3x3-play-singletask-v0", sparse=True, reward_shift=1.0)
+    assert suite.shape_reward(torch.tensor([-5.0, -1.0, 0.0])).tolist() == [0, 0, 1]
+
+
+@shared
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("cube-single-play-v0", CUBE),
+        ("cube-single-play-v0", "ogbench:cube-single-play-singletask-task1-v0"),
+        ("scene-play-v0", "ogbench:scene-play-singletask-v0"),
+        ("pointmaze-medium-navigate-v0-val", "ogbench:pointmaze-medium-navigate-singletask-v0"),
+    ],
+)
+def test_relabelling_agrees_with_the_package(file, name):
+    from ogbench.relabel_utils import relabel_dataset
+    from ogbench.utils import load_dataset
+
+    from trajrl.formats import open_source
+
+    theirs = load_dataset(str(SHARED / f"{file}.npz"), add_info=True)
+    suite = make_suite(name)
+    relabel_dataset(suite.task.environment, suite.make(0).unwrapped, theirs)
+    store = TrajectoryStore.of(open_source(SHARED / f"{file}.npz").episodes())
+    suite.relabel(store)
+    rewards = np.asarray(store.rewards.slice(0, len(store.rewards)))
+    np.testing.assert_array_equal(rewards, theirs["rewards"])
+    np.testing.assert_array_equal(
+        ~store.extras["terminal"].slice(0, len(rewards)), theirs["masks"].astype(bool)
+    )
+    assert len(np.unique(rewards)) > 1 or "pointmaze" in file
+    assert store.table.returns.sum() == pytest.approx(theirs["rewards"].sum(dtype=np.float64))
+
+
+@shared
+def test_statistics_of_a_relabelled_file_are_its_own(tmp_path):
+    from trajrl.formats import import_source, open_source
+
+    import_source(open_source(SHARED / "cube-single-play-v0-val.npz"), tmp_path / "c.h5")
+    store = TrajectoryStore.open(tmp_path / "c.h5")
+    make_suite(CUBE).relabel(store)
+    mean = store.attributes["statistics"]["reward_mean"]
+    assert mean == pytest.approx(np.mean(store.rewards.slice(0, len(store.rewards))))
+    assert (
+        TrajectoryStore.open(tmp_path / "c.h5").rewards.slice(0, 5).tolist() == [0] * 5
+    )  # the file is as it was
+
+
+def short_demonstration(name, steps):
+    import gymnasium
+
+    shown = make_demonstration(name)
+    return shown._replace(env=gymnasium.wrappers.TimeLimit(shown.env, steps))
+
+
+@pytest.mark.parametrize("name", ["ogbench:cube-single-v0", CUBE])
+def test_an_oracle_moves_the_cube_and_its_play_is_a_function_of_the_seed(name):
+    episode = demonstrate(short_demonstration(name, 90), 0, 0, "oracle")
+    assert episode.extras["qpos"].shape == (90, 21)
+    assert np.linalg.norm(episode.extras["qpos"][-1, 14:17] - episode.extras["qpos"][0, 14:17]) > 0.02
+    stream(0, "between")
+    again = demonstrate(short_demonstration(name, 90), 0, 0, "oracle")
+    np.testing.assert_array_equal(episode.actions, again.actions)
+    np.testing.assert_array_equal(episode.obs, again.obs)
+    other = demonstrate(short_demonstration(name, 5), 0, 1, "oracle")
+    assert not np.array_equal(other.actions, episode.actions[:5])
+    assert not episode.terminated
+
+
+def test_a_scene_is_played_with_every_script():
+    shown = short_demonstration("ogbench:scene-v0", 4)
+    tasks = {shown.env.reset(seed=seed)[1]["privileged/target_task"] for seed in range(12)}
+    assert len(tasks) > 1
+    assert demonstrate(shown, 0, 0, "oracle").extras["button_states"].shape == (4, 2)

@@ -1,0 +1,130 @@
+"""Is the critic right?  Q of the data's own actions against the return that followed them in the data.
+
+    G_t = sum_i gamma^i r_{t+i}        bias of an n-step target = gamma^n (Q(o_{t+n}, a_{t+n}) - G_{t+n})
+
+The data's return is what its own policy earned; a critic of a better policy may rightly lie above.  Where a
+recording was cut, what came after is not known: steps are used only where it counts for less than 5 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.report import captions, stats
+from trajrl.report.chart import Chart, Series
+from trajrl.report.qfunction import values
+from trajrl.rng import stream
+from trajrl.store.window import Anchors, gather
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trajrl.agents.protocol import Agent
+    from trajrl.store.store import TrajectoryStore
+
+MOST_HIDDEN = 0.05  # of the return that a cut recording may hide
+
+
+def calibration(
+    agent: Agent, store: TrajectoryStore, gamma: float, count: int = 400, seed: int = 0
+) -> pd.DataFrame:
+    """Return one row per step drawn: episode, step, steps_left, q, and mc, the discounted return after it."""
+    import pandas as pd
+
+    episode, step = usable_steps(store, gamma)
+    if not len(episode):
+        raise ValueError("no step of the data is far enough from its end to know the return that followed")
+    chosen = np.sort(
+        stream(seed, "report/calibration").choice(len(episode), min(count, len(episode)), replace=False)
+    )
+    episode, step = episode[chosen], step[chosen]
+    mc = _returns_at(store, episode, step, gamma)
+    left = store.table.length[episode] - step
+    q = q_of_data(agent, store, episode, step)
+    return pd.DataFrame({"episode": episode, "step": step, "steps_left": left, "q": q, "mc": mc})
+
+
+def n_step_bias(
+    agent: Agent,
+    store: TrajectoryStore,
+    gamma: float,
+    horizons: Sequence[int],
+    count: int = 200,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return one row per horizon: n, and bias with its interval over steps; the first one, 0, is Q itself."""
+    import pandas as pd
+
+    base = calibration(agent, store, gamma, count, seed)
+    rows = []
+    for n in (0, *horizons):
+        own = base[base["steps_left"] > n]
+        if len(own):
+            ahead = q_of_data(agent, store, own["episode"].to_numpy(), own["step"].to_numpy() + n)
+            after = _returns_at(store, own["episode"].to_numpy(), own["step"].to_numpy() + n, gamma)
+            found = stats.interval([gamma**n * (ahead - after)], stats.weighted_mean, seed=seed)
+            rows.append((n, *map(float, found), len(own)))
+    return pd.DataFrame(rows, columns=["n", "bias", "low", "high", "steps"])
+
+
+def calibration_chart(rows: pd.DataFrame, key: str = "calibration") -> Chart:
+    """Return Q against the return that followed, with the diagonal."""
+    ends = np.array([rows[["q", "mc"]].min().min(), rows[["q", "mc"]].max().max()])
+    series = [
+        Series("steps of the data", rows["mc"].to_numpy(), rows["q"].to_numpy()),
+        Series("Q equals return", ends, ends, place=1),
+    ]
+    words = "Q against the return that followed", captions.CALIBRATION, "discounted return", "Q"
+    return Chart(key, *words, series, kind="points")
+
+
+def bias_chart(rows: pd.DataFrame, key: str = "n-step-bias") -> Chart:
+    """Return the bias of n-step targets over n."""
+    series = [Series("bias", *(rows[name].to_numpy() for name in ("n", "bias", "low", "high")))]
+    words = "Bias of n-step targets", captions.N_STEP, "n", "target minus return"
+    return Chart(key, *words, series, marks={"unbiased": 0.0})
+
+
+def usable_steps(store: TrajectoryStore, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return every (episode, step) whose return is known: the MDP ended, or what is hidden hardly counts."""
+    live = store.live
+    length = store.table.length[live]
+    hidden = np.where(
+        store.table.terminated[live], 0, np.ceil(np.log(MOST_HIDDEN) / np.log(min(gamma, 1 - 1e-9)))
+    )
+    keep = np.maximum(0, length - hidden).astype(np.int64)  # (E,) steps kept, from the first
+    first = np.cumsum(keep) - keep
+    return np.repeat(live, keep), np.arange(keep.sum()) - np.repeat(first, keep)
+
+
+def returns_to_go(store: TrajectoryStore, episode: int, gamma: float) -> np.ndarray:
+    """Return G_t (T,) of one episode, with rewards as training saw them."""
+    import torch
+
+    start = int(store.table.start[episode])
+    found = store.rewards.slice(start, start + int(store.table.length[episode]))
+    rewards = store.shape_reward(torch.from_numpy(np.array(found))).double().numpy()
+    total, out = 0.0, np.empty(len(rewards))
+    for t in range(len(rewards) - 1, -1, -1):
+        total = rewards[t] + gamma * total
+        out[t] = total
+    return out
+
+
+def q_of_data(agent: Agent, store: TrajectoryStore, episode: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return Q (n,) of the data's own actions."""
+    anchors = Anchors(episode.astype(np.int64), step.astype(np.int64), np.ones(len(step), np.float32))
+    batch = gather(store, anchors, agent.spec, agent.device)
+    return values(agent, batch, batch.actions.unsqueeze(1))[:, 0]
+
+
+def _returns_at(store: TrajectoryStore, episode: np.ndarray, step: np.ndarray, gamma: float) -> np.ndarray:
+    """Return G (n,) at any steps."""
+    out = np.empty(len(step))
+    for e in np.unique(episode):
+        own = episode == e
+        out[own] = returns_to_go(store, int(e), gamma)[step[own]]
+    return out

@@ -1,0 +1,82 @@
+"""What to look for in each figure, in the words of the reader who sees it for the first time."""
+
+CURVES = (
+    "Look for curves that are apart by more than their bands, and for runs that fall after their best "
+    "step. The line is the interquartile mean over seeds, the band its 95 % bootstrap interval, thin "
+    "lines are single runs. A band around a single run is over its evaluation episodes and says nothing "
+    "of other seeds."
+)
+SCORES = (
+    "Look at 'last' and 'mean of last 10' first: they are what a user gets who trains once and stops. "
+    "'best' is chosen by the score itself, which nobody has offline: a wide gap to it means luck or "
+    "instability. 'selected' is chosen by the behaviour-cloning loss alone. Intervals are across seeds."
+)
+PROFILES = (
+    "Look for a curve that lies above another everywhere: that group is better whatever score one asks "
+    "for. Curves that cross trade good runs for bad ones. Bands are pointwise 95 % intervals."
+)
+IMPROVEMENT = (
+    "Look for intervals that stay clear of one half: only those pairs differ by more than chance. The "
+    "value is the share of pairs of runs, one from each group, in which the first scores higher; ties "
+    "count half."
+)
+ONLINE = (
+    "Look for a fall right after the hand-over (the dip) and for how soon it is made good. Regret is the "
+    "mean gap, over the online steps, to the best score that any of these runs reached in this "
+    "environment."
+)
+TD = (
+    "Look for a level that settles. A TD error that climbs while the score falls is a critic that "
+    "diverges; one near zero from the start has nothing left to learn from this data."
+)
+BC = (
+    "Look for the lowest point: behaviour cloning that gets worse later has drifted away from the data. "
+    "The offline selection takes its policy by this loss."
+)
+EFFECTIVE = (
+    "Look at how many episodes the draws are spread over: 1 / sum of squared shares of the draws so far. "
+    "A low number means that a few episodes were learned from again and again."
+)
+CLUSTER_SHARES = (
+    "Look for layers of even height (balanced sampling), or for one that takes over. Each layer is a "
+    "cluster's share of all draws so far."
+)
+DRAWN = (
+    "Look for a gap between a group's share of the steps in the data and its share of the draws: that is "
+    "what the sampler changed. Equal heights mean that the policy learned from the data as it is."
+)
+TD_BY_EPISODE = (
+    "Look for groups that stay high: the critic predicts them badly, and a priority sampler returns to "
+    "them. Each point is one episode, with the mean TD error of the windows drawn from it."
+)
+TRAJECTORIES = (
+    "Look for clusters that hold one source or one band of return: then balancing clusters balances "
+    "quality. Points close together are trajectories of a similar course; colour by draws to see what was "
+    "learned from."
+)
+STATES = (
+    "Look for regions that only some clusters or sources reach, and for regions of many draws. Each point "
+    "is one state, coloured by its episode."
+)
+Q_HEAT = (
+    "Look for where the critic's peak lies beside the data's action and the policy's: a peak in a corner "
+    "that no data reaches is a critic that extrapolates. All other action dimensions stay at the data's "
+    "action."
+)
+Q_SPREAD = (
+    "Look for policy actions that are valued above the data's, but not beyond the best of random actions: "
+    "far above both means that the policy exploits the critic. One column per state."
+)
+CALIBRATION = (
+    "Look for points along the diagonal: the critic then values what happened. Far above it the critic is "
+    "too hopeful, far below too careful. Returns are those of the data's own actions, which a better "
+    "policy beats."
+)
+VIDEOS = (
+    "Look at what tells the best from the median and the worst: a late start, a fall, a missed grasp. The "
+    "episodes are those of the last evaluation, run again from the same seeds."
+)
+N_STEP = (
+    "Look for the n from which the bias is near zero: a longer horizon leans more on the data's rewards and "
+    "less on the critic. n = 0 is the critic alone. The band is a 95 % interval over steps of the data."
+)

@@ -1,0 +1,90 @@
+"""Groups of runs against one another: the four scores, performance profiles, and who beats whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.report import captions, stats
+from trajrl.report.chart import Chart, Series
+from trajrl.report.curves import counted, tasks
+from trajrl.report.frames import SCORES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPOKEN = {
+    "last": "last", "mean_last_10": "mean of last 10", "best": "best (oracle)", "selected": "selected",
+}  # fmt: skip
+
+
+def score_charts(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> list[Chart]:
+    """Return one chart per environment: the four scores of each group."""
+    charts: list[Chart] = []
+    names = np.array([SPOKEN[name] for name in SCORES])
+    for env, label, own in tasks(_with(runs, scores)):
+        series = []
+        for place, (group, members) in enumerate(own.groupby("group", sort=False)):
+            found = stats.curve(members[list(SCORES)].to_numpy(float), seed=seed)
+            low, high = (found.low, found.high) if len(members) > 1 else (None, None)
+            series.append(Series(counted(str(group), len(members)), names, found.value, low, high, place))
+        key, title = f"scores-{len(charts)}", f"The four scores: {env}"
+        charts.append(Chart(key, title, captions.SCORES, "which policy", label, series, kind="dots"))
+    return charts
+
+
+def profiles(runs: pd.DataFrame, scores: pd.DataFrame, which: str = "last", seed: int = 0) -> Chart | None:
+    """Return the share of runs above each score, for groups of two runs and more; None if there are none."""
+    merged = _with(runs, scores).dropna(subset=[which])
+    groups = list(_groups(merged, which))
+    if not groups:
+        return None
+    thresholds = np.linspace(merged[which].min(), merged[which].max(), 60)
+    series = []
+    for place, (group, own) in enumerate(groups):
+        found = stats.profile(own, thresholds, seed=seed)
+        name = counted(group, sum(map(len, own)))
+        series.append(Series(name, thresholds, found.value, found.low, found.high, place))
+    labels = f"score, {SPOKEN[which]}", "share of runs above"
+    return Chart("profiles", "Performance profiles", captions.PROFILES, *labels, series, y_range=(0, 1))
+
+
+def improvements(
+    runs: pd.DataFrame, scores: pd.DataFrame, which: str = "last", seed: int = 0
+) -> Chart | None:
+    """Return P(a run of one group beats one of another), for pairs with two runs each of a task."""
+    merged = _with(runs, scores).dropna(subset=[which])
+    rows: dict[str, stats.Interval] = {}
+    for a, b in combinations(dict.fromkeys(merged["group"]), 2):
+        pairs = [
+            (own.loc[own["group"] == a, which].to_numpy(), own.loc[own["group"] == b, which].to_numpy())
+            for _, own in merged.groupby("env", sort=False)
+        ]
+        pairs = [pair for pair in pairs if min(map(len, pair)) > 1]
+        if pairs:
+            rows[f"{a} beats {b}"] = stats.improvement(
+                [x for x, _ in pairs], [y for _, y in pairs], seed=seed
+            )
+    if not rows:
+        return None
+    value, low, high = (np.array(column, float) for column in zip(*rows.values()))
+    series = [Series("probability", np.array(list(rows)), value, low, high)]
+    return Chart(
+        "improvement", "Who beats whom", captions.IMPROVEMENT, "pair of groups", "probability", series,
+        kind="dots", marks={"no difference": 0.5}, y_range=(0, 1),
+    )  # fmt: skip
+
+
+def _with(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Join runs with their scores; runs without an evaluation are left out."""
+    return runs.drop(columns=list(SCORES)).merge(scores, on="run")
+
+
+def _groups(merged: pd.DataFrame, which: str) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Yield groups of at least two runs, with their scores per environment."""
+    for group, own in merged.groupby("group", sort=False):
+        if len(own) > 1:
+            yield str(group), [part[which].to_numpy() for _, part in own.groupby("env", sort=False)]

@@ -1,0 +1,95 @@
+"""What changes over steps: learning curves and logged numbers, with intervals across seeds.
+
+A group of a single run has no such interval; its band is over evaluation episodes, and its name says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.report import captions, stats
+from trajrl.report.chart import Chart, Series
+from trajrl.report.selection import by_step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_STEPS = 200  # points of a curve; longer ones are thinned evenly
+
+
+def learning_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0) -> list[Chart]:
+    """Return one chart per environment: the score of each group over steps, with single runs behind it."""
+    charts: list[Chart] = []
+    for env, score, own in tasks(runs[runs["run"].isin(evaluations["run"].unique())]):
+        series: list[Series] = []
+        for place, (group, members) in enumerate(own.groupby("group", sort=False)):
+            rows = evaluations[evaluations["run"].isin(members["run"])]
+            series += _group_curve(str(group), rows, place, seed)
+        average = own["data_score"].fillna(own["data_return"]).mean()
+        marks = {"average of the data": float(average)} if np.isfinite(average) else {}
+        key, title = f"curves-{len(charts)}", f"Learning curves: {env}"
+        charts.append(Chart(key, title, captions.CURVES, "step", score, series, marks=marks))
+    return charts
+
+
+def logged_over_time(
+    runs: pd.DataFrame, logged: pd.DataFrame, column: str, key: str, title: str, caption: str, label: str
+) -> Chart | None:
+    """Return one column of the log, found under any phase, for every group; None if nobody logged it."""
+    columns = [name for name in logged.columns if name.split("/", 1)[-1] == column]
+    if not columns:
+        return None
+    values = logged[["run", "step"]].assign(value=logged[columns].bfill(axis=1).iloc[:, 0]).dropna()
+    series = []
+    for place, (group, members) in enumerate(runs.groupby("group", sort=False)):
+        own = values[values["run"].isin(members["run"])]
+        if len(own):
+            steps, table = run_table(own)
+            found = stats.curve(table, stats.weighted_mean, resamples=400)
+            low, high = (found.low, found.high) if len(table) > 1 else (None, None)
+            series.append(Series(counted(str(group), len(table)), steps, found.value, low, high, place))
+    return Chart(key, title, caption, "step", label, series) if series else None
+
+
+def tasks(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield each environment, the name of its score, and its runs."""
+    for env, own in runs.groupby("env", sort=False):
+        named = [name for name in own["score_name"] if name and name != "none"]
+        yield str(env) or "no environment named", f"score, {named[0]}" if named else "return", own
+
+
+def run_table(values: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps (S,) and one row per run (n, S), NaN where a run has nothing; at most 200 steps."""
+    table = values.pivot_table(index="run", columns="step", values="value", observed=True)
+    last = table.shape[1] - 1
+    kept = np.unique(np.linspace(0, last, min(MOST_STEPS, last + 1)).astype(int))
+    return table.columns.to_numpy()[kept], table.to_numpy()[:, kept]
+
+
+def counted(group: str, count: int) -> str:
+    """Name a group with its number of runs."""
+    return f"{group} ({count} runs)" if count > 1 else f"{group} (a single run)"
+
+
+def _group_curve(group: str, own: pd.DataFrame, place: int, seed: int) -> list[Series]:
+    """Return a group's curve and, behind it, those of its runs."""
+    steps, table = run_table(by_step(own))
+    single: list[Series] = []
+    if len(table) > 1:
+        found = stats.curve(table, seed=seed)
+        for number, row in enumerate(table):
+            single.append(Series(f"{group}, run {number}", steps, row, place=place, faint=True))
+    else:
+        found = _over_episodes(own, steps, seed)
+    name = counted(group, len(table))
+    return [*single, Series(name, steps, found.value, found.low, found.high, place)]
+
+
+def _over_episodes(own: pd.DataFrame, steps: np.ndarray, seed: int) -> stats.Interval:
+    """Return a single run's mean at every step, with the interval over its evaluation episodes."""
+    values = [own.loc[own["step"] == step, "value"].to_numpy() for step in steps]
+    parts = [stats.interval([one], stats.weighted_mean, seed=seed) for one in values]
+    return stats.Interval(*(np.array(part) for part in zip(*parts)))

@@ -1,0 +1,103 @@
+"""What was drawn beside what was there: by cluster, source, return, age or phase, and over time."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.report import captions
+from trajrl.report.chart import Chart, Series
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BANDS = 5  # of a number that episodes are grouped by, each with the same number of episodes
+SHARE = re.compile(r"[^/]+/sampler/(?:.*/)?cluster/(\d+)/draw_share")
+UNKNOWN = "unknown"
+
+
+def drawn(runs: pd.DataFrame, episodes: pd.DataFrame, by: str) -> Chart | None:
+    """Return each kind of episode's share of the steps of the data and of the draws of each group of runs.
+
+    `by` is a column of the episodes: cluster, source, phase, or a number such as returns, age or length, cut
+    into five bands.  None where every episode is of one kind.
+    """
+    if not len(episodes) or by not in episodes.columns:
+        return None
+    kinds, names = categories(episodes, by)
+    if len(names) < 2:
+        return None
+    rows = episodes.assign(kind=kinds)
+    data = _shares(rows, "length", names)
+    series = [Series("share of the data", np.array(names), data)]
+    for place, (group, members) in enumerate(runs.groupby("group", sort=False), 1):
+        own = rows[rows["run"].isin(members["run"])]
+        if len(own) and own["draws"].sum():
+            series.append(
+                Series(f"share of draws, {group}", np.array(names), _shares(own, "draws", names), place=place)
+            )
+    return Chart(
+        f"drawn-{by}", f"Data and draws by {by.removesuffix('s')}", captions.DRAWN, by, "share", series,
+        kind="bars",
+    )  # fmt: skip
+
+
+def categories(episodes: pd.DataFrame, by: str) -> tuple[np.ndarray, list[str]]:
+    """Return the kind (n,) of every episode, by name, and all names in order."""
+    values = episodes[by]
+    if by == "cluster":
+        kinds = np.where(values >= 0, "cluster " + values.astype(str), UNKNOWN)
+        return kinds, sorted(set(kinds), key=lambda name: (name == UNKNOWN, len(name), name))
+    if values.dtype.kind not in "iuf":
+        kinds = values.astype(str).replace("", UNKNOWN).to_numpy(object)
+        return kinds, sorted(set(kinds), key=lambda name: (name == UNKNOWN, name))
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, BANDS + 1)))
+    if len(edges) < 2:
+        return np.full(len(values), _number(edges[0]), object), [_number(edges[0])]
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    names = [f"{_number(low)} to {_number(high)}" for low, high in pairwise(edges)]
+    return np.array(names, object)[place], names
+
+
+def cluster_shares(logged: pd.DataFrame, run: str) -> Chart | None:
+    """Return each cluster's share of the draws of one run over its steps; None if its log has none."""
+    own = logged[logged["run"] == run].sort_values("step")
+    columns = {int(found[1]): name for name in own.columns if (found := SHARE.fullmatch(name))}
+    columns = {cluster: name for cluster, name in columns.items() if own[name].notna().any()}
+    if len(columns) < 2:
+        return None
+    series = [
+        Series(f"cluster {c}", own["step"].to_numpy(), own[columns[c]].fillna(0).to_numpy(), place=c)
+        for c in sorted(columns)
+    ]
+    words = "Draws by cluster over time", captions.CLUSTER_SHARES, "step", "share of draws"
+    return Chart(f"shares-{run}", *words, series, kind="shares", y_range=(0, 1))
+
+
+def td_by_episode(episodes: pd.DataFrame, run: str) -> Chart | None:
+    """Return the mean TD error of each episode of a run against its return; None if none was measured."""
+    own = episodes[episodes["run"] == run]
+    if "td_mean" not in own.columns or not own["td_mean"].notna().any():
+        return None
+    own = own[own["td_mean"].notna()]
+    by = next((name for name in ("cluster", "source") if own[name].nunique() > 1), "phase")
+    kinds, names = categories(own, by)
+    series = []
+    for place, name in enumerate(names):
+        mine = own[kinds == name]
+        series.append(Series(name, mine["returns"].to_numpy(), mine["td_mean"].to_numpy(), place=place))
+    words = "TD error by episode", captions.TD_BY_EPISODE, "return", "mean absolute TD error"
+    return Chart(f"td-{run}", *words, series, kind="points")
+
+
+def _shares(rows: pd.DataFrame, column: str, names: list[str]) -> np.ndarray:
+    """Return the share of `column` that falls to each kind."""
+    total = rows.groupby("kind")[column].sum().reindex(names, fill_value=0).to_numpy(float)
+    return total / max(total.sum(), 1e-300)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"

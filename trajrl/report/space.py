@@ -1,0 +1,110 @@
+"""Trajectories and states in three principal components, with what was learned from each.
+
+The features are those of the clustering: length, speed, key frames, each standardised, blocks weighed alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.report import captions
+from trajrl.report.chart import Cloud
+from trajrl.rng import stream
+from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trajrl.store.store import TrajectoryStore
+
+MOST_POINTS = 3000  # of a cloud; more are thinned at random, and the title says so
+COLUMNS = {
+    "cluster": "cluster", "return": "returns", "source": "source", "draws": "draws", "TD error": "td_mean",
+    "phase": "phase", "length": "length",
+}  # fmt: skip
+
+
+def trajectory_cloud(
+    store: TrajectoryStore, episodes: pd.DataFrame | None = None, seed: int = 0, key: str = "trajectories"
+) -> Cloud:
+    """Return the store's live episodes as points; `episodes` is a run's table, for draws and TD errors."""
+    ids, thinned = _thin(store.live, seed)
+    spec = FeatureSpec()
+    x = trajectory_features(store, ids, spec)
+    points, explained = principal(x, list(spec.blocks(store).values()))
+    columns = episode_columns(store, ids, episodes, seed)
+    labels = [f"episode {e}, return {store.table.returns[e]:.4g}, {store.table.length[e]} steps" for e in ids]
+    title = f"Trajectories in three components{thinned}"
+    return Cloud(key, title, captions.TRAJECTORIES, points, explained, columns, labels)
+
+
+def state_cloud(
+    store: TrajectoryStore, episodes: pd.DataFrame | None = None, seed: int = 0, key: str = "states"
+) -> Cloud:
+    """Return states drawn evenly over all steps as points, each with the columns of its episode."""
+    live = store.live
+    length = store.table.length[live]
+    total = np.cumsum(length)
+    count = min(MOST_POINTS, int(total[-1]))
+    row = np.sort(stream(seed, "report/states").choice(int(total[-1]), count, replace=False))
+    place = np.searchsorted(total, row, side="right")
+    ids, step = live[place], row - (total - length)[place]
+    x = store.obs.rows(store.table.start[ids] + ids + step)  # (n, obs)
+    points, explained = principal(x, [1] * x.shape[1])
+    columns = {**episode_columns(store, ids, episodes, seed), "step": step}
+    labels = [f"episode {e}, step {t}, return {store.table.returns[e]:.4g}" for e, t in zip(ids, step)]
+    some = f" ({count} of {int(total[-1])})" if count < total[-1] else ""
+    return Cloud(
+        key, f"States in three components{some}", captions.STATES, points, explained, columns, labels
+    )
+
+
+def principal(x: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return standardised features (n, F) along three components (n, 3), and the shares (3,) they explain."""
+    scaled = Scaler.fit(x, widths)(x).astype(np.float64)
+    scaled -= scaled.mean(0)
+    count = min(3, x.shape[1])
+    points = Scaler.fit(x, widths, components=count)(x) if count < x.shape[1] else scaled
+    explained = points.var(0) / max(scaled.var(0).sum(), 1e-12)
+    missing = 3 - points.shape[1]
+    return np.pad(points, ((0, 0), (0, missing))).astype(np.float32), np.pad(explained, (0, missing))
+
+
+def episode_columns(
+    store: TrajectoryStore, ids: np.ndarray, episodes: pd.DataFrame | None, seed: int
+) -> dict[str, np.ndarray]:
+    """Return what is known of each episode (n,), under names a reader knows; constant ones are left out."""
+    table = store.table.to_frame()
+    if episodes is not None and len(episodes):
+        own = episodes.set_index("episode").reindex(table.index)
+        table = table.assign(**{name: own[name] for name in ("cluster", "draws", "td_mean") if name in own})
+    if "cluster" not in table or not (table["cluster"].iloc[ids] >= 0).any():
+        table["cluster"] = own_clusters(store, seed)
+    chosen = table.iloc[ids]
+    columns: dict[str, np.ndarray] = {}
+    for name, column in COLUMNS.items():
+        if column not in chosen:
+            continue
+        values = chosen[column].to_numpy()
+        if name == "cluster":
+            values = np.array([f"cluster {int(c)}" if c >= 0 else "no cluster" for c in values], object)
+        if name in ("cluster", "return", "draws") or len(set(values.tolist())) > 1:
+            columns[name] = values
+    return columns
+
+
+def own_clusters(store: TrajectoryStore, seed: int) -> np.ndarray:
+    """Cluster the store's episodes (E,) for colour alone, where the run had no use for clusters."""
+    from trajrl.samplers.clustering import ClusterSpec, cluster_store
+
+    return cluster_store(store, ClusterSpec(restarts=5), seed).labels
+
+
+def _thin(ids: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
+    """Keep at most MOST_POINTS ids, and say so."""
+    if len(ids) <= MOST_POINTS:
+        return ids, ""
+    kept = np.sort(stream(seed, "report/trajectories").choice(ids, MOST_POINTS, replace=False))
+    return kept, f" ({MOST_POINTS} of {len(ids)})"

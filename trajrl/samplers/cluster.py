@@ -1,8 +1,9 @@
 """Cluster-balanced: k-means groups trajectories by their features; every group is drawn equally often.
 
-    p(e, t) = ((1 - floor) / (C n_c(e)) + floor / n) / T_e
+    p(e, t) = ((1 - floor) s_c / n_c(e) + floor / n) / T_e,  s_c = 1 / C, or with a pull  s_c ~ exp(tilt z_c)
 
-A batch holds n // C from each cluster and the remainder from distinct clusters at random.  An episode that
+z_c is the standardised mean return of cluster c: a pull moves draws towards clusters that do well, and may set in
+late, when the policy has seen everything else.  Without it a batch holds n // C from each cluster and the remainder from distinct clusters at random.  An episode that
 arrives is put to the nearest centre; the centres move only at a re-fit.  A clustering stored with the file
 is used as it is.
 """
@@ -18,6 +19,7 @@ from trajrl.samplers.clustering import Clustering, ClusterSpec, cluster_store
 from trajrl.samplers.episode_law import EpisodeLaw
 from trajrl.samplers.labels import read_clustering
 from trajrl.samplers.law import Balanced, Law, check_share
+from trajrl.samplers.returns import returns_of
 from trajrl.samplers.shares import share_stats
 from trajrl.store.features import Scaler
 
@@ -32,12 +34,18 @@ class Config(ClusterSpec):
 
     floor: float = 0.0  # share of draws that is uniform over all episodes; higher: less balanced
     refit_every: int = 0  # steps between re-fits of the centres; higher: rarer.  0: never
+    tilt: float = 0.0  # pull towards clusters of high return; higher: more draws from the best.  0: balanced
+    tilt_from: int = 0  # step at which the pull sets in; higher: later
+    tilt_ramp: int = 0  # steps over which it rises to `tilt`; higher: gentler
     stored: bool = True  # use the clustering that `store cluster` wrote, where it answers to these options
 
     def validate(self) -> None:
         """Refuse numbers out of range."""
         super().validate()
         check_share("floor", self.floor)
+        for name in ("tilt", "tilt_from", "tilt_ramp"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"the sampler option '{name}' is at least 0; got {getattr(self, name)}")
         if self.refit_every < 0:
             raise ValueError(f"the sampler option 'refit_every' is at least 0; got {self.refit_every}")
 
@@ -51,6 +59,7 @@ class ClusterSampler(EpisodeLaw):
         self.clustering: Clustering | None = None
         self._fitted_on = 0  # trajectories at the last fit
         self._fitted_at = 0  # step of the last fit
+        self._pull = 0.0  # the tilt in force
         self._short = (
             False  # fewer trajectories than the options ask for: fit again when there are twice as many
         )
@@ -72,7 +81,7 @@ class ClusterSampler(EpisodeLaw):
 
     def refresh(self, step: int, score: Score | None = None) -> None:
         """Assign new episodes to the nearest centre; fit again where the schedule says so."""
-        changed = self.watch.changed(self.store)
+        changed = self.watch.changed(self.store) or self._pulled(step)
         due = bool(self.config.refit_every) and step - self._fitted_at >= self.config.refit_every
         if not (changed or due):
             return
@@ -101,7 +110,9 @@ class ClusterSampler(EpisodeLaw):
         """Balance the live episodes (n,) across their clusters."""
         if not len(ids):
             return super().make_law(ids)
-        return Balanced(ids, self.groups(ids), np.ones(len(ids)), self.config.floor)
+        groups = self.groups(ids)
+        weights = cluster_weights(groups, returns_of(self.store, ids), self._pull) if self._pull else None
+        return Balanced(ids, groups, np.ones(len(ids)), self.config.floor, weights)
 
     def masses(self, ids: np.ndarray) -> np.ndarray:
         """Return 1, the mass within a cluster."""
@@ -119,7 +130,8 @@ class ClusterSampler(EpisodeLaw):
 
     def state_dict(self) -> dict[str, Any]:
         """Return labels, centres, scaler and scores, beside the law."""
-        state = {**super().state_dict(), "fitted_on": self._fitted_on, "fitted_at": self._fitted_at}
+        state = {**super().state_dict(), "fitted_on": self._fitted_on, "fitted_at": self._fitted_at,
+                 "pull": self._pull}  # fmt: skip
         if self.clustering is None:
             return state
         found = self.clustering
@@ -134,12 +146,25 @@ class ClusterSampler(EpisodeLaw):
         super().load_state_dict(state)
         self._fitted_on, self._fitted_at = int(state["fitted_on"]), int(state["fitted_at"])
         self._short, self.clustering = bool(state.get("short", False)), None
+        self._pull = float(state["pull"])
         if "labels" in state:
             scaler = Scaler(*(np.asarray(state[f"scaler_{name}"]) for name in ("mean", "divisor", "axes")))
             scores = {int(c): float(j) for c, j in zip(state["counts"], state["scores"], strict=True)}
             labels, centres = np.asarray(state["labels"], np.int64), np.asarray(state["centres"])
             self.clustering = Clustering(labels, centres, scaler, self.config, self.seed, scores)
             self.law = self.make_law(np.asarray(state["ids"], np.int64))
+
+    def _pulled(self, step: int) -> bool:
+        """Move the pull along its ramp, in twentieths, and say whether it changed."""
+        config = self.config
+        done = (
+            (step - config.tilt_from) / config.tilt_ramp
+            if config.tilt_ramp
+            else float(step >= config.tilt_from)
+        )
+        pull = config.tilt * np.floor(20 * min(1.0, max(0.0, done))) / 20
+        changed, self._pull = pull != self._pull, float(pull)
+        return changed
 
     def _assign(self, ids: np.ndarray) -> None:
         """Give every live episode that has no label yet that of the nearest centre."""
@@ -172,6 +197,15 @@ class ClusterSampler(EpisodeLaw):
             f"cluster: {spec.clusters} clusters asked for and {trajectories} trajectories: as many clusters"
         )
         return replace(spec, clusters=trajectories)
+
+
+def cluster_weights(groups: np.ndarray, returns: np.ndarray, tilt: float) -> np.ndarray:
+    """Return exp(tilt z_c) by cluster number (C,), z_c the standardised mean return of a cluster's episodes."""
+    counts = np.bincount(groups)
+    mean = np.bincount(groups, returns) / np.maximum(1, counts)  # (C,)
+    known = mean[counts > 0]
+    z = (mean - known.mean()) / (known.std() or 1.0)
+    return np.where(counts > 0, np.exp(tilt * z), 0.0)
 
 
 FEATURE_OPTIONS = ("keyframes", "actions", "returns", "components", "block_scale")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from trajrl.samplers.returns import ROUNDING
+
 MOST = 12
 PER_CLUSTER = 0.02
 
@@ -21,7 +23,7 @@ def homogeneity(labels: np.ndarray, returns: np.ndarray) -> float:
     within = np.square(returns - mean[labels]).sum()
     total = np.square(returns - returns.mean()).sum()
     small = max(2.0, min(30.0, len(labels) / 50))
-    varies = total > 1e-18 * max(1.0, np.square(returns).sum())
+    varies = total > ROUNDING**2 * np.square(returns).sum()
     first = within / total if varies else 0.0
     return float(first + (count < small).mean() + PER_CLUSTER * len(count))
 

@@ -42,36 +42,54 @@ class Categorical:
 class Balanced:
     """Equal numbers from each group: n // C each, and the n mod C left over from distinct groups at random.
 
-    Within a group an episode comes by its mass; groups without mass are left out of C.
+    Within a group an episode comes by its mass; groups without mass are left out of C.  With `weights` of the
+    groups (by group number) a group comes n w_c / sum w times, rounded up or down at random.
     """
 
-    def __init__(self, ids: np.ndarray, groups: np.ndarray, masses: np.ndarray, floor: float = 0.0) -> None:
+    def __init__(
+        self,
+        ids: np.ndarray,
+        groups: np.ndarray,
+        masses: np.ndarray,
+        floor: float = 0.0,
+        weights: np.ndarray | None = None,
+    ) -> None:
         order = np.argsort(groups, kind="stable")
         order = order[masses[order] > 0]
         self._floor, self._plain = floor, Categorical(ids, normalised(masses, ids))
         self._ids = np.asarray(ids, np.int64)[order]
         self._cumulative = np.cumsum(masses[order], dtype=np.float64)
-        _, first, self._group = np.unique(groups[order], return_index=True, return_inverse=True)
+        names, first, self._group = np.unique(groups[order], return_index=True, return_inverse=True)
+        self._shares = None if weights is None else weights[names] / weights[names].sum()  # (C,)
         self._first, self._last = first, np.append(first[1:], len(order)) - 1  # (C,) places in the order
         self._high = self._cumulative[self._last]
         self._low = np.append(0.0, self._high[:-1])
         self.ids = np.asarray(ids, np.int64)
         self.p = floor * self._plain.p
-        share = masses[order] / (self._high - self._low)[self._group] / max(1, len(first))
-        self.p[order] += (1 - floor) * share
+        of_group = np.full(len(first), 1 / max(1, len(first))) if self._shares is None else self._shares
+        within = masses[order] / (self._high - self._low)[self._group]
+        self.p[order] += (1 - floor) * within * of_group[self._group]
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draw n ids, group by group."""
         if not len(self._ids):
             raise ValueError("there is no episode to draw from; import data or collect some first")
         plain = rng.binomial(n, self._floor) if self._floor else 0
-        each, left = divmod(n - plain, len(self._first))
-        group = np.repeat(np.arange(len(self._first)), each)
-        group = np.concatenate([group, rng.permutation(len(self._first))[:left]])
+        group = self._groups(rng, n - plain)
         u = self._low[group] + rng.random(len(group)) * (self._high - self._low)[group]
         place = np.searchsorted(self._cumulative, u, side="right")
         drawn = self._ids[np.clip(place, self._first[group], self._last[group])]
         return np.concatenate([drawn, self._plain.draw(rng, plain)]) if plain else drawn
+
+    def _groups(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Return the group of each of n draws."""
+        if self._shares is None:
+            each, left = divmod(n, len(self._first))
+            group = np.repeat(np.arange(len(self._first)), each)
+            return np.concatenate([group, rng.permutation(len(self._first))[:left]])
+        order = rng.permutation(len(self._first))  # systematic: one uniform number rounds all groups
+        marks = np.floor(np.cumsum(self._shares[order]) * n + rng.random()).astype(np.int64)
+        return np.repeat(order, np.diff(np.append(0, np.append(marks[:-1], n))))
 
 
 def normalised(masses: np.ndarray, ids: np.ndarray) -> np.ndarray:

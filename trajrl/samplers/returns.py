@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
+ROUNDING = 1e-6  # relative; rewards are float32
+
 
 def returns_of(store: TrajectoryStore, ids: np.ndarray) -> np.ndarray:
     """Return G_e (n,) of episodes; one that is NaN or infinite is refused by name."""
@@ -27,6 +29,6 @@ def all_finite(values: np.ndarray, ids: np.ndarray, what: str) -> np.ndarray:
 
 
 def minmax(values: np.ndarray) -> np.ndarray:
-    """Scale values (n,) to [0, 1]; equal ones, up to rounding, become zeros."""
+    """Scale values (n,) to [0, 1]; equal ones, up to the rounding of float32 rewards, become zeros."""
     low, span = values.min(), np.ptp(values)
-    return (values - low) / span if span > 1e-9 * max(1.0, np.abs(values).max()) else np.zeros(len(values))
+    return (values - low) / span if span > ROUNDING * np.abs(values).max() else np.zeros(len(values))

@@ -1,0 +1,90 @@
+"""Features of trajectories: what each column is, scaling, and the same numbers from mapped and growing stores."""
+
+import numpy as np
+import pytest
+from populations import population
+
+from trajrl.store import features as module
+from trajrl.store.episode import Episode
+from trajrl.store.features import FeatureSpec, Scaler, step_rows, trajectory_features
+from trajrl.store.store import TrajectoryStore
+from trajrl.store.writer import StoreWriter
+
+
+def slow_features(e: Episode, spec: FeatureSpec) -> np.ndarray:
+    """Follow the definition, one trajectory at a time."""
+    frames = np.array([e.obs[int(i)] for i in np.linspace(0, len(e), spec.keyframes)])
+    speed = [np.linalg.norm(b - a) for a, b in zip(frames, frames[1:])]
+    row = [len(e), np.mean(speed), np.std(speed), *frames.ravel()]
+    if spec.actions:
+        row += [*e.actions.mean(0), *e.actions.std(0)]
+    return np.array([*row, e.episode_return] if spec.returns else row)
+
+
+@pytest.mark.parametrize("spec", [FeatureSpec(), FeatureSpec(3, True, True), FeatureSpec(5, False, True)])
+def test_features_equal_the_slow_loop(spec, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_STEPS", 16)  # several blocks
+    store = population()
+    store.evict([2, 9])
+    got = trajectory_features(store, store.live, spec)
+    assert got.shape == (22, sum(spec.blocks(store).values()))
+    np.testing.assert_allclose(got, [slow_features(e, spec) for e in store.episodes()], rtol=1e-4, atol=1e-5)
+
+
+def test_features_of_a_mapped_store_that_grew_are_the_same(tmp_path):
+    store = population(online=False)
+    with StoreWriter(tmp_path / "x.h5") as writer:
+        for e in list(store.episodes())[:20]:
+            writer.append(e)
+    mapped = TrajectoryStore.open(tmp_path / "x.h5", memory="map")
+    for e in list(store.episodes())[20:]:
+        mapped.append(e)
+    spec = FeatureSpec(4, True, True)
+    np.testing.assert_array_equal(
+        trajectory_features(mapped, mapped.live, spec), trajectory_features(store, store.live, spec)
+    )
+
+
+def test_the_columns_of_one_trajectory_are_as_defined():
+    obs = np.array([[0.0], [1.0], [3.0]])
+    store = TrajectoryStore.of([Episode(obs, np.zeros((2, 1)), np.zeros(2), False)])
+    row = trajectory_features(store, np.array([0]), FeatureSpec(keyframes=3))[0]
+    np.testing.assert_allclose(row, [2, 1.5, 0.5, 0, 1, 3])
+
+
+def test_step_rows_cover_every_step_once_in_blocks():
+    store = population()
+    store.evict([0, 5])
+    seen = []
+    for part, rows, begins in step_rows(store, store.live, block_steps=7):
+        for e, first, length in zip(store.live[part], begins, store.table.length[store.live[part]]):
+            assert rows[first] == store.table.start[e]
+            np.testing.assert_array_equal(rows[first : first + length], store.table.start[e] + np.arange(length))
+        seen.append(rows)
+    assert len(seen) > 5
+    assert len(np.unique(np.concatenate(seen))) == store.num_steps
+
+
+def test_scaled_columns_have_unit_spread_and_constant_ones_are_zero():
+    x = np.random.Generator(np.random.Philox(0)).normal(3, [1, 100, 0, 1e-3], size=(500, 4))
+    scaled = Scaler.fit(x, [1, 1, 1, 1])(x)
+    np.testing.assert_allclose(scaled.std(0), [1, 1, 0, 1], atol=1e-4)
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-4)
+
+
+def test_block_scale_lets_a_wide_block_weigh_as_much_as_one_column():
+    x = np.random.Generator(np.random.Philox(0)).normal(size=(2000, 41))
+    squares = np.square(Scaler.fit(x, [1, 40])(x)).mean(0)
+    assert squares[0] == pytest.approx(1, abs=0.01)
+    assert squares[1:].sum() == pytest.approx(1, abs=0.01)
+    plain = np.square(Scaler.fit(x, [1, 40], block_scale=False)(x)).mean(0)
+    assert plain[1:].sum() == pytest.approx(40, abs=0.1)
+
+
+def test_principal_components_keep_the_widest_directions():
+    rng = np.random.Generator(np.random.Philox(0))
+    shared = rng.normal(size=(1000, 1))
+    x = np.concatenate([shared, shared + 0.01 * rng.normal(size=(1000, 1)), rng.normal(size=(1000, 1))], axis=1)
+    projected = Scaler.fit(x, [1, 1, 1], components=2)(x)
+    assert projected.shape == (1000, 2)
+    np.testing.assert_allclose(np.square(projected).mean(0), [2, 1], atol=0.1)

@@ -66,7 +66,8 @@ class D4RL(Source):
                 yield from _exact(columns, ledger, self.notes)
                 return
             rules, corrections = self._rules(columns)
-            ends = find_ends(_flags(columns, rules, corrections), rules, self.notes)
+            compare = rules.stored_next and self.options.ends != "flags"
+            ends = find_ends(_flags(columns, compare, corrections), rules, self.notes)
             self.count = len(ends.stop)
             yield from self._cut(columns, ends, rules)
 
@@ -182,9 +183,9 @@ def _suite(environment: str | None) -> str | None:
     return None if environment is None else f"d4rl:{environment}"
 
 
-def _flags(columns: Transitions, rules: Rules, corrections: Corrections) -> Iterator[Flags]:
+def _flags(columns: Transitions, compare: bool, corrections: Corrections) -> Iterator[Flags]:
     """Yield the flags of every block with the family's corrections."""
-    for (start, stop), block in zip(columns.blocks(), columns.flags(rules.stored_next and rules.confirm)):
+    for (start, stop), block in zip(columns.blocks(), columns.flags(compare)):
         yield corrections.apply(block, start, stop, columns.num_rows)
 
 

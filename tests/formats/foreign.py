@@ -1,0 +1,158 @@
+"""Small twins of foreign files, each with the quirks of the real ones, for the tests of the readers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from trajrl import Episode, TrajectoryStore
+from trajrl.formats import open_source
+from trajrl.formats.source import Source
+from trajrl.rng import stream
+
+Arrays = dict[str, Any]
+
+
+def shared(name: str) -> Path:
+    """Return a real file, or skip the test with the reason."""
+    root = Path(os.environ.get("TRAJRL_SHARED") or Path(__file__).parents[2] / "../shared") / "data"
+    if not (root / name).exists():
+        pytest.skip(f"no real file {name}: {root} is absent; the synthetic twins cover its quirks")
+    return root / name
+
+
+def normal(name: str, *shape: int, seed: int = 0) -> np.ndarray:
+    """Return random numbers, the same for the same name."""
+    return stream(seed, name).standard_normal(shape).astype(np.float32)
+
+
+def at(count: int, *rows: int) -> np.ndarray:
+    """Return flags that are True at some rows."""
+    return np.isin(np.arange(count), rows)
+
+
+def hdf5(path: Path, arrays: Arrays, attributes: Arrays | None = None) -> Path:
+    """Write an HDF5 file; names with a slash make groups, an empty dictionary an empty group."""
+    with h5py.File(path, "w") as file:
+        for name, value in arrays.items():
+            if isinstance(value, dict):
+                file.create_group(name)
+            else:
+                file[name] = value
+        for name, value in (attributes or {}).items():
+            place, _, key = name.rpartition("@")
+            file[place or "/"].attrs[key] = value
+    return path
+
+
+def d4rl(
+    count: int = 20, widths: tuple[int, int] = (11, 3), ends: tuple[int, ...] = (9, 19), **more: Any
+) -> Arrays:
+    """Return the columns of a D4RL file: timeouts at `ends`, no terminals, no next observations."""
+    found = {
+        "observations": normal("obs", count, widths[0]), "actions": np.tanh(normal("act", count, widths[1])),
+        "rewards": normal("rew", count), "terminals": at(count), "timeouts": at(count, *ends),
+    }  # fmt: skip
+    return {name: value for name, value in {**found, **more}.items() if value is not None}
+
+
+def chained(arrays: Arrays, ends: tuple[int, ...]) -> Arrays:
+    """Add next observations: the following row inside episodes, a row of its own at the ends."""
+    after = np.roll(arrays["observations"], -1, axis=0)
+    after[list(ends)] += 100
+    return {**arrays, "next_observations": after}
+
+
+def robomimic(demos: dict[str, int], next_obs: bool = True, success: bool = True) -> Arrays:
+    """Return the groups of a robomimic file; a success has reward and done 1 on its last two steps."""
+    found: Arrays = {}
+    for demo, length in demos.items():
+        place, solved = f"data/{demo}", at(length, length - 2, length - 1) & success
+        obs = {
+            key: normal(f"{demo}/{key}", length + 1, width).astype(np.float64)
+            for key, width in (("object", 4), ("robot0_eef_pos", 3), ("robot0_eef_quat", 4), ("robot0_gripper_qpos", 2), ("extra", 1))
+        }  # fmt: skip
+        found |= {f"{place}/obs/{key}": value[:-1] for key, value in obs.items()}
+        found |= {f"{place}/next_obs/{key}": value[1:] for key, value in obs.items() if next_obs}
+        found |= {
+            f"{place}/actions": np.tanh(normal(demo, length, 7)).astype(np.float64), f"{place}/states": normal(demo, length, 5),
+            f"{place}/rewards": solved.astype(np.float64), f"{place}/dones": solved.astype(np.int64),
+        }  # fmt: skip
+    return found
+
+
+def minari(lengths: list[int], terminated: bool = True) -> Arrays:
+    """Return the groups of a Minari file."""
+    found: Arrays = {}
+    for number, length in enumerate(lengths):
+        place, last = f"episode_{number}", at(length, length - 1)
+        found |= {
+            f"{place}/observations": normal("obs", length + 1, 3, seed=number).astype(np.float64),
+            f"{place}/actions": np.tanh(normal("act", length, 2, seed=number)),
+            f"{place}/rewards": normal("rew", length, seed=number).astype(np.float64),
+            f"{place}/terminations": last & terminated, f"{place}/truncations": last & (not terminated),
+            f"{place}/infos": {},
+        }  # fmt: skip
+    return found
+
+
+def minari_set(folder: Path, arrays: Arrays, **metadata: Any) -> Path:
+    """Write a Minari data set and return its folder."""
+    (folder / "data").mkdir(parents=True)
+    hdf5(folder / "data" / "main_data.hdf5", arrays)
+    (folder / "data" / "metadata.json").write_text(json.dumps({"data_format": "hdf5", **metadata}))
+    return folder
+
+
+def ogbench(lengths: list[int], seed: int = 0, **more: Any) -> Arrays:
+    """Return the members of an OGBench file: one row more than actions in each trajectory."""
+    rows = sum(lengths) + len(lengths)
+    return {
+        "observations": normal("obs", rows, 4, seed=seed), "actions": np.tanh(normal("act", rows, 2, seed=seed)),
+        "terminals": at(rows, *(np.cumsum(np.array(lengths) + 1) - 1)), "qpos": normal("qpos", rows, 3, seed=seed),
+        "button_states": np.arange(2 * rows).reshape(rows, 2), **more,
+    }  # fmt: skip
+
+
+def npz(path: Path, arrays: Arrays) -> Path:
+    """Write an npz."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    return path
+
+
+def pickled(path: Path, value: Any, protocol: int = 4) -> Path:
+    """Write a pickle."""
+    path.write_bytes(pickle.dumps(value, protocol))
+    return path
+
+
+def read(path: Path, format: str = "auto", **options: Any) -> tuple[list[Episode], Source]:
+    """Return the episodes of a file and the source, whose notes are then complete."""
+    source = open_source(path, format, **options)
+    return list(source.episodes()), source
+
+
+def assert_same(left: Episode, right: Episode) -> None:
+    """Compare two episodes, number by number."""
+    for name in ("obs", "actions", "rewards"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+    assert (left.terminated, left.success, left.source) == (right.terminated, right.success, right.source)
+    assert set(left.extras) == set(right.extras)
+    for name, column in left.extras.items():
+        np.testing.assert_array_equal(column, right.extras[name])
+        assert column.dtype == right.extras[name].dtype
+
+
+def store_of(episodes: list[Episode], **attributes: Any) -> TrajectoryStore:
+    """Return a store in memory."""
+    store = TrajectoryStore.of(episodes)
+    store.attributes.update(attributes)
+    return store

@@ -1,0 +1,73 @@
+"""What the readers' notes mean: every sentence of trajrl.store.notes, its level and effect on learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from trajrl.formats.doctor.finding import ERROR, INFORMATION, WARNING, Finding
+from trajrl.formats.source import Source
+from trajrl.store.notes import SENTENCES
+
+IMPORT = "nothing: any import does this already"
+PERSON = "nothing: the source has to be completed"
+
+
+class Meaning(NamedTuple):
+    """Level, effect on learning, and what becomes of it."""
+
+    level: str
+    effect: str
+    fix: str = IMPORT
+
+
+MEANINGS = {
+    "absent_demos": Meaning(WARNING, "a filter gives fewer demonstrations than its name promises", PERSON),
+    "absent_shards": Meaning(
+        ERROR, "the policy is trained on a part of the set, results do not compare", PERSON
+    ),
+    "actions_outside_box": Meaning(WARNING, "a policy with tanh outputs cannot imitate them"),
+    "cast_columns": Meaning(INFORMATION, "none; float64 or float flags are read as float32 and bool"),
+    "constant_dones": Meaning(INFORMATION, "none; read as terminals they would stop the bootstrap at a cut"),
+    "cuts_without_reset": Meaning(
+        WARNING, "episodes are pieces of one run: returns depend on where it was cut"
+    ),
+    "dropped_steps": Meaning(WARNING, "the last action of those episodes is not learned from"),
+    "ends_of_unknown_kind": Meaning(
+        WARNING, "a termination read as a cut bootstraps from a state that has no future"
+    ),
+    "flags_before_the_end": Meaning(ERROR, "the recording went on after its end, or its flags are wrong"),
+    "ignored_timeouts": Meaning(ERROR, "read as they are, windows would cross from one episode into another"),
+    "inferred_ends": Meaning(WARNING, "a wrong guess cuts episodes in two or glues two together"),
+    "joined_cuts": Meaning(WARNING, "read as they are, demonstrations would end in the middle"),
+    "lost_episodes": Meaning(ERROR, "nothing of those episodes is learned from"),
+    "missing_attributes": Meaning(WARNING, "lengths or the environment are not stated and cannot be checked"),
+    "no_rewards": Meaning(WARNING, "a critic learns nothing; give a suite that relabels, or imitate", PERSON),
+    "outdated_ledger": Meaning(
+        WARNING, "success and source of the episodes are lost: the file was edited after export"
+    ),
+    "repeated_last_obs": Meaning(INFORMATION, "none; no value is ever taken of that observation"),
+    "reshaped_columns": Meaning(INFORMATION, "none; (N, 1) against (N,) would broadcast to (N, N)"),
+    "skipped_members": Meaning(INFORMATION, "none; they hold no numbers for each step"),
+    "terminal_and_timeout": Meaning(WARNING, "a reader that prefers the timeout bootstraps through the end"),
+    "terminal_marks": Meaning(
+        INFORMATION, "chunks end at a mark; --after-success says if later steps are used"
+    ),
+    "terminals_at_limit": Meaning(WARNING, "the value of the state at a time limit is learned as 0"),
+    "trusted_pickles": Meaning(WARNING, "none; whoever wrote the file could run any code here", PERSON),
+    "unconfirmed_terminals": Meaning(WARNING, "read as ends they would cut episodes that go on"),
+    "unfinished_tails": Meaning(
+        INFORMATION, "none; the tail is kept and bootstraps from its last observation"
+    ),
+    "unflagged_resets": Meaning(ERROR, "read as they are, windows would cross from one episode into another"),
+}
+
+
+def noted(source: Source) -> Iterator[Finding]:
+    """Yield a finding for every note of the reader."""
+    for name, count in sorted(source.notes.counts.items()):
+        level, effect, fix = MEANINGS[name]
+        yield Finding(
+            level, name, f"{count} {SENTENCES[name]}", effect, fix, count, source.notes.first.get(name, ""),
+            fixed=fix == IMPORT and name not in ("lost_episodes", "flags_before_the_end"),
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Hand-written actors: their chunks name the step they were asked at, and they keep what they were shown."""
+"""Hand-written actors: their chunks name the step they were asked at; they keep what they were shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trajrl.store.window import WindowSpec
 
 
 class Counting:
-    """Acts (step asked at + place in the chunk) / 100, or noise of its own row; keeps every history it saw."""
+    """Acts (step asked at + place in the chunk) / 100, or noise of its row; keeps every history it saw."""
 
     device = torch.device("cpu")
 

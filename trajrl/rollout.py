@@ -189,8 +189,9 @@ class Collector:
         return self._reset(row, self.next_episode - 1)
 
     def _reset(self, row: int, number: int) -> Finished | None:
-        kept = getattr(self.suite, "records", ())
-        recording = self.open[row] = Recording(number, self.streams.reset_seed(number), records=kept)
+        recording = self.open[row] = Recording(
+            number, self.streams.reset_seed(number), records=self.suite.records
+        )
         self.queues.reset(row)
         try:
             obs, recording.info = self.envs[row].reset(seed=recording.seed)

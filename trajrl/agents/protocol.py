@@ -30,6 +30,7 @@ class Agent(Protocol):
     """One algorithm in one file; `spec` says which windows it learns from."""
 
     spec: WindowSpec
+    action_dim: int
     device: torch.device
     updates_per_batch: int  # update-to-data ratio: the loop draws this many times its batch size per update
 

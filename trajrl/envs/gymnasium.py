@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib.util import find_spec
+from typing import Any
 
 import gymnasium
 
@@ -36,7 +37,7 @@ def registered(name: str) -> list[str]:
 
 def make_registered(name: str, render: bool) -> gymnasium.Env:
     """Make an id; versions that moved out of Gymnasium fail with its own words in one line."""
-    options = {"render_mode": "rgb_array"} if render else {}
+    options: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # an older version is asked for on purpose

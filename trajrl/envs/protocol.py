@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import gymnasium
 from torch import Tensor
 
 from trajrl.store.episode import Episode
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
 
 
 class Score(NamedTuple):
@@ -24,12 +27,16 @@ class EnvSuite(Protocol):
     name: str  # what the user asked for, resolvable again
     obs_dim: int
     action_dim: int
+    records: tuple[str, ...]  # entries of info that recorded episodes keep, as they were before each step
 
     def make(self, seed: int, render: bool = False) -> gymnasium.Env:
-        """Return one environment: float32 flat observations, actions in [-1, 1], info['success'] if it says."""
+        """Return one environment: flat float32 observations, actions in [-1, 1], info['success'] if known."""
 
     def episodes(self) -> Iterator[Episode]:
         """Yield the offline data that belongs to the environment; ValueError where there is none."""
+
+    def relabel(self, store: TrajectoryStore) -> int:
+        """Give offline data this task's rewards, in place; returns how many steps changed (mostly none)."""
 
     def score(self, episode_return: float) -> Score:
         """Put a return on the suite's scale."""

@@ -30,7 +30,7 @@ class ToySuite(Suite):
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         if name not in TOYS:
             raise ValueError(unknown("toy environment", name, TOYS))
-        self.kind = name
+        self.kind, self.makes_data = name, name == "rooms"
         super().__init__(f"toy:{name}", options)
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:

@@ -2,10 +2,10 @@
 
     p(e, t) = ((1 - floor) s_c / n_c(e) + floor / n) / T_e,  s_c = 1 / C, or with a pull  s_c ~ exp(tilt z_c)
 
-z_c is the standardised mean return of cluster c: a pull moves draws towards clusters that do well, and may set in
-late, when the policy has seen everything else.  Without it a batch holds n // C from each cluster and the remainder from distinct clusters at random.  An episode that
-arrives is put to the nearest centre; the centres move only at a re-fit.  A clustering stored with the file
-is used as it is.
+z_c is the standardised mean return of cluster c: a pull moves draws towards clusters that do well, and may
+set in late, when the policy has seen everything else.  Without it a batch holds n // C from each cluster and
+the remainder from distinct clusters at random.  An episode that arrives is put to the nearest centre; the
+centres move only at a re-fit.  A clustering stored with the file is used as it is.
 """
 
 from __future__ import annotations

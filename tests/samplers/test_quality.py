@@ -1,0 +1,173 @@
+"""Quality buckets: thresholds per cluster of states, estimated shares, schedules, figures against sources."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from populations import episode, population
+
+from trajrl.rng import stream
+from trajrl.samplers import make_sampler
+from trajrl.samplers.buckets import HIGH, LOW, UNKNOWN
+from trajrl.samplers.separation import separation
+from trajrl.samplers.threshold import estimated_share, group_scores, is_high
+from trajrl.store.episode import Episode
+from trajrl.store.store import TrajectoryStore
+
+ALL = {"score_rows": 10_000, "refresh_every": 10}
+
+
+def two_sources(states_apart: bool = True) -> TrajectoryStore:
+    """Return 20 episodes, every fourth an expert's; half of them in a place where Q is 100 higher."""
+    store = TrajectoryStore()
+    for i in range(20):
+        expert, place = i % 4 == 0, i % 2 if not states_apart else (i // 4) % 2
+        obs = np.full((7, 2), 50.0 * place) + stream(i, "test").normal(size=(7, 2))
+        rewards = np.full(6, 2.0 if expert else 1.0)
+        store.append(Episode(obs, np.zeros((6, 1)), rewards, False, None, "expert" if expert else "medium"))
+    return store
+
+
+def q_of(store: TrajectoryStore):
+    """Return a score: 100 by place, 1 more for experts."""
+
+    def score(anchors):
+        rows = store.table.start[anchors.episode] + anchors.episode + anchors.step
+        place = store.obs.rows(rows)[:, 0] > 25
+        return 100.0 * place + (anchors.episode % 4 == 0) + 1e-3 * anchors.step
+
+    return score
+
+
+def test_the_threshold_of_a_cluster_of_states_sees_past_their_value():
+    store = two_sources()
+    fair = make_sampler("quality", store, states=2, **ALL)
+    fair.refresh(1, q_of(store))
+    assert fair.report["accuracy"] == 1
+    assert fair.report["auroc"] == 1
+    one = make_sampler("quality", store, states=1, **ALL)
+    one.refresh(1, q_of(store))
+    assert one.report["accuracy"] < 0.7
+    assert one.report["balanced_accuracy"] < 0.7
+
+
+def test_a_quantile_takes_the_given_share_of_each_cluster():
+    store = two_sources()
+    sampler = make_sampler("quality", store, states=2, threshold="quantile", share=0.25, **ALL)
+    sampler.refresh(1, q_of(store))
+    for c in range(2):
+        inside = sampler.states.labels == c
+        assert (sampler.bucket[inside] == HIGH).mean() == pytest.approx(0.25, abs=0.07)
+    assert sampler.report["expected_share"] == 0.25
+
+
+def test_otsu_finds_the_share_of_a_mixture_of_two():
+    rng = stream(0, "test")
+    score = np.concatenate([rng.normal(0, 1, 7000), rng.normal(8, 1, 3000)])
+    assert estimated_share(score) == pytest.approx(0.3, abs=0.01)
+    assert estimated_share(np.ones(10)) == 0.5
+
+
+def test_equal_values_are_all_low_and_the_law_stays_uniform():
+    store = population()
+    sampler = make_sampler("quality", store, over_steps=1, **ALL)
+    sampler.refresh(10, lambda anchors: np.full(len(anchors.step), 0.1))
+    assert (sampler.bucket == LOW).all()
+    np.testing.assert_allclose(sampler.probabilities(), store.table.length / store.num_steps)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-5, 5)), min_size=1, max_size=40))
+def test_the_mean_threshold_is_that_of_the_group(rows):
+    group = np.array([g for g, _ in rows])
+    q = np.array([float(v) for _, v in rows])
+    high = is_high(group_scores(q, group), group, "mean", 0.5)
+    for g in set(group.tolist()):
+        inside = group == g
+        np.testing.assert_array_equal(high[inside], q[inside] > q[inside].mean() + 1e-7)
+
+
+def test_the_figures_equal_the_slow_loops():
+    rng = stream(0, "test")
+    expert = rng.random(60) < 0.3
+    score = np.round(rng.normal(size=60) + expert, 1)  # with ties
+    high = score > 0.5
+    told = separation(score, high, expert)
+    wins = [(a > b) + 0.5 * (a == b) for a in score[expert] for b in score[~expert]]
+    assert told["auroc"] == pytest.approx(np.mean(wins))
+    assert told["accuracy"] == pytest.approx((high == expert).mean())
+    both = (high[expert].mean() + (~high[~expert]).mean()) / 2
+    assert told["balanced_accuracy"] == pytest.approx(both)
+    assert told["expert_share"] == expert.mean()
+
+
+def test_precision_at_the_true_share_of_a_perfect_and_a_blind_score():
+    expert = np.arange(40) % 4 == 0
+    assert separation(expert * 1.0, expert, expert)["precision_at_share"] == 1
+    blind = separation(np.zeros(40), expert, expert)
+    assert blind["precision_at_share"] == pytest.approx(0.25)
+    assert blind["auroc"] == 0.5
+
+
+def test_without_two_sources_no_figure_is_told():
+    store = TrajectoryStore.of(episode(5, seed=i) for i in range(6))
+    sampler = make_sampler("quality", store, **ALL)
+    sampler.refresh(1, lambda anchors: anchors.step.astype(float))
+    assert set(sampler.report) == {"expected_share"}
+
+
+def test_the_expert_source_may_be_named_and_must_exist():
+    store = two_sources()
+    sampler = make_sampler("quality", store, states=2, expert="medium", **ALL)
+    sampler.refresh(1, q_of(store))
+    assert sampler.report["auroc"] == 0
+    wrong = make_sampler("quality", store, expert="mediun", **ALL)
+    with pytest.raises(ValueError, match="did you mean 'medium'"):
+        wrong.refresh(1, q_of(store))
+
+
+@pytest.mark.parametrize(("low", "high"), [((1.0, 0.0), (1.0, 1.0)), ((0.2, 1.0), (1.0, 0.5))])
+def test_weights_blend_in_either_direction(low, high):
+    store = two_sources()
+    options = {"low_start": low[0], "low_end": low[1], "high_start": high[0], "high_end": high[1]}
+    sampler = make_sampler("quality", store, states=2, over_steps=100, **options, **ALL)
+    for step, gone in ((1, 0.01), (50, 0.5), (100, 1.0), (500, 1.0)):
+        sampler.refresh(step, q_of(store))
+        weight_low = low[0] + gone * (low[1] - low[0])
+        weight_high = high[0] + gone * (high[1] - high[0])
+        share = 0.25 * weight_high / (0.25 * weight_high + 0.75 * weight_low)
+        expert = np.arange(20) % 4 == 0
+        assert sampler.probabilities()[expert].sum() == pytest.approx(share)
+
+
+def test_rows_nobody_asked_about_weigh_the_mean_and_are_asked_first():
+    store = two_sources()
+    sampler = make_sampler("quality", store, states=2, score_rows=50, refresh_every=10)
+    sampler.refresh(1, q_of(store))
+    assert (sampler.bucket == UNKNOWN).sum() == 70
+    sampler.refresh(10, q_of(store))
+    sampler.refresh(20, q_of(store))
+    assert not (sampler.bucket == UNKNOWN).any()
+
+
+def test_the_smallest_critic_counts():
+    store = two_sources()
+    sampler = make_sampler("quality", store, **ALL)
+    sampler.refresh(1, lambda anchors: np.stack([np.zeros(len(anchors.step)), -anchors.step], 1))
+    assert sampler.q.min() == -5
+
+
+def test_new_rows_are_taken_in_before_they_are_judged():
+    store = two_sources()
+    sampler = make_sampler("quality", store, states=2, **ALL)
+    sampler.refresh(1, q_of(store))
+    new = store.append(Episode(np.full((4, 2), 50.0), np.zeros((3, 1)), np.ones(3), False, None, "medium"))
+    sampler.refresh(2, q_of(store))
+    assert (sampler.bucket[-3:] == UNKNOWN).all()
+    assert sampler.states.labels[-1] == sampler.states.labels[sampler.q.argmax()]
+    assert sampler.probabilities()[new] > 0
+
+
+def test_a_run_without_an_agent_to_ask_says_so():
+    sampler = make_sampler("quality", population(), refresh_every=1)
+    sampler.refresh(1)
+    assert "no agent to ask" in sampler.notes[0]

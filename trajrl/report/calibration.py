@@ -72,13 +72,9 @@ def n_step_bias(
 
 def calibration_chart(rows: pd.DataFrame, key: str = "calibration") -> Chart:
     """Return Q against the return that followed, with the diagonal."""
-    ends = np.array([rows[["q", "mc"]].min().min(), rows[["q", "mc"]].max().max()])
-    series = [
-        Series("steps of the data", rows["mc"].to_numpy(), rows["q"].to_numpy()),
-        Series("Q equals return", ends, ends, place=1),
-    ]
+    series = [Series("steps of the data", rows["mc"].to_numpy(), rows["q"].to_numpy())]
     words = "Q against the return that followed", captions.CALIBRATION, "discounted return", "Q"
-    return Chart(key, *words, series, kind="points")
+    return Chart(key, *words, series, kind="points", diagonal="Q equals return")
 
 
 def bias_chart(rows: pd.DataFrame, key: str = "n-step-bias") -> Chart:

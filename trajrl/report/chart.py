@@ -39,6 +39,7 @@ class Chart:
     kind: str = "lines"
     marks: dict[str, float] = field(default_factory=dict)  # horizontal lines by name
     y_range: tuple[float, float] | None = None
+    diagonal: str = ""  # name of a line along which x equals y; empty: none
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -10,7 +10,7 @@ import numpy as np
 
 from trajrl.report import captions, stats
 from trajrl.report.chart import Chart, Series
-from trajrl.report.curves import counted, tasks
+from trajrl.report.curves import counted, on_scale, tasks, value_name
 from trajrl.report.frames import SCORES
 
 if TYPE_CHECKING:
@@ -25,14 +25,15 @@ def score_charts(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> lis
     """Return one chart per environment: the four scores of each group."""
     charts: list[Chart] = []
     names = np.array([SPOKEN[name] for name in SCORES])
-    for env, label, own in tasks(_with(runs, scores)):
+    for env, scale, own in tasks(_with(runs, scores)):
         series = []
         for place, (group, members) in enumerate(own.groupby("group", sort=False)):
             found = stats.curve(members[list(SCORES)].to_numpy(float), seed=seed)
             low, high = (found.low, found.high) if len(members) > 1 else (None, None)
             series.append(Series(counted(str(group), len(members)), names, found.value, low, high, place))
         key, title = f"scores-{len(charts)}", f"The four scores: {env}"
-        charts.append(Chart(key, title, captions.SCORES, "which policy", label, series, kind="dots"))
+        caption, label = captions.SCORES + on_scale(scale), value_name(scale)
+        charts.append(Chart(key, title, caption, "which policy", label, series, kind="dots"))
     return charts
 
 

@@ -23,7 +23,7 @@ MOST_STEPS = 200  # points of a curve; longer ones are thinned evenly
 def learning_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0) -> list[Chart]:
     """Return one chart per environment: the score of each group over steps, with single runs behind it."""
     charts: list[Chart] = []
-    for env, score, own in tasks(runs[runs["run"].isin(evaluations["run"].unique())]):
+    for env, scale, own in tasks(runs[runs["run"].isin(evaluations["run"].unique())]):
         series: list[Series] = []
         for place, (group, members) in enumerate(own.groupby("group", sort=False)):
             rows = evaluations[evaluations["run"].isin(members["run"])]
@@ -31,7 +31,8 @@ def learning_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0
         average = own["data_score"].fillna(own["data_return"]).mean()
         marks = {"average of the data": float(average)} if np.isfinite(average) else {}
         key, title = f"curves-{len(charts)}", f"Learning curves: {env}"
-        charts.append(Chart(key, title, captions.CURVES, "step", score, series, marks=marks))
+        caption = captions.CURVES + on_scale(scale)
+        charts.append(Chart(key, title, caption, "step", value_name(scale), series, marks=marks))
     return charts
 
 
@@ -55,10 +56,20 @@ def logged_over_time(
 
 
 def tasks(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yield each environment, the name of its score, and its runs."""
+    """Yield each environment, the name of its scale (empty: raw returns), and its runs."""
     for env, own in runs.groupby("env", sort=False):
         named = [name for name in own["score_name"] if name and name != "none"]
-        yield str(env) or "no environment named", f"score, {named[0]}" if named else "return", own
+        yield str(env) or "no environment named", named[0] if named else "", own
+
+
+def value_name(scale: str) -> str:
+    """Return what a value on this scale is called."""
+    return "score" if scale else "return"
+
+
+def on_scale(scale: str) -> str:
+    """Return the end of a caption that names the scale."""
+    return f" Scale: {scale}." if scale else " No scale belongs to this environment; these are raw returns."
 
 
 def run_table(values: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -37,10 +37,20 @@ def _chart(chart: Chart) -> go.Figure:
         fig.update_layout(scattermode="group", hovermode="closest")
     if chart.kind == "points":
         fig.update_layout(hovermode="closest")
+    if chart.diagonal:
+        ends = diagonal(chart)
+        line = {"color": style.INK["light"], "width": 1, "dash": "dot"}
+        fig.add_scatter(x=ends, y=ends, mode="lines", name=chart.diagonal, line=line, hoverinfo="skip")
     for name, value in chart.marks.items():
         fig.add_hline(y=value, line={"color": style.INK["light"], "width": 1, "dash": "dot"},
                       annotation_text=name, annotation_position="bottom right")  # fmt: skip
     return fig
+
+
+def diagonal(chart: Chart) -> np.ndarray:
+    """Return where a line of equal x and y begins and ends (2,)."""
+    values = np.concatenate([part for one in chart.series for part in (one.x, one.y)])
+    return np.array([values.min(), values.max()])
 
 
 def _lines(one: Series) -> list[Any]:
@@ -116,7 +126,7 @@ def _cloud(cloud: Cloud) -> go.Figure:
     fig = go.Figure()
     hover = {"text": cloud.labels, "hovertemplate": "%{text}<extra></extra>"}
     if values.dtype.kind in "OUT":
-        for place, group in enumerate(dict.fromkeys(values)):
+        for place, group in enumerate(sorted(set(values))):
             own = values == group
             marker = {
                 "size": 4,

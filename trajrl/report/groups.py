@@ -6,7 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-INCIDENTAL = {"seed", "device", "threads", "preset", "format", "memory", "eval_envs"}  # tell no groups apart
+INCIDENTAL = {  # how a run is carried out and watched: tells no groups apart
+    "seed", "device", "threads", "preset", "format", "memory", "eval_envs", "log_every", "eval_every",
+    "first_eval", "eval_episodes", "last_eval_episodes", "checkpoint_every",
+}  # fmt: skip
+SAME = {"metric": "sampler.metric", "agent.decay_steps": "steps"}  # the first follows from the second
 MOST_NAMED = 3  # settings named in a group beside agent and sampler
 
 
@@ -44,8 +48,7 @@ def _names(flat: Sequence[dict[str, Any]]) -> list[str]:
         shared = "." not in name or len({_text(config, owner) for config in flat}) == 1
         if shared and name not in INCIDENTAL | {"agent", "sampler"}:
             named.append(name)
-    if "sampler.metric" in named and "metric" in named:
-        named.remove("metric")  # the same choice, told twice
+    named = [name for name in named if SAME.get(name) not in named]
     names = []
     for config in flat:
         rest = [f"{name}={config[name]}" for name in named if config.get(name) not in (None, "")]

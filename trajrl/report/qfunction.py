@@ -58,7 +58,7 @@ class Explorer:
 
     def spread(self) -> Chart:
         """Return how Q spreads at every state: the data's action, the policy's actions, actions at random."""
-        names = np.array([f"state {i}" for i in range(len(self.states))])
+        names = np.array([str(i) for i in range(len(self.states))])
         series = [Series("data's action", names, self.data_q)]
         for place, (name, q) in enumerate((("policy", self.policy_q), ("random", self.random_q)), 1):
             low, middle, high = np.quantile(q, (0.05, 0.5, 0.95), axis=1)

@@ -27,6 +27,11 @@ def drawn(runs: pd.DataFrame, episodes: pd.DataFrame, by: str) -> Chart | None:
     """
     if not len(episodes) or by not in episodes.columns:
         return None
+    if by == "cluster":  # runs without clusters say nothing of them
+        known = episodes.groupby("run", observed=True)["cluster"].transform("max") >= 0
+        episodes = episodes[known]
+    if not len(episodes):
+        return None
     kinds, names = categories(episodes, by)
     if len(names) < 2:
         return None

@@ -59,9 +59,9 @@ def layout() -> dict[str, Any]:
         "automargin": True, "title": {"standoff": 8},
     }  # fmt: skip
     return {
-        "font": {"family": FONT, "size": 13, "color": INK["light"]},
+        "template": "none", "font": {"family": FONT, "size": 13, "color": INK["light"]},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 8, "r": 12, "t": 12, "b": 8}, "height": 400, "xaxis": axis, "yaxis": axis,
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0}, "showlegend": True,
         "hovermode": "x unified", "colorway": list(LIGHT),
     }  # fmt: skip

@@ -1,0 +1,210 @@
+"""Figures for papers: the same charts in pdf, svg or png, drawn by matplotlib in the colours of the page.
+
+Text stays text in pdf and svg (type 42 fonts, no outlines), and the same
+numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.report import style
+from trajrl.report.chart import Chart, Cloud, Figure, Heat, Series
+from trajrl.report.figures import axis_titles, diagonal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FORMATS = ("pdf", "svg", "png")
+WIDTH, HEIGHT = 5.5, 3.4  # inches: one column of text
+DOTS_PER_INCH = 300
+LINES = {
+    "solid": "-",
+    "dash": "--",
+    "dot": ":",
+    "dashdot": "-.",
+    "longdash": (0, (8, 3)),
+    "longdashdot": (0, (8, 3, 1, 3)),
+}
+SHAPES = {"circle": "o", "square": "s", "diamond": "D", "cross": "P", "triangle-up": "^", "x": "X"}
+HATCHES = ("", "//", "..", "xx", "--", "||")
+RC: dict[Any, Any] = {
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": style.RULE["light"], "grid.linewidth": 0.6, "axes.axisbelow": True,
+    "axes.edgecolor": style.INK["light"], "legend.frameon": False, "legend.fontsize": 8,
+    "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "trajrl",
+    "savefig.bbox": "tight", "savefig.pad_inches": 0.04,
+}  # fmt: skip
+
+
+def save(figures: Sequence[Figure], folder: Path, format: str) -> list[Path]:
+    """Write every figure into `folder`, named by its key; returns the paths."""
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    if format not in FORMATS:
+        raise ValueError(f"figures for papers are {', '.join(FORMATS)}; got '{format}'")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with matplotlib.rc_context(RC):
+        for figure in figures:
+            canvas = Canvas(figsize=(WIDTH, HEIGHT))
+            draw(figure, canvas)
+            path = folder / f"{file_name(figure.key)}.{format}"
+            canvas.savefig(path, dpi=DOTS_PER_INCH, metadata=UNDATED[format])
+            paths.append(path)
+    return paths
+
+
+UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+def file_name(key: str) -> str:
+    """Return a key as the stem of a file name."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in key)
+
+
+def draw(figure: Figure, canvas: Any) -> None:
+    """Draw one figure onto a matplotlib figure."""
+    if isinstance(figure, Cloud):
+        _cloud(figure, canvas)
+        return
+    axes = canvas.add_subplot()
+    if isinstance(figure, Heat):
+        _heat(figure, canvas, axes)
+    else:
+        _chart(figure, axes)
+    axes.set(xlabel=figure.x_label, ylabel=figure.y_label)
+
+
+def _chart(chart: Chart, axes: Axes) -> None:
+    if chart.kind == "shares":
+        _shares(chart, axes)
+    else:
+        for number, one in enumerate(chart.series):
+            DRAW[chart.kind](axes, one, number, len(chart.series))
+    if chart.diagonal:
+        axes.plot(
+            *[diagonal(chart)] * 2,
+            color=style.INK["light"],
+            linewidth=0.8,
+            linestyle=":",
+            label=chart.diagonal,
+        )
+    for name, value in chart.marks.items():
+        axes.axhline(value, color=style.INK["light"], linewidth=0.8, linestyle=":")
+        axes.annotate(
+            name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7
+        )
+    if chart.y_range:
+        axes.set_ylim(*chart.y_range)
+    names = axes.get_legend_handles_labels()[1]
+    if len(names) > 1:
+        columns = 2 if max(map(len, names)) < 30 else 1
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns)
+
+
+def _lines(axes: Axes, one: Series, number: int, count: int) -> None:
+    colour = style.colour(one.place)
+    if one.faint:
+        axes.plot(one.x, one.y, color=colour, alpha=style.FAINT, linewidth=0.6)
+        return
+    if one.low is not None and one.high is not None:
+        axes.fill_between(one.x, one.low, one.high, color=colour, alpha=style.BAND, linewidth=0)
+    axes.plot(
+        one.x, one.y, color=colour, label=one.name, linewidth=1.5, linestyle=LINES[style.dash(one.place)]
+    )
+
+
+def _dots(axes: Axes, one: Series, number: int, count: int) -> None:
+    shift = (number - (count - 1) / 2) * 0.6 / max(1, count)
+    error = (
+        None if one.low is None or one.high is None else np.maximum(0, [one.y - one.low, one.high - one.y])
+    )
+    axes.errorbar(
+        np.arange(len(one.x)) + shift, one.y, error, fmt=SHAPES[style.marker(one.place)], label=one.name,
+        color=style.colour(one.place), markersize=5, linewidth=1.2, capsize=2,
+    )  # fmt: skip
+    _name_places(axes, one)
+
+
+def _bars(axes: Axes, one: Series, number: int, count: int) -> None:
+    width = 0.75 / count
+    place = np.arange(len(one.x)) + (number - (count - 1) / 2) * width
+    axes.bar(
+        place, one.y, width, label=one.name, color=style.colour(one.place),
+        hatch=HATCHES[one.place % len(HATCHES)], edgecolor="white", linewidth=0,
+    )  # fmt: skip
+    _name_places(axes, one)
+
+
+def _points(axes: Axes, one: Series, number: int, count: int) -> None:
+    shape = SHAPES[style.marker(one.place)]
+    axes.scatter(
+        one.x,
+        one.y,
+        s=14,
+        color=style.colour(one.place),
+        marker=shape,
+        alpha=0.8,
+        label=one.name,
+        linewidths=0,
+    )
+
+
+DRAW: dict[str, Callable[[Axes, Series, int, int], None]] = {
+    "bars": _bars, "dots": _dots, "lines": _lines, "points": _points,
+}  # fmt: skip
+
+
+def _shares(chart: Chart, axes: Axes) -> None:
+    layers = axes.stackplot(
+        chart.series[0].x, [one.y for one in chart.series], labels=[one.name for one in chart.series],
+        colors=[style.colour(one.place) for one in chart.series], alpha=0.85,
+    )  # fmt: skip
+    for layer, one in zip(layers, chart.series):
+        layer.set_hatch(HATCHES[one.place // len(style.LIGHT) % len(HATCHES)])
+
+
+def _name_places(axes: Axes, one: Series) -> None:
+    from textwrap import fill
+
+    axes.set_xticks(np.arange(len(one.x)), [fill(str(name), 16 if len(one.x) < 5 else 9) for name in one.x])
+
+
+def _heat(heat: Heat, canvas: Any, axes: Axes) -> None:
+    axes.grid(False)
+    mesh = axes.pcolormesh(
+        heat.x, heat.y, heat.z, cmap=style.SCALE.lower(), shading="nearest", rasterized=True
+    )
+    canvas.colorbar(mesh, ax=axes, label=heat.z_label)
+    for place, (name, (x, y)) in enumerate(heat.points.items()):
+        shape = SHAPES[style.marker(place)]
+        axes.plot(
+            x, y, shape, color="white", markeredgecolor="black", markersize=8, label=name, linestyle="none"
+        )
+    if heat.points:
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+
+
+def _cloud(cloud: Cloud, canvas: Any) -> None:
+    axes = canvas.add_subplot(projection="3d")
+    name, values = next(iter(cloud.columns.items()))
+    x, y, z = cloud.points.T
+    if values.dtype.kind in "OUT":
+        for place, group in enumerate(sorted(set(values))):
+            own = values == group
+            shape = SHAPES[style.marker(place)]
+            axes.scatter(
+                x[own], y[own], z[own], s=6, color=style.colour(place), marker=shape, label=str(group)
+            )
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
+    else:
+        dots = axes.scatter(x, y, z, s=6, c=values, cmap=style.SCALE.lower())
+        canvas.colorbar(dots, ax=axes, label=name, shrink=0.7)
+    for axis, title in zip("xyz", axis_titles(cloud.explained)):
+        axes.set(**{f"{axis}label": title})

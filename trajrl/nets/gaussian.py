@@ -42,7 +42,7 @@ class TanhGaussian(nn.Module):
 
     def forward(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log std; the log std is kept in [-20, 2]."""
-        mean, log_std = self.net(context).chunk(2, -1)  # (..., D) both
+        mean, log_std = self.net(context).float().chunk(2, -1)  # (..., D) both; densities need float32
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
+from typing import Any
 
 from trajrl.cli.common import say
 
@@ -22,3 +23,14 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Se
     page = StringIO()
     Console(file=page, width=110, color_system=None, markup=False, highlight=False, emoji=False).print(table)
     say("\n".join(line.rstrip() for line in page.getvalue().rstrip().splitlines()))
+
+
+def as_text(value: Any) -> str:
+    """Write a value for a person: numbers short, names with their counts."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {as_text(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(as_text(item) for item in value) or "none"
+    return "none" if value is None else str(value)

@@ -14,6 +14,8 @@ from trajrl.cli.show import as_text, show_table
 if TYPE_CHECKING:
     from trajrl.formats.source import Source
 
+LEVELS = {"E": "errors", "W": "warnings", "I": "notes"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(Common):
@@ -119,6 +121,48 @@ class Info(Common):
         found = describe(self.store.expanduser())
         show_table(("", ""), [(key, as_text(found[key])) for key in found if key != "provenance"])
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor(Reading):
+    """Find what is wrong with a source or store; exit code 1 on an error that --fix did not mend."""
+
+    fix: bool = False
+    """Write a repaired store to --out."""
+    out: Path | None = None
+    """The repaired store."""
+    overwrite: bool = False
+    """Replace a store that has this name."""
+
+    def run(self) -> dict[str, Any]:
+        """Examine, say every finding and what an import would do, and repair if asked."""
+        from trajrl.formats.doctor import examine, repair
+
+        if self.fix != (self.out is not None):
+            raise ValueError(
+                "--fix and --out go together: the repaired store needs a name, and the source stays"
+            )
+        if self.out is not None:
+            refuse_existing(self.out, self.overwrite)
+        report = examine(self.open, progress)
+        for finding in report.findings:
+            say(finding.line())
+        say(
+            ", ".join(f"{report.count(level)} {name}" for level, name in LEVELS.items())
+            + f"; {report.sentence()}"
+        )
+        answer = {
+            "source": self.source, "failed": report.failed, "import": report.would(),
+            "findings": [finding.plain() for finding in report.findings],
+        }  # fmt: skip
+        if self.out is None:
+            return answer
+        mended = repair(report, self.out, progress)
+        answer["repaired"] = mended
+        answer["failed"] = any(finding.level == "E" and not finding.fixed for finding in report.findings)
+        done = ", ".join(f"{count} {what}" for what, count in mended["repaired"].items())
+        say(f"{mended['episodes']} episodes to {self.out}: {done or 'nothing had to be changed'}")
+        return answer
 
 
 @dataclass(frozen=True, kw_only=True)

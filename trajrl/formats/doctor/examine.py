@@ -65,7 +65,7 @@ class Report:
         if not (would := self.would()):
             return "an import would fail and write nothing"
         return (
-            "an import would write {episodes} episodes of {transitions} transitions: {terminated} terminated, "
+            "an import would write {episodes} episodes of {transitions} steps: {terminated} terminated, "
             "{truncated} truncated, {inferred} ends inferred, {actions_given_up} actions given up, "
             "{values_changed} columns cast or reshaped"
         ).format(**would)

@@ -126,7 +126,8 @@ def duplicates(survey: Survey, source: Source) -> Iterator[Finding]:
     tally = survey.duplicates
     if tally.count:
         yield Finding(
-            WARNING, "duplicates", f"{tally.count} of {survey.episodes} episodes repeat an earlier one exactly",
+            WARNING, "duplicates",
+            f"{tally.count} of {survey.episodes} episodes repeat an earlier one exactly",
             "they are drawn more often than others, and a split into train and test shares them",
             "keeps the first of each", tally.count, tally.where, fixed=True,
         )  # fmt: skip

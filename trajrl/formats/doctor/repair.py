@@ -84,8 +84,8 @@ def pieces(episode: Episode, good: np.ndarray) -> Iterator[Episode]:
     for start, stop in edges.reshape(-1, 2).tolist():
         extras = {name: column[start:stop] for name, column in episode.extras.items()}
         yield replace(
-            episode, obs=episode.obs[start : stop + 1], actions=episode.actions[start:stop],
-            rewards=episode.rewards[start:stop], terminated=episode.terminated and stop == len(good), extras=extras,
+            episode, obs=episode.obs[start : stop + 1], actions=episode.actions[start:stop], extras=extras,
+            rewards=episode.rewards[start:stop], terminated=episode.terminated and stop == len(good),
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ no other number.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,8 @@ class Tally:
     count: int = 0
     where: str = ""
 
-    def add(self, hits: np.ndarray, episode: int) -> None:
-        """Take in one truth per step of an episode."""
+    def add(self, hits: Any, episode: int) -> None:
+        """Take in one truth per step of an episode (T,), or one of the whole (1,)."""
         if hits.any():
             step = f", step {int(hits.argmax())}" if len(hits) > 1 else ""
             self.where = self.where or f"episode {episode}{step}"
@@ -116,7 +117,7 @@ def _take_numbers(survey: Survey, episode: Episode, e: int) -> None:
     if len(obs):
         survey.obs_low, survey.obs_high = _widen(survey.obs_low, survey.obs_high, obs)
         survey.whole_obs = survey.whole_obs and bool((obs == np.round(obs)).all() and obs.min() >= 0)
-        survey.zero_rows.add(np.asarray((episode.obs == 0).all(1)), e)
+        survey.zero_rows.add((episode.obs == 0).all(1), e)
     if len(actions):
         survey.action_low, survey.action_high = _widen(survey.action_low, survey.action_high, actions)
         whole = (actions == np.round(actions)).all() and actions.min() >= 0

@@ -1,0 +1,198 @@
+"""`bench gather` and `bench store`: windows per second, and what opening a large store costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from trajrl.cli.common import Common, say
+from trajrl.cli.generated import ACTION_DIM, OBS_DIM, forget, generated, read_through
+from trajrl.cli.show import as_text, show_table
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+    from trajrl.store.window import Anchors, WindowSpec
+
+LIMIT_MS, LIMIT_MAPPED = 0.6, 1.5  # what a batch may take from memory, and how much more when it is mapped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows(Common):
+    """What both benchmarks draw."""
+
+    transitions: int = 1_000_000
+    """Transitions of the generated store."""
+    batch: int = 256
+    """Windows gathered at a time."""
+    history: int = 8
+    """Observations of a window's history, H."""
+    chunk: int = 5
+    """Actions of a window's chunk, N."""
+    batches: int = 200
+    """Batches of each measured round."""
+    scratch: Path | None = None
+    """Folder for the generated store, which is removed at the end; left out: a temporary folder."""
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to gather."""
+        from trajrl.store.window import WindowSpec
+
+        return WindowSpec(self.history, self.chunk)
+
+    def anchors(self, store: TrajectoryStore, name: str) -> list[Anchors]:
+        """Draw every batch's anchors beforehand, uniform over steps."""
+        import numpy as np
+
+        from trajrl.rng import stream
+        from trajrl.store.window import Anchors
+
+        found = []
+        for index in range(self.batches):
+            row = stream(self.seed, f"bench {name}", index).integers(store.num_steps, size=self.batch)
+            episode = np.searchsorted(store.table.start, row, side="right") - 1
+            found.append(Anchors(episode, row - store.table.start[episode], np.ones(self.batch, np.float32)))
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchGather(Windows):
+    """Time `gather` on one core: from memory, and from a mapped file that is in the page cache."""
+
+    def run(self) -> dict[str, Any]:
+        """Measure both and compare with the limits."""
+        return gather(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchStore(Windows):
+    """Time opening, sampling and verifying a large store, and what memory it takes."""
+
+    def run(self) -> dict[str, Any]:
+        """Measure on a generated file."""
+        return store(self)
+
+
+def gather(options: BenchGather) -> dict[str, Any]:
+    """Time `gather` from memory and from a mapped file, in turns so that noise meets both."""
+    from trajrl.store.store import TrajectoryStore
+
+    with generated(options.transitions, options.seed, options.scratch) as path, one_thread():
+        stores = {memory: TrajectoryStore.open(path, memory) for memory in ("ram", "map")}
+        anchors = options.anchors(stores["ram"], "gather")
+        rounds: dict[str, list[float]] = {memory: [] for memory in stores}
+        for _ in range(9):
+            for memory, opened in stores.items():
+                rounds[memory].append(milliseconds(opened, anchors, options.spec))
+    ram, mapped = (sorted(rounds[memory]) for memory in ("ram", "map"))
+    found = {
+        "ram_ms": median(ram), "ram_best_ms": ram[0], "mapped_ms": median(mapped), "mapped_best_ms": mapped[0],
+        "mapped_ratio": mapped[0] / ram[0], "windows_per_second": options.batch / median(ram) * 1e3,
+        "limit_ms": LIMIT_MS, "limit_ratio": LIMIT_MAPPED,
+        "transitions": options.transitions, "batch": options.batch, "history": options.history,
+        "chunk": options.chunk, "obs_dim": OBS_DIM, "action_dim": ACTION_DIM,
+    }  # fmt: skip
+    # Other work on the machine only adds time: the best round is the one least disturbed.
+    found["within_limits"] = ram[0] <= LIMIT_MS and mapped[0] <= LIMIT_MAPPED * ram[0]
+    shape = f"H={options.history}, N={options.chunk}"
+    say(f"{options.batch} windows, {shape}, of {options.transitions} transitions, one core")
+    show_table(
+        ("", "median", "best", "limit"),
+        [
+            ("from memory", f"{found['ram_ms']:.3f} ms", f"{ram[0]:.3f} ms", f"{LIMIT_MS} ms"),
+            (
+                "mapped and warm",
+                f"{found['mapped_ms']:.3f} ms",
+                f"{mapped[0]:.3f} ms",
+                f"{LIMIT_MAPPED} times memory",
+            ),
+        ],
+        numbers=("median", "best"),
+    )
+    return found
+
+
+def store(options: BenchStore) -> dict[str, Any]:
+    """Generate a store; time opening it in a fresh process, sampling it cold and warm, verifying it."""
+    from trajrl.store.store import TrajectoryStore
+    from trajrl.store.verify import verify
+
+    with generated(options.transitions, options.seed, options.scratch) as path, one_thread():
+        size = path.stat().st_size
+        forget(path)
+        opened = in_fresh_process(path)
+        forget(path)
+        mapped = TrajectoryStore.open(path, "map")
+        anchors = options.anchors(mapped, "store")
+        cold = milliseconds(mapped, anchors, options.spec)
+        read_through(path)
+        warm = median(sorted(milliseconds(mapped, anchors, options.spec) for _ in range(5)))
+        started = perf_counter()
+        findings = list(verify(path))
+        rate = size / (perf_counter() - started)
+    found = {
+        "transitions": options.transitions, "episodes": len(mapped), "bytes": size, **opened,
+        "gather_cold_ms": cold, "gather_warm_ms": warm, "verify_bytes_per_second": rate, "findings": len(findings),
+    }  # fmt: skip
+    show_table(("", ""), [(key, as_text(value)) for key, value in found.items()])
+    return found
+
+
+def milliseconds(store: TrajectoryStore, anchors: list[Anchors], spec: WindowSpec) -> float:
+    """Return the mean time of one batch over a round of batches."""
+    from trajrl.store.window import gather
+
+    started = perf_counter()
+    for chosen in anchors:
+        gather(store, chosen, spec)
+    return (perf_counter() - started) / len(anchors) * 1e3
+
+
+def median(ordered: list[float]) -> float:
+    """Return the middle one of an odd number of sorted times."""
+    return ordered[len(ordered) // 2]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one core."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+OPEN = """
+import json, resource, sys
+from time import perf_counter
+from trajrl.store.load import read_store
+from pathlib import Path
+started = perf_counter()
+store = read_store(Path(sys.argv[1]), "auto")
+seconds = perf_counter() - started
+print(json.dumps({
+    "open_seconds": seconds, "mapped": not store.obs.base.flags.owndata,
+    "open_peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+}))
+"""
+
+
+def in_fresh_process(path: Path) -> dict[str, Any]:
+    """Open the store in a process of its own; returns the time and the whole process's peak memory."""
+    root = str(Path(__file__).parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-c", OPEN, str(path)], cwd=root, check=True, capture_output=True, text=True
+    )
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found

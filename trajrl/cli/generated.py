@@ -1,0 +1,65 @@
+"""Generated stores for benchmarks: random numbers in the shape of a locomotion task, streamed to disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trajrl.cli.common import progress
+
+if TYPE_CHECKING:
+    from trajrl.store.episode import Episode
+
+OBS_DIM, ACTION_DIM, LENGTH = 17, 6, 1000
+
+
+@contextmanager
+def generated(transitions: int, seed: int, scratch: Path | None) -> Iterator[Path]:
+    """Yield a store file of random episodes, streamed to disk; it is removed at the end."""
+    from trajrl.store.writer import StoreWriter
+
+    if transitions < LENGTH:
+        raise ValueError(f"--transitions is at least {LENGTH}; got {transitions}")
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="trajrl-bench-", dir=scratch) as folder:
+        path = Path(folder) / "generated.h5"
+        with StoreWriter(path, {"environment": "generated"}) as writer:
+            pool = random_episodes(seed)
+            for e in progress(range(transitions // LENGTH), "generating", unit="episodes"):
+                writer.append(pool[e % len(pool)])
+        yield path
+
+
+def random_episodes(seed: int) -> list[Episode]:
+    """Return a few episodes of random numbers, to be written over and over."""
+    import numpy as np
+
+    from trajrl.rng import stream
+    from trajrl.store.episode import Episode
+
+    rng = stream(seed, "bench episodes")
+    return [
+        Episode(
+            rng.standard_normal((LENGTH + 1, OBS_DIM), np.float32), rng.uniform(-1, 1, (LENGTH, ACTION_DIM)),
+            rng.standard_normal(LENGTH, np.float32), e % 2 == 0,
+        ) for e in range(32)
+    ]  # fmt: skip
+
+
+def forget(path: Path) -> None:
+    """Drop a file's pages from memory, so that the next read comes from the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_through(path: Path) -> None:
+    """Read a file once, so that its pages are in memory."""
+    with path.open("rb") as file:
+        while file.read(1 << 24):
+            pass

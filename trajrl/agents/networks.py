@@ -1,9 +1,10 @@
 """Networks of agents whose policy is a diffusion over windows, built from config fields of the same names.
 
-history, history_actions, gru_width, gru_layers                      the encoder
-chunk, width, depth, activation, actor_norm,
-diffusion_steps, schedule, solver, solver_steps                      the policy
-critics, critic_chunk, width, depth, activation, critic_norm         the critics
+    encoder    history, history_actions, gru_width, gru_layers
+    policy     chunk, width, depth, activation, actor_norm, diffusion_steps, schedule, solver, solver_steps
+    critics    critics, critic_chunk, width, depth, activation, critic_norm
+
+A history of 1 builds no GRU, and the context of policy and critics is the observation itself.
 """
 
 from __future__ import annotations
@@ -30,13 +31,9 @@ def check(config: Any) -> None:
     """Raise ValueError where schedule, solver, activation, norms or decay of a config do not fit."""
     plan(Diffusion(config.diffusion_steps, config.schedule).abar, config.solver, config.solver_steps)
     activation(config.activation)
-    norms = [config.actor_norm, getattr(config, "critic_norm", "none")]
-    for value, choices, name in (
-        (config.decay, DECAYS, "decay"),
-        *((norm, NORMS, "layer norm") for norm in norms),
-    ):
-        if value not in choices:
-            raise ValueError(unknown(name, value, choices))
+    for name, choices in (("actor_norm", NORMS), ("critic_norm", NORMS), ("decay", DECAYS)):
+        if getattr(config, name, choices[0]) not in choices:
+            raise ValueError(unknown(f"choice of {name}", getattr(config, name), choices))
 
 
 def build_encoder(

@@ -10,6 +10,7 @@ Cosine decay after s updates is lr (1 + cos(pi p)) / 2, with three readings of p
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from math import cos, pi
 from typing import Any
 
@@ -78,5 +79,6 @@ class Optimiser:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take moments and counters back; learning rate, clip and decay stay those of the config."""
         groups = self.adam.state_dict()["param_groups"]
-        self.adam.load_state_dict({"state": state["adam"], "param_groups": groups})
+        own = deepcopy(state["adam"])  # torch would share the moments with whoever gave them
+        self.adam.load_state_dict({"state": own, "param_groups": groups})
         self.updates = int(state["updates"])

@@ -161,7 +161,7 @@ def dpm_orders(evaluations: int) -> list[int]:
     count, rest = divmod(evaluations, 3)
     if rest:
         return [3] * count + [rest]
-    return [3] * (count - 2) + [2, 1] if count > 1 else [3]
+    return [3] * (count - 1) + [2, 1]
 
 
 def _dpm_moves(abar: np.ndarray, evaluations: int) -> tuple[Move, ...]:

@@ -1,0 +1,128 @@
+"""MLPs and ensembles of them, and the activation of our own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trajrl.nets.activation import ACTIVATIONS, activation, mish
+from trajrl.nets.ensemble import Critic, EnsembleMLP
+from trajrl.nets.mlp import INITS, MLP
+from trajrl.rng import torch_stream
+
+
+def rng() -> torch.Generator:
+    return torch_stream(0, "init")
+
+
+def rows(count: int = 7, width: int = 3) -> torch.Tensor:
+    return torch.randn(count, width, generator=torch_stream(1, "test"))
+
+
+def test_mish_is_torchs_with_its_derivative() -> None:
+    x = torch.linspace(-120, 120, 4801, dtype=torch.float64, requires_grad=True)
+    ours, theirs = mish(x), functional.mish(x)
+    assert (ours - theirs).abs().max() < 1e-13
+    slopes = [torch.autograd.grad(y.sum(), x)[0] for y in (ours, theirs)]
+    assert (slopes[0] - slopes[1]).abs().max() < 1e-13
+    with torch.no_grad():
+        assert torch.equal(mish(x), ours)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_mish_in_low_precision_is_as_exact_as_torchs(kind: torch.dtype) -> None:
+    exact = torch.linspace(-30, 30, 2001, dtype=torch.float64).to(kind)
+    truth = functional.mish(exact.double())
+    scale = truth.abs().clamp(min=1e-3)
+    ours, theirs = ((f(exact).double() - truth).abs() / scale for f in (mish, functional.mish))
+    assert mish(exact).dtype == kind
+    assert ours.max() <= 1.5 * theirs.max() + torch.finfo(torch.float32).eps
+
+
+def test_mish_passes_a_numerical_gradient_check() -> None:
+    assert torch.autograd.gradcheck(mish, rows().double().requires_grad_())
+
+
+@pytest.mark.parametrize("norm", ["none", "before", "after"])
+def test_layers_stand_in_the_order_asked_for(norm: str) -> None:
+    net, x = MLP(3, (4,), 2, rng(), activation="relu", layer_norm=norm), rows()
+    hidden = net.layers[0](x)
+    if norm == "before":
+        hidden = functional.layer_norm(hidden, (4,)).relu()
+    elif norm == "after":
+        hidden = functional.layer_norm(hidden.relu(), (4,))
+    else:
+        hidden = hidden.relu()
+    torch.testing.assert_close(net(x), net.layers[1](hidden))
+
+
+@pytest.mark.parametrize("norm", ["none", "before", "after"])
+def test_ensemble_is_its_members_one_by_one(norm: str) -> None:
+    ensemble = EnsembleMLP(3, 3, (8, 8), 2, rng(), activation="gelu", layer_norm=norm)
+    x, found = rows(), ensemble(rows())
+    assert found.shape == (3, 7, 2)
+    for j in range(3):
+        y = x
+        for i, layer in enumerate(ensemble.layers):
+            y = y @ layer.weight[j] + layer.bias[j]
+            if i < 2 and norm == "before":
+                y = functional.layer_norm(y, (8,))
+            if i < 2:
+                y = ACTIVATIONS["gelu"](y)
+            if i < 2 and norm == "after":
+                y = functional.layer_norm(y, (8,))
+        torch.testing.assert_close(found[j], y, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ensemble(x, torch.tensor([2, 0])), found[[2, 0]])
+
+
+def test_members_of_an_ensemble_learn_apart() -> None:
+    critic, x = Critic(2, 5, (8,), rng()), rows()
+    value = critic(x, rows(7, 2))
+    assert value.shape == (2, 7)
+    gradients = torch.autograd.grad(value[1].sum(), list(critic.parameters()))
+    assert all((g[0] == 0).all() and (g[1] != 0).any() for g in gradients)
+
+
+def test_members_start_apart_and_the_same_seed_starts_the_same() -> None:
+    one, other = (Critic(2, 5, (8,), rng()) for _ in range(2))
+    for a, b in zip(one.parameters(), other.parameters()):
+        assert torch.equal(a, b)
+        assert not torch.equal(a[0], a[1])
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_weights_come_from_the_generator_alone(init: str) -> None:
+    before = torch.get_rng_state()
+    first, second = (MLP(3, (8,), 2, rng(), init=init) for _ in range(2))
+    Critic(2, 3, (8,), rng(), init=init)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+
+
+def test_inits_have_their_laws() -> None:
+    wide = MLP(400, (300,), 1, rng()).layers[0]
+    assert wide.weight.abs().max() <= 0.05
+    assert wide.weight.std().item() == pytest.approx(0.05 / 3**0.5, rel=0.02)
+    assert wide.bias.abs().max() > 0.04
+    xavier = MLP(400, (300,), 1, rng(), init="xavier").layers[0]
+    assert xavier.weight.std().item() == pytest.approx((2 / 700) ** 0.5, rel=0.02)
+    assert (xavier.bias == 0).all()
+    square = MLP(16, (16,), 1, rng(), init="orthogonal").layers[0].weight
+    torch.testing.assert_close(square @ square.T, 2 * torch.eye(16), rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_choices_are_refused() -> None:
+    with pytest.raises(ValueError, match="there are: elu, gelu"):
+        activation("mihs")
+    with pytest.raises(ValueError, match="layer_norm is one of"):
+        MLP(3, (8,), 2, rng(), layer_norm="around")
+    with pytest.raises(ValueError, match="layer_norm is one of"):
+        Critic(2, 3, (8,), rng(), layer_norm="around")
+    with pytest.raises(ValueError, match="no init"):
+        MLP(3, (8,), 2, rng(), init="zero")
+
+
+def test_modules_are_plain_torch_modules() -> None:
+    assert all(isinstance(part, nn.Module) for part in MLP(3, (8,), 2, rng(), layer_norm="after").modules())

@@ -59,7 +59,9 @@ def test_step_rows_cover_every_step_once_in_blocks():
     for part, rows, begins in step_rows(store, store.live, block_steps=7):
         for e, first, length in zip(store.live[part], begins, store.table.length[store.live[part]]):
             assert rows[first] == store.table.start[e]
-            np.testing.assert_array_equal(rows[first : first + length], store.table.start[e] + np.arange(length))
+            np.testing.assert_array_equal(
+                rows[first : first + length], store.table.start[e] + np.arange(length)
+            )
         seen.append(rows)
     assert len(seen) > 5
     assert len(np.unique(np.concatenate(seen))) == store.num_steps
@@ -84,7 +86,9 @@ def test_block_scale_lets_a_wide_block_weigh_as_much_as_one_column():
 def test_principal_components_keep_the_widest_directions():
     rng = np.random.Generator(np.random.Philox(0))
     shared = rng.normal(size=(1000, 1))
-    x = np.concatenate([shared, shared + 0.01 * rng.normal(size=(1000, 1)), rng.normal(size=(1000, 1))], axis=1)
+    x = np.concatenate(
+        [shared, shared + 0.01 * rng.normal(size=(1000, 1)), rng.normal(size=(1000, 1))], axis=1
+    )
     projected = Scaler.fit(x, [1, 1, 1], components=2)(x)
     assert projected.shape == (1000, 2)
     np.testing.assert_allclose(np.square(projected).mean(0), [2, 1], atol=0.1)

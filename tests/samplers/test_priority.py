@@ -66,7 +66,9 @@ def slow_metric(name: str, rewards: np.ndarray, success: bool) -> float:
     }[name]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(name for name, metric in METRICS.items() if metric.evidence == "store"))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, metric in METRICS.items() if metric.evidence == "store")
+)
 def test_metrics_of_the_store_equal_the_slow_loop(name):
     store = TrajectoryStore()
     rewards = [stream(0, "test", i).normal(size=1 + i % 9) for i in range(40)]

@@ -52,7 +52,10 @@ def test_the_next_anchors_after_a_round_trip_are_those_that_would_have_come(case
     other = make_sampler(name, other_store, seed=3, **options)
     other.load_state_dict(read_part(tmp_path, "sampler"))
     first = sampler.sample(stream(9, "x"), 16), other.sample(stream(9, "x"), 16)
-    pairs = [first, *zip(live_through(sampler, store, range(8, 14)), live_through(other, other_store, range(8, 14)))]
+    pairs = [
+        first,
+        *zip(live_through(sampler, store, range(8, 14)), live_through(other, other_store, range(8, 14))),
+    ]
     for wanted, got in pairs:
         for ours, theirs in zip(wanted, got):
             np.testing.assert_array_equal(ours, theirs)
@@ -75,7 +78,9 @@ def test_a_saved_state_does_not_move_with_the_sampler(case):
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_drawing_is_a_function_of_the_stream(case):
     name, options = CASES[case]
-    drawn = [live_through(make_sampler(name, store, seed=3, **options), store, range(1, 5)) for store in _two()]
+    drawn = [
+        live_through(make_sampler(name, store, seed=3, **options), store, range(1, 5)) for store in _two()
+    ]
     for ours, theirs in zip(*drawn):
         np.testing.assert_array_equal(ours.episode, theirs.episode)
         np.testing.assert_array_equal(ours.step, theirs.step)

@@ -73,7 +73,9 @@ def test_the_linear_value_is_ordinary_least_squares():
     x = np.random.Generator(np.random.Philox(1)).normal(size=(50, 3))
     g = x @ [1.0, -2.0, 0.5] + x[:, 0] ** 2
     design = np.column_stack([np.ones(50), x])
-    np.testing.assert_allclose(linear_value(x, g), design @ np.linalg.lstsq(design, g, rcond=None)[0], atol=1e-9)
+    np.testing.assert_allclose(
+        linear_value(x, g), design @ np.linalg.lstsq(design, g, rcond=None)[0], atol=1e-9
+    )
 
 
 def test_the_linear_value_survives_constant_and_repeated_columns():

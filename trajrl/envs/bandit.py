@@ -80,7 +80,7 @@ class OneStep(gymnasium.Env):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Return the energy of the action."""
-        reward = float(energy_of(self.kind, np.asarray(action)[None])[0])
+        reward = float(judge(self.kind, np.asarray(action)[None])[0][0])
         return np.zeros(2, np.float32), reward, True, False, {}
 
 
@@ -105,16 +105,11 @@ def shape(name: str) -> Points:
     return Points(*(column[first] for column in bare))
 
 
-def energy_of(name: str, x: np.ndarray) -> np.ndarray:
-    """Return the energy (m,) of points (m, 2)."""
-    reference = _reference(name)
-    return reference.energy[nearest(reference.x, x)[0]]
-
-
-def mode_of(name: str, x: np.ndarray) -> np.ndarray:
-    """Return the mode (m,) of points (m, 2)."""
-    reference = _reference(name)
-    return reference.mode[nearest(reference.x, x)[0]]
+def judge(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return energy (m,) and mode (m,) of points (m, 2)."""
+    reference = shape(name) if find_bandit(name).distinct else data(name)
+    found = nearest(reference.x, x)[0]
+    return reference.energy[found], reference.mode[found]
 
 
 def off_mode(name: str, x: np.ndarray) -> np.ndarray:
@@ -133,8 +128,3 @@ def nearest(points: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     index.add(np.ascontiguousarray(points, np.float32))
     squares, found = index.search(np.ascontiguousarray(x, np.float32), 1)
     return found[:, 0], np.sqrt(squares[:, 0].clip(min=0))
-
-
-def _reference(name: str) -> Points:
-    """Return the points whose energy and mode decide."""
-    return shape(name) if find_bandit(name).distinct else data(name)

@@ -40,7 +40,7 @@ class BanditSet:
 
 S = sqrt(0.5)
 EIGHT = np.array([(0, 1), (-S, S), (-1, 0), (-S, -S), (0, -1), (S, -S), (1, 0), (S, S)])
-RADII, RING_ENERGY = np.array([3, 2.25, 1.5, 0.75]), np.array([2 / 3, 1 / 3, 1, 0])
+RADII, RING_ENERGY = np.array([3, 2.25, 1.5, 0.75]), np.array([0.667, 0.333, 1, 0])
 CORNERS = np.array([(-0.8, 0.8), (-0.8, -0.8), (0.8, 0.8), (0.8, -0.8)])
 CORNER_ENERGY = np.array([3, 0, 1.5, 5.0])
 

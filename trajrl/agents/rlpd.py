@@ -53,7 +53,7 @@ class Config:
     entropy_goal: float = -0.5  # entropy per action dimension to hold; raising it: more random actions
     temperature: float = 1.0  # first weight of the entropy, learned from there; raising it: random for longer
     bc_alpha: float = 0.0  # weight of behaviour cloning; raising it: closer to the data
-    joint: bool = False  # True: the actor's loss sees the critic before its step, as one sum of losses does
+    joint: bool = False  # True: actor and critic step together on every mini-batch, as one sum of losses
     partial_chunks: str = "pad"  # windows cut by an episode's end: pad trains the critic on them, or drop
     gamma: float = 0.99  # discount per step; raising it looks further ahead
     tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
@@ -262,7 +262,7 @@ class RLPD(Learner):
         return loss, temp_loss, {**metrics, "actor/loss": loss, "actor/entropy": masked_mean(entropy, row)}
 
     def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
-        """`utd` critic steps on as many mini-batches, then one of actor and temperature on the last."""
+        """Step the critic on every mini-batch; actor and temperature on the last, under `joint` on each."""
         td_errors: list[Tensor] = []
         critic_metrics: list[Metrics] = []
         actor_metrics: Metrics = {}

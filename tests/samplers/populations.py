@@ -13,6 +13,7 @@ from trajrl.store.window import Anchors
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "cluster": ("cluster", {"clusters": 3, "floor": 0.1}),
     "cluster-auto": ("cluster", {"refit_every": 3}),
+    "cluster-tilt": ("cluster", {"clusters": 3, "tilt": 0.5, "tilt_ramp": 8}),
     "episode": ("episode", {}),
     "mixture": ("mixture", {"fraction": 0.3, "online": "priority", "offline": "cluster", "clusters": 2}),
     "mixture-scheduled": ("mixture", {"fraction": 0.8, "fraction_end": 0.2, "over_steps": 4}),
@@ -31,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def episode(length: int, reward: float = 1.0, success: bool | None = None, seed: int = 0) -> Episode:
-    """Return an episode of one reward throughout; observations drift with it, so that kinds can be told apart."""
+    """Return an episode of one reward throughout; observations drift with it, so that kinds differ."""
     rng = stream(seed, "test", length)
     obs = np.cumsum(rng.normal(size=(length + 1, 3)), axis=0) + 5 * reward
     return Episode(obs, rng.normal(size=(length, 2)), np.full(length, reward), False, success, f"r{reward:g}")

@@ -19,7 +19,7 @@ def test_an_empty_store_is_refused_at_the_draw_and_not_before(case):
     sampler = make_sampler(name, TrajectoryStore(), **options)
     assert len(sampler.probabilities()) == 0
     assert all(np.isfinite(value) for value in sampler.stats().values())
-    with pytest.raises(ValueError, match="import data or collect some first|no data yet"):
+    with pytest.raises(ValueError, match=r"import data or collect some first|no data yet"):
         sampler.sample(stream(0, "sampler"), 4)
 
 
@@ -63,7 +63,7 @@ def test_returns_that_are_not_numbers_are_refused_by_episode(name):
     store = population()
     store.append(Episode(np.zeros((3, 3)), np.zeros((2, 2)), np.array([1.0, np.nan]), False, success=True))
     options = {"metric": "return"} if "priority" in name else {}
-    with pytest.raises(ValueError, match="a return that is not a number .first: 24."):
+    with pytest.raises(ValueError, match=r"a return that is not a number .first: 24."):
         make_sampler(name, store, **options)
 
 
@@ -71,7 +71,7 @@ def test_returns_that_are_not_numbers_are_refused_by_episode(name):
 def test_rewards_that_are_not_numbers_are_refused_by_episode(metric):
     store = population()
     store.append(Episode(np.zeros((5, 3)), np.zeros((4, 2)), np.array([np.nan, 1, 2, 3.0]), False))
-    with pytest.raises(ValueError, match="a reward that is not a number .first: 24."):
+    with pytest.raises(ValueError, match=r"a reward that is not a number .first: 24."):
         make_sampler("priority", store, metric=metric)
 
 
@@ -81,7 +81,7 @@ def test_observations_that_are_not_numbers_are_refused(name, options):
     obs = np.zeros((3, 3))
     obs[0, 1] = np.nan
     store.append(Episode(obs, np.zeros((2, 2)), np.ones(2), False))
-    with pytest.raises(ValueError, match="not numbers|not a number"):
+    with pytest.raises(ValueError, match=r"not numbers|not a number"):
         make_sampler(name, store, **options)
 
 

@@ -1,4 +1,4 @@
-"""Clusters of trajectories: features, the choice of a count, balance, growth, stored labels, degenerate data."""
+"""Clusters of trajectories: the choice of a count, balance, growth, stored labels, degenerate data."""
 
 import numpy as np
 import pytest

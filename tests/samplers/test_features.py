@@ -1,4 +1,6 @@
-"""Features of trajectories: what each column is, scaling, and the same numbers from mapped and growing stores."""
+"""Features of trajectories: what each column is, scaling, the same from mapped and growing stores."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from trajrl.store.writer import StoreWriter
 def slow_features(e: Episode, spec: FeatureSpec) -> np.ndarray:
     """Follow the definition, one trajectory at a time."""
     frames = np.array([e.obs[int(i)] for i in np.linspace(0, len(e), spec.keyframes)])
-    speed = [np.linalg.norm(b - a) for a, b in zip(frames, frames[1:])]
+    speed = [np.linalg.norm(b - a) for a, b in pairwise(frames)]
     row = [len(e), np.mean(speed), np.std(speed), *frames.ravel()]
     if spec.actions:
         row += [*e.actions.mean(0), *e.actions.std(0)]

@@ -1,4 +1,4 @@
-"""Options of samplers: names, types, ranges, parts; what is wrong gives one line with the nearest that exists."""
+"""Options of samplers: names, types, ranges, parts; what is wrong gives one line with the nearest name."""
 
 from dataclasses import MISSING, fields
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Trajectory priorities: the rank law, what is never drawn, TD errors per trajectory, weights, starts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,7 +62,8 @@ def test_alpha_zero_is_uniform():
 def slow_metric(name: str, rewards: np.ndarray, success: bool) -> float:
     ordered, n = np.sort(rewards), len(rewards)
     return {
-        "avg_reward": rewards.mean(), "max_reward": ordered[-1], "min_reward": ordered[0], "return": rewards.sum(),
+        "avg_reward": rewards.mean(), "max_reward": ordered[-1], "min_reward": ordered[0],
+        "return": rewards.sum(),
         "success_binary": 2.0 if success else 0.1, "uhm_reward": ordered[n // 2 :].mean(), "uniform": 1.0,
         "uqm_reward": ordered[int(0.75 * n) :].mean(),
     }[name]  # fmt: skip
@@ -164,7 +167,7 @@ def test_td_errors_that_are_not_numbers_are_left_out_and_noted():
 def test_success_binary_refuses_episodes_that_do_not_say():
     store = population()
     store.append(episode(3))
-    with pytest.raises(ValueError, match="1 of 25 do not say .first: 24."):
+    with pytest.raises(ValueError, match=r"1 of 25 do not say .first: 24."):
         make_sampler("priority", store, metric="success_binary")
 
 
@@ -210,7 +213,7 @@ def test_a_backward_cursor_walks_each_episode_from_its_last_step_to_its_first():
     store = population()
     sampler = make_sampler("priority", store, start="backward_cursor")
     drawn = [sampler.sample(stream(0, "sampler", i), 4) for i in range(30)]
-    for before, after in zip(drawn, drawn[1:]):
+    for before, after in pairwise(drawn):
         goes_on = before.step > 0
         np.testing.assert_array_equal(after.episode[goes_on], before.episode[goes_on])
         np.testing.assert_array_equal(after.step[goes_on], before.step[goes_on] - 1)

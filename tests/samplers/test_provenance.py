@@ -133,7 +133,7 @@ def test_an_evicted_episode_keeps_its_record():
 
 
 def test_recording_a_batch_costs_little():
-    store, sampler, kept = recorded("uniform")
+    _, sampler, kept = recorded("uniform")
     anchors = sampler.sample(stream(0, "sampler"), 256)
     td_error = np.ones(256, np.float32)
     took = []

@@ -1,4 +1,4 @@
-"""A sampler taken back from its saved state draws the anchors that would have come, whatever happened before."""
+"""A sampler taken back from its saved state draws the anchors that would have come."""
 
 import json
 
@@ -23,7 +23,7 @@ def live_through(sampler, store, steps):
 
 
 def grown_store(late: bool):
-    """Return a store as it is after the appends and evictions of a run; `late` adds what came after a refresh."""
+    """Return a store after the appends and evictions of a run; `late` adds what came after a refresh."""
     store = population()
     store.append(episode(5, 3.0, success=True, seed=77), "online")
     store.evict([0, 7])

@@ -60,9 +60,7 @@ class ClusterSampler(EpisodeLaw):
         self._fitted_on = 0  # trajectories at the last fit
         self._fitted_at = 0  # step of the last fit
         self._pull = 0.0  # the tilt in force
-        self._short = (
-            False  # fewer trajectories than the options ask for: fit again when there are twice as many
-        )
+        self._short = False  # fewer clusters than asked for: fit again when there are twice the trajectories
         super().__init__(store, config, seed)
 
     @property
@@ -75,13 +73,10 @@ class ClusterSampler(EpisodeLaw):
         """Return J of every count tried."""
         return {} if self.clustering is None else self.clustering.scores
 
-    def groups(self, ids: np.ndarray) -> np.ndarray:
-        """Return the cluster (n,) of live episodes; what a product balances."""
-        return self.labels[ids]
-
     def refresh(self, step: int, score: Score | None = None) -> None:
         """Assign new episodes to the nearest centre; fit again where the schedule says so."""
-        changed = self.watch.changed(self.store) or self._pulled(step)
+        pulled = self._pulled(step)
+        changed = self.watch.changed(self.store) or pulled
         due = bool(self.config.refit_every) and step - self._fitted_at >= self.config.refit_every
         if not (changed or due):
             return
@@ -110,9 +105,13 @@ class ClusterSampler(EpisodeLaw):
         """Balance the live episodes (n,) across their clusters."""
         if not len(ids):
             return super().make_law(ids)
-        groups = self.groups(ids)
+        return self.balance(ids, np.ones(len(ids)))
+
+    def balance(self, ids: np.ndarray, masses: np.ndarray) -> Balanced:
+        """Return the law that draws clusters by the pull, and the episodes (n,) within by their mass."""
+        groups = self.labels[ids]
         weights = cluster_weights(groups, returns_of(self.store, ids), self._pull) if self._pull else None
-        return Balanced(ids, groups, np.ones(len(ids)), self.config.floor, weights)
+        return Balanced(ids, groups, masses, self.config.floor, weights)
 
     def masses(self, ids: np.ndarray) -> np.ndarray:
         """Return 1, the mass within a cluster."""
@@ -130,8 +129,8 @@ class ClusterSampler(EpisodeLaw):
 
     def state_dict(self) -> dict[str, Any]:
         """Return labels, centres, scaler and scores, beside the law."""
-        state = {**super().state_dict(), "fitted_on": self._fitted_on, "fitted_at": self._fitted_at,
-                 "pull": self._pull}  # fmt: skip
+        fitted = {"fitted_on": self._fitted_on, "fitted_at": self._fitted_at}
+        state = {**super().state_dict(), **fitted, "pull": self._pull}
         if self.clustering is None:
             return state
         found = self.clustering
@@ -156,12 +155,8 @@ class ClusterSampler(EpisodeLaw):
 
     def _pulled(self, step: int) -> bool:
         """Move the pull along its ramp, in twentieths, and say whether it changed."""
-        config = self.config
-        done = (
-            (step - config.tilt_from) / config.tilt_ramp
-            if config.tilt_ramp
-            else float(step >= config.tilt_from)
-        )
+        config, past = self.config, step - self.config.tilt_from
+        done = past / config.tilt_ramp if config.tilt_ramp else float(past >= 0)
         pull = config.tilt * np.floor(20 * min(1.0, max(0.0, done))) / 20
         changed, self._pull = pull != self._pull, float(pull)
         return changed
@@ -193,14 +188,13 @@ class ClusterSampler(EpisodeLaw):
         """Ask for no more clusters than there are trajectories."""
         if isinstance(spec.clusters, str) or spec.clusters <= trajectories:
             return spec
-        self.note(
-            f"cluster: {spec.clusters} clusters asked for and {trajectories} trajectories: as many clusters"
-        )
+        asked = f"{spec.clusters} clusters asked for and {trajectories} trajectories"
+        self.note(f"cluster: {asked}: as many clusters")
         return replace(spec, clusters=trajectories)
 
 
 def cluster_weights(groups: np.ndarray, returns: np.ndarray, tilt: float) -> np.ndarray:
-    """Return exp(tilt z_c) by cluster number (C,), z_c the standardised mean return of a cluster's episodes."""
+    """Return exp(tilt z_c) by cluster number (C,), z_c the standardised mean return of a cluster."""
     counts = np.bincount(groups)
     mean = np.bincount(groups, returns) / np.maximum(1, counts)  # (C,)
     known = mean[counts > 0]

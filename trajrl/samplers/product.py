@@ -1,9 +1,9 @@
 """Product: balanced across the clusters of the left sampler, by the law of the right one within each.
 
-    p(e) = (1 - f) q_e / (C q(cluster of e)) + f q_e,      q = the law of `right`, f = the floor of `left`
+    p(e) = (1 - f) s_c q_e / q(cluster c of e) + f q_e,    q = the law of `right`, f = the floor of `left`
 
-C counts the clusters that `right` gives any mass.  Steps, TD errors and importance weights are those of
-`right`. On the command line: --sampler cluster*priority.
+s_c is the share of cluster c in `left`, 1 / C unless it pulls; clusters without mass in `right` are left out.
+Steps, TD errors and importance weights are those of `right`.  Command line: --sampler cluster*priority.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from trajrl.samplers.cluster import ClusterSampler
 from trajrl.samplers.episode_law import EpisodeLaw
-from trajrl.samplers.law import Balanced, Categorical, Law
+from trajrl.samplers.law import Categorical, Law
 from trajrl.samplers.shares import share_stats
 
 if TYPE_CHECKING:
@@ -117,5 +117,5 @@ class ProductSampler:
             return
         q = self.right.law
         if len(q.ids):
-            self.law = Balanced(q.ids, self.left.groups(q.ids), q.p, self.left.config.floor)
+            self.law = self.left.balance(q.ids, q.p)
         self._made_of = self.left.law, self.right.law

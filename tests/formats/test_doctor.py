@@ -71,8 +71,8 @@ def test_sound_data_has_no_findings():
     report = examine(lambda: Given(SOUND))
     assert report.findings == []
     assert report.would() == {
-        "episodes": 6, "transitions": 75, "terminated": 0, "truncated": 6, "inferred": 0, "actions_given_up": 0,
-        "values_changed": 0,
+        "episodes": 6, "transitions": 75, "terminated": 0, "truncated": 6, "inferred": 0,
+        "actions_given_up": 0, "values_changed": 0,
     }  # fmt: skip
     assert "would write 6 episodes of 75 steps: 0 terminated, 6 truncated" in report.sentence()
 

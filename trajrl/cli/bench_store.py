@@ -93,7 +93,8 @@ def gather(options: BenchGather) -> dict[str, Any]:
                 rounds[memory].append(milliseconds(opened, anchors, options.spec))
     ram, mapped = (sorted(rounds[memory]) for memory in ("ram", "map"))
     found = {
-        "ram_ms": median(ram), "ram_best_ms": ram[0], "mapped_ms": median(mapped), "mapped_best_ms": mapped[0],
+        "ram_ms": median(ram), "ram_best_ms": ram[0],
+        "mapped_ms": median(mapped), "mapped_best_ms": mapped[0],
         "mapped_ratio": mapped[0] / ram[0], "windows_per_second": options.batch / median(ram) * 1e3,
         "limit_ms": LIMIT_MS, "limit_ratio": LIMIT_MAPPED,
         "transitions": options.transitions, "batch": options.batch, "history": options.history,
@@ -139,7 +140,8 @@ def store(options: BenchStore) -> dict[str, Any]:
         rate = size / (perf_counter() - started)
     found = {
         "transitions": options.transitions, "episodes": len(mapped), "bytes": size, **opened,
-        "gather_cold_ms": cold, "gather_warm_ms": warm, "verify_bytes_per_second": rate, "findings": len(findings),
+        "gather_cold_ms": cold, "gather_warm_ms": warm, "verify_bytes_per_second": rate,
+        "findings": len(findings),
     }  # fmt: skip
     show_table(("", ""), [(key, as_text(value)) for key, value in found.items()])
     return found
@@ -174,8 +176,9 @@ def one_thread() -> Iterator[None]:
 
 
 OPEN = """
-import json, resource, sys
+import json, sys
 from time import perf_counter
+from trajrl.cli.generated import peak_megabytes
 from trajrl.store.load import read_store
 from pathlib import Path
 started = perf_counter()
@@ -183,7 +186,7 @@ store = read_store(Path(sys.argv[1]), "auto")
 seconds = perf_counter() - started
 print(json.dumps({
     "open_seconds": seconds, "mapped": not store.obs.base.flags.owndata,
-    "open_peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "open_peak_rss_mb": peak_megabytes(),
 }))
 """
 

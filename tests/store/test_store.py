@@ -50,8 +50,9 @@ def test_cut_after_success_ends_at_the_first_mark_and_counts():
 
 def test_cut_store_forgets_statistics_of_what_it_dropped():
     store = TrajectoryStore.of([counting(6, marks=[0])])
-    store.attributes["statistics"] = statistics(store)
+    store.attributes["statistics"] = {**statistics(store), "cluster_mean": np.zeros(3)}
     store.cut_after_success()
+    assert list(store.attributes["statistics"]) == ["cluster_mean"]  # labels are of episodes, not of steps
     assert statistics(store)["obs_max"].tolist() == [1]
 
 

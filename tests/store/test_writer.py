@@ -210,22 +210,10 @@ def test_folder_that_may_not_be_written_to_is_named(tmp_path):
         StoreWriter(tmp_path / "file" / "x.h5")
 
 
-PEAK = """
-from trajrl.cli.generated import peak_megabytes
-{program}
-print(peak_megabytes())
-"""
+def test_importing_a_file_of_200_megabytes_takes_constant_memory(tmp_path):
+    from benchmarks.large_import import measure
 
-
-def test_writing_200_megabytes_takes_constant_memory(tmp_path):
-    peak = {}
-    for episodes in (50, 1050):  # 0.2 MB each
-        path = tmp_path / f"{episodes}.h5"
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        code = PEAK.format(program=program(path, episodes))
-        ended = subprocess.run(
-            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-        )
-        peak[episodes] = float(ended.stdout)
-    assert path.stat().st_size > 200e6
-    assert peak[1050] < peak[50] + 20  # MB
+    found = measure(tmp_path, 200_000_000)
+    assert found["source_bytes"] >= 200e6
+    assert found["transitions"] == found["episodes"] * 200
+    assert found["peak_rss_mb"] < found["opened_rss_mb"] + 100

@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
+BLOCK = 1_000_000  # rows
+
 
 class Moments:
     """Count, mean, squared deviations, minimum and maximum per column of the rows added, in float64."""
@@ -51,13 +53,20 @@ class Moments:
 
 def statistics(store: TrajectoryStore) -> dict[str, np.ndarray]:
     """Return the statistics kept with the store's file, or compute them over its real rows."""
-    if "statistics" in store.attributes:
-        return store.attributes["statistics"]
+    kept = store.attributes.get("statistics", {})
+    if "obs_mean" in kept:
+        return kept
     obs, action, reward = Moments(), Moments(), Moments()
-    for episode in store.episodes():
-        obs.add(episode.obs)
-        action.add(episode.actions)
-        reward.add(episode.rewards[:, None])
+    if store.table.alive.all() and store.num_steps == len(store.actions):  # every row counts: no episodes
+        for moments, column in ((obs, store.obs), (action, store.actions), (reward, store.rewards)):
+            for first in range(0, len(column), BLOCK):
+                block = column.slice(first, min(first + BLOCK, len(column)))
+                moments.add(block.reshape(len(block), -1))
+    else:
+        for episode in store.episodes():
+            obs.add(episode.obs)
+            action.add(episode.actions)
+            reward.add(episode.rewards[:, None])
     return {**obs.named("obs"), **action.named("action"), **reward.named("reward")}
 
 
@@ -91,6 +100,15 @@ def iql_locomotion(store: TrajectoryStore) -> tuple[float, float]:
     return 1000.0 / float(returns.max() - returns.min()), 0.0
 
 
+def scaled(store: TrajectoryStore) -> tuple[float, float]:
+    """0.1 r / root mean square of r: values of about 10 where gamma is 0.99, whatever the task's scale"""
+    found = statistics(store)
+    square = float(found["reward_mean"][0]) ** 2 + float(found["reward_std"][0]) ** 2
+    if square == 0:
+        raise ValueError("reward transform 'scaled' needs rewards other than 0; all are 0")
+    return 0.1 / square**0.5, 0.0
+
+
 def cql_antmaze(store: TrajectoryStore) -> tuple[float, float]:
     """4 (r - 0.5)"""
     return 4.0, -2.0
@@ -108,4 +126,5 @@ REWARD_TRANSFORMS: dict[str, Callable[[TrajectoryStore], tuple[float, float]]] =
     "iql_locomotion": iql_locomotion,
     "no": unchanged,
     "normalize": normalize,
+    "scaled": scaled,
 }

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Shape = Callable[[torch.Tensor], torch.Tensor]
 
+MOMENTS = ("obs_", "action_", "reward_")  # statistics that are taken over steps
+
 
 def _as_found(values: torch.Tensor) -> torch.Tensor:
     return values
@@ -139,8 +141,9 @@ class TrajectoryStore:
         for e in cut:
             first = int(table.start[e])
             table.returns[e] = self.rewards.slice(first, first + int(table.length[e])).sum(dtype=np.float64)
-        if len(cut):
-            self.attributes.pop("statistics", None)  # they were taken over steps that are no longer used
+        if len(cut):  # the moments were taken over steps that are no longer used
+            kept = self.attributes.get("statistics", {})
+            self.attributes["statistics"] = {n: v for n, v in kept.items() if not n.startswith(MOMENTS)}
             self.version += 1
         return before - int(table.length.sum())
 

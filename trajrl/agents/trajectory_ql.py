@@ -3,12 +3,14 @@
     c_t  = cat(o_t, GRU(o_{t-H+1} .. o_t, a_{t-H} .. a_{t-1})), for H = 1: o_t
     y    = R_k + gamma^k (1 - terminated) [beta V_pi + (1 - beta) V_data] at c_{t+k}
     V_pi = min_j Q'_j(c_{t+k}, a'), a' from the target actor; V_data the same of the data's own next actions
+    in-sample, with an expectile e: V(c_{t+k}) instead, L_V = mean |e - 1(u < 0)| u^2, u = min_j Q'_j - V
     L_Q  = sum_j mean (Q_j(c_t, a) - y)^2
     L_pi = mean (eps_net(x_i, i, c_t) - eps)^2 + w eta L_q, L_q = -mean Q_p(c_t, a_pi) / mean |Q_q(c_t, a_pi)|
 
 w is 0 for `q_start` updates, so that the policy is sharp before it climbs, then rises to 1 over `q_ramp`.
 Three lengths are free: horizon (n rewards), critic_chunk (actions Q sees), chunk (actions given).
-At H = N = n = 1, beta = 1, w = 1 it is Diffusion-QL (Wang, Hunt, Zhou 2023); beta: PTR (Yue et al. 2023).
+At H = N = n = 1, no expectile, beta = 1, w = 1 it is Diffusion-QL (Wang, Hunt, Zhou 2023); beta: PTR
+(Yue et al. 2023); expectile: IQL (Kostrikov et al. 2021).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from trajrl.agents.learner import Learner, Metrics, histories
 from trajrl.agents.networks import Actor, Critics, build_actor, build_critics, check
 from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
+from trajrl.nets.mlp import MLP
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
@@ -44,6 +47,7 @@ class Config:
     critic_chunk: int = 1  # actions Q sees; below the horizon: values biased to the data
     horizon: int = 25  # n, rewards before the bootstrap; raising it: values travel faster, noisier
     beta: float = 1.0  # share of the policy's own action in the bootstrap; the rest is the data's next action
+    expectile: float = 0.0  # in-sample V, no policy in the target; raising it: bolder.  0: the policy's value
     eta: float = 0.3  # weight of the Q term; raising it: bolder, further from the data
     q_start: int = 0  # updates of pure cloning; raising it: a sharper policy before it climbs Q
     q_ramp: int = 0  # updates over which the Q term then fades in; raising it: gentler
@@ -101,6 +105,10 @@ class Config:
             raise ValueError("share_encoder needs critic_context = context: the critic trains the shared GRU")
         if not 0 <= self.beta <= 1:
             raise ValueError(f"beta is a share between 0 and 1; got {self.beta}")
+        if not 0 <= self.expectile < 1:
+            raise ValueError(f"expectile is at least 0 and below 1; got {self.expectile}")
+        if self.expectile and self.beta < 1:
+            raise ValueError("expectile and beta both replace the policy's value: give one of them")
         if self.temperature < 0:
             raise ValueError(f"temperature must not be negative; got {self.temperature}")
 
@@ -154,6 +162,7 @@ class TrajectoryQL(Learner):
         sees_history = config.critic_context == "context"
         self.critic = self.part("critic", build_critics(config, *size, sees_history=sees_history))
         self.target = self.part("target", copy_of(self.critic))
+        self.baseline = self.part("baseline", self._baseline()) if config.expectile else None  # V
         decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
         self.actor_optimiser = self.part(
             "actor_optimiser",
@@ -163,6 +172,11 @@ class TrajectoryQL(Learner):
             "critic_optimiser",
             Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
         )
+        if self.baseline is not None:
+            self.baseline_optimiser = self.part(
+                "baseline_optimiser",
+                Optimiser(self.baseline.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+            )
         self.q_weight = torch.zeros((), device=self.device)  # w, a function of the number of updates
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
@@ -199,8 +213,22 @@ class TrajectoryQL(Learner):
         }  # fmt: skip
         return loss, td_error, metrics
 
+    def baseline_loss(self, batch: SequenceBatch) -> tuple[Tensor, Metrics]:
+        """Expectile regression of V(c_t) on min_j Q'_j(c_t, a): V of the better actions among the data's."""
+        now, _ = histories(batch)
+        assert self.baseline is not None
+        with torch.no_grad():
+            context = self.context(self.target.encoder, now)
+            q = self.target.head(context, self.flat_actions(batch)[:, : self.seen]).amin(0)  # (B,)
+        excess = q - self.baseline(context)[:, 0]  # (B,)
+        side = torch.where(excess < 0, 1 - self.config.expectile, self.config.expectile)
+        loss = masked_mean(side * excess.square(), batch.mask[:, 0], batch.weight)
+        return loss, {"critic/baseline_loss": loss, "critic/advantage": excess.mean()}
+
     def next_value(self, batch: SequenceBatch, then: History, noise: Tensor) -> Tensor:
-        """Return beta V_pi + (1 - beta) V_data (B,) at the bootstrap; V_pi where the data ends."""
+        """Return the in-sample V, or beta V_pi + (1 - beta) V_data (B,), V_pi where the data ends."""
+        if self.baseline is not None:
+            return self.baseline(self.context(self.target.encoder, then))[:, 0]
         count, beta = self.config.target_candidates, self.config.beta
         policy_context, critic_context = self.contexts(self.ema_actor, self.target, then)
 
@@ -260,7 +288,7 @@ class TrajectoryQL(Learner):
     @property
     def climbs(self) -> bool:
         """Say whether the Q term counts by now."""
-        return self.updates >= self.config.q_start
+        return self.config.eta > 0 and self.updates >= self.config.q_start
 
     def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
         """One step of the critic, one of the actor that climbs it, then the targets."""
@@ -269,6 +297,10 @@ class TrajectoryQL(Learner):
         self.q_weight.fill_(min(1.0, max(0, self.updates + 1 - self.config.q_start) / ramp))
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
+        if self.baseline is not None:
+            baseline_loss, baseline_metrics = self.baseline_loss(batch)
+            self.baseline_optimiser.step(baseline_loss)
+            critic_metrics.update(baseline_metrics)
         actor_loss, actor_metrics = self.actor_loss(batch, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
@@ -308,6 +340,15 @@ class TrajectoryQL(Learner):
         """Return min_j Q'_j (V,) of actions (V, N, act), of which Q sees the first `critic_chunk`."""
         context = self.context(self.target.encoder, history)
         return self.target.head(context, actions.flatten(1)[:, : self.seen]).amin(0)
+
+    def _baseline(self) -> MLP:
+        """Build V over the critic's context."""
+        config = self.config
+        hidden = (config.width,) * config.depth
+        return MLP(
+            self.target.encoder.context_dim, hidden, 1, self.init_rng,
+            activation=config.activation, layer_norm=config.critic_norm,
+        )  # fmt: skip
 
     def flat_actions(self, batch: SequenceBatch) -> Tensor:
         """Return the chunk (B, D), zero where there is none."""

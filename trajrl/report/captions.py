@@ -77,6 +77,16 @@ VIDEOS = (
     "episodes are those of the last evaluation, run again from the same seeds."
 )
 N_STEP = (
-    "Look for the n from which the bias is near zero: a longer horizon leans more on the data's rewards and "
-    "less on the critic. n = 0 is the critic alone. The band is a 95 % interval over steps of the data."
+    "Look for the n from which the bias is near zero: a longer horizon leans more on the data's rewards "
+    "and less on the critic. n = 0 is the critic alone. The band is a 95 % interval over steps of the "
+    "data."
 )
+RUNS = (
+    "Look at 'last' and 'mean of last 10' before 'best', which is an oracle. Intervals are over the "
+    "evaluation episodes of one run: they say nothing of other seeds."
+)
+SETTINGS = (
+    "Look for settings that differ without your meaning them to: then a difference in score is not due to "
+    "what you changed."
+)
+VERSIONS = "Look for runs made with other versions or on other data (data_fingerprint) than the rest."

@@ -131,7 +131,7 @@ def _cloud(cloud: Cloud) -> go.Figure:
             marker = {
                 "size": 4,
                 "color": style.colour(place),
-                "symbol": ("circle", "square", "diamond")[place // 6 % 3],
+                "symbol": style.ROUNDS[place // len(style.LIGHT) % len(style.ROUNDS)],
             }
             x, y, z = cloud.points[own].T
             text = {**hover, "text": [label for label, mine in zip(cloud.labels, own) if mine]}

@@ -208,3 +208,11 @@ def _cloud(cloud: Cloud, canvas: Any) -> None:
         canvas.colorbar(dots, ax=axes, label=name, shrink=0.7)
     for axis, title in zip("xyz", axis_titles(cloud.explained)):
         axes.set(**{f"{axis}label": title})
+
+
+def printable(items: Sequence[Any]) -> list[Figure]:
+    """Return what paper can show: figures as they are, and the first plane of the Q-function."""
+    from trajrl.report.qfunction import Explorer
+
+    found = [item.heat(0, 0) if isinstance(item, Explorer) else item for item in items]
+    return [item for item in found if isinstance(item, Chart | Cloud | Heat)]

@@ -17,6 +17,7 @@ from trajrl.rng import stream, torch_stream
 from trajrl.store.window import Anchors, SequenceBatch, gather
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from trajrl.agents.protocol import Agent, History
@@ -55,6 +56,20 @@ class Explorer:
             f"{self.key}-heat", f"Q at {self.states[state]}", captions.Q_HEAT, f"action {i}", f"action {j}",
             "Q", self.grid, self.grid, self.q[state, pair], points,
         )  # fmt: skip
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per state and plane: where Q peaks, and Q of the data's and the policy's actions."""
+        import pandas as pd
+
+        rows = []
+        for s, told in enumerate(self.states):
+            own = {"Q of the data": self.data_q[s], "mean Q of the policy": self.policy_q[s].mean()}
+            for p, (i, j) in enumerate(self.pairs):
+                plane = self.q[s, p]
+                up, across = np.unravel_index(plane.argmax(), plane.shape)
+                peak = f"action {i} = {self.grid[across]:.2f}, action {j} = {self.grid[up]:.2f}"
+                rows.append({"state": told, "Q peaks at": peak, "Q there": plane.max(), **own})
+        return pd.DataFrame(rows)
 
     def spread(self) -> Chart:
         """Return how Q spreads at every state: the data's action, the policy's actions, actions at random."""

@@ -5,6 +5,7 @@ last | mean_last_10, over their episodes | best, an oracle | selected: argsort(b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +22,13 @@ def by_step(evaluations: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(value="mean", episodes="size").reset_index()
 
 
-def four_scores(evaluations: pd.DataFrame, logged: pd.DataFrame, rank: int = 0) -> pd.DataFrame:
+def four_scores(
+    evaluations: pd.DataFrame, logged: pd.DataFrame, rank: Mapping[str, int] | int = 0
+) -> pd.DataFrame:
     """Return the four scores of every run with an evaluation.
 
     Selection takes the evaluation with the rank-th smallest behaviour-cloning loss, each the mean since the
-    evaluation before; without such a loss nothing is selected.
+    evaluation before; `rank` is one number or one per run.  Without such a loss nothing is selected.
     """
     import pandas as pd
 
@@ -36,7 +39,8 @@ def four_scores(evaluations: pd.DataFrame, logged: pd.DataFrame, rank: int = 0) 
         value, episodes = own["value"].to_numpy(), own["episodes"].to_numpy()
         loss = mean_losses(losses.get(run), own["step"].to_numpy())
         ranked = np.argsort(loss, kind="stable")[: int(np.isfinite(loss).sum())]
-        selected = value[ranked[min(rank, len(ranked) - 1)]] if len(ranked) else np.nan
+        own_rank = rank if isinstance(rank, int) else rank[str(run)]
+        selected = value[ranked[min(own_rank, len(ranked) - 1)]] if len(ranked) else np.nan
         last_ten = np.average(value[-10:], weights=episodes[-10:])
         rows.append((run, value[-1], last_ten, value.max(), selected))
     return pd.DataFrame(rows, columns=["run", *SCORES])

@@ -15,6 +15,7 @@ INK = {"light": "#1b1f24", "dark": "#e8eaed"}
 RULE = {"light": "#d5d9de", "dark": "#3a4048"}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 MARKERS = ("circle", "square", "diamond", "cross", "triangle-up", "x")
+ROUNDS = ("circle", "square", "diamond")  # markers in three dimensions, by round of the colours
 SCALE = "Cividis"  # of numbers: even in lightness, the same for every kind of sight
 BAND = 0.18  # opacity of an interval
 FAINT = 0.35  # opacity of a single run behind its group

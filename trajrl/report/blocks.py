@@ -1,0 +1,135 @@
+"""The items of a report as HTML: figures with caption and table, tables, videos, listings, panels, sections."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from trajrl.report import captions
+from trajrl.report.chart import Cloud
+from trajrl.report.contents import Clips, Item, Listing, Panel, Section, Table
+from trajrl.report.controls import cloud_controls, explorer_controls, options
+from trajrl.report.qfunction import Explorer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS = 200  # of a table on the page
+
+
+class Room:
+    """How many bytes are left for videos, and what found none."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.left_out: list[str] = []
+
+    def take(self, size: int, what: str) -> bool:
+        """Take room for something, or note that it was left out."""
+        if size > self.left:
+            self.left_out.append(f"{what} was left out")
+            return False
+        self.left -= size
+        return True
+
+
+def section_block(section: Section, room: Room | None) -> str:
+    """Return a section; without room there are no videos."""
+    items = "".join(item_block(item, room) for item in section.items)
+    panels = "".join(_panel(panel, place, room) for place, panel in enumerate(section.panels))
+    picker = ""
+    if len(section.panels) > 1:
+        runs = options({panel.run: panel.run for panel in section.panels})
+        picker = f'<div class="controls"><label>Run<select id="pick-run">{runs}</select></label></div>'
+    return (
+        f'<section id="{section.key}" aria-labelledby="h-{section.key}"><h2 id="h-{section.key}">'
+        f'{escape(section.title)}</h2><p class="intro">{escape(section.intro)}</p>{picker}'
+        f'<div class="grid">{items}</div>{panels}</section>'
+    )
+
+
+def notes_block(notes: list[str]) -> str:
+    """Return what could not be shown, if there is anything."""
+    if not notes:
+        return ""
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return (
+        f'<div class="notes" role="note"><strong>Not everything could be shown</strong><ul>{lines}</ul></div>'
+    )
+
+
+def item_block(item: Item, room: Room | None) -> str:
+    """Return one item."""
+    if isinstance(item, Table):
+        return _block(item.title, item.caption, table_block(item.rows, item.title))
+    if isinstance(item, Listing):
+        lines = [f"<p>{escape(k)}</p><pre tabindex=0>{escape(text)}</pre>" for k, text in item.lines.items()]
+        return _block(item.title, "", "".join(lines))
+    if isinstance(item, Clips):
+        return _clips(item, room) if room else ""
+    if isinstance(item, Explorer):
+        words = "Q over two action dimensions", captions.Q_HEAT
+        return _figure(item.key, "explorer", *words, item.table(), explorer_controls(item))
+    kind, controls = ("cloud", cloud_controls(item)) if isinstance(item, Cloud) else ("chart", "")
+    return _figure(item.key, kind, item.title, item.caption, item.table(), controls)
+
+
+def table_block(rows: pd.DataFrame, title: str) -> str:
+    """Return a table that scrolls by itself, with numbers to the right; long ones end with a line."""
+    shown = rows.head(MOST_ROWS)
+    number = [kind.kind in "iuf" for kind in shown.dtypes]
+    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in shown.columns)
+    lines = ["".join(map(_cell, row, number)) for row in shown.itertuples(index=False)]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    more = f"<p>The first {MOST_ROWS} of {len(rows)} rows.</p>" if len(rows) > len(shown) else ""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}, table"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}"
+    )
+
+
+def _panel(panel: Panel, place: int, room: Room | None) -> str:
+    hidden = " hidden" if place else ""
+    items = "".join(item_block(item, room) for item in panel.items)
+    return (
+        f'<div class="panel" data-run="{escape(panel.run)}"{hidden}><h3>{escape(panel.run)}</h3>'
+        f'{notes_block(panel.notes)}<div class="grid">{items}</div></div>'
+    )
+
+
+def _figure(key: str, kind: str, title: str, caption: str, rows: pd.DataFrame, controls: str) -> str:
+    wide = "" if kind == "chart" else ' class="wide"'
+    said = escape(f"{title}. {caption} The numbers are in the table below.")
+    return (
+        f'<figure data-key="{escape(key)}" data-kind="{kind}"{wide}><h3>{escape(title)}</h3>'
+        f'<div class="controls">{controls}</div><div class="plot" role="img" aria-label="{said}"></div>'
+        f"<figcaption>{escape(caption)}</figcaption><details><summary>Numbers as a table ({len(rows)} rows)"
+        f"</summary>{table_block(rows, title)}</details></figure>"
+    )
+
+
+def _block(title: str, caption: str, inside: str) -> str:
+    told = f'<p class="caption">{escape(caption)}</p>' if caption else ""
+    return f'<div class="block wide"><h3>{escape(title)}</h3>{told}{inside}</div>'
+
+
+def _clips(item: Clips, room: Room) -> str:
+    shown = []
+    for clip in item.clips:
+        if not room.take(len(clip.mp4) * 4 // 3 + 1000, f"the video of the {clip.role} episode"):
+            continue
+        source, told = b64encode(clip.mp4).decode(), escape(clip.told)
+        shown.append(
+            f'<figure><video controls muted loop playsinline preload="metadata" aria-label="{told}" '
+            f'src="data:video/mp4;base64,{source}"></video><figcaption>{told}</figcaption></figure>'
+        )
+    return _block(item.title, item.caption, f'<div class="clips">{"".join(shown)}</div>') if shown else ""
+
+
+def _cell(value: Any, is_number: bool) -> str:
+    if not is_number:
+        return f"<td>{escape(str(value))}</td>"
+    missing = value != value
+    text = "" if missing else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f'<td class="number">{text}</td>'

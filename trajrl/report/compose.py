@@ -1,0 +1,191 @@
+"""From run folders to the contents of a report; what cannot be read or shown becomes a line, never a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trajrl.report import captions, compare, curves, sampling
+from trajrl.report.chart import Figure
+from trajrl.report.contents import Clips, Contents, Item, Listing, Panel, Section
+from trajrl.report.folders import RunFolder, scan
+from trajrl.report.frames import episodes, evals, frame, metrics
+from trajrl.report.overview import commands, differing, online_table, run_table, versions
+from trajrl.report.selection import four_scores
+from trajrl.speak import progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOGGED = (  # column of the log, key, title, caption, label
+    ("critic/td_abs", "td", "TD error", captions.TD, "mean absolute TD error"),
+    ("actor/bc_loss", "bc", "Behaviour-cloning loss", captions.BC, "loss"),
+    ("sampler/draws/ess", "effective", "Episodes that draws are spread over", captions.EFFECTIVE, "episodes"),
+)
+
+HEADINGS = {
+    "runs": ("The runs", "What was run, how far it came, and its four scores."),
+    "scores": ("Scores", "Which settings are better, and by more than chance?"),
+    "learning": ("Learning", "What happened on the way, and what was learned from?"),
+    "inside": ("Inside a run", "One run by itself: what it was made of, and what its critic believes."),
+    "origin": ("Where this comes from", "Settings, versions and commands."),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much of a report is made."""
+
+    seed: int = 0
+    detail: int = 3  # runs shown by themselves
+    videos: int = 1  # of these, runs that are filmed
+    checkpoint: str = "last"  # the policy that is looked into
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Everything that was read, in frames."""
+
+    folders: dict[str, RunFolder]
+    runs: pd.DataFrame
+    evals: pd.DataFrame
+    metrics: pd.DataFrame
+    episodes: pd.DataFrame
+    scores: pd.DataFrame
+
+
+def compose(patterns: Iterable[str | Path], options: Options) -> Contents:
+    """Read the runs and put together everything that can be shown of them."""
+    found = scan(patterns)
+    if not found.runs:
+        reasons = "; ".join(found.notes) or "nothing was named"
+        raise ValueError(f"no run to report on: {reasons}.  `python run.py offline` makes one")
+    read, notes = _read(found.runs)
+    parts: dict[str, tuple[list[Item], list[Panel]]] = {
+        "runs": ([run_table(read.runs, read.scores)], []), "scores": (_scores(read, options), []),
+        "learning": (_learning(read), []), "inside": ([], _panels(read, options)),
+        "origin": (_origin(read), []),
+    }  # fmt: skip
+    sections = [Section(key, *HEADINGS[key], *parts[key]) for key in HEADINGS]
+    sections = [section for section in sections if section.items or section.panels]
+    named = ", ".join(dict.fromkeys(env for env in read.runs["env"] if env)) or "no environment"
+    count = f"{len(found.runs)} runs" if len(found.runs) > 1 else found.runs[0].name
+    return Contents(f"{count} on {named}", found.notes + notes, sections)
+
+
+def _read(folders: Sequence[RunFolder]) -> tuple[Frames, list[str]]:
+    """Read every table of the runs."""
+    runs = frame(folders)
+    evaluations, logged, rows = evals(runs), metrics(runs), episodes(runs)
+    notes = [note for table in (evaluations, logged, rows) for note in table.attrs["notes"]]
+    ranks = {run.name: int(run.config.get("select_rank", 0)) for run in folders}
+    scores = four_scores(evaluations, logged, ranks)
+    return Frames({run.name: run for run in folders}, runs, evaluations, logged, rows, scores), notes
+
+
+def _scores(read: Frames, options: Options) -> list[Item]:
+    """Return what compares scores."""
+    if not len(read.evals):
+        return []
+    found: list[Item | None] = [
+        *curves.learning_curves(read.runs, read.evals, options.seed),
+        *compare.score_charts(read.runs, read.scores, options.seed),
+        compare.profiles(read.runs, read.scores, seed=options.seed),
+        compare.improvements(read.runs, read.scores, seed=options.seed),
+        online_table(read.runs, read.evals),
+    ]
+    return [item for item in found if item is not None]
+
+
+def _learning(read: Frames) -> list[Item]:
+    """Return what the logs tell over time, and what was drawn."""
+    found: list[Figure | None] = [curves.logged_over_time(read.runs, read.metrics, *rest) for rest in LOGGED]
+    found += [sampling.drawn(read.runs, read.episodes, by) for by in ("source", "returns", "phase")]
+    return [item for item in found if item is not None]
+
+
+def _panels(read: Frames, options: Options) -> list[Panel]:
+    """Return the panels of the runs shown by themselves: one of every group first, then the others."""
+    first = read.runs.drop_duplicates(["env", "group"])["run"].tolist()
+    order = first + [run for run in read.runs["run"] if run not in first]
+    chosen = order[: options.detail]
+    return [
+        _panel(read, run, options, filmed=place < options.videos)
+        for place, run in enumerate(progress(chosen, "looking into runs", len(chosen)))
+    ]
+
+
+def _panel(read: Frames, run: str, options: Options, filmed: bool) -> Panel:
+    """Return everything that can be shown of one run."""
+    panel = Panel(run)
+    folder = read.folders[run].path
+    own_runs = read.runs[read.runs["run"] == run]
+    own = read.episodes[read.episodes["run"] == run]
+    tried: list[tuple[str, Callable[[], list[Item | None]]]] = [
+        ("the clouds of trajectories and states", lambda: _clouds(folder, own, run, options)),
+        ("what was drawn", lambda: [
+            sampling.cluster_shares(read.metrics, run), _drawn_by_cluster(own_runs, own, run),
+            sampling.td_by_episode(read.episodes, run),
+        ]),
+        ("the Q-function", lambda: _critic(folder, run, options)),
+    ]  # fmt: skip
+    if filmed:
+        tried.append(("the videos", lambda: _clips(folder, run, read.evals[read.evals["run"] == run])))
+    for what, make in tried:
+        try:
+            panel.items += [item for item in make() if item is not None]
+        except (ValueError, OSError, ImportError, RuntimeError, KeyError) as error:
+            panel.notes.append(f"{what} could not be shown: {' '.join(str(error).split())}")
+    if not len(own):
+        panel.notes.append("what was drawn is not known yet: episodes.parquet is written when a run finishes")
+    return panel
+
+
+def _clouds(folder: Path, own: pd.DataFrame, run: str, options: Options) -> list[Item | None]:
+    from trajrl.report.rundata import open_store
+    from trajrl.report.space import state_cloud, trajectory_cloud
+
+    store = open_store(folder)
+    return [
+        trajectory_cloud(store, own, options.seed, f"trajectories-{run}"),
+        state_cloud(store, own, options.seed, f"states-{run}"),
+    ]
+
+
+def _drawn_by_cluster(runs: pd.DataFrame, own: pd.DataFrame, run: str) -> Figure | None:
+    from dataclasses import replace
+
+    chart = sampling.drawn(runs, own, "cluster")
+    return replace(chart, key=f"drawn-cluster-{run}") if chart else None
+
+
+def _critic(folder: Path, run: str, options: Options) -> list[Item | None]:
+    from trajrl.report.calibration import calibration, calibration_chart
+    from trajrl.report.qfunction import explore
+    from trajrl.report.rundata import open_agent, open_store
+
+    store = open_store(folder)
+    agent, gamma = open_agent(folder, options.checkpoint)
+    explorer = explore(agent, store, options.seed, f"q-{run}")
+    rows = calibration(agent, store, gamma, seed=options.seed)
+    return [explorer, explorer.spread(), calibration_chart(rows, f"calibration-{run}")]
+
+
+def _clips(folder: Path, run: str, evaluations: pd.DataFrame) -> list[Item | None]:
+    from trajrl.report.clips import film
+
+    if not len(evaluations):
+        raise ValueError("the run has no evaluation yet")
+    return [
+        Clips(f"videos-{run}", "Best, median and worst episode", captions.VIDEOS, film(folder, evaluations))
+    ]
+
+
+def _origin(read: Frames) -> list[Item]:
+    """Return what tells where numbers come from."""
+    folders = list(read.folders.values())
+    told = Listing("commands", "Commands", commands(folders))
+    found: list[Item | None] = [differing(folders), versions(folders), told if told.lines else None]
+    return [item for item in found if item is not None]

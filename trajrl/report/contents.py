@@ -1,0 +1,83 @@
+"""What a report shows: sections of figures, tables and lines, before anybody decides how they look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trajrl.report.chart import Figure
+from trajrl.report.clips import Clip
+from trajrl.report.qfunction import Explorer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows to read, under a title."""
+
+    key: str
+    title: str
+    caption: str
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """Videos side by side."""
+
+    key: str
+    title: str
+    caption: str
+    clips: list[Clip]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Plain text that is best read as it is: a command, a config."""
+
+    key: str
+    title: str
+    lines: dict[str, str]  # by name
+
+
+Item = Figure | Table | Clips | Explorer | Listing
+
+
+@dataclass
+class Panel:
+    """Everything about one run."""
+
+    run: str
+    items: list[Item] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what could not be shown, and why
+
+
+@dataclass
+class Section:
+    """A heading, a word on what it answers, and its items; or panels of which one is shown at a time."""
+
+    key: str
+    title: str
+    intro: str
+    items: list[Item] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
+
+
+@dataclass
+class Contents:
+    """The whole report."""
+
+    title: str
+    notes: list[str]
+    sections: list[Section]
+
+    def items(self) -> list[Item]:
+        """Return every item of every section and panel."""
+        found: list[Item] = []
+        for section in self.sections:
+            found += section.items
+            for panel in section.panels:
+                found += panel.items
+        return found

@@ -1,0 +1,83 @@
+"""One self-contained page: styles, numbers, plotly and the page's own script in a single file, no network.
+
+A content policy in the page's head forbids every connection, so that nothing can be fetched by accident.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from html import escape
+from pathlib import Path
+
+from trajrl.report.blocks import Room, notes_block, section_block
+from trajrl.report.contents import Contents
+from trajrl.report.numbers import page_numbers
+
+MOST_BYTES = 10_000_000  # of a page; videos that would not fit are left out, with a line
+PLACE = Path(__file__).parent / "page"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; media-src data:; font-src data:; worker-src blob:"
+)
+FRAME = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{title} - trajrl report</title><link rel="icon" href="data:,">
+<style>{css}</style></head>
+<body><a class="skip" href="#content">Skip to the report</a>
+<header><h1>{title}</h1><button id="theme" type="button">Dark</button></header>
+<nav aria-label="Sections"><ul>{links}</ul></nav>
+<main id="content">{notes}
+<noscript><p class="notes">Figures need JavaScript; every table below is readable without it.</p></noscript>
+{body}</main>
+<script id="numbers" type="application/json">{numbers}</script>
+<script>{plotly}</script>
+<script>{script}</script>
+</body></html>
+"""
+
+
+def write(contents: Contents, path: Path) -> list[str]:
+    """Write the page, whole or not at all; returns what had to be left out of it."""
+    left_out: list[str] = []
+    text = render(contents, left_out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch.write_text(text, encoding="utf-8")
+    os.replace(scratch, path)
+    return left_out
+
+
+def render(contents: Contents, left_out: list[str]) -> str:
+    """Return the page as text; videos take what room is left, others are told of in `left_out`."""
+    from plotly.offline import get_plotlyjs
+
+    numbers = _safe(json.dumps(page_numbers(contents), separators=(",", ":"), allow_nan=False))
+    fixed = {
+        "numbers": numbers,
+        "plotly": get_plotlyjs(),
+        "script": _part("page.js"),
+        "css": _part("page.css"),
+    }
+    plain = "".join(section_block(section, None) for section in contents.sections)  # without videos
+    room = Room(
+        MOST_BYTES - sum(len(text.encode()) for text in (*fixed.values(), plain)) - len(FRAME) - 50_000
+    )
+    body = "".join(section_block(section, room) for section in contents.sections)
+    left_out += [f"{what}: the page would pass {MOST_BYTES // 1_000_000} MB" for what in room.left_out]
+    links = "".join(f'<li><a href="#{s.key}">{escape(s.title)}</a></li>' for s in contents.sections)
+    return FRAME.format(
+        policy=POLICY, title=escape(contents.title), links=links, body=body, **fixed,
+        notes=notes_block(contents.notes + left_out),
+    )  # fmt: skip
+
+
+def _part(name: str) -> str:
+    return (PLACE / name).read_text(encoding="utf-8")
+
+
+def _safe(text: str) -> str:
+    """Keep a JSON text from ending the script element that holds it."""
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

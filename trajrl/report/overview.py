@@ -1,0 +1,115 @@
+"""The tables of a report: runs and their scores, the way online, settings that differ, versions, commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.report import captions, stats
+from trajrl.report.compare import SPOKEN
+from trajrl.report.contents import Table
+from trajrl.report.folders import RunFolder
+from trajrl.report.frames import SCORES
+from trajrl.report.groups import differences, flatten
+from trajrl.report.selection import by_step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_COLUMNS = 8  # runs beside one another in a table of settings
+
+
+def run_table(runs: pd.DataFrame, scores: pd.DataFrame) -> Table:
+    """Return one row per run with its four scores and, where the run has finished, their intervals."""
+    import pandas as pd
+
+    known = scores.set_index("run")
+    rows = []
+    for _, run in runs.iterrows():
+        state = "finished" if run["finished"] else "not finished"
+        row: dict[str, Any] = {"run": run["run"], "settings": run["group"], "environment": run["env"]}
+        row.update({"seed": run["seed"], "state": state})
+        for name in SCORES:
+            value = known[name].get(run["run"], np.nan)
+            row[SPOKEN[name]] = with_interval(value, run[f"{name}_low"], run[f"{name}_high"])
+        average = run["data_score"] if np.isfinite(run["data_score"]) else run["data_return"]
+        rows.append(
+            {**row, "average of the data": with_interval(average), "scale": run["score_name"] or "unknown"}
+        )
+    return Table("run-table", "Runs and their four scores", captions.RUNS, pd.DataFrame(rows))
+
+
+def with_interval(value: float, low: float = np.nan, high: float = np.nan) -> str:
+    """Write a number with its interval, if there is one."""
+    if not np.isfinite(value):
+        return "none"
+    return f"{value:.1f} ({low:.1f} to {high:.1f})" if np.isfinite(low) else f"{value:.1f}"
+
+
+def online_table(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Table | None:
+    """Return start, dip, end and regret of every online run; None if there is none."""
+    import pandas as pd
+
+    means = by_step(evaluations)
+    online = runs[(runs["phase"] == "online") & runs["run"].isin(means["run"])]
+    rows = []
+    for env, own in online.groupby("env", sort=False):
+        target = means.loc[means["run"].isin(runs.loc[runs["env"] == env, "run"]), "value"].max()
+        for run in own["run"]:
+            curve = means[means["run"] == run]
+            step, value = curve["step"].to_numpy(), curve["value"].to_numpy()
+            rows.append({"run": run, "environment": env, "first": value[0], "dip": stats.dip(value),
+                         "last": value[-1], "regret": stats.regret(step, value, target),
+                         "best of all runs": target})  # fmt: skip
+    table = pd.DataFrame(rows).round(2)
+    return Table("online", "From offline to online", captions.ONLINE, table) if rows else None
+
+
+def differing(folders: Sequence[RunFolder]) -> Table | None:
+    """Return the settings in which runs differ, one column per run; None if there is nothing to compare."""
+    import pandas as pd
+
+    shown = folders[:MOST_COLUMNS]
+    flat = [flatten(run.config) for run in shown]
+    names = differences(flat)
+    if len(shown) < 2 or not names:
+        return None
+    rows = [[name, *(written(config.get(name, "not set")) for config in flat)] for name in names]
+    left = len(folders) - len(shown)
+    caption = captions.SETTINGS + (
+        f" The first {MOST_COLUMNS} runs; {left} more are left out." if left else ""
+    )
+    table = pd.DataFrame(rows, columns=["setting", *(run.name for run in shown)])
+    return Table("settings", "Settings that differ", caption, table)
+
+
+def versions(folders: Sequence[RunFolder]) -> Table | None:
+    """Return the versions each run was made with: one column per distinct set."""
+    import pandas as pd
+
+    sets: dict[str, list[str]] = {}
+    for run in folders:
+        if run.versions:
+            sets.setdefault(json.dumps(run.versions, sort_keys=True), []).append(run.name)
+    if not sets:
+        return None
+    known = [json.loads(text) for text in sets]
+    names = list(dict.fromkeys(name for one in known for name in one))
+    heads = ["all runs"] if len(sets) == 1 else [", ".join(runs) for runs in sets.values()]
+    rows = [[name, *(written(one.get(name)) for one in known)] for name in names]
+    return Table("versions", "Versions", captions.VERSIONS, pd.DataFrame(rows, columns=["package", *heads]))
+
+
+def commands(folders: Sequence[RunFolder]) -> dict[str, str]:
+    """Return the command of every run that kept one."""
+    return {run.name: run.command for run in folders if run.command}
+
+
+def written(value: Any) -> str:
+    """Write a setting as a reader would type it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -18,6 +18,7 @@ from trajrl.formats.source import Source
 from trajrl.rng import stream
 
 Arrays = dict[str, Any]
+WIDTHS = {"object": 4, "robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "extra": 1}
 
 
 def shared(name: str) -> Path:
@@ -77,12 +78,13 @@ def robomimic(demos: dict[str, int], next_obs: bool = True, success: bool = True
         place, solved = f"data/{demo}", at(length, length - 2, length - 1) & success
         obs = {
             key: normal(f"{demo}/{key}", length + 1, width).astype(np.float64)
-            for key, width in (("object", 4), ("robot0_eef_pos", 3), ("robot0_eef_quat", 4), ("robot0_gripper_qpos", 2), ("extra", 1))
+            for key, width in WIDTHS.items()
         }  # fmt: skip
         found |= {f"{place}/obs/{key}": value[:-1] for key, value in obs.items()}
         found |= {f"{place}/next_obs/{key}": value[1:] for key, value in obs.items() if next_obs}
         found |= {
-            f"{place}/actions": np.tanh(normal(demo, length, 7)).astype(np.float64), f"{place}/states": normal(demo, length, 5),
+            f"{place}/actions": np.tanh(normal(demo, length, 7)).astype(np.float64),
+            f"{place}/states": normal(demo, length, 5),
             f"{place}/rewards": solved.astype(np.float64), f"{place}/dones": solved.astype(np.int64),
         }  # fmt: skip
     return found
@@ -97,7 +99,8 @@ def minari(lengths: list[int], terminated: bool = True) -> Arrays:
             f"{place}/observations": normal("obs", length + 1, 3, seed=number).astype(np.float64),
             f"{place}/actions": np.tanh(normal("act", length, 2, seed=number)),
             f"{place}/rewards": normal("rew", length, seed=number).astype(np.float64),
-            f"{place}/terminations": last & terminated, f"{place}/truncations": last & (not terminated),
+            f"{place}/terminations": last & terminated,
+            f"{place}/truncations": last & (not terminated),
             f"{place}/infos": {},
         }  # fmt: skip
     return found
@@ -115,8 +118,10 @@ def ogbench(lengths: list[int], seed: int = 0, **more: Any) -> Arrays:
     """Return the members of an OGBench file: one row more than actions in each trajectory."""
     rows = sum(lengths) + len(lengths)
     return {
-        "observations": normal("obs", rows, 4, seed=seed), "actions": np.tanh(normal("act", rows, 2, seed=seed)),
-        "terminals": at(rows, *(np.cumsum(np.array(lengths) + 1) - 1)), "qpos": normal("qpos", rows, 3, seed=seed),
+        "observations": normal("obs", rows, 4, seed=seed),
+        "actions": np.tanh(normal("act", rows, 2, seed=seed)),
+        "terminals": at(rows, *(np.cumsum(np.array(lengths) + 1) - 1)),
+        "qpos": normal("qpos", rows, 3, seed=seed),
         "button_states": np.arange(2 * rows).reshape(rows, 2), **more,
     }  # fmt: skip
 

@@ -65,7 +65,7 @@ def test_observation_keys_can_be_chosen(path):
     np.testing.assert_array_equal(
         episodes[0].obs[:-1, 4], arrays["data/demo_0/obs/extra"][:, 0].astype(np.float32)
     )
-    with pytest.raises(ValueError, match="no observation 'nothing'; choose --obs-keys from .*object"):
+    with pytest.raises(ValueError, match=r"no observation 'nothing'; choose --obs-keys from .*object"):
         open_source(path, obs_keys=("nothing",))
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from trajrl.formats.hdf5 import hdf5_file
 from trajrl.formats.ledger import attributes_of, ledger_of
-from trajrl.formats.outgoing import last_step, observations, solved, spans, steps
+from trajrl.formats.outgoing import last_step, observations, size_on_disk, solved, spans, steps
 from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
 
@@ -19,7 +19,7 @@ from trajrl.store.store import TrajectoryStore
 def write(store: TrajectoryStore, path: Path) -> None:
     """Write the file, one episode at a time."""
     count = store.num_steps
-    with new_file(path) as place, h5py.File(place, "w") as file:
+    with new_file(path) as place, hdf5_file(place, size_on_disk(store)) as file:
         columns = {
             "observations": file.create_dataset("observations", (count, store.obs_dim), np.float32),
             "next_observations": file.create_dataset("next_observations", (count, store.obs_dim), np.float32),

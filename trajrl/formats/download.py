@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -41,61 +42,89 @@ def download(
     if path.exists():
         return path
     _check_scheme(url, insecure)
-    part, tag = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.part.tag")
+    part = path.with_name(f".{path.name}.part")
     with said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = part.open("ab")
+    transfer = _Transfer(url, path, part, part.with_name(f"{part.name}.tag"), file, insecure, show or quietly)
     with file:
         _lock(file, path)
-        total = _fetch_all(url, file, tag, show or quietly, insecure, wait)
-        _check(url, part, tag, size if size is not None else total, sha256)
-        with said(path):
-            os.fsync(file.fileno())
-            os.replace(part, path)
-            tag.unlink(missing_ok=True)
-            sync_folder(path.parent)
+        try:
+            total = _fetch_all(transfer, wait)
+            _check(transfer, size if size is not None else total, sha256)
+            with said(path):
+                os.fsync(file.fileno())
+                os.replace(part, path)
+                transfer.tag.unlink(missing_ok=True)
+                sync_folder(path.parent)
+        finally:
+            transfer.drop_if_empty()
     return path
 
 
-def _fetch_all(
-    url: str, file: IO[bytes], tag: Path, show: Show, insecure: bool, wait: Callable[[float], None]
-) -> int | None:
+@dataclass(frozen=True)
+class _Transfer:
+    """One file on its way."""
+
+    url: str
+    path: Path  # final name
+    part: Path  # what has arrived
+    tag: Path  # the server's tag of it
+    file: IO[bytes]  # part, open for appending
+    insecure: bool
+    show: Show
+
+    @property
+    def arrived(self) -> int:
+        """Return how many bytes there are."""
+        return self.file.seek(0, os.SEEK_END)
+
+    def drop_if_empty(self) -> None:
+        """Remove a part without content."""
+        if self.part.exists() and not self.part.stat().st_size:
+            self.part.unlink()
+            self.tag.unlink(missing_ok=True)
+
+
+def _fetch_all(transfer: _Transfer, wait: Callable[[float], None]) -> int | None:
     """Fetch until the file is whole, after a broken line again; return its size where the server says it."""
     failures = 0
     while True:
-        before = file.seek(0, os.SEEK_END)
+        before = transfer.arrived
         try:
-            total = _fetch(url, file, tag, show, insecure)
-            arrived = file.seek(0, os.SEEK_END)
-            if total is None or arrived >= total:
+            total = _fetch(transfer)
+            if total is None or transfer.arrived >= total:
                 return total
-            reason = f"{arrived} of {total} bytes came"
+            reason = f"{transfer.arrived} of {total} bytes came"
         except urllib.error.HTTPError as error:
             if error.code not in (408, 429, 500, 502, 503, 504):
-                raise OSError(
-                    f"{url}: the server answers {error.code} {error.reason}; nothing was downloaded"
-                ) from error
+                reason = f"the server answers {error.code} {error.reason}"
+                raise OSError(f"{transfer.url}: {reason}; nothing was downloaded") from error
             reason = f"the server answers {error.code}"
         except (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
-        failures = 0 if file.seek(0, os.SEEK_END) > before else failures + 1
+        failures = 0 if transfer.arrived > before else failures + 1
         if failures == ATTEMPTS:
-            raise OSError(f"{url}: {reason}; what came is kept, and the same command goes on from there")
+            raise OSError(
+                f"{transfer.url}: {reason}; what came is kept, and the same command goes on from there"
+            )
         wait(2.0**failures)
 
 
-def _fetch(url: str, file: IO[bytes], tag: Path, show: Show, insecure: bool) -> int | None:
+def _fetch(transfer: _Transfer) -> int | None:
     """Ask once for what is missing and append it."""
-    have = file.seek(0, os.SEEK_END)
-    known = tag.read_text() if tag.exists() else ""
+    file, tag = transfer.file, transfer.tag
+    have, known = transfer.arrived, tag.read_text() if tag.exists() else ""
     if have and not known:
         have = file.truncate(0)  # nothing says that these bytes are of the same file
-    request = urllib.request.Request(url, headers={"User-Agent": "trajrl", "Accept-Encoding": "identity"})
+    request = urllib.request.Request(
+        transfer.url, headers={"User-Agent": "trajrl", "Accept-Encoding": "identity"}
+    )
     if have:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", known)
     try:
-        answer: HTTPResponse = _opener(insecure).open(request, timeout=TIMEOUT_SECONDS)
+        answer: HTTPResponse = _opener(transfer.insecure).open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
@@ -104,17 +133,24 @@ def _fetch(url: str, file: IO[bytes], tag: Path, show: Show, insecure: bool) -> 
             file.truncate(0)
         return total if total == have else have + 1  # one byte more than there is: ask again from the start
     with answer:
-        _refuse_page(url, answer.headers)
+        _refuse_page(transfer.url, answer.headers)
         if answer.status != 206:
             have = file.truncate(0)
         tag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
         length = answer.headers.get("Content-Length")
         total = _total(answer.headers) if answer.status == 206 else int(length) if length else None
-        pieces = None if total is None else -(-(total - have) // PIECE_BYTES)
-        for piece in show(_pieces(answer), f"download {url.rpartition('/')[2]}", pieces, "MiB"):
-            file.write(piece)
-        file.flush()
+        _append(transfer, answer, None if total is None else -(-(total - have) // PIECE_BYTES))
     return total
+
+
+def _append(transfer: _Transfer, answer: HTTPResponse, num_pieces: int | None) -> None:
+    """Write what the server sends behind what is there."""
+    name = transfer.url.rpartition("/")[2]
+    for piece in transfer.show(_pieces(answer), f"download {name}", num_pieces, "MiB"):
+        with said(transfer.path):
+            transfer.file.write(piece)
+    with said(transfer.path):
+        transfer.file.flush()
 
 
 def _pieces(answer: HTTPResponse) -> Iterator[bytes]:
@@ -128,19 +164,20 @@ def _total(headers: Message) -> int | None:
     return int(size) if size.isdigit() else None
 
 
-def _check(url: str, part: Path, tag: Path, size: int | None, sha256: str | None) -> None:
+def _check(transfer: _Transfer, size: int | None, sha256: str | None) -> None:
     """Refuse what came if it is not the file."""
-    came, wrong = part.stat().st_size, ""
+    came, wrong = transfer.part.stat().st_size, ""
     if size is not None and came != size:
         wrong = f"it has {came} bytes, {size} are due"
-    elif sha256 is not None and (found := _hash(part)) != sha256:
+    elif sha256 is not None and (found := _hash(transfer.part)) != sha256:
         wrong = f"its sha256 is {found}, {sha256} is due"
     elif not came:
         wrong = "it is empty"
     if wrong:
-        part.unlink()
-        tag.unlink(missing_ok=True)
-        raise ValueError(f"{url} is not the file it should be: {wrong}; it was removed, try again later")
+        transfer.file.truncate(0)
+        raise ValueError(
+            f"{transfer.url} is not the file it should be: {wrong}; it was removed, try again later"
+        )
 
 
 def _hash(path: Path) -> str:

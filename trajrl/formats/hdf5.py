@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.store.atomic import require_space
+
 CHUNK_CACHE_BYTES = 64 << 20  # old files hold a column in few large compressed chunks
 
 
@@ -27,6 +29,12 @@ def open_hdf5(path: Path) -> h5py.File:
         raise PermissionError(f"{path}: no permission to read it") from error
     except OSError as error:
         raise ValueError(f"{path} is not a whole HDF5 file ({error}); download or copy it again") from error
+
+
+def hdf5_file(path: Path, num_bytes: int) -> h5py.File:
+    """Open a new file that will take at most so many bytes, once the disk is known to have room for them."""
+    require_space(path, num_bytes)
+    return h5py.File(path, "w", track_order=True)
 
 
 def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:

@@ -14,8 +14,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.formats.hdf5 import hdf5_file
 from trajrl.formats.ledger import attributes_of
-from trajrl.formats.outgoing import Span, action_box, last_step, observations, spans, steps
+from trajrl.formats.outgoing import Span, action_box, last_step, observations, size_on_disk, spans, steps
 from trajrl.store.atomic import Scratch, said, sync_folder
 from trajrl.store.store import TrajectoryStore
 
@@ -32,7 +33,7 @@ def write(store: TrajectoryStore, path: Path) -> None:
             folder = scratch.folder / path.name
             (folder / "data").mkdir(parents=True)
             main = folder / "data" / "main_data.hdf5"
-            with h5py.File(main, "w", track_order=True) as file:
+            with hdf5_file(main, size_on_disk(store)) as file:
                 for number, span in enumerate(spans(store)):
                     _episode(file.create_group(f"episode_{number}"), store, span, number)
             metadata = _metadata(store, path, main.stat().st_size)

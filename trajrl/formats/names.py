@@ -96,7 +96,7 @@ def _minari(name: str) -> Published | None:
 
 def _ogbench(name: str) -> Published | None:
     name = re.sub(r"-singletask(-task\d+)?", "", name)
-    if not re.fullmatch(OGBENCH_NAME, name):
+    if name in urls() or not re.fullmatch(OGBENCH_NAME, name):
         return None
     folder = Path("~/.ogbench/data").expanduser()
     if (folder / name).is_dir():

@@ -143,7 +143,7 @@ class OGBench(Source):
                 )
             if shape[:1] != rows or not shape[0]:
                 raise ValueError(
-                    f"{path}: '{name}' has {shape[0]} rows, 'actions' {rows[0]}; they must be equal and not 0"
+                    f"{path}: '{name}' has {shape[0]} rows and 'actions' {rows[0]}; they must be equal"
                 )
         width = columns["observations"].shape[1], columns["actions"].shape[1]
         if self.width not in (None, width):

@@ -37,6 +37,14 @@ def export(store: TrajectoryStore, path: Path, write: Write, format: str) -> dic
     }  # fmt: skip
 
 
+def size_on_disk(store: TrajectoryStore) -> int:
+    """Return how many bytes an export takes at most: observations may be stored twice."""
+    extras = sum(column.base.dtype.itemsize * int(np.prod(column.width)) for column in store.extras.values())
+    row = 4 * (2 * store.obs_dim + store.action_dim + 1) + 16 + extras
+    group = 4096 + 1024 * (len(store.extras) + 28)  # headers, where each episode has its own
+    return store.num_steps * row + group * len(store.live) + (1 << 20)
+
+
 def spans(store: TrajectoryStore) -> Iterator[Span]:
     """Yield where the episodes that are alive lie, in order."""
     table = store.table

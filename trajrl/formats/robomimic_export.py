@@ -12,8 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.formats.hdf5 import hdf5_file
 from trajrl.formats.ledger import attributes_of
-from trajrl.formats.outgoing import Span, observations, solved, spans, steps
+from trajrl.formats.outgoing import Span, observations, size_on_disk, solved, spans, steps
 from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
 
@@ -23,7 +24,7 @@ RESERVED = ("actions", "rewards", "dones", "obs", "next_obs", "extras")
 def write(store: TrajectoryStore, path: Path) -> None:
     """Write the file, one episode at a time."""
     keys = _keys(store)
-    with new_file(path) as place, h5py.File(place, "w") as file:
+    with new_file(path) as place, hdf5_file(place, size_on_disk(store)) as file:
         group = file.create_group("data")
         group.attrs["total"] = store.num_steps
         group.attrs["trajrl"] = attributes_of(store)

@@ -47,8 +47,9 @@ class Source:
             raise ValueError(
                 f"{self.path}: what trajrl left in the file is damaged ({error}); export it again"
             ) from error
-        self.environment = self.options.environment or kept.get("environment") or self.environment
+        self.environment = self.options.environment or kept.get("environment")
         self.units = kept.get("units", {})
+        self.action_low = self.action_high = None
         if "action_low" in kept and "action_high" in kept:
             self.set_box(kept["action_low"], kept["action_high"])
 

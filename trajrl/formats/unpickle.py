@@ -74,7 +74,7 @@ class _Type:
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         self.order, self.code = "", code if isinstance(code, str) else code.decode("latin1")
         if self.code[:1] not in "biufcSUO?":
-            raise RefusedError(f"it holds an array of type '{self.code}'")
+            raise RefusedError(f"it holds an array of records or of another kind ('{self.code}')")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         order, *structure = state[1:5]
@@ -98,7 +98,7 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, fortran, raw = state
-        if isinstance(kind, _Type) and kind.code == "O" and isinstance(raw, list):
+        if isinstance(kind, _Type) and kind.code[:1] == "O" and isinstance(raw, list):
             self.value = raw  # an array of objects becomes the list of its entries
             return
         raw = raw.encode("latin1") if isinstance(raw, str) else raw

@@ -53,6 +53,13 @@ def new_file(path: Path) -> Iterator[Path]:
         scratch.remove()
 
 
+def require_space(path: Path, num_bytes: int) -> None:
+    """Fail here if the disk does not take so large a file: HDF5 itself can crash where a write fails."""
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
+    path.unlink()
+
+
 @contextmanager
 def said(path: Path) -> Iterator[None]:
     """Turn a failure to write into one line that names the file."""

@@ -1,0 +1,304 @@
+"""Bad input: one line that says what, where and what to do; exit code 1; no partial file; nothing runs."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from foreign import at, chained, d4rl, hdf5, minari, minari_set, normal, npz, ogbench, pickled, robomimic
+
+from trajrl.formats import import_source, open_source
+
+ROOT = Path(__file__).parents[2]
+FORMATS = ("d4rl", "minari", "npz", "ogbench", "pickle", "robomimic")
+ENDINGS = {
+    "d4rl": "x.hdf5",
+    "minari": "x-v0",
+    "npz": "x.npz",
+    "ogbench": "x.npz",
+    "pickle": "x.pkl",
+    "robomimic": "x.hdf5",
+}
+ACTIONS = {
+    "d4rl": "actions", "minari": "episode_1/actions", "npz": "actions", "ogbench": "actions",
+    "pickle": "actions", "robomimic": "data/demo_1/actions",
+}  # fmt: skip
+
+
+def columns(format: str) -> dict:
+    """Return the arrays of a good file."""
+    flat = {**chained(d4rl(), (9, 19))}
+    return {
+        "d4rl": flat, "npz": flat, "pickle": flat, "minari": minari([4, 5]), "ogbench": ogbench([4, 5]),
+        "robomimic": robomimic({"demo_0": 4, "demo_1": 5}),
+    }[format]  # fmt: skip
+
+
+def write(format: str, folder: Path, arrays: dict) -> Path:
+    """Write a file of a format and return its path."""
+    path = folder / ENDINGS[format]
+    if format == "minari":
+        return minari_set(path, arrays)
+    if format == "pickle":
+        return pickled(path, [arrays])
+    return npz(path, arrays) if path.suffix == ".npz" else hdf5(path, arrays)
+
+
+def content(path: Path) -> Path:
+    """Return the file that holds the numbers."""
+    return path / "data" / "main_data.hdf5" if path.is_dir() else path
+
+
+def refused(path: Path, said: str, kind: type[Exception] = ValueError, **options) -> None:
+    """Import must fail with one line that names the file, and leave nothing behind."""
+    out = path.parent / "out.h5"
+    before = set(path.parent.iterdir())
+    with pytest.raises(kind, match=said) as caught:
+        import_source(open_source(path, **options), out)
+    assert "\n" not in str(caught.value)
+    assert set(path.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_good_file_is_imported(format, tmp_path):
+    found = import_source(open_source(write(format, tmp_path, columns(format))), tmp_path / "out.h5")
+    assert found["episodes"] >= 1
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.97])
+def test_a_truncated_file(format, share, tmp_path):
+    path = write(format, tmp_path, columns(format))
+    whole = content(path).read_bytes()
+    content(path).write_bytes(whole[: int(share * len(whole))])
+    refused(path, "not a whole (HDF5|npz) file|not a whole pickle|damaged")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_empty_file(format, tmp_path):
+    path = write(format, tmp_path, columns(format))
+    content(path).write_bytes(b"")
+    refused(path, "is empty; download or copy it again|not a whole HDF5 file")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_text_with_the_right_ending(format, tmp_path):
+    path = write(format, tmp_path, columns(format))
+    content(path).write_text("this is no data\n" * 50)
+    refused(path, "is text, not data|not a whole HDF5 file")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_missing_key(format, tmp_path):
+    arrays = columns(format)
+    del arrays[ACTIONS[format]]
+    path = write(format, tmp_path, arrays)
+    refused(path, "has no 'actions'", format=format)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_nan_and_inf(format, number, tmp_path):
+    arrays = columns(format)
+    name = ACTIONS[format]
+    arrays[name] = arrays[name].copy()
+    arrays[name][2, 0] = number
+    refused(write(format, tmp_path, arrays), "NaN or inf in actions at step 2; `store doctor`")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_lengths_that_disagree(format, tmp_path):
+    arrays = columns(format)
+    arrays[ACTIONS[format]] = arrays[ACTIONS[format]][:-1]
+    refused(write(format, tmp_path, arrays), "rows and '?(its )?actions'? \\d+; they must be equal|due$")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_permission(format, tmp_path, monkeypatch):
+    path = write(format, tmp_path, columns(format))
+    plain = Path.open
+
+    def forbidden(self, *args, **kwargs):  # tests may run as root, whom no mode stops
+        if self in (path, content(path)):
+            raise PermissionError(13, "Permission denied", str(self))
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    refused(path, "no permission to read it", PermissionError)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_full_disk_leaves_no_partial_file(format, tmp_path):
+    path = write(format, tmp_path, columns(format))
+    if format == "pickle":
+        pickled(
+            path,
+            [{name: np.resize(array, (4000, *array.shape[1:])) for name, array in columns(format).items()}],
+        )
+    command = [
+        sys.executable,
+        "run.py",
+        "store",
+        "import",
+        str(path),
+        "--out",
+        str(tmp_path / "out" / "x.h5"),
+    ]
+
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+
+    ended = subprocess.run(
+        command, cwd=ROOT, preexec_fn=small_files, capture_output=True, text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "could not be written" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_command_line_gives_one_line_and_exit_code_1(tmp_path):
+    (tmp_path / "x.hdf5").write_text("no data")
+    command = [
+        sys.executable,
+        "run.py",
+        "store",
+        "import",
+        str(tmp_path / "x.hdf5"),
+        "--out",
+        str(tmp_path / "o.h5"),
+        "--json",
+    ]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines() == [
+        f"error: {tmp_path / 'x.hdf5'} is text, not data; "
+        "trajrl reads D4RL, Minari, robomimic, OGBench, npz and pickle files"
+    ]
+    assert not (tmp_path / "o.h5").exists()
+
+
+def test_a_pickle_with_code_does_not_run_it(tmp_path):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
+    refused(path, "is refused: it holds os.system, .*--trust-pickle", format="pickle")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_with_code_under_the_name_of_an_hdf5_file(tmp_path):
+    path = tmp_path / "x.hdf5"
+    path.write_bytes(b"\x80\x02cos\nsystem\nX\x05\x00\x00\x00touch\x85R.")
+    refused(path, "is refused: it holds os.system")
+
+
+def test_a_folder_without_shards(tmp_path):
+    (tmp_path / "set").mkdir()
+    refused(tmp_path / "set", "is a folder without shards")
+    (tmp_path / "set" / "notes.txt").write_text("to do")
+    refused(tmp_path / "set", "is a folder without shards")
+
+
+def test_a_missing_file(tmp_path):
+    refused(tmp_path / "absent.hdf5", "no such file", FileNotFoundError)
+
+
+@pytest.mark.parametrize("format", ["d4rl", "minari", "robomimic"])
+@pytest.mark.parametrize("kind", ["soft", "external", "rows elsewhere", "virtual"])
+def test_links_out_of_a_file_are_refused_by_name(format, kind, tmp_path):
+    path = write(format, tmp_path, columns(format))
+    secret = hdf5(tmp_path / "secret.hdf5", {"a": normal("s", 5, 7)})
+    with h5py.File(content(path), "r+") as file:
+        name, shape = ACTIONS[format], file[ACTIONS[format]].shape
+        del file[name]
+        if kind == "soft":
+            file[name] = h5py.SoftLink("/" + next(iter(columns(format))))
+        elif kind == "external":
+            file[name] = h5py.ExternalLink(str(secret), "/a")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(shape, np.float32)
+            layout[:] = h5py.VirtualSource(str(secret), "a", shape)
+            file.create_virtual_dataset(name, layout)
+        else:
+            file.create_dataset(name, shape, np.float32, external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
+    refused(
+        path,
+        rf"'/{name}' (is an? (soft|external) link|keeps its rows in another file); trajrl follows no links",
+    )
+
+
+def test_a_virtual_dataset_of_the_same_file_is_read(tmp_path):
+    path = write("d4rl", tmp_path, columns("d4rl"))
+    with h5py.File(path, "r+") as file:
+        file.move("actions", "metadata/kept")
+        layout = h5py.VirtualLayout((20, 3), np.float32)
+        layout[:] = h5py.VirtualSource(".", "/metadata/kept", (20, 3))
+        file.create_virtual_dataset("actions", layout)
+    assert import_source(open_source(path), tmp_path / "o.h5")["transitions"] == 20
+
+
+@pytest.mark.parametrize("member", ["actions", "rewards"])
+def test_a_flipped_byte_in_an_npz_is_damage(member, tmp_path):
+    path = npz(
+        tmp_path / "x.npz", {**columns("npz"), member: normal("wide", 20, 300 if member == "actions" else 1)}
+    )
+    raw = bytearray(path.read_bytes())
+    place = (
+        raw.index(f"{member}.npy".encode()) + 400 if member == "actions" else raw.index(b"rewards.npy") + 160
+    )
+    raw[place] ^= 1
+    path.write_bytes(raw)
+    refused(path, r"is damaged \(Bad CRC-32")
+
+
+def test_a_column_of_text_is_refused(tmp_path):
+    arrays = {**columns("d4rl"), "rewards": np.array([b"one"] * 20)}
+    refused(write("d4rl", tmp_path, arrays), r"'rewards' holds \|S3, not numbers")
+
+
+def test_a_single_value_for_a_column_is_refused(tmp_path):
+    refused(write("d4rl", tmp_path, {**columns("d4rl"), "rewards": 3.0}), "'rewards' is a single value")
+
+
+def test_rewards_of_several_numbers_are_refused(tmp_path):
+    arrays = {**columns("d4rl"), "rewards": np.zeros((20, 2))}
+    refused(write("d4rl", tmp_path, arrays), r"'rewards' has shape \(20, 2\); one number for each row is due")
+
+
+def test_an_existing_store_is_not_overwritten(tmp_path):
+    path = write("d4rl", tmp_path, columns("d4rl"))
+    import_source(open_source(path), tmp_path / "o.h5")
+    with pytest.raises(FileExistsError, match=r"o\.h5 exists; choose another name"):
+        import_source(open_source(path), tmp_path / "o.h5")
+    import_source(open_source(path), tmp_path / "o.h5", overwrite=True)
+    with pytest.raises(ValueError, match="exists and is not a store"):
+        import_source(open_source(path), path, overwrite=True)
+    assert path.read_bytes()[:4] == b"\x89HDF"
+
+
+def test_a_source_of_lost_episodes_alone_writes_no_file(tmp_path):
+    path = hdf5(tmp_path / "x.hdf5", d4rl(2, ends=(0, 1)))
+    refused(path, "gave not one episode: 2 steps were given up.*EPISODES WERE LOST|gave not one episode")
+
+
+def test_a_mask_of_numbers_that_are_no_flags_is_refused(tmp_path):
+    arrays = {**columns("ogbench"), "terminals": np.arange(11)}
+    refused(write("ogbench", tmp_path, arrays), "'terminals' is a flag, but holds 2")
+
+
+def test_broken_json_in_an_exported_file_is_one_line(tmp_path):
+    arrays = {**columns("ogbench"), "trajrl_attributes": np.frombuffer(b"{oops", np.uint8)}
+    refused(write("ogbench", tmp_path, arrays), "what trajrl left in the file is damaged")
+
+
+def test_unequal_flags_length_is_refused(tmp_path):
+    refused(
+        write("d4rl", tmp_path, {**columns("d4rl"), "timeouts": at(19, 9)}),
+        "'timeouts' has 19 rows and 'actions' 20",
+    )

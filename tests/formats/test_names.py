@@ -1,0 +1,114 @@
+"""Names of published sets lead to the caches of their own tools, and to an address where a file is absent."""
+
+from __future__ import annotations
+
+import pytest
+
+from trajrl.formats import resolve
+from trajrl.formats.d4rl_family import urls
+from trajrl.formats.names import minari_names, published
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("D4RL_DATASET_DIR", "MINARI_DATASETS_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("hopper-medium-v2", ".d4rl/datasets/hopper_medium-v2.hdf5"),
+        ("d4rl:hopper-medium-v2", ".d4rl/datasets/hopper_medium-v2.hdf5"),
+        ("hopper-medium-replay-v0", ".d4rl/datasets/hopper_mixed.hdf5"),
+        ("pen-cloned-v0", ".d4rl/datasets/pen-demos-v0-bc-combined.hdf5"),
+        (
+            "antmaze-umaze-v2",
+            ".d4rl/datasets/Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5",
+        ),
+        ("mujoco/hopper/medium-v0", ".minari/datasets/mujoco/hopper/medium-v0"),
+        ("minari:D4RL/door/human-v2", ".minari/datasets/D4RL/door/human-v2"),
+        ("my/own-v3", ".minari/datasets/my/own-v3"),
+        ("cube-single-play-v0", ".ogbench/data/cube-single-play-v0.npz"),
+        ("cube-single-play-singletask-task2-v0", ".ogbench/data/cube-single-play-v0.npz"),
+        ("antmaze-medium-navigate-singletask-v0", ".ogbench/data/antmaze-medium-navigate-v0.npz"),
+        ("square-mh-low", ".robomimic/square/mh/low_dim_v15.hdf5"),
+        ("robomimic:lift-ph-low_dim", ".robomimic/lift/ph/low_dim_v15.hdf5"),
+        ("tool_hang-ph-low", ".robomimic/tool_hang/ph/low_dim_v15.hdf5"),
+    ],
+)
+def test_a_name_finds_the_file_in_the_cache_of_its_tool(home, name, place):
+    path = home / place
+    path.parent.mkdir(parents=True)
+    path.write_text("found")
+    assert resolve(name, download=False) == path
+
+
+def test_folders_named_by_the_environment_win(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "d"))
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "m"))
+    for place in ("d/hopper_medium-v2.hdf5", "m/mujoco/hopper/medium-v0"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("found")
+    assert resolve("hopper-medium-v2", download=False) == tmp_path / "d/hopper_medium-v2.hdf5"
+    assert resolve("mujoco/hopper/medium-v0", download=False) == tmp_path / "m/mujoco/hopper/medium-v0"
+
+
+def test_a_path_wins_over_a_name(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hopper-medium-v2").write_text("mine")
+    assert resolve("hopper-medium-v2").read_text() == "mine"
+    assert resolve("~/hopper-medium-v2").read_text() == "mine"
+
+
+def test_a_folder_of_shards_and_an_older_file_are_found(home):
+    shards = home / ".ogbench/data/cube-double-play-100m-v0"
+    older = home / ".robomimic/can/mh/low_dim_v141.hdf5"
+    shards.mkdir(parents=True)
+    older.parent.mkdir(parents=True)
+    older.write_text("old")
+    assert resolve("cube-double-play-100m-v0", download=False) == shards
+    assert resolve("can-mh-low", download=False) == older
+
+
+def test_an_absent_set_says_where_it_can_be_fetched(home):
+    with pytest.raises(
+        FileNotFoundError, match=r"hopper-medium-v2 is not in .*\.d4rl/datasets; .*https://rail.*hdf5"
+    ):
+        resolve("hopper-medium-v2", download=False)
+    with pytest.raises(FileNotFoundError, match=r"nowhere to download it from is known; put the file there"):
+        resolve("minari:my/own-v3")
+
+
+def test_an_unknown_name_fails_with_the_nearest_one(home):
+    with pytest.raises(FileNotFoundError, match=r"did you mean 'hopper-medium-v2'\?"):
+        resolve("hoper-medium-v2")
+    with pytest.raises(FileNotFoundError, match=r"^out/x\.h5: no such file$"):
+        resolve("out/x.h5")
+
+
+def test_every_published_address_is_https():
+    names = [*urls(), *minari_names(), "cube-single-play-v0", "square-mh-low", "lift-ph-low"]
+    found = [url for name in names for place in published(name) for url in place.fetch.values()]
+    assert len(found) == 179 + 2 * 393 + 3
+    assert all(url.startswith("https://") for url in found)
+
+
+def test_a_missing_set_is_fetched_into_the_cache(home, monkeypatch):
+    asked = {}
+
+    def fetch(url, path, show=None):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("fetched")
+        asked[path.name] = url
+        return path
+
+    monkeypatch.setattr("trajrl.formats.download.download", fetch)
+    assert resolve("hopper-medium-v2") == home / ".d4rl/datasets/hopper_medium-v2.hdf5"
+    assert resolve("mujoco/hopper/medium-v0") == home / ".minari/datasets/mujoco/hopper/medium-v0"
+    assert asked["metadata.json"].endswith(
+        "farama-minari/mujoco/resolve/main/hopper/medium-v0/data/metadata.json"
+    )
+    assert list(asked) == ["hopper_medium-v2.hdf5", "main_data.hdf5", "metadata.json"]

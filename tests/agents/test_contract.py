@@ -21,7 +21,10 @@ from trajrl.store.window import SequenceBatch, WindowSpec
 ROWS = 13  # a prime that no other size is a multiple of
 TINY = {"width": 16, "hidden": (16, 16), "depth": 2, "gru_width": 8, "candidates": 4, "samples": 4, "utd": 1,
     "diffusion_steps": 3, "q_start": 0, "clip": 1.0, "actor_clip": 1.0, "critic_clip": 1.0}  # fmt: skip
-OTHER_CHOICES = {"acfql": [{"actor": "best_of_n"}], "trajectory_ql": [{"expectile": 0.7}]}  # under which more fields are read
+OTHER_CHOICES = {
+    "acfql": [{"actor": "best_of_n"}],
+    "trajectory_ql": [{"expectile": 0.7}],
+}  # under which more fields are read
 STATISTICS = {"obs_mean": torch.full((OBS,), 0.3), "obs_std": torch.full((OBS,), 2.0)}
 
 

@@ -62,7 +62,8 @@ def _load(path: Path) -> Weights:
     except FileNotFoundError:
         raise
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a file of weights ({str(error).splitlines()[0]})") from error
+        reason = (str(error) or "it ends too early").splitlines()[0]
+        raise ValueError(f"{path} is not a file of weights ({reason})") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise ValueError(f"{path} holds something else than a dictionary of tensors; save a state_dict")
     return {name.removeprefix("_orig_mod."): value.float() for name, value in found.items()}

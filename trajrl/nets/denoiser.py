@@ -93,7 +93,8 @@ class DiffusionPolicy(nn.Module):
         self.plan = plan(diffusion.abar, solver, solver_steps)
         levels = torch.arange(diffusion.steps, dtype=torch.float32)
         self.register_buffer("every_level", levels, persistent=False)
-        self.register_buffer("solver_levels", torch.tensor(self.plan.levels), persistent=False)
+        path = torch.tensor(self.plan.levels, dtype=torch.float32)
+        self.register_buffer("solver_levels", path, persistent=False)
 
     def predict(self, x: Tensor, level: Tensor, context: Tensor) -> Tensor:
         """Return eps_hat (B, D) at one level (B,) per row; temb is computed for K levels, not for B rows."""

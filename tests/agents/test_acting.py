@@ -1,0 +1,51 @@
+"""The choice among candidates follows its law, and rows are filled up without being touched."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from flow_windows import generators
+
+from trajrl.agents.acting import choose, padded, padded_history, repeated
+from trajrl.agents.protocol import History
+
+
+def actions(rows: int, count: int) -> torch.Tensor:
+    """Candidate j of every row is the number j."""
+    return torch.arange(count, dtype=torch.float32).expand(rows, count)[..., None]
+
+
+def test_choice_is_softmax_of_q() -> None:
+    q = torch.tensor([0.0, 1.0, -1.0, 2.0]).expand(4000, 4)
+    found = choose(actions(4000, 4), q, 0.5, generators(4000))[:, 0]
+    share = torch.bincount(found.long(), minlength=4) / 4000
+    assert (share - torch.softmax(q[0] / 0.5, 0)).abs().max() < 0.03
+
+
+def test_temperature_zero_takes_the_best_and_one_candidate_is_taken() -> None:
+    q = torch.tensor([[0.0, 3.0, 1.0]])
+    assert choose(actions(1, 3), q, 0.0, generators(1)).item() == 1
+    assert choose(actions(1, 1), q[:, :1], 1.0, generators(1)).item() == 0
+
+
+def test_standardised_choice_is_free_of_scale_and_shift() -> None:
+    q = torch.randn(50, 8, generator=generators(1)[0])
+    one = choose(actions(50, 8), q, 0.5, generators(50), standardise=True)
+    other = choose(actions(50, 8), 1000 * q - 77, 0.5, generators(50), standardise=True)
+    assert torch.equal(one, other)
+    level = torch.zeros(50, 8)
+    assert choose(actions(50, 8), level, 0.5, generators(50), standardise=True).unique().numel() > 3
+
+
+@pytest.mark.parametrize(("rows", "filled"), [(1, 16), (16, 16), (17, 24), (50, 56)])
+def test_rows_are_filled_up_to_blocks(rows: int, filled: int) -> None:
+    x = torch.randn(rows, 3, generator=generators(1)[0])
+    assert padded(x).shape == (filled, 3)
+    assert torch.equal(padded(x)[:rows], x)
+    history = padded_history(History(x[:, None], x[:, None], torch.ones(rows, 1, dtype=torch.bool)))
+    assert all(len(part) == filled for part in history)
+
+
+def test_contexts_are_repeated_row_by_row() -> None:
+    x = torch.tensor([[1.0], [2.0]])
+    assert repeated(x, 9)[:18, 0].tolist() == [1.0] * 9 + [2.0] * 9

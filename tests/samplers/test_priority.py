@@ -191,6 +191,15 @@ def test_importance_weights_have_mean_one_under_the_law(scores, beta):
     assert p @ importance(p, q, beta) == pytest.approx(1)
 
 
+def test_weights_of_a_cursor_count_that_long_episodes_give_more_anchors():
+    store = population()
+    sampler = make_sampler("priority", store, metric="return", beta=1.0, start="backward_cursor")
+    p, length = sampler.probabilities(), store.table.length
+    anchors = sampler.sample(stream(0, "sampler"), 64)
+    drawn = p * length / (p @ length)  # share of anchors in the long run: one per step of what is drawn
+    np.testing.assert_allclose(anchors.weight, (length / length.sum() / drawn)[anchors.episode], rtol=1e-5)
+
+
 def test_beta_is_annealed_at_each_ranking():
     store = population()
     sampler = make_sampler(

@@ -163,8 +163,6 @@ class PrioritySampler(EpisodeLaw):
         self.evidence.load_state_dict(state)
         self.cursor.load_state_dict({name: state[f"cursor_{name}"] for name in ("episode", "step")})
         self._step, self._ranked_at, self._made_at, self._asked = (int(part) for part in state["steps"])
-        self._measured[:] = 0
-        self._weighed = None
 
     def _scores(self, ids: np.ndarray) -> np.ndarray:
         """Return the score (n,) of live episodes, larger for what is to come first."""

@@ -85,6 +85,15 @@ def test_fingerprint_is_that_of_the_episodes_however_they_are_kept(path, episode
     assert TrajectoryStore.of(episodes[::-1]).fingerprint != recorded
 
 
+def test_fingerprint_never_changes_its_meaning():
+    store = TrajectoryStore.of(
+        [counting(3, terminated=True, source="a"), counting(2, marks=[1], success=False)]
+    )
+    assert (
+        store.fingerprint == "84bfe3b0bbdad30c9c3cdbe55311e7a4"
+    )  # recorded results name it: a new value is a new schema
+
+
 def test_fingerprint_of_a_cut_and_evicted_store_is_that_of_what_is_left(tmp_path):
     store = TrajectoryStore.of(
         [counting(5, marks=[1], source="a"), counting(3, marks=[], source="b"), counting(2, marks=[])]

@@ -77,6 +77,18 @@ def test_online_episodes_after_a_base_are_gathered_like_the_rest():
         assert torch.equal(left, right)
 
 
+def test_store_kept_on_a_device_gives_the_same_windows_and_takes_new_episodes():
+    episodes = [random_episode(6, index) for index in range(6)]
+    whole, kept = TrajectoryStore.of(episodes), TrajectoryStore.of(episodes[:3])
+    kept.keep_on("cpu")
+    for episode in episodes[3:]:
+        kept.append(episode)
+    for left, right in zip(
+        gather(whole, every_anchor(whole), SPECS[-1]), gather(kept, every_anchor(kept), SPECS[-1])
+    ):
+        assert torch.equal(left, right)
+
+
 def test_golden_window_in_the_middle():
     store = TrajectoryStore.of([counting(3), counting(9, first=100)])
     batch = gather(store, one(1, 4), WindowSpec(history=3, chunk=2, horizon=3))

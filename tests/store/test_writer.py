@@ -1,18 +1,13 @@
-"""StoreWriter: atomic under SIGKILL and full disks, constant memory, and nothing of a refused episode."""
+"""StoreWriter: atomic under SIGKILL, constant memory, and nothing of a refused episode."""
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from episodes import counting, write
-from faults import ROOT, run_and_kill, run_to_end
+from faults import run_and_kill, run_to_end
 
 from trajrl import TrajectoryStore
 from trajrl.store.writer import StoreWriter
@@ -143,65 +138,6 @@ def test_label_that_comes_later_is_zero_before_and_text_is_refused(tmp_path):
         with pytest.raises(ValueError, match="one number or flag"):
             writer.append(counting(1), labels={"fold": "three"})
     assert TrajectoryStore.open(tmp_path / "x.h5").table.fold.tolist() == [0, 3]
-
-
-@pytest.mark.parametrize("limit", [100, 50_000, 300_000, 700_000])
-def test_file_that_may_not_grow_leaves_one_line_and_no_file(tmp_path, limit):
-    ended = fails(program(tmp_path / "x.h5", 8).replace("import sys", grow_to(limit), 1))
-    assert f"{tmp_path / 'x.h5'} could not be written: " in ended[-1]
-    assert list(tmp_path.iterdir()) == []
-
-
-def grow_to(limit: int) -> str:
-    """Return code that keeps files from growing past so many bytes."""
-    return (
-        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))"
-    )
-
-
-def fails(code: str) -> list[str]:
-    """Run code that must fail with an exception, and return the lines it printed."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1, ended.stderr
-    return ended.stderr.strip().splitlines()
-
-
-FULL = """
-import errno, os
-from trajrl.store import spool
-written = 0
-def write(self, rows, write=spool.Spool.write):
-    global written
-    written += rows.nbytes
-    if written > 1_000_000:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    write(self, rows)
-spool.Spool.write = write
-"""
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of one megabyte, and code that stands in for it where this user may not mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    mounted = (
-        shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    )
-    yield disk, "" if mounted else FULL
-    if mounted:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_full_disk_leaves_one_line_and_no_file(small_disk):
-    disk, stand_in = small_disk
-    lines = fails(stand_in + program(disk / "x.h5", 20))
-    assert lines[-1].endswith(
-        f"x.h5 could not be written: {os.strerror(errno.ENOSPC)}; nothing is left under that name"
-    )
-    assert list(disk.iterdir()) == []
 
 
 def test_folder_that_may_not_be_written_to_is_named(tmp_path):

@@ -5,6 +5,7 @@ A crash leaves no file under the final name, only a folder `.NAME.*.tmp`, which 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -53,11 +54,20 @@ def new_file(path: Path) -> Iterator[Path]:
         scratch.remove()
 
 
-def require_space(path: Path, num_bytes: int) -> None:
-    """Fail here if the disk does not take so large a file: HDF5 itself can crash where a write fails."""
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, num_bytes)
-    path.unlink()
+def require_space(path: Path, num_bytes: int, at: int = 0) -> None:
+    """Fail here if the disk or a limit does not let `path` take bytes [at, at + num_bytes).
+
+    HDF5 must not meet a full disk: where one of its writes fails, closing the file can crash the process.
+    """
+    beside = path.with_name(f"{path.name}.room")
+    try:
+        with beside.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), at, num_bytes)
+            elif shutil.disk_usage(path.parent).free < num_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager

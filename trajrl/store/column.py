@@ -36,7 +36,8 @@ class Column:
             self._tail = grown
         self._tail[self._used : need] = values
         self._used = need
-        self._resident = None
+        if self._resident is not None:
+            self._resident = self._joined(self._resident, self._tail[need - len(values) : need])
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Copy rows by index, any shape: (...,) -> (..., *width)."""
@@ -71,3 +72,10 @@ class Column:
         import torch
 
         self._resident = torch.from_numpy(np.array(self.slice(0, len(self)))).to(device)
+
+    @staticmethod
+    def _joined(resident: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        """Add rows to a copy on a device; once per episode, at the device's own speed."""
+        import torch
+
+        return torch.cat([resident, torch.from_numpy(rows).to(resident.device)])

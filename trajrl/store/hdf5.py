@@ -18,10 +18,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.store.atomic import require_space
 from trajrl.store.fingerprint import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 
 SCHEMA = 1
+HEADROOM_BYTES = 1 << 16  # for headers and what closing a file still writes
 # How h5py makes the two kinds of file; the chunk index of v110 carries checksums.
 PLAIN: dict[str, Any] = {"libver": ("v108", "v110"), "alignment_threshold": 4096, "alignment_interval": 4096}
 PACKED: dict[str, Any] = {"libver": ("v110", "v110")}
@@ -84,8 +86,15 @@ def damaged(path: Path, error: BaseException) -> ValueError:
     return ValueError(f"{path} is damaged ({first_line(error)}); import or copy it again")
 
 
+def make_room(file: h5py.File, num_bytes: int) -> None:
+    """Fail before HDF5 does if the disk does not take so many bytes more than the file has and reserves."""
+    file.flush()
+    require_space(Path(file.filename), num_bytes + HEADROOM_BYTES, file.id.get_filesize())
+
+
 def put(file: h5py.File, name: str, values: np.ndarray) -> None:
     """Write one small dataset with its digest, in place of one of that name."""
+    make_room(file, values.nbytes)
     if name in file:
         del file[name]
     dataset = file.create_dataset(name, data=values)
@@ -161,7 +170,9 @@ def write_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
     """Write attributes: numbers as they are, texts as they are, everything else as JSON."""
     for name, value in attributes.items():
         if name not in RESERVED:
-            file.attrs[name] = _encode(value)
+            encoded = _encode(value)
+            make_room(file, np.asarray(encoded).nbytes)
+            file.attrs[name] = encoded
 
 
 def read_attributes(file: h5py.File) -> dict[str, Any]:

@@ -11,12 +11,23 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.store.atomic import new_file
-from trajrl.store.hdf5 import DAMAGE, PACKED, PLAIN, damaged, datasets, is_column, open_file
+from trajrl.store.atomic import new_file, require_space
+from trajrl.store.hdf5 import (
+    DAMAGE,
+    HEADROOM_BYTES,
+    PACKED,
+    PLAIN,
+    damaged,
+    datasets,
+    is_column,
+    make_room,
+    open_file,
+)
 from trajrl.store.writer import refuse_foreign
 
 CHUNK_BYTES = 1 << 18
 BLOCK_BYTES = 1 << 24  # rows copied at a time
+INDEX_BYTES = 32  # of one chunk, at most
 LEVEL = 6  # of gzip: 1 fast .. 9 small
 
 
@@ -33,15 +44,15 @@ def unpack(source: Path, out: Path) -> None:
 def _copy(source: Path, out: Path, packed: bool) -> None:
     refuse_foreign(out)
     layout = PACKED if packed else PLAIN
-    with open_file(source) as file, new_file(out) as place, h5py.File(place, "w", **layout) as copy:
-        for name in _names(source, file):
-            dataset = file[name]
-            form = _chunks(dataset) if packed and is_column(name) else {}
-            made = copy.create_dataset(name, dataset.shape, dataset.dtype, **form)
-            _copy_rows(source, dataset, made)
-            made.attrs["digest"] = dataset.attrs["digest"]
-        for name, value in file.attrs.items():
-            copy.attrs[name] = value
+    with open_file(source) as file, new_file(out) as place:
+        require_space(place, HEADROOM_BYTES)
+        with h5py.File(place, "w", **layout) as copy:
+            for name in _names(source, file):
+                form = _chunks(file[name]) if packed and is_column(name) else {}
+                _copy_dataset(source, file[name], copy, name, form)
+            for name, value in file.attrs.items():
+                make_room(copy, 0 if isinstance(value, h5py.Empty) else np.asarray(value).nbytes)
+                copy.attrs[name] = value
 
 
 def _names(source: Path, file: h5py.File) -> list[str]:
@@ -58,16 +69,22 @@ def _chunks(dataset: h5py.Dataset) -> dict[str, Any]:
     return {"chunks": chunks, "compression": "gzip", "compression_opts": LEVEL, "shuffle": True}
 
 
-def _copy_rows(source: Path, dataset: h5py.Dataset, made: h5py.Dataset) -> None:
-    """Copy rows in blocks; a failure to read is the source's, not the target's."""
-    chunk = made.chunks[0] if made.chunks else 1
+def _copy_dataset(
+    source: Path, dataset: h5py.Dataset, copy: h5py.File, name: str, form: dict[str, Any]
+) -> None:
+    """Copy a dataset in blocks of rows; a failure to read is the source's, not the target's."""
+    chunk = form["chunks"][0] if form else 1
     rows = chunk * max(1, BLOCK_BYTES // (chunk * _row_bytes(dataset)))
+    make_room(copy, INDEX_BYTES * -(-len(dataset) // chunk) if form else dataset.nbytes)
+    made = copy.create_dataset(name, dataset.shape, dataset.dtype, **form)
     for first in range(0, len(dataset), rows):
         try:
             block = dataset[first : first + rows]
         except DAMAGE as error:
             raise damaged(source, error) from error
+        make_room(copy, block.nbytes)
         made[first : first + rows] = block
+    made.attrs["digest"] = dataset.attrs["digest"]
 
 
 def _row_bytes(dataset: h5py.Dataset) -> int:

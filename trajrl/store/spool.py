@@ -16,7 +16,7 @@ import numpy as np
 
 from trajrl.store.atomic import require_space
 from trajrl.store.fingerprint import new_hash
-from trajrl.store.hdf5 import ON_DISK, put, seal, write_attributes
+from trajrl.store.hdf5 import HEADROOM_BYTES, ON_DISK, PLAIN, put, seal, write_attributes
 from trajrl.store.table import Table
 
 BUFFER_BYTES = 1 << 20
@@ -30,7 +30,11 @@ class Spool:
         self.file: IO[bytes] = path.open("wb", buffering=BUFFER_BYTES)
         self.hash = new_hash()
         self.num_rows = 0
-        self.row_bytes = int(np.prod(self.width, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def num_bytes(self) -> int:
+        """Return the size of the rows written so far."""
+        return self.num_rows * int(np.prod(self.width, dtype=int)) * self.dtype.itemsize
 
     def refuse(self, rows: np.ndarray) -> str:
         """Say what is wrong with rows for this column; nothing is an empty string."""
@@ -62,12 +66,11 @@ def assemble(
 ) -> None:
     """Write spooled columns and their table to a new store file, using up the part files."""
     offsets = {}
-    require_space(path, _size(spools, table, attributes, statistics))
-    with h5py.File(
-        path, "w", libver=("v108", "v110"), alignment_threshold=4096, alignment_interval=4096
-    ) as file:
+    for spool in spools.values():
+        spool.file.flush()
+    require_space(path, HEADROOM_BYTES, sum(spool.num_bytes for spool in spools.values()))
+    with h5py.File(path, "w", **PLAIN) as file:
         for name, spool in spools.items():
-            spool.file.flush()
             dataset = _reserve(file, name, (spool.num_rows, *spool.width), spool.dtype)
             dataset.attrs["digest"] = np.bytes_(spool.hash.hexdigest())
             offsets[name] = dataset.id.get_offset()
@@ -84,22 +87,6 @@ def assemble(
             with spool.path.open("rb") as rows:
                 shutil.copyfileobj(rows, out, 1 << 22)
             spool.path.unlink()
-
-
-def _size(
-    spools: Mapping[str, Spool],
-    table: Table,
-    attributes: Mapping[str, Any],
-    statistics: Mapping[str, np.ndarray],
-) -> int:
-    """Return how many bytes the file will have at most."""
-    columns = [getattr(table, name) for name in (*ON_DISK, *table.extra_names)]
-    names = np.array([name.encode() for name in table.sources])
-    small = (
-        sum(column.nbytes for column in (*columns, names, *statistics.values())) + len(repr(attributes)) * 4
-    )
-    rows = sum(spool.num_rows * spool.row_bytes for spool in spools.values())
-    return rows + small + 8192 * (len(spools) + len(columns) + len(statistics) + 8)  # headers, padding
 
 
 def _reserve(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype) -> h5py.Dataset:

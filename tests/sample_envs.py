@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 import gymnasium
@@ -130,3 +132,18 @@ def discrete_action() -> gymnasium.Env:
 
 def unbounded_action() -> gymnasium.Env:
     return with_spaces(Box(-1, 1, (2,)), Box(-np.inf, np.inf, (1,)))
+
+
+class Hanging(Uneven):
+    """Stops answering at step 2 of an episode whose seed is a multiple of 3; dies where it is one above."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        if self.step_count == 1 and self.start % 3 == 0:
+            time.sleep(60)
+        if self.step_count == 1 and self.start % 3 == 1:
+            os._exit(7)
+        return super().step(action)
+
+
+def hanging() -> gymnasium.Env:
+    return Hanging()

@@ -10,6 +10,7 @@ collector is saved as the actions of its open episodes and comes back by replayi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -229,6 +230,8 @@ class Collector:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         failure = EnvFailureError(row, recording.number, len(recording.actions), reason)
         finished = self._end(row, False, failure)
+        with suppress(Exception):  # what is broken may break once more as it is closed
+            self.envs[row].close()
         self.envs[row] = self.suite.make(self.streams.seed, self.render)
         return finished
 

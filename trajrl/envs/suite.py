@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.envs.apart import Apart
 from trajrl.envs.protocol import Score
 from trajrl.envs.wrappers import EnvOptions, wrap
 from trajrl.store.episode import Episode
@@ -41,6 +42,10 @@ class Suite:
 
     def make(self, seed: int, render: bool = False) -> gymnasium.Env:
         """Return one environment; float32 flat observations, actions in [-1, 1], reset once with `seed`."""
+        if self.options.patience and hasattr(
+            self, "action_dim"
+        ):  # the first copy is looked at in this process
+            return Apart(self.name, self.options, seed, render)
         env = wrap(self.build(seed, render), self.options, self.name)
         env.reset(seed=seed)
         return env

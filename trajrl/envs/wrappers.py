@@ -28,12 +28,17 @@ class EnvOptions:
     frame_skip: int = 1  # raising it: each action is repeated that often, rewards are added up
     reward_shift: float = 0.0  # added to every reward for learning; what is reported stays as it is
     sparse: bool = False  # OGBench's scene and puzzle: -1 until everything is solved, not one per part
+    patience: float = (
+        0.0  # seconds until a silent environment counts as hung, each in a process of its own; 0: no
+    )
     observe: str = "all"  # positions: velocities are hidden, so that a policy needs history
 
     def __post_init__(self) -> None:
         if self.time_limit < 0 or self.frame_skip < 1:
             got = f"{self.time_limit} and {self.frame_skip}"
             raise ValueError(f"an environment takes time_limit >= 0 and frame_skip >= 1; got {got}")
+        if self.patience < 0:
+            raise ValueError(f"an environment's patience is a number of seconds, or 0; got {self.patience}")
         if self.observe not in OBSERVE:
             raise ValueError(unknown("value of observe", self.observe, OBSERVE))
 

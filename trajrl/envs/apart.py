@@ -1,0 +1,113 @@
+"""An environment in a process of its own: one that hangs or crashes is an error here, and no more."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from trajrl.envs.wrappers import EnvOptions
+
+START_SECONDS = 120.0  # what importing and building may take
+
+
+class Apart(gymnasium.Env):
+    """Speaks to an environment through a pipe; no answer within `patience` seconds is a failure."""
+
+    def __init__(self, name: str, options: EnvOptions, seed: int, render: bool) -> None:
+        self.name, self.patience = name, options.patience
+        context = start_method()
+        self._pipe, theirs = context.Pipe()
+        own = asdict(replace(options, patience=0.0))
+        self._process = context.Process(target=serve, args=(theirs, name, own, seed, render), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.observation_space, self.action_space, self.metadata = self._answer(START_SECONDS)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode."""
+        return self._ask("reset", seed, options)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Take one step."""
+        return self._ask("step", np.asarray(action))
+
+    def render(self) -> Any:
+        """Return a frame."""
+        return self._ask("render")
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def _ask(self, *message: Any) -> Any:
+        try:
+            self._pipe.send(message)
+        except OSError as error:
+            raise RuntimeError(self._died()) from error
+        return self._answer(self.patience)
+
+    def _answer(self, seconds: float) -> Any:
+        """Wait for the answer to the last question."""
+        if not self._pipe.poll(seconds):
+            self.close()
+            raise TimeoutError(f"{self.name} did not answer within {seconds:g} seconds; it was stopped")
+        try:
+            failed, answer = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise RuntimeError(self._died()) from error
+        if failed:
+            raise RuntimeError(answer)
+        return answer
+
+    def _died(self) -> str:
+        self._process.join(1.0)
+        return f"the process of {self.name} ended by itself (exit code {self._process.exitcode})"
+
+
+def start_method() -> Any:
+    """Fork from a small server that has imported the environments; never from this process and its threads."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["gymnasium", "trajrl.envs.suite"])
+    return context
+
+
+def serve(pipe: Connection, name: str, options: dict[str, Any], seed: int, render: bool) -> None:
+    """Build the environment and answer questions until the pipe closes."""
+    from trajrl.envs import make_suite
+
+    try:
+        env = make_suite(name, **options).make(seed, render)
+        pipe.send(
+            (False, (env.observation_space, env.action_space, {"render_fps": env.metadata.get("render_fps")}))
+        )
+    except Exception as error:
+        pipe.send((True, f"{type(error).__name__}: {error}"))
+        return
+    answers: dict[str, Callable[..., Any]] = {
+        "reset": lambda seed, options: env.reset(seed=seed, options=options),
+        "step": lambda action: env.step(action),
+        "render": lambda: env.render(),
+    }
+    while True:
+        try:
+            question, *arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send((False, answers[question](*arguments)))
+        except Exception as error:
+            pipe.send((True, f"{type(error).__name__}: {error}"))

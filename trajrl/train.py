@@ -173,7 +173,7 @@ def finish(run: Run) -> None:
 
 
 def score_anchors(run: Run, anchors: Anchors) -> np.ndarray:
-    """Return the agent's Q of the data's actions at anchors, in blocks."""
+    """Return the Q of the data's actions at anchors by every critic of the agent (n, E), in blocks."""
     from trajrl.agents.protocol import History
 
     values = []
@@ -182,7 +182,7 @@ def score_anchors(run: Run, anchors: Anchors) -> np.ndarray:
         batch = gather(run.store, part, run.agent.spec, run.agent.device)
         history = History(batch.obs, batch.prev_actions, batch.history_mask)
         with torch.no_grad():
-            values.append(run.agent.value(history, batch.actions).float().cpu().numpy())
+            values.append(run.agent.values(history, batch.actions).float().cpu().numpy().T)
     return np.concatenate(values)
 
 

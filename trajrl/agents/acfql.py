@@ -277,8 +277,12 @@ class ACFQL(Learner):
     @torch.no_grad()
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Return Q (V,) of actions (V, N, act), of which the critic sees its own chunk."""
+        return self.pool(self.values(history, actions))
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
         context = self.context(self.critic.encoder, history)
-        return self.pool(self.critic.head(context, actions.flatten(1)[:, : self.seen]))
+        return self.critic.head(context, actions.flatten(1)[:, : self.seen])
 
     def propose(self, history: History, noise: Tensor) -> Tensor:
         """Return the policy's chunks (B, D) from noise (B, M, D); histories beyond B rows are padding."""

@@ -131,3 +131,7 @@ class BCDiffusion(Learner):
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Refuse: there is no critic."""
         raise ValueError("bc_diffusion has no critic; use a sampler that asks for no values")
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Refuse: there is no critic."""
+        return self.value(history, actions)

@@ -227,7 +227,11 @@ class DiffusionQL(Learner):
     @torch.no_grad()
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Return min_j Q'_j (V,) of actions (V, 1, act)."""
-        return self.target(self.now(history.obs), actions.flatten(1)).amin(0)
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
+        return self.target(self.now(history.obs), actions.flatten(1))
 
     def now(self, obs: Tensor) -> Tensor:
         """Return the normalised observation (B, obs) at the anchor of obs (B, 1, obs)."""

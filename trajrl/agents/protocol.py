@@ -46,6 +46,9 @@ class Agent(Protocol):
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Return Q (V,) of actions (V, N, act); an agent without a critic raises ValueError."""
 
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V), of which `value` is the agent's own reduction."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return networks, targets, optimisers, counters and normaliser: tensors and plain numbers."""
 

@@ -288,7 +288,11 @@ class QG(Learner):
     @torch.no_grad()
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Return min_j Q'_j (V,) of actions (V, 1, act)."""
-        return self.target.head(self.context(self.target.encoder, history), actions.flatten(1)).amin(0)
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
+        return self.target.head(self.context(self.target.encoder, history), actions.flatten(1))
 
     def acting_policy(self) -> Actor:
         """Return the policy that acts."""

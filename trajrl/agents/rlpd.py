@@ -312,8 +312,12 @@ class RLPD(Learner):
     @torch.no_grad()
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Return mean_j Q_j (V,) of actions (V, N, act), of which the critic sees its own chunk."""
+        return self.values(history, actions).mean(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
         context = self.context(self.critic.encoder, history)
-        return self.critic.head(context, actions.flatten(1)[:, : self.seen]).mean(0)
+        return self.critic.head(context, actions.flatten(1)[:, : self.seen])
 
     def chunks(self, batch: SequenceBatch) -> Tensor:
         """Return the data's chunks, flattened (B, D), zero where padded."""

@@ -185,7 +185,11 @@ class TD3BC(Learner):
     @torch.no_grad()
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Return min_j Q_j (V,) of actions (V, 1, act)."""
-        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0]).amin(0)
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
+        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])
 
     def action(self, batch: SequenceBatch) -> Tensor:
         """Return the data's action (B, act), zero where there is none."""

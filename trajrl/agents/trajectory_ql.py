@@ -338,8 +338,12 @@ class TrajectoryQL(Learner):
     @torch.no_grad()
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Return min_j Q'_j (V,) of actions (V, N, act), of which Q sees the first `critic_chunk`."""
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
         context = self.context(self.target.encoder, history)
-        return self.target.head(context, actions.flatten(1)[:, : self.seen]).amin(0)
+        return self.target.head(context, actions.flatten(1)[:, : self.seen])
 
     def _baseline(self) -> MLP:
         """Build V over the critic's context."""

@@ -1,7 +1,7 @@
 """trajrl: trajectory-centric offline and offline-to-online reinforcement learning.
 
-The names below are the public interface.  They load on first use, so that `import trajrl` stays cheap: torch comes
-with the first thing that needs it.
+The names below are the public interface.  They load on first use, so that `import trajrl` stays cheap: torch
+comes with the first thing that needs it.
 """
 
 from importlib import import_module

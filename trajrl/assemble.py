@@ -99,17 +99,35 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
 
 
 def open_data(config: RunConfig) -> TrajectoryStore:
-    """Open the store, or read foreign data into memory."""
+    """Open the store, read foreign data into memory, or take the data that an environment makes itself."""
+    from trajrl.envs import ENVS
     from trajrl.formats import open_source, recognise
     from trajrl.formats import resolve as locate
     from trajrl.store.store import TrajectoryStore
 
+    if not Path(config.data).exists() and config.data.partition(":")[0] in ENVS:
+        made = data_made_by(config.data)
+        if made is not None:
+            return made
     path = Path(config.data) if Path(config.data).exists() else locate(config.data)
     if config.format == "auto" and recognise(path) == "trajrl":
         return TrajectoryStore.open(path, config.memory)
     source = open_source(path, config.format)
     store = TrajectoryStore.of(source.episodes())
     store.attributes["environment"] = source.environment or ""
+    return store
+
+
+def data_made_by(environment: str) -> TrajectoryStore | None:
+    """Return the data of an environment that makes it on the spot; None where it is read from files."""
+    from trajrl.envs import make_suite
+    from trajrl.store.store import TrajectoryStore
+
+    suite = make_suite(environment)
+    if not suite.makes_data:
+        return None
+    store = TrajectoryStore.of(suite.episodes())
+    store.attributes["environment"] = environment
     return store
 
 
@@ -133,11 +151,12 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
 
 def shape(store: TrajectoryStore, config: RunConfig, suite: EnvSuite | None) -> None:
     """Set what training sees of rewards and actions; the store itself keeps them as found."""
+    from trajrl.speak import say
     from trajrl.store.normalize import REWARD_TRANSFORMS
 
+    if suite and (changed := suite.relabel(store)):
+        say(f"{suite.name} gives the data its own rewards: {changed} steps changed")
     if config.after_success == "cut":
-        from trajrl.speak import say
-
         say(f"--after-success cut: {store.cut_after_success()} steps after a success are not trained on")
     scale, shift = REWARD_TRANSFORMS[config.reward](store)
     of_suite = suite.shape_reward if suite else (lambda rewards: rewards)

@@ -233,6 +233,20 @@ def test_links_out_of_a_file_are_refused_by_name(format, kind, tmp_path):
     )
 
 
+def test_a_linked_group_is_not_followed_to_recognise_a_file(tmp_path):
+    secret = hdf5(tmp_path / "secret.hdf5", robomimic({"demo_0": 4}))
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["data"] = h5py.ExternalLink(str(secret), "/data")
+    refused(tmp_path / "x.hdf5", "'/data' is an external link; trajrl follows no links")
+
+
+def test_a_layout_that_is_forced_and_absent_names_what_is_there(tmp_path):
+    path = write("d4rl", tmp_path, columns("d4rl"))
+    refused(path, "has no 'data'; it has actions, ", format="robomimic")
+    refused(path, "holds no group called episode_0", format="minari")
+    refused(path, "not a whole npz file", format="npz")
+
+
 def test_a_virtual_dataset_of_the_same_file_is_read(tmp_path):
     path = write("d4rl", tmp_path, columns("d4rl"))
     with h5py.File(path, "r+") as file:

@@ -70,6 +70,11 @@ def test_the_file_the_data_folder_and_the_set_are_the_same(folder):
         assert [len(e) for e in read(place)[0]] == [3, 2]
 
 
+def test_episodes_that_the_metadata_promise_and_the_file_lacks_are_counted(folder):
+    _, source = read(minari_set(folder, minari([3, 2]), total_episodes=5))
+    assert source.notes.counts["absent_episodes"] == 3
+
+
 def test_infos_become_extras_those_of_a_reset_aside(folder):
     arrays = minari([3])
     del arrays["episode_0/infos"]

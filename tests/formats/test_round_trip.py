@@ -59,7 +59,7 @@ def some_episodes(draw) -> list[Episode]:
 
 
 @pytest.mark.parametrize("format", sorted(EXPORTS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(episodes=some_episodes())
 def test_any_episodes_come_back_the_same(format, episodes):
     folder = Path(tempfile.mkdtemp())

@@ -44,7 +44,9 @@ def _not_data(head: bytes) -> str:
 
 
 def _hdf5(path: Path) -> str:
-    from trajrl.formats.hdf5 import open_hdf5
+    from h5py import Group
+
+    from trajrl.formats.hdf5 import child, open_hdf5
 
     with open_hdf5(path) as file:
         names = set(file)
@@ -52,7 +54,8 @@ def _hdf5(path: Path) -> str:
             return "trajrl"
         if {"observations", "actions"} <= names or "virtual" in names:
             return "d4rl"
-        if "data" in names and any(str(name).startswith("demo") for name in file["data"]):
+        demos = child(file, "data") if "data" in names else None
+        if isinstance(demos, Group) and any(name.startswith("demo") for name in demos):
             return "robomimic"
         if any(name.startswith("episode_") for name in names):
             return "minari"

@@ -40,6 +40,11 @@ def hdf5_file(path: Path, num_bytes: int) -> h5py.File:
 def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
     """Return a member of a group by name; whatever leads out of the file is refused."""
     link = group.get(name, getlink=True)
+    if link is None:
+        inside = f"'{group.name}' of " if group.name != "/" else ""
+        raise ValueError(
+            f"{inside}{group.file.filename} has no '{name}'; it has {', '.join(group) or 'nothing'}"
+        )
     place = f"{group.file.filename}: '{group.name.rstrip('/')}/{name}'"
     if not isinstance(link, h5py.HardLink):
         kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"

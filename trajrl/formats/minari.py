@@ -49,6 +49,11 @@ class Minari(Source):
 
     def read(self) -> Iterator[Labelled]:
         """Yield the episodes in order of their number."""
+        promised = self.metadata.get("total_episodes")
+        if isinstance(promised, int) and self.count is not None:
+            self.notes.add(
+                "absent_episodes", max(0, promised - self.count), f"{self.count} of {promised} are there"
+            )
         trees = self._packaged_trees() if self.packaged else self._trees()
         for name, tree in trees:
             yield self._episode(name, tree), {}

@@ -42,8 +42,9 @@ class Robomimic(Source):
             first = child(group, self.demos[0])
             if "obs" not in first:
                 raise ValueError(f"{path}: '{self.demos[0]}' has no 'obs': {RAW}")
-            self.keys = _keys(path, child(first, "obs"), options.obs_keys)
-            self.widths = {key: int(np.prod(first["obs"][key].shape[1:])) for key in self.keys}
+            obs = child(first, "obs")
+            self.keys = _keys(path, obs, options.obs_keys)
+            self.widths = {key: int(np.prod(child(obs, key).shape[1:])) for key in self.keys}
             self.masks = _masks(file)
             self._read_attributes(group)
         self.demos = self._filtered()
@@ -154,7 +155,8 @@ class Robomimic(Source):
     def _read_attributes(self, group: h5py.Group) -> None:
         """Take the environment from `env_args`, where the file has it."""
         self.missing = [name for name in ("env_args", "total") if name not in group.attrs]
-        actions = child(child(group, self.demos[0]), "actions") if "actions" in group[self.demos[0]] else None
+        first = child(group, self.demos[0])
+        actions = child(first, "actions") if "actions" in first else None
         if actions is not None and actions.ndim == 2:
             self.set_box(-np.ones(actions.shape[1]), np.ones(actions.shape[1]))  # robomimic admits no other
         if "env_args" in group.attrs:
@@ -189,7 +191,7 @@ class Robomimic(Source):
             self.notes.add("absent_demos", len(absent), f"mask '{name}', {absent[0]}" if absent else "")
         for attribute in self.missing:
             self.notes.add("missing_attributes", 1, f"data: '{attribute}'")
-        bare = [demo for demo in self.demos if "num_samples" not in group[demo].attrs]
+        bare = [demo for demo in self.demos if "num_samples" not in child(group, demo).attrs]
         self.notes.add("missing_attributes", len(bare), f"{bare[0]}: 'num_samples'" if bare else "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SENTENCES = {
     "absent_demos": "demonstrations are named by a mask but not in the file",
+    "absent_episodes": "episodes that the metadata promise are not in the file",
     "absent_shards": "shards are missing from the numbered set",
     "actions_outside_box": "action entries lie outside the action box (kept as found)",
     "cast_columns": "columns were cast to the store's types",

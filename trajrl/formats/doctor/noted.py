@@ -23,6 +23,7 @@ class Meaning(NamedTuple):
 
 MEANINGS = {
     "absent_demos": Meaning(WARNING, "a filter gives fewer demonstrations than its name promises", PERSON),
+    "absent_episodes": Meaning(ERROR, "the policy is trained on a part of the set", PERSON),
     "absent_shards": Meaning(
         ERROR, "the policy is trained on a part of the set, results do not compare", PERSON
     ),

@@ -1,4 +1,4 @@
-"""The items of a report as HTML: figures with caption and table, tables, videos, listings, panels, sections."""
+"""The items of a report as HTML: figures with caption and table, tables, videos, listings, sections."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _clips(item: Clips, room: Room) -> str:
             continue
         source, told = b64encode(clip.mp4).decode(), escape(clip.told)
         shown.append(
-            f'<figure><video controls muted loop playsinline preload="metadata" aria-label="{told}" '
+            f'<figure><video controls muted loop playsinline preload="auto" aria-label="{told}" '
             f'src="data:video/mp4;base64,{source}"></video><figcaption>{told}</figcaption></figure>'
         )
     return _block(item.title, item.caption, f'<div class="clips">{"".join(shown)}</div>') if shown else ""

@@ -76,9 +76,9 @@ class Camera:
 
     @property
     def told(self) -> str:
-        """Say how long the episode is and how fast it is shown."""
+        """Say how long the episode is, and how fast it is shown where that is not its own speed."""
         speed = RATE * self.stride / self.rate
-        return f"{self.length} steps, shown at {speed:.2g} times its speed"
+        return f"{self.length} steps" + (f", shown {speed:.2g} times as fast" if abs(speed - 1) > 0.05 else "")
 
     def look(self, env: Any) -> None:
         """Take in the state before a step."""

@@ -31,6 +31,8 @@ def _chart(chart: Chart) -> go.Figure:
     fig.update_layout(style.layout())
     fig.update_xaxes(title_text=chart.x_label)
     fig.update_yaxes(title_text=chart.y_label, range=chart.y_range)
+    if chart.kind in ("bars", "dots"):
+        fig.update_xaxes(type="category")
     if chart.kind == "bars":
         fig.update_layout(barmode="group", bargap=0.25)
     if chart.kind == "dots":

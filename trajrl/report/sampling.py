@@ -44,10 +44,9 @@ def drawn(runs: pd.DataFrame, episodes: pd.DataFrame, by: str) -> Chart | None:
             series.append(
                 Series(f"share of draws, {group}", np.array(names), _shares(own, "draws", names), place=place)
             )
-    return Chart(
-        f"drawn-{by}", f"Data and draws by {by.removesuffix('s')}", captions.DRAWN, by, "share", series,
-        kind="bars",
-    )  # fmt: skip
+    kind = by.removesuffix("s")  # the column `returns` holds one return each
+    words = f"Data and draws by {kind}", captions.DRAWN, kind, "share of all steps"
+    return Chart(f"drawn-{by}", *words, series, kind="bars")
 
 
 def categories(episodes: pd.DataFrame, by: str) -> tuple[np.ndarray, list[str]]:

@@ -3,8 +3,7 @@
 
 const page = JSON.parse(document.getElementById("numbers").textContent);
 const config = {
-  responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"],
-  toImageButtonOptions: { format: "svg" }, scrollZoom: false,
+  responsive: true, displayModeBar: false, scrollZoom: false,
 };
 const narrow = () => window.innerWidth < 640;
 const dark = () => document.documentElement.dataset.theme === "dark";
@@ -51,13 +50,14 @@ function draw(plot) {
 }
 
 function fit(layout, traces) {
-  // On a phone names go below the figure, one to a line, and the figure grows by their height.
+  // On a phone names stand one to a line, the figure grows by their height, and a swipe scrolls the page.
   const named = traces.filter((trace) => trace.name && trace.showlegend !== false);
   if (named.length < 2) layout.showlegend = false;
   else if (narrow()) {
-    layout.height = (layout.height || 400) - 60 + 20 * named.length;
-    layout.legend = { ...layout.legend, orientation: "v", y: -0.25, yanchor: "top", x: 0 };
+    layout.height = (layout.height || 400) - 60 + (layout.scene ? 40 : 20 * named.length);
+    if (!layout.scene) layout.legend = { ...layout.legend, orientation: "v" };
   }
+  if (narrow() && !layout.scene) layout.dragmode = false;
   return layout;
 }
 
@@ -106,9 +106,13 @@ function cloud(figure, numbers) {
   } else {
     const axis = (text) => ({ title: { text }, gridcolor: page.style.rule, color: page.style.ink, backgroundcolor: "rgba(0,0,0,0)" });
     const turn = Number(figure.dataset.turn || 45) * Math.PI / 180;
-    const eye = { x: 1.9 * Math.cos(turn), y: 1.9 * Math.sin(turn), z: 0.9 };
-    layout.scene = { xaxis: axis(titles[0]), yaxis: axis(titles[1]), zaxis: axis(titles[2]), camera: { eye } };
+    const far = narrow() ? 2.6 : 1.9;
+    const camera = { eye: { x: far * Math.cos(turn), y: far * Math.sin(turn), z: 0.5 * far }, center: { x: 0, y: 0, z: -0.2 } };
+    layout.scene = {
+      xaxis: axis(titles[0]), yaxis: axis(titles[1]), zaxis: axis(titles[2]), camera, aspectmode: "cube",
+    };
     layout.margin = { l: 0, r: 0, t: 0, b: 0 };
+    layout.legend = { ...layout.legend, itemsizing: "constant" };
   }
   return { data: traces, layout };
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from populations import episode, population
+from populations import episode, fixed_anchors, population
 
 from trajrl.rng import stream
 from trajrl.samplers import make_sampler
@@ -126,6 +126,27 @@ def test_a_product_is_balanced_across_and_prioritised_within():
         np.testing.assert_allclose(p[kind == k] * 3, q[kind == k] / q[kind == k].sum())
 
 
+def test_the_floor_draws_some_episodes_without_regard_to_clusters():
+    store = kinds()
+    balanced = make_sampler("cluster", store, clusters=3).probabilities()
+    floored = make_sampler("cluster", store, clusters=3, floor=0.2).probabilities()
+    np.testing.assert_allclose(floored, 0.8 * balanced + 0.2 / 60)
+    plain, inner = (
+        make_sampler("cluster*priority", store, clusters=3, metric="return", **{"left.floor": floor})
+        for floor in (0.0, 0.2)
+    )
+    q = make_sampler("priority", store, metric="return").probabilities()
+    np.testing.assert_allclose(inner.probabilities(), 0.8 * plain.probabilities() + 0.2 * q)
+
+
+def test_td_errors_reach_the_right_of_a_product():
+    store = kinds()
+    sampler = make_sampler("cluster*priority", store, clusters=3, refresh_every=1)
+    sampler.feedback(fixed_anchors([0, 1]), np.array([1.0, 5.0]))
+    sampler.refresh(1)
+    assert sampler.probabilities()[0] < sampler.probabilities()[1]
+
+
 def test_a_product_leaves_out_clusters_that_have_no_mass():
     store = kinds()
     p = make_sampler("cluster*top", store, clusters=3, share=0.1).probabilities()
@@ -153,6 +174,12 @@ def test_a_refit_moves_the_centres_when_it_is_due():
     np.testing.assert_array_equal(sampler.clustering.centres, centres)
     sampler.refresh(10)
     assert not np.array_equal(sampler.clustering.centres, centres)
+    moved = sampler.clustering.centres.copy()
+    store.append(episode(40, 90.0, seed=999))
+    sampler.refresh(19)
+    np.testing.assert_array_equal(sampler.clustering.centres, moved)
+    sampler.refresh(20)
+    assert not np.array_equal(sampler.clustering.centres, moved)
 
 
 def test_a_cluster_that_lost_all_its_episodes_is_not_drawn():

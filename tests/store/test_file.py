@@ -225,7 +225,7 @@ def test_open_store_keeps_its_episodes_when_the_name_gets_a_new_file(path, episo
 REWRITE = """
 from pathlib import Path
 from episodes import counting, write
-for length in range(1, 60):
+for length in range(1, 30):
     write(Path({path!r}), [counting(length) for _ in range(length)])
 """
 

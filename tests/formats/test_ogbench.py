@@ -105,6 +105,13 @@ def test_shards_of_another_width_are_refused_by_name(tmp_path):
         read(tmp_path / "set")
 
 
+def test_a_folder_of_several_sets_is_refused(tmp_path):
+    npz(tmp_path / "data" / "cube-play-v0.npz", ogbench([2]))
+    npz(tmp_path / "data" / "cube-noisy-v0.npz", ogbench([2]))
+    with pytest.raises(ValueError, match=r"several sets \(cube-noisy-v0, cube-play-v0\); name one file"):
+        open_source(tmp_path / "data")
+
+
 def test_a_folder_without_the_chosen_split_is_refused(tmp_path):
     npz(tmp_path / "set" / "toy-0.npz", ogbench([2]))
     with pytest.raises(ValueError, match=r"holds no val shards \(\*\.npz\), but 1 others"):

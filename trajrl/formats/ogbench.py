@@ -40,7 +40,7 @@ class OGBench(Source):
             ones, kept = np.ones(columns["actions"].shape[1]), columns.get(f"{LEDGER}attributes")
             attributes = b"" if kept is None else kept.read(0, kept.shape[0]).tobytes()
         self.set_box(-ones, ones)
-        stem = re.sub(r"(-val)?$", "", re.sub(r"-\d+(?=(-val)?$)", "", self.shards[0].stem))
+        stem = _parts(self.shards[0])[0]
         if not self.environment and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+-v\d+", stem):
             self.environment = f"ogbench:{stem}"
         if attributes:
@@ -161,22 +161,28 @@ def _with(episode: Episode, ledger: Ledger, e: int) -> Episode:
 
 def missing_numbers(shards: list[Path]) -> list[int]:
     """Return the numbers that a set of numbered shards skips."""
-    numbers = sorted(n for n in map(_number, shards) if n is not None)
+    numbers = sorted({number for _, number in map(_parts, shards) if number is not None})
     return sorted(set(range(numbers[-1] + 1)) - set(numbers)) if numbers and len(shards) > 1 else []
 
 
-def _number(path: Path) -> int | None:
-    found = re.search(r"(\d+)(-val)?$", path.stem)
-    return int(found[1]) if found and not re.search(r"-v\d+(-val)?$", path.stem) else None
+def _parts(path: Path) -> tuple[str, int | None]:
+    """Return the name that the shards of one set share, and the number of this one."""
+    stem = path.stem.removesuffix("-val")
+    found = None if re.search(r"-v\d+$", stem) else re.fullmatch(r"(.*?)[-_]?(\d+)", stem)
+    return (found[1], int(found[2])) if found else (stem, None)
 
 
 def _shards(folder: Path, split: str) -> list[Path]:
     """Return the files of a folder in order of their number; validation files apart."""
-    files = sorted(folder.glob("*.npz"), key=lambda p: (_number(p) is None, _number(p) or 0, p.name))
+    files = sorted(folder.glob("*.npz"), key=lambda p: (_parts(p)[1] or 0, p.name))
     chosen = [p for p in files if split == "all" or p.stem.endswith("-val") == (split == "val")]
     if not chosen:
+        others = f", but {len(files)} others" if files else ""
+        raise ValueError(f"{folder} holds no {split} shards (*.npz){others}")
+    sets = sorted({_parts(p)[0] for p in chosen})
+    if len(sets) > 1:
         raise ValueError(
-            f"{folder} holds no {split} shards (*.npz)" + (f", but {len(files)} others" if files else "")
+            f"{folder} holds several sets ({', '.join(sets)}); name one file or a folder of one set"
         )
     return chosen
 

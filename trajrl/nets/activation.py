@@ -1,7 +1,7 @@
-"""Activations by name.  Mish on the CPU is one function of its own: one exponential for value and derivative.
+"""Activations by name.  Mish on the CPU is one function of its own: one exponential, few passes over memory.
 
-mish(x) = x tanh(softplus(x)) = x n / (n + 2),   n = e (e + 2),   e = exp(x)
-mish'(x) = n / (n + 2) + 4 x e (e + 1) / (n + 2)^2
+mish(x) = x tanh(softplus(x)) = x - x r,   r = 1 / (e^2/2 + e + 1),   e = exp(x)
+mish'(x) = 1 - r + x r (2 - (e + 2) r)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Activation = Callable[[Tensor], Tensor]
-FLAT = 20.0  # above this exp(x) is cut off: tanh(softplus(x)) is 1 in float32, and e^4 stays finite
+FLAT = 20.0  # above this exp(x) is cut off where the derivative is wanted: there mish'(x) is 1
 
 
 def mish(x: Tensor) -> Tensor:
@@ -23,7 +23,8 @@ def mish(x: Tensor) -> Tensor:
         return functional.mish(x)
     if torch.is_grad_enabled() and x.requires_grad:
         return _Mish.apply(x)
-    return _ratio(_exponential(x))[0].mul_(x).to(x.dtype)
+    wide = _wide(x)
+    return torch.addcmul(wide, wide, _ratio(wide.exp()), value=-1).to(x.dtype)
 
 
 class _Mish(torch.autograd.Function):
@@ -31,11 +32,13 @@ class _Mish(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        e = _exponential(x)
-        ratio, inverse = _ratio(e)
-        slope = e.addcmul_(e, e).mul_(inverse).mul_(inverse).mul_(x)  # x e (e + 1) / (n + 2)^2
-        ctx.save_for_backward(torch.add(ratio, slope, alpha=4).to(x.dtype))
-        return ratio.mul_(x).to(x.dtype)
+        wide = _wide(x)
+        e = wide.clamp(max=FLAT).exp_()
+        r = _ratio(e)
+        q = e.add_(2).mul_(r)  # (e + 2) r
+        slope = torch.addcmul(wide, wide, q, value=-0.5).mul_(2).sub_(1).mul_(r).add_(1)
+        ctx.save_for_backward(slope.to(x.dtype))
+        return torch.addcmul(wide, wide, r, value=-1).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
@@ -43,17 +46,14 @@ class _Mish(torch.autograd.Function):
         return gradient * slope
 
 
-def _exponential(x: Tensor) -> Tensor:
-    """Return exp(x) cut off at FLAT, in at least single precision."""
-    wide = x.clamp(max=FLAT)
-    return (wide if wide.dtype == torch.float64 else wide.float()).exp_()
+def _wide(x: Tensor) -> Tensor:
+    """Return x in at least single precision."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
-def _ratio(e: Tensor) -> tuple[Tensor, Tensor]:
-    """Return n / (n + 2) and 1 / (n + 2)."""
-    n = (e * e).add_(e, alpha=2)
-    inverse = (n + 2).reciprocal_()
-    return n.mul_(inverse), inverse
+def _ratio(e: Tensor) -> Tensor:
+    """Return r; 0 where e^2 is infinite, and there mish(x) is x."""
+    return torch.addcmul(e, e, e, value=0.5).add_(1).reciprocal_()
 
 
 def gelu(x: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def watched(target: object) -> bool:
     if isinstance(target, int):
         path = os.readlink(f"/proc/self/fd/{target}")
     else:
-        path = os.path.abspath(os.fspath(target))
+        path = os.path.abspath(os.fsdecode(target))
     return path.startswith(plan["under"] + os.sep)
 
 

@@ -159,6 +159,12 @@ def restore(run: Run, path: Path) -> None:
     run.scores.cut_back(run.step)
 
 
+def begin_again(run: Run) -> None:
+    """Drop what a run wrote before it had a first checkpoint."""
+    run.logger.cut_back(0)
+    run.scores.cut_back(0)
+
+
 def finish(run: Run) -> None:
     """Write episodes.parquet and summary.json."""
     run.provenance.frame().to_parquet(run.folder / "episodes.parquet")

@@ -77,9 +77,9 @@ class Offline(Choices):
 
     def run(self) -> dict[str, Any]:
         """Train, or go on training."""
+        run = self.resumed() if self.resume else self.fresh()
         from trajrl import train
 
-        run = self.resumed() if self.resume else self.fresh()
         with stop_politely(run):
             train.offline(run)
         return report(run)
@@ -112,8 +112,7 @@ class Offline(Choices):
         if found is not None:
             train.restore(run, found)
         else:
-            run.logger.cut_back(0)
-            run.scores.cut_back(0)
+            train.begin_again(run)
         say(f"going on with {folder} from step {run.step} of {run.config.steps}")
         return run
 

@@ -1,0 +1,97 @@
+"""Runs small enough for a test: a few updates of tiny networks on a point that is to rest at the origin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trajrl import assemble, train
+from trajrl.store.episode import Episode
+from trajrl.store.writer import StoreWriter
+
+TINY = {
+    "width": 16, "depth": 2, "hidden": (16, 16), "gru_width": 8, "diffusion_steps": 3, "candidates": 3,
+    "history": 3, "horizon": 5, "samples": 3, "q_start": 5, "q_ramp": 5,
+}  # fmt: skip
+
+
+def write_store(path: Path, episodes: int = 12) -> Path:
+    """Record a random policy at toy:point."""
+    import torch
+
+    from trajrl.envs import make_suite
+    from trajrl.rng import stream
+
+    torch.set_num_threads(1)
+    suite = make_suite("toy:point")
+    with StoreWriter(path, {"environment": "toy:point"}) as writer:
+        for index in range(episodes):
+            rng, env = stream(0, "test", index), suite.make(index)
+            obs, rewards, actions = [env.reset(seed=index)[0]], [], []
+            terminated = truncated = False
+            while not (terminated or truncated):
+                actions.append(rng.uniform(-1, 1, suite.action_dim).astype("float32"))
+                seen, reward, terminated, truncated, _ = env.step(actions[-1])
+                obs.append(seen)
+                rewards.append(reward)
+            writer.append(Episode(obs, actions, rewards, terminated, source=f"s{index % 2}"))
+    return path
+
+
+def settings(agent: str, **changes: Any) -> list[str]:
+    """Return the --set words of a tiny run of an agent."""
+    from dataclasses import fields
+
+    from trajrl.agents import AGENTS
+    from trajrl.registry import find
+
+    known = {f.name for f in fields(find(AGENTS, agent, "agent").Config)}
+    run = {
+        "log_every": 5, "eval_every": 10, "first_eval": 0, "eval_episodes": 2, "last_eval_episodes": 2,
+        "checkpoint_every": 7, "eval_envs": 2,
+    }  # fmt: skip
+    own = {f"agent.{name}": value for name, value in TINY.items() if name in known}
+    return [
+        f"{name}={value}".replace("(", "[").replace(")", "]")
+        for name, value in {**run, **own, **changes}.items()
+    ]
+
+
+def small_run(
+    folder: Path, store: Path, agent: str = "trajectory_ql", sampler: str = "cluster", **changes: Any
+):
+    """Build a tiny run of 25 updates in its folder."""
+    chosen = {
+        "data": str(store),
+        "agent": agent,
+        "sampler": sampler,
+        "steps": 25,
+        "batch_size": 16,
+        "preset": "demo",
+    }
+    chosen.update(
+        {name: changes.pop(name) for name in list(changes) if name in ("seed", "steps", "batch_size")}
+    )
+    config = assemble.resolve(chosen, settings(agent, **changes))
+    folder = assemble.new_folder(config, str(folder))
+    run = assemble.build(config, folder)
+    assemble.describe(folder, config, run.store)
+    return run
+
+
+def trained(folder: Path, store: Path, **changes: Any):
+    """Build a tiny run and train it to its end."""
+    run = small_run(folder, store, **changes)
+    train.offline(run)
+    return run
+
+
+def reopened(folder: Path):
+    """Build the run that a folder holds, at its newest checkpoint."""
+    from trajrl import checkpoint
+    from trajrl.config import RunConfig
+
+    run = assemble.build(RunConfig.load(folder / "config.json"), folder)
+    path = checkpoint.newest(folder / "checkpoints")
+    train.restore(run, path) if path else train.begin_again(run)
+    return run

@@ -4,53 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
 from trajrl.cli.common import Common, progress, say
+from trajrl.cli.reading import Reading
 from trajrl.cli.show import as_text, show_table
 
-if TYPE_CHECKING:
-    from trajrl.formats.source import Source
-
 LEVELS = {"E": "errors", "W": "warnings", "I": "notes"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading(Common):
-    """How a foreign source is read."""
-
-    source: Positional[str]
-    """A file, a folder of shards, a Minari set, or a name such as hopper-medium-v2."""
-    format: Literal["auto", "d4rl", "minari", "npz", "ogbench", "pickle", "robomimic"] = "auto"
-    """What the source is; auto looks at its content."""
-    env: str = ""
-    """Environment id to record; empty: as the source says."""
-    label: str = ""
-    """Source label of every episode; empty: the source's own, else its file name."""
-    obs_keys: tuple[str, ...] = ()
-    """Observation groups to concatenate, in this order; empty: the format's own order."""
-    ends: Literal["auto", "flags", "resets"] = "auto"
-    """What ends an episode: the file's flags, jumps in the state, or what its family needs."""
-    horizon: int = 0
-    """Steps after which an episode is cut where the file has no timeouts; 0: the family's own."""
-    filter: str = ""
-    """Only the demonstrations that this mask names."""
-    split: Literal["train", "val", "all"] = "train"
-    """Which files of a shard folder."""
-    trust_pickle: bool = False
-    """Load pickles that hold more than arrays.  This runs code from the file."""
-
-    def open(self) -> Source:
-        """Open the source."""
-        from trajrl.formats import open_source
-
-        return open_source(
-            self.source, self.format, progress, environment=self.env, source=self.label,
-            obs_keys=self.obs_keys, ends=self.ends, horizon=self.horizon, filter=self.filter,
-            split=self.split, trust_pickle=self.trust_pickle,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,6 @@ from trajrl.report.selection import four_scores
 from trajrl.scores import COLUMNS
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def test_one_row_per_run_with_its_four_scores(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path / f"runs/a{seed}", seed)

@@ -78,7 +78,9 @@ class Camera:
     def told(self) -> str:
         """Say how long the episode is, and how fast it is shown where that is not its own speed."""
         speed = RATE * self.stride / self.rate
-        return f"{self.length} steps" + (f", shown {speed:.2g} times as fast" if abs(speed - 1) > 0.05 else "")
+        return f"{self.length} steps" + (
+            f", shown {speed:.2g} times as fast" if abs(speed - 1) > 0.05 else ""
+        )
 
     def look(self, env: Any) -> None:
         """Take in the state before a step."""

@@ -39,8 +39,8 @@ def learning_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0
 def logged_over_time(
     runs: pd.DataFrame, logged: pd.DataFrame, column: str, key: str, title: str, caption: str, label: str
 ) -> Chart | None:
-    """Return one column of the log, found under any phase, for every group; None if nobody logged it."""
-    columns = [name for name in logged.columns if name.split("/", 1)[-1] == column]
+    """Return one column of the log, by the end of its name, for every group; None if nobody logged it."""
+    columns = [name for name in logged.columns if name.endswith(f"/{column}")]
     if not columns:
         return None
     values = logged[["run", "step"]].assign(value=logged[columns].bfill(axis=1).iloc[:, 0]).dropna()

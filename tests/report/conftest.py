@@ -1,0 +1,19 @@
+"""Two small real runs, made once for all tests of the report."""
+
+import pytest
+
+from trajrl.report.practice import small_runs
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Keep every test's tables to itself."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def real_runs(tmp_path_factory):
+    """The folder of two runs of the default agent: uniform and cluster-balanced."""
+    folder = tmp_path_factory.mktemp("real")
+    small_runs(folder, ["uniform", "cluster"], [0])
+    return folder

@@ -1,0 +1,234 @@
+"""Charts from synthetic runs: what is in them, what they say of single runs, and how they are drawn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import write_run
+
+from trajrl.report import captions, compare, curves, figures, frames, paper, sampling, stats, style
+from trajrl.report.chart import Chart, Cloud, Heat, Series
+from trajrl.report.selection import four_scores
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in range(3):
+        write_run(folder / f"plain{seed}", seed)
+        write_run(folder / f"better{seed}", seed, sampler="cluster", gain=3.0)
+    write_run(folder / "alone", 7, sampler="priority")
+    runs = frames.load_runs(folder / "*")
+    evaluations, logged = frames.evals(runs), frames.metrics(runs)
+    return runs, evaluations, logged, four_scores(evaluations, logged)
+
+
+def test_a_curve_is_the_interquartile_mean_over_seeds(read):
+    runs, evaluations, _, _ = read
+    (chart,) = curves.learning_curves(runs, evaluations)
+    told = {one.name: one for one in chart.series if not one.faint}
+    assert list(told) == ["diffusion_ql, priority (a single run)", "diffusion_ql, cluster (3 runs)",
+                          "diffusion_ql, uniform (3 runs)"]  # fmt: skip
+    means = (
+        evaluations[evaluations["run"].str.startswith("plain")]
+        .groupby(["run", "step"], observed=True)["value"]
+        .mean()
+    )
+    expected = [stats.iqm(own.to_numpy()) for _, own in means.groupby("step")]
+    np.testing.assert_allclose(told["diffusion_ql, uniform (3 runs)"].y, expected)
+    assert sum(one.faint for one in chart.series) == 6
+    assert chart.marks == {"average of the data": 25.0}
+
+
+def test_a_single_run_has_a_band_over_episodes_and_no_interval_of_scores(read):
+    runs, evaluations, _, scores = read
+    (chart,) = curves.learning_curves(runs, evaluations)
+    alone = next(one for one in chart.series if "single" in one.name)
+    assert (alone.low < alone.y).all()
+    (four,) = compare.score_charts(runs, scores)
+    assert next(one for one in four.series if "single" in one.name).low is None
+
+
+def test_environments_are_never_mixed(tmp_path):
+    write_run(tmp_path / "a", env="Hopper-v5")
+    write_run(tmp_path / "b", env="Walker2d-v5")
+    runs = frames.load_runs(tmp_path / "*")
+    charts = curves.learning_curves(runs, frames.evals(runs))
+    assert [chart.title for chart in charts] == ["Learning curves: Hopper-v5", "Learning curves: Walker2d-v5"]
+    assert "Scale: gymnasium." in charts[0].caption
+
+
+def test_improvement_says_that_the_better_group_wins(read):
+    runs, _, _, scores = read
+    chart = compare.improvements(runs, scores)
+    (beats,) = chart.series
+    assert list(beats.x) == ["diffusion_ql, cluster beats diffusion_ql, uniform"]  # not against a single run
+    assert beats.y[0] == 1.0
+    assert chart.marks == {"no difference": 0.5}
+
+
+def test_profiles_fall_from_one_to_none(read):
+    runs, _, _, scores = read
+    chart = compare.profiles(runs, scores)
+    assert len(chart.series) == 2
+    for one in chart.series:
+        assert (np.diff(one.y) <= 0).all()
+        assert one.y[-1] == 0.0
+
+
+def test_without_repeats_there_is_nothing_to_compare(tmp_path):
+    write_run(tmp_path / "a")
+    runs = frames.load_runs(tmp_path / "a")
+    scores = four_scores(frames.evals(runs), frames.metrics(runs))
+    assert compare.profiles(runs, scores) is None
+    assert compare.improvements(runs, scores) is None
+
+
+def test_what_was_logged_is_found_under_any_phase(tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", phase="online")
+    runs = frames.load_runs(tmp_path / "*")
+    words = "key", "title", "caption", "label"
+    chart = curves.logged_over_time(runs, frames.metrics(runs), "critic/td_abs", *words)
+    assert len(chart.series) == 2
+    assert curves.logged_over_time(runs, frames.metrics(runs), "critic/nothing", *words) is None
+
+
+def test_long_curves_are_thinned_and_keep_both_ends():
+    values = pd.DataFrame({"run": "a", "step": np.arange(5000), "value": 1.0})
+    steps, table = curves.run_table(values)
+    assert len(steps) == curves.MOST_STEPS
+    assert (steps[0], steps[-1], table.shape) == (0, 4999, (1, len(steps)))
+
+
+def episodes_of(run: str, draws, **columns) -> pd.DataFrame:
+    count = len(draws)
+    base = {"run": run, "episode": range(count), "length": 10, "returns": np.arange(count), "draws": draws,
+            "source": "", "phase": "offline", "cluster": -1, "td_mean": np.nan}  # fmt: skip
+    return pd.DataFrame({**base, **columns})
+
+
+RUNS = pd.DataFrame({"run": ["a", "b"], "group": ["A", "B"]})
+
+
+def test_draws_stand_beside_shares_of_steps():
+    a = episodes_of("a", [6, 2], source=["x", "y"], length=[30, 10])
+    b = episodes_of("b", [0, 4], source=["x", "y"], length=[30, 10])
+    chart = sampling.drawn(RUNS, pd.concat([a, b]), "source")
+    assert {one.name: one.y.tolist() for one in chart.series} == {
+        "share of the data": [0.75, 0.25], "share of draws, A": [0.75, 0.25], "share of draws, B": [0.0, 1.0],
+    }  # fmt: skip
+
+
+def test_clusters_of_a_run_without_any_say_nothing():
+    a, b = episodes_of("a", [1, 3], cluster=[0, 1]), episodes_of("b", [5, 5])
+    chart = sampling.drawn(RUNS, pd.concat([a, b]), "cluster")
+    assert [one.name for one in chart.series] == ["share of the data", "share of draws, A"]
+    assert sampling.drawn(RUNS, b, "cluster") is None
+    assert sampling.drawn(RUNS, a, "phase") is None  # one phase only: nothing to tell
+
+
+def test_numbers_fall_into_five_bands_of_equal_size():
+    kinds, names = sampling.categories(episodes_of("a", range(100)), "returns")
+    assert len(names) == 5
+    assert [int((kinds == name).sum()) for name in names] == [20] * 5
+    assert sampling.categories(episodes_of("a", range(3), returns=7.0), "returns")[1] == ["7"]
+
+
+def test_shares_of_clusters_over_time_come_in_order_of_their_number():
+    logged = pd.DataFrame(
+        {
+            "run": "a",
+            "step": [1, 2],
+            **{f"offline/sampler/cluster/{c}/draw_share": [0.1, 0.1] for c in (10, 2, 0)},
+        }
+    )
+    chart = sampling.cluster_shares(logged, "a")
+    assert [one.name for one in chart.series] == ["cluster 0", "cluster 2", "cluster 10"]
+    assert sampling.cluster_shares(logged, "b") is None
+
+
+def test_td_errors_of_episodes_never_drawn_are_left_out():
+    own = episodes_of("a", [1, 1, 0], td_mean=[0.5, 0.25, np.nan], source=["x", "y", "y"])
+    chart = sampling.td_by_episode(own, "a")
+    assert {one.name: one.y.tolist() for one in chart.series} == {"x": [0.5], "y": [0.25]}
+    assert sampling.td_by_episode(episodes_of("a", [1]), "a") is None
+
+
+def examples() -> list:
+    x = np.arange(4.0)
+    lines = [
+        Series("one", x, x**2, x, 2 * x**2 + 1),
+        Series("behind", x, x, faint=True),
+        Series("two", x, x, place=7),
+    ]
+    named = [Series(name, np.array(["p", "q"]), np.array([1.0, 2.0]), place=i) for i, name in enumerate("ab")]
+    words = "title", "caption", "x", "y"
+    cloud = {"cluster": np.array(["c0", "c1"], object), "draws": np.array([1, 2])}
+    points, explained = np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 0.0]]), np.array([0.6, 0.3, 0.1])
+    return [
+        Chart("lines", *words, lines, marks={"half": 0.5}, y_range=(0, 10)),
+        Chart("dots", *words, [named[0], Series("c", named[0].x, x[:2], x[:2] - 1, x[:2] + 1, 2)], "dots"),
+        Chart("bars", *words, named, "bars"),
+        Chart("shares", *words, [Series(f"s{i}", x, np.full(4, 0.125), place=i) for i in range(8)], "shares"),
+        Chart("points", *words, [Series("p", x, x)], "points", diagonal="equal"),
+        Cloud("groups", "title", "caption", points, explained, cloud, ["one", "two"]),
+        Cloud("numbers", "title", "caption", points, explained, {"draws": cloud["draws"]}, ["1", "2"]),
+        Heat("heat", *words, "z", x, x[:3], np.arange(12.0).reshape(3, 4), {"here": (1.0, 2.0)}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("figure", examples(), ids=lambda figure: figure.key)
+def test_every_kind_is_drawn_on_the_page_and_told_as_a_table(figure):
+    drawn = figures.draw(figure)
+    assert len(drawn.data) > 0
+    assert drawn.layout.font.color == style.INK["light"]
+    assert len(figure.table())
+
+
+def test_a_table_holds_every_number_of_the_lines_in_front():
+    table = examples()[0].table()
+    assert table.columns.tolist() == ["series", "x", "y", "low", "high"]
+    assert table["series"].tolist() == ["one"] * 4 + ["two"] * 4
+    assert table["high"].tolist()[:4] == [1.0, 3.0, 9.0, 19.0]
+
+
+def test_a_heat_map_has_x_along_its_rows():
+    heat = examples()[-1]
+    table = heat.table()
+    assert table[(table["x"] == 3.0) & (table["y"] == 1.0)]["z"].tolist() == [7.0]
+    assert figures.draw(heat).data[0].z[1][3] == 7.0
+
+
+@pytest.mark.parametrize(("format", "head"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_figures_for_papers_are_the_same_bytes_every_time(tmp_path, format, head):
+    chosen = examples() if format == "svg" else examples()[:2]
+    first = paper.save(chosen, tmp_path / "a", format)
+    again = paper.save(chosen, tmp_path / "b", format)
+    assert [path.name for path in first] == [f"{figure.key}.{format}" for figure in chosen]
+    for one, two in zip(first, again):
+        assert one.read_bytes()[:5].startswith(head)
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_text_stays_text_in_svg(tmp_path):
+    (path,) = paper.save(examples()[:1], tmp_path, "svg")
+    assert "<text" in path.read_text()
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="pdf, svg, png; got 'gif'"):
+        paper.save(examples(), tmp_path, "gif")
+
+
+def test_every_colour_of_a_light_figure_has_a_partner_in_the_dark():
+    partner = style.dark_of()
+    for figure in examples():
+        text = figures.draw(figure).to_json()
+        for colour in style.LIGHT + tuple(t["light"] for t in (style.INK, style.RULE)):
+            assert colour not in text or partner[colour] != colour
+
+
+def test_every_caption_says_what_to_look_for():
+    texts = {name: text for name, text in vars(captions).items() if name.isupper()}
+    assert len(texts) > 15
+    assert all(text.startswith("Look ") and text.endswith(".") and text.isascii() for text in texts.values())

@@ -57,6 +57,16 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
     return config
 
 
+def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
+    """Return the config of the run in a folder, with what was given beside --resume taken in."""
+    saved = RunConfig.load(folder / "config.json")
+    for name in ("agent", "seed", "phase"):
+        if chosen.get(name, getattr(saved, name)) != getattr(saved, name):
+            raise ValueError(f"{folder} has {name} {getattr(saved, name)}; it cannot change in the middle of a run")
+    given = {name: value for name, value in chosen.items() if name != "preset"}
+    return resolve(given, settings, folder / "config.json")
+
+
 def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return every field of the agent's config, changed as asked; the decay spans the run unless said."""
     from trajrl.agents import AGENTS
@@ -249,13 +259,14 @@ def new_folder(config: RunConfig, out: str) -> Path:
     return folder
 
 
-def describe(folder: Path, config: RunConfig, store: TrajectoryStore) -> None:
+def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
     """Write config.json, command.txt and versions.json."""
     config.save(folder / "config.json")
     (folder / "command.txt").write_text(shlex.join(["python", *sys.argv]) + "\n")
     names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
     found = {"python": platform.python_version(), **{name: _version(name) for name in names}}
-    found["data_fingerprint"] = store.attributes.get("fingerprint") or store.fingerprint
+    if store is not None:
+        found["data_fingerprint"] = store.attributes.get("fingerprint") or store.fingerprint
     (folder / "versions.json").write_text(json.dumps(found, indent=2) + "\n")
 
 

@@ -148,11 +148,9 @@ def save(run: Run) -> None:
 def restore(run: Run, path: Path) -> None:
     """Take a checkpoint back, and drop the rows written after it."""
     parts = checkpoint.load(path)
-    run.agent.load_state_dict(parts["agent"])
-    run.logger.load_state_dict(parts["logger"])
-    run.sampler.load_state_dict(parts["sampler"])
-    run.provenance.load_state_dict(parts["provenance"])
-    run.scores.load_state_dict(parts["scores"])
+    for name in ("agent", "logger", "sampler", "provenance", "scores"):
+        if name in parts:  # a run made from imported weights has only the agent's
+            getattr(run, name).load_state_dict(parts[name])
     run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
     run.meter.resume(float(parts["run"]["seconds"]), run.step)
     run.logger.cut_back(run.step)

@@ -40,7 +40,7 @@ class Choices(Common):
     ] = ""
     """Folder of the run."""
     resume: bool = False
-    """Go on with the run in --out from its latest checkpoint."""
+    """Go on with the run in --out from its latest checkpoint; options given beside it change the rest of the run."""
     device: Annotated[str | None, silent("auto|cpu|cuda|cuda:1", "auto")] = None
     """Where to learn; auto is the GPU where there is one."""
     dtype: Annotated[Literal["float32", "bfloat16"] | None, silent("float32|bfloat16", "float32")] = None
@@ -68,7 +68,7 @@ class Choices(Common):
         """Return the options that were given."""
         names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return given if self.config and not self.seed else {**given, "seed": self.seed}
+        return given if (self.config or self.resume) and not self.seed else {**given, "seed": self.seed}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,15 +99,15 @@ class Offline(Choices):
     def resumed(self) -> Any:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl import assemble, checkpoint, train
-        from trajrl.config import RunConfig
-
         if not self.out:
             raise ValueError("--resume needs --out, the folder of the run to go on with")
         folder = Path(self.out)
         if not (folder / "config.json").exists():
             return self.fresh()
         assemble.lock(folder)
-        run = assemble.build(RunConfig.load(folder / "config.json"), folder)
+        config = assemble.resume_config(folder, self.chosen(), self.set)
+        run = assemble.build(config, folder)
+        config.save(folder / "config.json")
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             train.restore(run, found)

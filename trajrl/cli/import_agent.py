@@ -1,0 +1,60 @@
+"""`import-agent`: turn checkpoints of the public Diffusion-QL code into a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from trajrl.cli.common import Common, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportAgent(Common):
+    """Turn foreign checkpoints into a run that evaluates and fine-tunes like any other.
+
+    Fine-tune it with `offline --resume --out RUN --data X.h5 --steps N`.
+    """
+
+    agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
+    """The algorithm the files belong to: diffusion_ql."""
+    actor: Path
+    """actor.pth of the public code; only weights are read, nothing in it is executed."""
+    critic: Path
+    """critic.pth of the public code."""
+    env: str
+    """The environment the policy acts in."""
+    out: Path
+    """Folder of the new run."""
+    data: str = ""
+    """The data to fine-tune on; it may be given later."""
+
+    def run(self) -> dict[str, Any]:
+        """Read the files, check them against the environment, and write the run."""
+        from trajrl import assemble, checkpoint
+        from trajrl.agents import make_agent
+        from trajrl.agents.import_dql import read
+        from trajrl.envs import make_suite
+        from trajrl.registry import unknown
+
+        if self.agent != "diffusion_ql":
+            raise ValueError(unknown("agent to import", self.agent, ["diffusion_ql"]))
+        found, suite = read(self.actor, self.critic), make_suite(self.env)
+        if (suite.obs_dim, suite.action_dim) != (found.obs_dim, found.action_dim):
+            raise ValueError(
+                f"{self.actor} acts on {found.obs_dim} observations with {found.action_dim} actions; "
+                f"{self.env} has {suite.obs_dim} and {suite.action_dim}: give the environment it was trained in"
+            )
+        settings = [f"agent.{name}={value}" for name, value in found.config.items()]
+        chosen = {"agent": self.agent, "env": self.env, "data": self.data or "none", "seed": self.seed}
+        config = assemble.resolve({**chosen, "preset": "standard"}, settings)
+        folder = assemble.new_folder(config, str(self.out))
+        agent = make_agent(self.agent, found.obs_dim, found.action_dim, seed=self.seed, **config.agent_options)
+        agent.load_state_dict({**agent.state_dict(), **found.parts})
+        facts = {"obs_dim": found.obs_dim, "action_dim": found.action_dim, "environment": suite.name}
+        start = {"step": 0, "seconds": 0.0, "stop_reason": ""}
+        checkpoint.keep_policy(folder / "checkpoints", 0, agent.state_dict(), facts)
+        checkpoint.save(folder / "checkpoints", 0, {"agent": agent.state_dict(), "run": start})
+        assemble.describe(folder, config, None)
+        say(f"{folder}: {self.agent} for {self.env}, {found.config['diffusion_steps']} diffusion steps")
+        return {"run": str(folder), **facts, **found.config}

@@ -35,7 +35,7 @@ def test_the_other_goals_can_be_stumbled_on():
     shown = make_demonstration("toy:rooms")
     episodes = [demonstrate(shown, 0, number, "oracle") for number in range(200)]
     others = [episode.success for episode in episodes if episode.obs[0, 3] != 0]
-    assert 0.01 < np.mean(others) < 0.1
+    assert 0.05 < np.mean(others) < 0.2
 
 
 def test_the_horizon_is_fifty_and_reward_is_success(shown):

@@ -77,7 +77,7 @@ class Apart(gymnasium.Env):
 
 
 def start_method() -> Any:
-    """Fork from a small server that has imported the environments; never from this process and its threads."""
+    """Fork from a small server that has imported the environments, not from this process and its threads."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -89,7 +89,7 @@ class Rooms(gymnasium.Env):
     horizon = 50
     stride = 0.08  # the longest step in each direction
     door = 0.15  # half the width of the door in the wall at x = 0
-    goals = ((0.8, 0.0), (0.8, 0.75), (0.8, -0.75), (0.25, 0.75))  # the demonstrator was taught the first
+    goals = ((0.8, 0.0), (0.8, 0.6), (0.8, -0.6), (0.45, 0.7))  # the demonstrator was taught the first
     reach = 0.13  # how near is there
     observation_space = Box(-np.inf, np.inf, (4,), np.float32)  # position, goal
     action_space = Box(-1.0, 1.0, (2,), np.float32)

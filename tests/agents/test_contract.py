@@ -21,8 +21,11 @@ from trajrl.store.window import SequenceBatch, WindowSpec
 ROWS = 13  # a prime that no other size is a multiple of
 TINY = {"width": 16, "hidden": (16, 16), "depth": 2, "gru_width": 8, "candidates": 4, "samples": 4, "utd": 1,
     "diffusion_steps": 3, "q_start": 0, "clip": 1.0, "actor_clip": 1.0, "critic_clip": 1.0}  # fmt: skip
+TINY_OF = {"edp": {"diffusion_steps": 30, "solver_steps": 4}}  # what fewer levels would not allow
 OTHER_CHOICES = {
     "acfql": [{"actor": "best_of_n"}],
+    "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}],
+    "edp": [{"q_term": "crr"}, {"q_term": "iql"}, {"q_term": "awr"}],
     "trajectory_ql": [{"expectile": 0.7}],
 }  # under which more fields are read
 STATISTICS = {"obs_mean": torch.full((OBS,), 0.3), "obs_std": torch.full((OBS,), 2.0)}
@@ -32,6 +35,7 @@ def tiny(name: str, **changes: Any) -> Any:
     """Build the agent with few weights: those fields of TINY that it has."""
     known = {f.name for f in fields(find(AGENTS, name, "agent").Config)}
     values = {key: value for key, value in TINY.items() if key in known}
+    values |= TINY_OF.get(name, {})
     return make_agent(name, OBS, ACT, seed=1, statistics=STATISTICS, **{**values, **changes})
 
 
@@ -279,7 +283,8 @@ def test_every_config_field_is_read(name: str) -> None:
         except ValueError:
             continue  # not a config
         batch = windows(agent)
-        agent.update(batch, torch_stream(0, "agent", 1))
+        for step in (1, 2, 3):  # some fields are read later than at the first update
+            agent.update(batch, torch_stream(0, "agent", step))
         agent.act(at_anchor(batch, 1), generators(1), explore=True)
     assert {f.name for f in fields(config)} - read == set()
 

@@ -46,14 +46,23 @@ def build_encoder(
 
 
 def build_actor(
-    config: Any, obs_dim: int, action_dim: int, rng: torch.Generator, own_encoder: bool = True
+    config: Any,
+    obs_dim: int,
+    action_dim: int,
+    rng: torch.Generator,
+    own_encoder: bool = True,
+    cos_first: bool = False,
 ) -> Actor:
-    """Build the policy over chunks; without an encoder of its own it is given another's context."""
+    """Build the policy over chunks; without an encoder of its own it is given another's context.
+
+    Args:
+        cos_first: order and spacing of the time embedding, see Denoiser
+    """
     encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if own_encoder else 1)
     context_dim = obs_dim + (config.gru_width if config.history > 1 else 0)
     denoiser = Denoiser(
         config.chunk * action_dim, context_dim, (config.width,) * config.depth, rng,
-        activation=config.activation, layer_norm=config.actor_norm,
+        activation=config.activation, layer_norm=config.actor_norm, cos_first=cos_first,
     )  # fmt: skip
     diffusion = Diffusion(config.diffusion_steps, config.schedule)
     return HistoryNet(encoder, DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps))

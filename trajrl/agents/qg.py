@@ -12,7 +12,7 @@ observation, or with history > 1 what a GRU makes of the last H of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
@@ -24,23 +24,11 @@ from trajrl.agents.acting import choose, draw_candidates, padded_history, repeat
 from trajrl.agents.learner import Learner, Metrics, histories
 from trajrl.agents.networks import Actor, build_actor, build_critics
 from trajrl.agents.protocol import History, Update
+from trajrl.nets.guidance import RATIOS, guidance, strength
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.registry import unknown
 from trajrl.store.window import SequenceBatch, WindowSpec
-
-# name -> (ratio of signal = sqrt(abar) and noise = sqrt(1 - abar), where the gradient is taken)
-RATIOS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
-    "new_base": (lambda signal, noise: 1 / signal, "x0"),
-    "pred": (lambda signal, noise: noise, "x_i"),
-    "snr": (lambda signal, noise: torch.ones_like(signal), "x0"),
-    "snr_real": (lambda signal, noise: noise * signal, "x0"),
-    "snr_test": (lambda signal, noise: noise**2, "x0"),
-    "test_0": (lambda signal, noise: 1 / signal, "action"),
-    "x0_mean": (lambda signal, noise: noise / signal, "x0"),
-    "x0_mean_new": (lambda signal, noise: noise**3 / signal, "x0"),
-    "x0_new": (lambda signal, noise: signal, "action"),
-}
 
 
 @dataclass(frozen=True)
@@ -48,7 +36,9 @@ class Config:
     """Defaults are the published variant x0_mean with the settings of Diffusion-QL around it."""
 
     eta: float = 1.0  # inverse temperature of Q; raising it: bolder, further from the data
-    ratio: str = "x0_mean"  # how guidance grows with noise, and where Q's gradient is taken; see RATIOS
+    ratio: str = (
+        "x0_mean"  # how guidance grows with noise, and where Q's gradient is taken; see nets/guidance.py
+    )
     guidance_clip: float = 1.0  # bound on each entry of ratio g; raising it: stronger pull, less stable
     norm_weight: tuple[float, float] | None = (0.8, 5.0)  # rows weigh 1 / clamp(|g|, low, high); None: 1
     clamp_x0: bool = False  # True: Q sees the estimated action cut to the box
@@ -139,7 +129,7 @@ def preset(name: str, env: str) -> dict[str, Any]:
 class Noise(NamedTuple):
     """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm."""
 
-    next: Tensor  # (draws, B M, act) for the M next actions of each row
+    next: Tensor  # (draws, B M, act) for the M next actions of each row; no rows without a discount
     level: Tensor  # (B,) diffusion level
     eps: Tensor  # (B, act) its noise
 
@@ -168,8 +158,9 @@ class QG(Learner):
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
         rows, draws = len(batch.steps), self.actor.head.plan.draws
+        ahead = rows * self.config.target_candidates if self.config.gamma else 0
         noise = Noise(
-            next=torch.randn(draws, rows * self.config.target_candidates, self.action_dim, generator=rng),
+            next=torch.randn(draws, ahead, self.action_dim, generator=rng),
             level=torch.randint(self.config.diffusion_steps, (rows,), generator=rng),
             eps=torch.randn(rows, self.action_dim, generator=rng),
         )
@@ -215,9 +206,12 @@ class QG(Learner):
         eps_hat = policy.predict(x, noise.level, context)  # (B, act)
 
         # Guidance.  The gradient of Q stops at the estimate: nothing flows back through eps_hat.
-        g = self.guidance(view, actions, x, eps_hat.detach(), noise.level, real)
-        signal, sigma = policy.diffusion.signal[noise.level, None], policy.diffusion.noise[noise.level, None]
-        pull = (RATIOS[config.ratio][0](signal, sigma) * g).clamp(-config.guidance_clip, config.guidance_clip)
+        g = guidance(
+            lambda x0: self.pessimistic(view, x0, batch), policy.diffusion, actions, x, noise.level, eps_hat,
+            config.ratio, config.clamp_x0,
+        )  # fmt: skip
+        bound = config.guidance_clip
+        pull = (strength(policy.diffusion, noise.level, config.ratio) * g).clamp(-bound, bound)
         goal = noise.eps - config.eta * pull
 
         # Regression, rows weighed by the size of g.
@@ -227,28 +221,19 @@ class QG(Learner):
         loss = masked_mean((eps_hat - goal).square(), real, weight)
 
         rec = masked_mean((eps_hat - noise.eps).square(), real, batch.weight[:, None])
-        clipped = masked_mean((pull.abs() >= config.guidance_clip).float(), real)
+        clipped = masked_mean((pull.abs() >= bound).float(), real)
         metrics = {
             "actor/loss": loss, "actor/bc_loss": rec, "actor/guidance": masked_mean(size, real),
             "actor/clipped_share": clipped,
         }  # fmt: skip
         return loss, metrics
 
-    def guidance(
-        self, view: Tensor, actions: Tensor, x: Tensor, eps_hat: Tensor, level: Tensor, real: Tensor
-    ) -> Tensor:
-        """Return the gradient (B, act) of sum_b min_j Q_j / q_scale where the ratio's name says."""
-        where, diffusion = RATIOS[self.config.ratio][1], self.actor.head.diffusion
-        with torch.enable_grad():
-            start = {"action": actions, "x0": diffusion.x0_hat(x, level, eps_hat), "x_i": x}[where]
-            start = start.detach().requires_grad_()
-            seen = diffusion.x0_hat(start, level, eps_hat) if where == "x_i" else start
-            if self.config.clamp_x0:
-                seen = seen + (seen.clamp(-1, 1) - seen).detach()  # Q's gradient at the edge passes whole
-            q = self.critic.head(view, seen).amin(0)  # (B,)
-            if self.config.q_scale == "mean":
-                q = q / (masked_mean(q.detach().abs(), real[:, 0]) + 1)
-            return torch.autograd.grad(q.sum(), start)[0]
+    def pessimistic(self, view: Tensor, actions: Tensor, batch: SequenceBatch) -> Tensor:
+        """Return min_j Q_j / q_scale (B,)."""
+        q = self.critic.head(view, actions).amin(0)
+        if self.config.q_scale == "mean":
+            q = q / (masked_mean(q.detach().abs(), batch.mask[:, 0], batch.weight) + 1)
+        return q
 
     def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
         """One step of the critic, one of the actor that it guides, then the targets."""

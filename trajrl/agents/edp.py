@@ -1,0 +1,385 @@
+"""EDP: efficient diffusion policies.  The actor's loss sees one denoised action a0 instead of a whole chain.
+
+    x_i   = sqrt(abar_i) a + sqrt(1 - abar_i) eps          a0 = clip(x0hat(x_i), -1, 1), same x_i and i
+    L_pi  = mean |eps_hat - eps|^2 + L_q                   by q_term:
+    td3   L_q = -eta / sg(mean |Q_p(c, a0)|) mean Q_p(c, a0), p by a fair coin
+    crr   L_q = -mean w log p,  w = min(cap, exp(eta adv)), adv = min_j Q_j(c, a) - mean_m min_j Q_j(c, a_m)
+    iql   L_q = -mean w log p,  adv = min_j Q'_j(c, a) - V(c),  y = R_k + gamma^k (1 - terminated) V(c_{t+k})
+    awr   L_pi = mean w |eps_hat - eps|^2, w = B softmax over the batch of eta adv, adv as in crr
+
+a_m ~ N(a0, I); log p is that of N(a; a0, I) or the level's share of the evidence bound.  Kang et al. 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log, pi
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
+from trajrl.agents.learner import Learner, Metrics, histories
+from trajrl.agents.networks import Actor, build_actor, build_critics, build_encoder
+from trajrl.agents.presets import of_environment
+from trajrl.agents.protocol import History, Update
+from trajrl.nets.history import HistoryNet
+from trajrl.nets.mlp import MLP
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.registry import unknown
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+Q_TERMS = ("awr", "crr", "iql", "td3")
+SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults are the published ones: TD3's Q term, sampling by DPM-Solver in 15 evaluations."""
+
+    q_term: str = "td3"  # how Q improves the policy: td3 climbs it; crr, iql, awr weigh the data by advantage
+    eta: float = 2.0  # td3: weight of Q (alpha); else inverse temperature (published: crr 1, iql 3)
+    weigh: str = "exp"  # weight of an advantage (crr, iql): exp, or step, 1 where it is above 0
+    weight_cap: float = 20.0  # bound of exp (published: crr 20, iql 100); raising it: greedier, noisier
+    adv_norm: bool = False  # True: weights are a softmax over the batch instead (crr, iql)
+    log_p: str = "mle"  # density that is weighed (crr, iql): mle, a Gaussian around a0, or elbo
+    adv_samples: int = 10  # actions around a0 that give the value (crr, awr); raising it: steadier, slower
+    expectile: float = 0.7  # of V (iql); raising it: V nearer to the best action's value
+    action_clip: float = 0.999  # the data's actions are cut to this bound
+    history: int = 1  # H, observations seen; above 1 a GRU of the policy and one of the critic read them
+    history_actions: bool = True  # the GRUs also see the action before each observation
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    horizon: int = 1  # n, rewards before the bootstrap; raising it: values travel faster, noisier
+    diffusion_steps: int = 1000  # K; raising it: finer actions; with dpm neither acting nor learning slows
+    schedule: str = "linear_scaled"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
+    solver: str = "dpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
+    solver_steps: int = 15  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
+    target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
+    candidates: int = 50  # actions to choose from when acting; raising it trusts the critic more
+    temperature: float = 1.0  # of that choice, in units of Q; raising it: closer to the plain policy
+    act_ema: bool = True  # act with the target actor, which is steadier than the last weights
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
+    ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
+    ema_every: int = 5  # updates between moves of the target actor; raising it slows it down
+    ema_start: int = 1000  # updates before it averages; raising it: later averaging
+    ema_before: str = "copy"  # until then it copies the policy; "initial" leaves it untrained, as published
+    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 3  # hidden layers; raising it: finer, slower
+    activation: str = "mish"  # of the networks
+    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
+    critic_norm: str = "none"  # layer norm in the critic; "before" steadies values of unseen actions
+    actor_lr: float = 3e-4  # learning rate of the policy and its GRU
+    critic_lr: float = 3e-4  # learning rate of the critic and its GRU
+    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 5.0  # the same for the critic
+    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        choices = {
+            "q_term": Q_TERMS, "weigh": ("exp", "step"), "log_p": ("mle", "elbo"),
+            "ema_before": ("copy", "initial"),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(unknown(f"value of {name}", getattr(self, name), allowed))
+        counts = (
+            "history", "horizon", "gru_width", "gru_layers", "target_candidates", "candidates", "critics",
+            "width", "depth", "ema_every", "adv_samples",
+        )  # fmt: skip
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if not 0 < self.expectile < 1 or not 0 < self.action_clip <= 1:
+            got = f"{self.expectile} and {self.action_clip}"
+            raise ValueError(f"expectile lies between 0 and 1, action_clip in (0, 1]; got {got}")
+        if self.weight_cap <= 0 or self.temperature < 0:
+            got = f"{self.weight_cap} and {self.temperature}"
+            raise ValueError(f"weight_cap is above 0 and temperature not below 0; got {got}")
+
+    @property
+    def chunk(self) -> int:
+        """Return N: one action at a time."""
+        return 1
+
+    @property
+    def critic_chunk(self) -> int:
+        """Return how many actions Q sees."""
+        return 1
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, 1, self.horizon)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10},
+    "paper": {"act_ema": False, "ema_before": "initial"},
+    "standard": {},
+}
+FROM_TABLE = ("actor_clip", "critic_clip", "run.reward", "run.eval_episodes")
+
+
+def preset(name: str, env: str) -> dict[str, Any]:
+    """Return the settings of preset `name`; `paper` takes clips and rewards published for the environment."""
+    table = of_environment(env) if name == "paper" else {}
+    return {**PRESETS[name], **{key: value for key, value in table.items() if key in FROM_TABLE}}
+
+
+class Noise(NamedTuple):
+    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm, 1 for dpm."""
+
+    next: Tensor  # (draws, B M, act) for the M next actions of each row; no rows where none is needed
+    level: Tensor  # (B,) diffusion level, of the cloning term and of a0 alike
+    eps: Tensor  # (B, act) its noise
+    around: Tensor  # (B, m, act) N(0, I) around a0, for the advantage
+    pick: Tensor  # (1,) the critic that td3 climbs
+
+
+class EDP(Learner):
+    """Efficient diffusion policy on windows of trajectories."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        self.config, rng = config, self.init_rng
+        size = obs_dim, action_dim, rng
+        self.actor = self.part("actor", build_actor(config, *size, cos_first=True))
+        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
+        self.critic = self.part("critic", build_critics(config, *size, sees_history=True))
+        self.target = self.part("target", copy_of(self.critic))
+        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
+        self.actor_optimiser = self.part(
+            "actor_optimiser",
+            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        self.critic_optimiser = self.part(
+            "critic_optimiser",
+            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        )
+        self.bound_weight = (
+            torch.tensor(level_weights(self.actor.head.diffusion.abar)).float().to(self.device)
+        )
+        if config.q_term == "iql":
+            encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+            hidden = (config.width,) * config.depth
+            head = MLP(encoder.context_dim, hidden, 1, rng, activation=config.activation)
+            self.value_net = self.part("value", HistoryNet(encoder, head))
+            self.value_optimiser = self.part(
+                "value_optimiser",
+                Optimiser(self.value_net.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+            )
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        config, rows = self.config, len(batch.steps)
+        draws, act = self.actor.head.plan.draws, self.action_dim
+        ahead = rows * config.target_candidates if self.runs_chain else 0
+        noise = Noise(
+            next=torch.randn(draws, ahead, act, generator=rng),
+            level=torch.randint(config.diffusion_steps, (rows,), generator=rng),
+            eps=torch.randn(rows, act, generator=rng),
+            around=torch.randn(rows, config.adv_samples, act, generator=rng),
+            pick=torch.randint(config.critics, (1,), generator=rng),
+        )
+        return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
+
+    @property
+    def runs_chain(self) -> bool:
+        """Say whether targets need samples of the policy."""
+        return self.config.gamma > 0 and self.config.q_term != "iql"
+
+    def value_loss(self, batch: SequenceBatch) -> tuple[Tensor, Metrics]:
+        """Expectile regression of V on min_j Q'_j of the data's action (iql)."""
+        (now, _), real = histories(batch), batch.mask[:, 0]
+        gap = self.data_value(batch, now) - self.state_value(now)  # (B,)
+        weight = torch.where(gap > 0, self.config.expectile, 1 - self.config.expectile)
+        loss = masked_mean(weight * gap.square(), real, batch.weight)
+        return loss, {"value/loss": loss, "value/gap": masked_mean(gap, real)}
+
+    def data_value(self, batch: SequenceBatch, now: History) -> Tensor:
+        """Return min_j Q'_j (B,) of the data's action."""
+        with torch.no_grad():
+            return self.target.head(self.context(self.target.encoder, now), self.flat_actions(batch)).amin(0)
+
+    def state_value(self, history: History) -> Tensor:
+        """Return V (B,)."""
+        return self.value_net.head(self.context(self.value_net.encoder, history))[:, 0]
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
+        (now, then), real, gamma = histories(batch), batch.mask[:, 0], self.config.gamma
+        q = self.critic.head(self.context(self.critic.encoder, now), self.flat_actions(batch))  # (E, B)
+
+        # Bootstrap at o_{t+k}: V where there is one; without a discount nothing, and no chain is run.
+        with torch.no_grad():
+            if self.config.q_term == "iql":
+                next_q = self.state_value(then)  # (B,)
+            else:
+                next_q = self.next_value(then, noise.next) if gamma else torch.zeros_like(q[0])
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, gamma)
+
+        td = q - y  # (E, B)
+        loss = masked_mean(td.square().sum(0), real, batch.weight)
+        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
+        metrics = {
+            "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
+            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
+        }  # fmt: skip
+        return loss, td_error, metrics
+
+    def next_value(self, then: History, noise: Tensor) -> Tensor:
+        """Return min_j Q'_j (B,) of the target actor's action; each critic first takes its best candidate."""
+        count = self.config.target_candidates
+        context = self.context(self.ema_actor.encoder, then).repeat_interleave(count, 0)  # (B M, ctx)
+        view = self.context(self.target.encoder, then).repeat_interleave(count, 0)
+        q = self.target.head(view, self.ema_actor.head.sample(context, noise))  # (E, B M)
+        return q.unflatten(1, (-1, count)).amax(2).amin(0)
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Cloning term and Q term, both of one noisy action per row; critics get no gradient."""
+        config, (now, _), policy = self.config, histories(batch), self.actor.head
+        actions, real, rows = self.flat_actions(batch), batch.mask[:, 0], batch.weight
+        context = self.context(self.actor.encoder, now)
+
+        # L_diff: predict the noise; per-row mean over the action, then the batch's.
+        x = policy.diffusion.q_sample(actions, noise.level, noise.eps)
+        eps_hat = policy.predict(x, noise.level, context)
+        error = (eps_hat - noise.eps).square().mean(1)  # (B,)
+        diff_loss = masked_mean(error, real, rows)
+        metrics = {"actor/bc_loss": diff_loss}
+
+        # a0, from the same x_i and i.  Gradient flows through it, in one step.
+        a0 = policy.diffusion.x0_hat(x, noise.level, eps_hat).clamp(-1, 1)  # (B, act)
+        if config.q_term == "td3":
+            with torch.no_grad():
+                view = self.context(self.critic.encoder, now)
+            q = self.critic.head(view, a0, noise.pick)[0]  # (B,)
+            scale = config.eta / masked_mean(q.detach().abs(), real, rows).clamp(min=SMALLEST_Q)
+            q_loss = -scale * masked_mean(q, real, rows)
+            return diff_loss + q_loss, {**metrics, "actor/q_loss": q_loss, "actor/q_scale": scale}
+
+        # Weights by advantage; no gradient.
+        adv = self.advantage(batch, now, actions, a0.detach(), noise.around)  # (B,)
+        weight = self.weights(adv, real, rows)
+        metrics |= {
+            "actor/advantage": masked_mean(adv, real), "actor/weight": masked_mean(weight, real),
+            "actor/weight_max": weight.amax(),
+            "actor/capped_share": masked_mean((weight >= config.weight_cap).float(), real),
+        }  # fmt: skip
+        if config.q_term == "awr":
+            loss = masked_mean(weight * error, real, rows)
+            return loss, {**metrics, "actor/q_loss": loss - diff_loss}
+
+        # log p of the data's action, weighed.
+        if config.log_p == "mle":
+            log_p = -0.5 * (actions - a0).square().sum(1) - 0.5 * self.action_dim * log(2 * pi)
+        else:
+            log_p = -self.bound_weight[noise.level] * error
+        q_loss = -masked_mean(weight * log_p, real, rows)
+        return diff_loss + q_loss, {**metrics, "actor/q_loss": q_loss}
+
+    @torch.no_grad()
+    def advantage(
+        self, batch: SequenceBatch, now: History, actions: Tensor, a0: Tensor, around: Tensor
+    ) -> Tensor:
+        """Return the advantage (B,) of the data's actions (B, act)."""
+        if self.config.q_term == "iql":
+            return self.data_value(batch, now) - self.state_value(now)
+        view = self.context(self.critic.encoder, now)  # (B, ctx)
+        near = a0[:, None] + around  # (B, m, act), not clipped
+        value = self.critic.head(view[:, None].expand(-1, near.shape[1], -1), near).amin(0).mean(1)  # (B,)
+        return self.critic.head(view, actions).amin(0) - value
+
+    def weights(self, adv: Tensor, real: Tensor, rows: Tensor) -> Tensor:
+        """Return the weight (B,) of each row from its advantage; padding weighs nothing.
+
+        Args:
+            rows: the rows' importance weights (B,), under which a softmax sums to 1
+        """
+        config = self.config
+        if config.adv_norm or config.q_term == "awr":
+            logits = torch.where(real, config.eta * adv, -torch.inf)
+            total = torch.logsumexp(logits + rows.log(), 0)
+            share = torch.where(real & torch.isfinite(total), (logits - total).exp(), 0.0)
+            return share * real.sum() if config.q_term == "awr" else share
+        if config.weigh == "step":
+            return (real & (adv > 0)).float()
+        return torch.where(real, (config.eta * adv).exp().clamp(max=config.weight_cap), 0.0)
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """Critic, then actor, then the targets; under iql V, then actor, then critic."""
+        noise = self.draw_noise(batch, rng)
+        found: Metrics = {}
+        if self.config.q_term == "iql":
+            value_loss, found = self.value_loss(batch)
+            found["value/grad_norm"] = self.value_optimiser.step(value_loss)
+            found |= self.step_actor(batch, noise)
+        critic_loss, td_error, metrics = self.critic_loss(batch, noise)
+        found |= {**metrics, "critic/grad_norm": self.critic_optimiser.step(critic_loss)}
+        if self.config.q_term != "iql":
+            found |= self.step_actor(batch, noise)
+        self.follow()
+        return Update({name: value.detach() for name, value in found.items()}, td_error)
+
+    def step_actor(self, batch: SequenceBatch, noise: Noise) -> Metrics:
+        """Take one step of the actor."""
+        loss, metrics = self.actor_loss(batch, noise)
+        return {**metrics, "actor/loss": loss, "actor/grad_norm": self.actor_optimiser.step(loss)}
+
+    def follow(self) -> None:
+        """Move the target actor every few updates, the target critic at every one, and count the update."""
+        config = self.config
+        if self.updates % config.ema_every == 0:
+            if self.updates >= config.ema_start:
+                follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - config.ema_decay)
+            elif config.ema_before == "copy":
+                follow(self.ema_actor.parameters(), self.actor.parameters(), 1.0)
+        follow(self.target.parameters(), self.critic.parameters(), config.tau)
+        self.updates += 1
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Draw one of the actor's candidates by softmax over min_j Q_j, with `explore` or without."""
+        actor, rows, count = self.acting_policy(), len(history.obs), self.config.candidates
+        filled = padded_history(history)
+        context = repeated(self.context(actor.encoder, filled)[:rows], count)
+        view = repeated(self.context(self.critic.encoder, filled)[:rows], count)
+        actions = draw_candidates(actor.head, context, count, self.action_dim, rng)  # (rows, act)
+        q = self.critic.head(view, actions).amin(0)[: rows * count].view(rows, count)
+        found = actions[: rows * count].view(rows, count, self.action_dim)
+        return choose(found, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q'_j (V,) of actions (V, 1, act)."""
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
+        return self.target.head(self.context(self.target.encoder, history), actions.flatten(1))
+
+    def acting_policy(self) -> Actor:
+        """Return the policy that acts."""
+        return self.ema_actor if self.config.act_ema else self.actor
+
+    def flat_actions(self, batch: SequenceBatch) -> Tensor:
+        """Return the action (B, act), cut to the bound, zero where there is none."""
+        bound = self.config.action_clip
+        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0).clamp(-bound, bound)
+
+
+def level_weights(abar: np.ndarray) -> np.ndarray:
+    """Return each level's share of the evidence bound, beta / (2 alpha (1 - abar)), scaled to mean 1."""
+    alpha = abar / np.concatenate([[1.0], abar[:-1]])
+    share = (1 - alpha) / (2 * alpha * (1 - abar))
+    return share / share.mean()

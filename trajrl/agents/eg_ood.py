@@ -1,0 +1,389 @@
+"""eg_ood: Q-guided score matching with a guard against actions the data does not know.
+
+    s(c, a) = mean over levels of (eps_b(x_i, i, c) - eps)^2,  b a behaviour model that learns first
+    gate    = clip((s - kappa) / kappa, 0, 1),  kappa a quantile of s over pairs of the data
+    V_in(c) = max_m min_j Q'_j(c, b_m),  b_m ~ b
+    y       = R_k + gamma^k (1 - terminated) ((1 - w) q' + w min(q', V_in)) at c_{t+k},  w = gate(a')
+    L_pen   = penalty / E sum_j mean w relu(Q_j(c, a_pi) - V_in(c))^2,  w = gate(a_pi)
+    L_Q     = sum_j mean (Q_j(c, a) - y)^2 + L_pen
+    L_pi    = mean 1 / clamp(|g|, 0.8, 5) (eps_hat - eps + eta clamp(ratio g, -1, 1))^2,  x0_mean of QG
+
+The guard begins when the behaviour model is done; until then, and with kappa infinite, this is QG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
+from trajrl.agents.learner import Learner, Metrics, histories
+from trajrl.agents.networks import Actor, build_actor, build_critics
+from trajrl.agents.protocol import History, Update
+from trajrl.nets.guidance import guidance, strength
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.support import Threshold, denoising_score, score_levels
+from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+UNTOLD_BEHAVIOUR_STEPS = 10_000  # where neither the config nor the length of the run says
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults are those of QG, with fifty candidates to act by."""
+
+    eta: float = 1.0  # inverse temperature of Q; raising it: bolder, further from the data
+    guidance_clip: float = 1.0  # bound on each entry of ratio g; raising it: stronger pull, less stable
+    norm_weight: tuple[float, float] | None = (0.8, 5.0)  # rows weigh 1 / clamp(|g|, low, high); None: 1
+    clamp_x0: bool = False  # True: Q sees the estimated action cut to the box
+    behaviour_steps: int = 0  # updates that the behaviour model learns for, 0: a quarter of the run
+    calibration_steps: int = 16  # updates whose pairs give kappa then; raising it: a steadier threshold
+    quantile: float = 0.95  # of the data's scores that is kappa; raising it: a looser guard
+    penalty: float = 1.0  # weight of the penalty on Q outside the data; raising it: more cautious
+    support_samples: int = 10  # behaviour actions that V_in is the best of; raising it: looser, slower
+    score_levels: int = 8  # diffusion levels a score averages over; raising it: steadier, slower
+    history: int = 1  # H, observations seen; above 1 a GRU of the policy and one of the critic read them
+    history_actions: bool = True  # the GRUs also see the action before each observation
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    horizon: int = 1  # n, rewards before the bootstrap; raising it: values travel faster, noisier
+    diffusion_steps: int = 5  # K; raising it: finer actions, slower to act, no slower to learn from
+    schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
+    solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
+    solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
+    candidates: int = 50  # actions to choose from when acting; raising it trusts the critic more
+    temperature: float = 1.0  # of that choice, in units of Q; raising it: closer to the plain policy
+    act_ema: bool = True  # act with the target actor, which is steadier than the last weights
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
+    ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
+    ema_every: int = 5  # updates between moves of the target actor; raising it slows it down
+    ema_start: int = 1000  # updates before it averages; raising it: later averaging
+    ema_before: str = "copy"  # until then it copies the policy; "initial" leaves it untrained, as published
+    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 3  # hidden layers; raising it: finer, slower
+    activation: str = "mish"  # of the networks
+    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
+    critic_norm: str = "none"  # layer norm in the critic; "before" steadies values of unseen actions
+    actor_lr: float = 3e-4  # learning rate of the policy and its GRU
+    critic_lr: float = 3e-4  # learning rate of the critic and its GRU
+    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 5.0  # the same for the critic
+    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        if self.ema_before not in ("copy", "initial"):
+            raise ValueError(f"ema_before is copy or initial; got '{self.ema_before}'")
+        counts = (
+            "calibration_steps", "support_samples", "score_levels", "history", "horizon", "gru_width",
+            "gru_layers", "candidates", "critics", "width", "depth", "ema_every",
+        )  # fmt: skip
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in ("behaviour_steps", "penalty", "temperature"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+        if self.guidance_clip <= 0 or not 0 < self.quantile <= 1:
+            got = f"{self.guidance_clip} and {self.quantile}"
+            raise ValueError(f"guidance_clip is above 0 and quantile in (0, 1]; got {got}")
+        if self.norm_weight and not (len(self.norm_weight) == 2 and min(self.norm_weight) > 0):
+            raise ValueError(f"norm_weight is null or [low, high] above 0; got {self.norm_weight}")
+
+    @property
+    def behaviour_updates(self) -> int:
+        """Return how many updates the behaviour model learns for."""
+        return self.behaviour_steps or self.decay_steps // 4 or UNTOLD_BEHAVIOUR_STEPS
+
+    @property
+    def chunk(self) -> int:
+        """Return N: one action at a time."""
+        return 1
+
+    @property
+    def critic_chunk(self) -> int:
+        """Return how many actions Q sees."""
+        return 1
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, 1, self.horizon)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10},
+    "paper": {"act_ema": False, "ema_before": "initial", "decay": "as_run"},
+    "standard": {},
+}
+
+
+class Noise(NamedTuple):
+    """All the chance of one update.  Fields without use yet have no rows; the first three are those of QG."""
+
+    next: Tensor  # (draws, B, act) for the next action
+    level: Tensor  # (B,) diffusion level, of the policy and of the behaviour model
+    eps: Tensor  # (B, act) its noise
+    score: Tensor  # (B, L, act) for the score of the data's action, the next action or none
+    policy: Tensor  # (draws, B, act) for the action that the penalty is about
+    score_policy: Tensor  # (B, L, act) for its score
+    support: Tensor  # (draws, B m, act) for the behaviour actions at o_t
+    next_support: Tensor  # (draws, B m, act) at o_{t+k}
+
+
+class EGOOD(Learner):
+    """Q-guided score matching under a guard, on windows of trajectories."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        self.config = config
+        size = obs_dim, action_dim, self.init_rng
+        self.actor = self.part("actor", build_actor(config, *size))
+        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
+        self.critic = self.part("critic", build_critics(config, *size, sees_history=True))
+        self.target = self.part("target", copy_of(self.critic))
+        self.behaviour = self.part("behaviour", build_actor(config, *size))
+        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
+        self.actor_optimiser = self.part(
+            "actor_optimiser",
+            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        self.critic_optimiser = self.part(
+            "critic_optimiser",
+            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        )
+        decay["decay_steps"] = config.behaviour_updates
+        self.behaviour_optimiser = self.part(
+            "behaviour_optimiser",
+            Optimiser(self.behaviour.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        levels = score_levels(config.diffusion_steps, config.score_levels)
+        self.levels = levels.to(self.device)  # (L,)
+        threshold = Threshold(len(levels), action_dim, self.init_rng, self.device)
+        self.threshold = self.part("threshold", threshold)
+
+    @property
+    def calibrating(self) -> bool:
+        """Say whether the next update's pairs count towards kappa."""
+        first = self.config.behaviour_updates
+        return first <= self.updates < first + self.config.calibration_steps
+
+    @property
+    def guarded(self) -> bool:
+        """Say whether the guard is on."""
+        return self.updates >= self.config.behaviour_updates + self.config.calibration_steps
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        config, act = self.config, self.action_dim
+        rows, draws, levels = len(batch.steps), self.actor.head.plan.draws, len(self.levels)
+        ahead = rows if config.gamma else 0
+        guarded = rows if self.guarded else 0
+        guarded_ahead = ahead if self.guarded else 0
+        scored = rows if self.calibrating else guarded_ahead
+        noise = Noise(
+            next=torch.randn(draws, ahead, act, generator=rng),
+            level=torch.randint(config.diffusion_steps, (rows,), generator=rng),
+            eps=torch.randn(rows, act, generator=rng),
+            score=torch.randn(scored, levels, act, generator=rng),
+            policy=torch.randn(draws, guarded, act, generator=rng),
+            score_policy=torch.randn(guarded, levels, act, generator=rng),
+            support=torch.randn(draws, guarded * config.support_samples, act, generator=rng),
+            next_support=torch.randn(draws, guarded_ahead * config.support_samples, act, generator=rng),
+        )
+        return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
+
+    def behaviour_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Predict the noise in the data's actions."""
+        (now, _), policy, real = histories(batch), self.behaviour.head, batch.mask[:, :1]
+        context = self.context(self.behaviour.encoder, now)
+        x = policy.diffusion.q_sample(self.flat_actions(batch), noise.level, noise.eps)
+        error = (policy.predict(x, noise.level, context) - noise.eps).square()  # (B, act)
+        loss = masked_mean(error, real, batch.weight[:, None])
+        return loss, {"behaviour/loss": loss}
+
+    def score(self, context: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+        """Return s (B,) of actions (B, act) at the behaviour model's contexts; noise is (B, L, act)."""
+        return denoising_score(self.behaviour.head, self.levels, context, actions, noise)
+
+    def support_value(self, context: Tensor, view: Tensor, noise: Tensor) -> Tensor:
+        """Return V_in (B,): the best behaviour action's value under the target critics."""
+        count = self.config.support_samples
+        actions = self.behaviour.head.sample(context.repeat_interleave(count, 0), noise)  # (B m, act)
+        q = self.target.head(view.repeat_interleave(count, 0), actions).amin(0)
+        return q.unflatten(0, (-1, count)).amax(1)
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Squared TD error of every critic, and the penalty; returns (loss, TD error (B,), metrics)."""
+        (now, then), real, gamma = histories(batch), batch.mask[:, 0], self.config.gamma
+        view = self.context(self.critic.encoder, now)  # (B, ctx)
+        q = self.critic.head(view, self.flat_actions(batch))  # (E, B)
+
+        # Bootstrap at o_{t+k}; without a discount nothing is left of it, and no chain is run.
+        with torch.no_grad():
+            next_q = self.next_value(then, noise) if gamma else torch.zeros_like(q[0])  # (B,)
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, gamma)
+
+        td = q - y  # (E, B)
+        loss = masked_mean(td.square().sum(0), real, batch.weight)
+        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
+        metrics = {
+            "critic/q_mean": masked_mean(q, real),
+            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
+        }  # fmt: skip
+        if self.guarded:
+            penalty, more = self.penalty(batch, now, view, noise)
+            loss, metrics = loss + penalty, {**metrics, **more}
+        return loss, td_error, {**metrics, "critic/loss": loss}
+
+    def next_value(self, then: History, noise: Noise) -> Tensor:
+        """Return q'' (B,): the target actor's value, not above V_in as far as its action is off the data."""
+        view = self.context(self.target.encoder, then)
+        action = self.ema_actor.head.sample(
+            self.context(self.ema_actor.encoder, then), noise.next
+        )  # (B, act)
+        q = self.target.head(view, action).amin(0)  # (B,)
+        if not self.guarded:
+            return q
+        context = self.context(self.behaviour.encoder, then)
+        gate = self.threshold.gate(self.score(context, action, noise.score))  # (B,)
+        support = self.support_value(context, view, noise.next_support)
+        return (1 - gate) * q + gate * torch.minimum(q, support)
+
+    def penalty(
+        self, batch: SequenceBatch, now: History, view: Tensor, noise: Noise
+    ) -> tuple[Tensor, Metrics]:
+        """Push Q down to V_in where the policy leaves the data; gradient to the critics alone."""
+        real = batch.mask[:, 0]
+        with torch.no_grad():
+            action = self.actor.head.sample(self.context(self.actor.encoder, now), noise.policy)  # (B, act)
+            context = self.context(self.behaviour.encoder, now)
+            gate = self.threshold.gate(self.score(context, action, noise.score_policy))  # (B,)
+            support = self.support_value(context, self.context(self.target.encoder, now), noise.support)
+        excess = (self.critic.head(view, action) - support).relu()  # (E, B)
+        loss = self.config.penalty * masked_mean((gate * excess.square()).mean(0), real, batch.weight)
+        metrics = {
+            "guard/penalty": loss, "guard/kappa": self.threshold.kappa,
+            "guard/ood_share": masked_mean((gate > 0).float(), real),
+            "guard/excess": masked_mean(excess, real),
+        }  # fmt: skip
+        return loss, metrics
+
+    @torch.no_grad()
+    def calibrate(self, batch: SequenceBatch, noise: Noise) -> None:
+        """Take the scores of the data's pairs in; kappa follows from the last ones."""
+        context = self.context(self.behaviour.encoder, histories(batch)[0])
+        scores = self.score(context, self.flat_actions(batch), noise.score)[batch.mask[:, 0]]
+        last = self.updates + 1 == self.config.behaviour_updates + self.config.calibration_steps
+        self.threshold.take(scores, self.config.quantile, last)
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Regress eps - eta clamp(ratio g); critics get no gradient."""
+        config, (now, _), policy = self.config, histories(batch), self.actor.head
+        actions, real = self.flat_actions(batch), batch.mask[:, :1]  # (B, act), (B, 1)
+        context = self.context(self.actor.encoder, now)
+        with torch.no_grad():
+            view = self.context(self.critic.encoder, now)
+
+        # One noisy action per row, and the denoiser's word on it.
+        x = policy.diffusion.q_sample(actions, noise.level, noise.eps)
+        eps_hat = policy.predict(x, noise.level, context)  # (B, act)
+
+        # Guidance.  The gradient of Q stops at the estimate: nothing flows back through eps_hat.
+        g = guidance(
+            lambda x0: self.critic.head(view, x0).amin(0), policy.diffusion, actions, x, noise.level, eps_hat,
+            clamp_x0=config.clamp_x0,
+        )  # fmt: skip
+        bound = config.guidance_clip
+        pull = (strength(policy.diffusion, noise.level, "x0_mean") * g).clamp(-bound, bound)
+        goal = noise.eps - config.eta * pull
+
+        # Regression, rows weighed by the size of g.
+        weight, size = batch.weight[:, None], torch.linalg.vector_norm(g, dim=1, keepdim=True)  # (B, 1)
+        if config.norm_weight:
+            weight = weight / size.clamp(*config.norm_weight)
+        loss = masked_mean((eps_hat - goal).square(), real, weight)
+
+        rec = masked_mean((eps_hat - noise.eps).square(), real, batch.weight[:, None])
+        clipped = masked_mean((pull.abs() >= bound).float(), real)
+        metrics = {
+            "actor/loss": loss, "actor/bc_loss": rec, "actor/guidance": masked_mean(size, real),
+            "actor/clipped_share": clipped,
+        }  # fmt: skip
+        return loss, metrics
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """Behaviour model while it learns, then critic, then the actor it guides, then the targets."""
+        noise = self.draw_noise(batch, rng)
+        found: Metrics = {}
+        if self.updates < self.config.behaviour_updates:
+            behaviour_loss, found = self.behaviour_loss(batch, noise)
+            found["behaviour/grad_norm"] = self.behaviour_optimiser.step(behaviour_loss)
+        elif self.calibrating:
+            self.calibrate(batch, noise)
+        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        critic_norm = self.critic_optimiser.step(critic_loss)
+        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_norm = self.actor_optimiser.step(actor_loss)
+        self.follow()
+        norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
+        found = {**found, **critic_metrics, **actor_metrics, **norms}
+        return Update({name: value.detach() for name, value in found.items()}, td_error)
+
+    def follow(self) -> None:
+        """Move the target actor every few updates, the target critic at every one, and count the update."""
+        config = self.config
+        if self.updates % config.ema_every == 0:
+            if self.updates >= config.ema_start:
+                follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - config.ema_decay)
+            elif config.ema_before == "copy":
+                follow(self.ema_actor.parameters(), self.actor.parameters(), 1.0)
+        follow(self.target.parameters(), self.critic.parameters(), config.tau)
+        self.updates += 1
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Draw one of the actor's candidates by softmax over min_j Q'_j, those off the data left out.
+
+        Where all of a row's candidates are off the data, all stay.
+        """
+        actor, rows, count = self.acting_policy(), len(history.obs), self.config.candidates
+        filled = padded_history(history)
+        context = repeated(self.context(actor.encoder, filled)[:rows], count)
+        view = repeated(self.context(self.target.encoder, filled)[:rows], count)
+        actions = draw_candidates(actor.head, context, count, self.action_dim, rng)  # (rows, act)
+        q = self.target.head(view, actions).amin(0)[: rows * count].view(rows, count)
+        if self.guarded and count > 1:
+            behaviour = repeated(self.context(self.behaviour.encoder, filled)[:rows], count)
+            noise = self.threshold.noise.expand(len(actions), -1, -1)
+            off = self.score(behaviour, actions, noise) > self.threshold.kappa
+            off = off[: rows * count].view(rows, count)
+            q = torch.where(off & ~off.all(1, keepdim=True), -torch.inf, q)
+        found = actions[: rows * count].view(rows, count, self.action_dim)
+        return choose(found, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q'_j (V,) of actions (V, 1, act)."""
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
+        return self.target.head(self.context(self.target.encoder, history), actions.flatten(1))
+
+    def acting_policy(self) -> Actor:
+        """Return the policy that acts."""
+        return self.ema_actor if self.config.act_ema else self.actor
+
+    def flat_actions(self, batch: SequenceBatch) -> Tensor:
+        """Return the action (B, act), zero where there is none."""
+        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0)

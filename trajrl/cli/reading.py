@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from trajrl.cli.common import Common
+from trajrl.cli.common import Common, progress
 
 if TYPE_CHECKING:
     from trajrl.formats.source import Source

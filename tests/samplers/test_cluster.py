@@ -80,6 +80,14 @@ def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads():
     assert not np.array_equal(runs[0], fit_centres(x, 6, seed=8, restarts=3))
 
 
+def test_the_thread_setting_of_faiss_is_given_back():
+    import faiss
+
+    faiss.omp_set_num_threads(2)
+    fit_centres(stream(0, "test").normal(size=(50, 2)).astype(np.float32), 2, seed=0, threads=1)
+    assert faiss.omp_get_max_threads() == 2
+
+
 def test_points_beyond_the_cap_are_left_out_of_the_fit_by_the_seed():
     x = stream(0, "test").normal(size=(2000, 4)).astype(np.float32)
     capped = [fit_centres(x, 4, seed=1, restarts=1, max_points=100) for _ in range(2)]

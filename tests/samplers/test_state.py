@@ -11,11 +11,16 @@ from trajrl.rng import stream
 from trajrl.samplers import make_sampler
 
 
+def learning_score(step):
+    """Return what an agent says at a step: it changes as the agent learns."""
+    return lambda anchors: score(anchors) + np.sin(step * (1 + anchors.episode + anchors.step))[:, None]
+
+
 def live_through(sampler, store, steps):
     """Refresh, draw and feed back as training does; returns what was drawn."""
     drawn = []
     for step in steps:
-        sampler.refresh(step, score)
+        sampler.refresh(step, learning_score(step))
         anchors = sampler.sample(stream(5, "sampler", step), 16)
         sampler.feedback(anchors, stream(5, "td", step).random(16))
         drawn.append(anchors)

@@ -50,6 +50,11 @@ class Config(ClusterSpec):
             raise ValueError(f"the sampler option 'refit_every' is at least 0; got {self.refit_every}")
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"tilt": 0.8, "tilt_from": 3_500, "tilt_ramp": 500},  # balanced first, then the better clusters
+}
+
+
 class ClusterSampler(EpisodeLaw):
     """Equal numbers of trajectories from each cluster."""
 

@@ -37,7 +37,6 @@ class StateClusters:
             return
         if not len(self.centres):
             self._fit(store)
-            known = 0
         ids = store.live
         ids = ids[store.table.start[ids] >= known]
         for part, rows, _ in step_rows(store, ids):

@@ -25,7 +25,7 @@ def shared(name: str) -> Path:
     """Return a real file, or skip the test with the reason."""
     root = Path(os.environ.get("TRAJRL_SHARED") or Path(__file__).parents[2] / "../shared") / "data"
     if not (root / name).exists():
-        pytest.skip(f"no real file {name}: {root} is absent; the synthetic twins cover its quirks")
+        pytest.skip("no real files: ../shared is absent; synthetic twins cover their quirks")
     return root / name
 
 

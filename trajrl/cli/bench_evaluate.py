@@ -1,0 +1,77 @@
+"""`bench evaluate`: environment steps per second of an evaluation, one environment against many together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trajrl.cli.common import Common, say
+
+if TYPE_CHECKING:
+    from trajrl.envs.protocol import EnvSuite
+    from trajrl.queues import Actor
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchEvaluate(Common):
+    """Run episodes of an untrained agent in one environment, and in many stepped together."""
+
+    env: str = "HalfCheetah-v4"
+    """Environment; one whose episodes are all equally long measures best."""
+    agent: str = "diffusion_ql"
+    """Agent, with its default networks."""
+    envs: int = 10
+    """Environments stepped together."""
+    candidates: int = 50
+    """Actions sampled and valued per step."""
+    steps: int = 200
+    """Length of an episode."""
+    device: str = "cpu"
+    """cpu, cuda or cuda:1."""
+    threads: int = 0
+    """Threads of torch; 0: as OMP_NUM_THREADS says, else one."""
+
+    def run(self) -> dict[str, Any]:
+        """Measure both and compare; the episodes are the same ones."""
+        import os
+
+        import torch
+
+        from trajrl.agents import make_agent
+        from trajrl.envs import make_suite
+
+        torch.set_num_threads(self.threads or int(os.environ.get("OMP_NUM_THREADS", 1)))
+        suite = make_suite(self.env, time_limit=self.steps)
+        agent = make_agent(
+            self.agent,
+            suite.obs_dim,
+            suite.action_dim,
+            device=self.device,
+            seed=self.seed,
+            candidates=self.candidates,
+        )  # fmt: skip
+        one, rows = self._rate(agent, suite, 1)
+        many, rows_of_many = self._rate(agent, suite, self.envs)
+        say(f"one environment {one:.0f} steps/s, {self.envs} together {many:.0f}: {many / one:.2f} times")
+        say(f"the episodes are {'the same, bit for bit' if rows == rows_of_many else 'NOT the same'}")
+        return {
+            "one": one, "many": many, "ratio": many / one, "same_episodes": rows == rows_of_many,
+            "envs": self.envs, "candidates": self.candidates, "agent": self.agent, "environment": suite.name,
+            "device": self.device, "threads": torch.get_num_threads(), "failed": rows != rows_of_many,
+        }  # fmt: skip
+
+    def _rate(self, agent: Actor, suite: EnvSuite, envs: int) -> tuple[float, list[dict[str, Any]]]:
+        """Return steps per second, the making of environments left out, and what the episodes were."""
+        from trajrl.rollout import Collector, Streams, in_order
+
+        collector = Collector(suite, agent, Streams(self.seed, "eval", (0,)), envs, num_episodes=self.envs)
+        collector.step()  # warm up: first calls allocate and, on a GPU, compile
+        began, steps, rows = time.perf_counter(), -envs, []
+        for finished in in_order(collector):
+            assert finished.episode is not None
+            steps += len(finished.episode)
+            rows.append({"return": finished.episode.episode_return, "length": len(finished.episode)})
+        seconds = time.perf_counter() - began
+        collector.close()
+        return steps / seconds, rows

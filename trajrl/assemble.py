@@ -42,7 +42,7 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
         preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
         base = _from_preset(preset, asked.get("agent", RunConfig.agent), str(asked.get("env") or data))
     config = merge(base, asked)
-    sampler = dict(config.sampler_options)
+    sampler = {**({} if file else sampler_preset(config)), **config.sampler_options}
     if config.metric:
         sampler["metric"] = config.metric
     sampler.update(
@@ -62,9 +62,20 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
     saved = RunConfig.load(folder / "config.json")
     for name in ("agent", "seed", "phase"):
         if chosen.get(name, getattr(saved, name)) != getattr(saved, name):
-            raise ValueError(f"{folder} has {name} {getattr(saved, name)}; it cannot change in the middle of a run")
+            kept = getattr(saved, name)
+            raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
     given = {name: value for name, value in chosen.items() if name != "preset"}
     return resolve(given, settings, folder / "config.json")
+
+
+def sampler_preset(config: RunConfig) -> dict[str, Any]:
+    """Return what the run's preset sets of the sampler's options; products have none of their own."""
+    from trajrl.samplers import SAMPLERS
+
+    if config.sampler not in SAMPLERS:
+        return {}
+    module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])
+    return dict(getattr(module, "PRESETS", {}).get(config.preset, {}))
 
 
 def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:

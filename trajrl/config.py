@@ -78,7 +78,8 @@ class RunConfig:
         choices = {
             "phase": ("offline", "online"), "preset": tuple(PRESETS),
             "actions": ("as_found", "clip", "scale"), "after_success": ("keep", "cut"),
-            "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "reward": tuple(REWARD_TRANSFORMS),
+            "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"),
+            "reward": tuple(REWARD_TRANSFORMS),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -99,7 +99,8 @@ class Meter:
         if self._bar is None:
             columns = (
                 TextColumn("{task.description}"), BarColumn(bar_width=None),
-                TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[score]}"),
+                TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(), TextColumn("{task.fields[score]}"),
             )  # fmt: skip
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
             self._task = self._bar.add_task(self.phase, total=self.total, rate="", score="")

@@ -19,6 +19,7 @@ from trajrl.agents.protocol import Agent, Update
 from trajrl.config import RunConfig
 from trajrl.envs.protocol import EnvSuite
 from trajrl.evaluate import evaluate
+from trajrl.judgement import judgement
 from trajrl.log import Logger
 from trajrl.progress import Meter
 from trajrl.rng import stream, torch_stream
@@ -96,6 +97,8 @@ def log(run: Run) -> None:
     values = {
         f"sampler/{name}": value for name, value in {**run.sampler.stats(), **run.provenance.stats()}.items()
     }
+    told = judgement(run.agent, run.store, run.config.seed)
+    values |= {f"judgement/{name}": value for name, value in told.items()}
     row = run.logger.flush(run.config.phase, run.step, values)
     bad = [name for name, value in row.items() if not np.isfinite(value) and "/sampler/" not in name]
     if bad:
@@ -137,7 +140,8 @@ def save(run: Run) -> None:
     state = {"step": run.step, "seconds": run.meter.seconds, "stop_reason": run.stop_reason}
     parts: dict[str, Any] = {
         "agent": run.agent.state_dict(), "logger": run.logger.state_dict(),
-        "sampler": run.sampler.state_dict(), "provenance": run.provenance.state_dict(), "scores": run.scores.state_dict(), "run": state,
+        "sampler": run.sampler.state_dict(), "provenance": run.provenance.state_dict(),
+        "scores": run.scores.state_dict(), "run": state,
     }  # fmt: skip
     folder = run.folder / "checkpoints"
     path = checkpoint.save(folder, run.step, parts)
@@ -168,6 +172,7 @@ def finish(run: Run) -> None:
     run.provenance.frame().to_parquet(run.folder / "episodes.parquet")
     summary = {
         **run.scores.summary(),
+        **judgement(run.agent, run.store, run.config.seed),
         **run.meter.summary(),
         "steps": run.step,
         "stop_reason": run.stop_reason,

@@ -1,4 +1,4 @@
-"""trajectory_ql with an expectile: values learned from the data's own actions, the policy left out of the target."""
+"""trajectory_ql with an expectile: values of the data's own actions, the policy left out of the target."""
 
 import pytest
 import torch

@@ -30,7 +30,8 @@ def test_the_run_acts_with_the_imported_weights(files, tmp_path):
     assert bring_in(paths, tmp_path / "run") == 0
     loaded = load_run(tmp_path / "run").agent()
     mine = loaded.state_dict()["actor"]
-    assert torch.equal(mine["denoiser.net.layers.0.weight"], agent.actor.state_dict()["model.mid_layer.0.weight"])
+    theirs = agent.actor.state_dict()["model.mid_layer.0.weight"]
+    assert torch.equal(mine["denoiser.net.layers.0.weight"], theirs)
 
 
 def test_the_run_evaluates(files, tmp_path, capsys):

@@ -44,7 +44,8 @@ def test_an_unknown_option_is_wrong_usage():
 def test_a_bad_value_is_one_line_and_exit_code_one():
     done = program("offline", "--agent", "trajectry_ql")
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines() == ["error: no agent 'trajectry_ql'; did you mean 'trajectory_ql'?"]
+    line = "error: no agent 'trajectry_ql'; did you mean 'trajectory_ql'?"
+    assert done.stderr.strip().splitlines() == [line]
 
 
 def test_debug_shows_the_traceback():

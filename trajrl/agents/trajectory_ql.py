@@ -119,7 +119,10 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"q_start": 5_000, "q_ramp": 5_000},
+    "demo": {
+        "history": 4, "gru_width": 64, "expectile": 0.7, "eta": 0.0, "critic_lr": 1e-3, "normalize_obs": True,
+        "run.reward": "scaled", "run.steps": 8_000,
+    },
     "paper": {
         "horizon": 1, "eta": 1.0, "candidates": 50, "temperature": 1.0, "standardise_q": False,
         "act_ema": False, "ema_every": 5, "ema_start": 1000, "critic_norm": "none", "actor_lr": 3e-4,

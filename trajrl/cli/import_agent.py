@@ -43,13 +43,15 @@ class ImportAgent(Common):
         if (suite.obs_dim, suite.action_dim) != (found.obs_dim, found.action_dim):
             raise ValueError(
                 f"{self.actor} acts on {found.obs_dim} observations with {found.action_dim} actions; "
-                f"{self.env} has {suite.obs_dim} and {suite.action_dim}: give the environment it was trained in"
+                f"{self.env} has {suite.obs_dim} and {suite.action_dim}: "
+                "give the environment it was trained in"
             )
         settings = [f"agent.{name}={value}" for name, value in found.config.items()]
         chosen = {"agent": self.agent, "env": self.env, "data": self.data or "none", "seed": self.seed}
         config = assemble.resolve({**chosen, "preset": "standard"}, settings)
         folder = assemble.new_folder(config, str(self.out))
-        agent = make_agent(self.agent, found.obs_dim, found.action_dim, seed=self.seed, **config.agent_options)
+        size = found.obs_dim, found.action_dim
+        agent = make_agent(self.agent, *size, seed=self.seed, **config.agent_options)
         agent.load_state_dict({**agent.state_dict(), **found.parts})
         facts = {"obs_dim": found.obs_dim, "action_dim": found.action_dim, "environment": suite.name}
         start = {"step": 0, "seconds": 0.0, "stop_reason": ""}

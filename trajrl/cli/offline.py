@@ -40,7 +40,7 @@ class Choices(Common):
     ] = ""
     """Folder of the run."""
     resume: bool = False
-    """Go on with the run in --out from its latest checkpoint; options given beside it change the rest of the run."""
+    """Go on with the run in --out from its latest checkpoint; other options given change the rest of it."""
     device: Annotated[str | None, silent("auto|cpu|cuda|cuda:1", "auto")] = None
     """Where to learn; auto is the GPU where there is one."""
     dtype: Annotated[Literal["float32", "bfloat16"] | None, silent("float32|bfloat16", "float32")] = None
@@ -99,6 +99,7 @@ class Offline(Choices):
     def resumed(self) -> Any:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl import assemble, checkpoint, train
+
         if not self.out:
             raise ValueError("--resume needs --out, the folder of the run to go on with")
         folder = Path(self.out)
@@ -144,9 +145,8 @@ def introduce(run: Any) -> None:
     """Say what is about to be learned from what."""
     config, store = run.config, run.store
     say(f"{config.agent}, sampler {config.sampler}")
-    say(
-        f"{len(store)} episodes, {store.num_steps} steps of {Path(config.data).name}; the run is in {run.folder}"
-    )
+    name = Path(config.data).name
+    say(f"{len(store)} episodes, {store.num_steps} steps of {name}; the run is in {run.folder}")
     average = run.scores.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
     say(f"the data's average return is {average['average_return']:.1f}{score}")

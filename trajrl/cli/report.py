@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,7 +35,8 @@ class Report(Common):
         from trajrl.report.compose import Options, compose
 
         if not self.runs:
-            raise ValueError("name at least one run folder, such as runs/*")
+            print("error: name at least one run folder, such as runs/*", file=sys.stderr)
+            raise SystemExit(2)
         out = self.out or Path("report.html" if self.format == "html" else "figures")
         self._check(out)
         videos = self.videos if self.format == "html" else 0
@@ -64,6 +66,8 @@ class Report(Common):
         """Refuse what cannot be written, before the work begins."""
         if self.detail < 0 or self.videos < 0:
             raise ValueError("--detail and --videos must not be negative")
+        if self.checkpoint not in ("last", "best", "selected") and not self.checkpoint.isdigit():
+            raise ValueError(f"a checkpoint is last, best, selected or a step; got '{self.checkpoint}'")
         if self.format == "html" and out.is_dir():
             raise ValueError(f"--out {out} is a folder; name a file such as {out / 'report.html'}")
         if self.format != "html" and (out.suffix == ".html" or out.is_file()):

@@ -1,0 +1,259 @@
+"""The report as one file: what is in it, what it does without, and how it fails."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import write_run
+
+from trajrl.cli.main import dispatch
+from trajrl.report import blocks, clips, compose, html
+from trajrl.report.contents import Clips, Contents, Listing, Panel, Section, Table
+
+PLAIN = compose.Options(detail=0)
+
+
+def report(capsys, *argv) -> tuple[int, dict, str]:
+    code = dispatch(["report", *map(str, argv), "--json"])
+    told = capsys.readouterr()
+    return code, json.loads(told.out.splitlines()[-1]) if told.out else {}, told.err
+
+
+class Outline(HTMLParser):
+    """Collects elements, and checks that they close in order."""
+
+    VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.found = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict]:
+        return [attrs for name, attrs in self.found if name == tag]
+
+
+def outline(text: str) -> Outline:
+    parser = Outline()
+    parser.feed(text)
+    assert parser.open == []
+    return parser
+
+
+def numbers(text: str) -> dict:
+    return json.loads(
+        re.search(r'<script id="numbers" type="application/json">(.*?)</script>', text, re.S)[1]
+    )
+
+
+@pytest.fixture
+def two_groups(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path / f"runs/plain{seed}", seed)
+        write_run(tmp_path / f"runs/better{seed}", seed, sampler="cluster", gain=3.0)
+    return tmp_path / "runs"
+
+
+def test_one_file_that_asks_for_nothing(two_groups, tmp_path, capsys):
+    code, answer, _ = report(capsys, two_groups, "--out", tmp_path / "r.html", "--detail", 0)
+    assert code == 0
+    text = (tmp_path / "r.html").read_text()
+    page = outline(text)
+    assert answer["bytes"] == len(text.encode()) < html.MOST_BYTES
+    assert not [a for a in page.all("script") if "src" in a]
+    assert [a["href"] for a in page.all("link")] == ["data:,"]
+    assert all(a["href"].startswith("#") for a in page.all("a"))
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["r.html"]
+
+
+def test_every_figure_has_numbers_a_caption_and_a_table(two_groups):
+    text = html.render(compose.compose([two_groups], PLAIN), [])
+    body = text[: text.index('<script id="numbers"')]
+    figures = re.findall(r"<figure data-key=.*?</figure>", body, re.S)
+    assert len(figures) >= 5
+    drawn = numbers(text)["figures"]
+    for figure in figures:
+        key = re.search(r'data-key="(.*?)"', figure)[1]
+        assert drawn[key]["data"]
+        assert "<figcaption>Look " in figure
+        assert "<tbody><tr>" in figure
+        assert 'role="img" aria-label="' in figure
+
+
+def test_the_four_scores_stand_in_a_table_with_their_intervals(two_groups):
+    contents = compose.compose([two_groups], PLAIN)
+    (table,) = contents.sections[0].items
+    summary = json.loads((two_groups / "plain1/summary.json").read_text())["scores"]["last"]
+    row = table.rows.set_index("run").loc["plain1"]
+    assert row["last"] == f"{summary['value']:.1f} ({summary['low']:.1f} to {summary['high']:.1f})"
+    assert {"last", "mean of last 10", "best (oracle)", "selected", "average of the data"} <= set(table.rows)
+
+
+def test_settings_versions_and_commands_are_told(two_groups):
+    versions = two_groups / "better0/versions.json"
+    versions.write_text(versions.read_text().replace("3.11", "3.12"))
+    items = {
+        item.key: item for item in compose.compose([two_groups], PLAIN).items() if not hasattr(item, "series")
+    }
+    settings = items["settings"].rows.set_index("setting")
+    assert settings.loc["sampler"].tolist() == ["cluster", "cluster", "uniform", "uniform"]
+    assert settings.loc["seed"].tolist() == ["0", "1", "0", "1"]
+    assert items["versions"].rows.columns.tolist() == ["package", "better0", "better1, plain0, plain1"]
+    assert items["commands"].lines["plain1"] == "python run.py offline --seed 1"
+
+
+def test_an_online_run_is_told_with_dip_and_regret(tmp_path):
+    write_run(tmp_path / "a", phase="online")
+    items = {item.key: item for item in compose.compose([tmp_path / "a"], PLAIN).items()}
+    row = items["online"].rows.iloc[0]
+    evaluations = pd.read_csv(tmp_path / "a/evals.csv").groupby("step")["score"].mean()
+    assert row["first"] == pytest.approx(evaluations.iloc[0], abs=0.01)
+    assert row["best of all runs"] == pytest.approx(evaluations.max(), abs=0.01)
+    gap = evaluations.max() - evaluations.to_numpy()
+    assert row["regret"] == pytest.approx(np.trapezoid(gap) / (len(gap) - 1), abs=0.01)
+
+
+def test_text_of_a_run_cannot_break_the_page(tmp_path):
+    run = write_run(tmp_path / "a", env='</script><b>"x')
+    (run / "command.txt").write_text("python run.py </script><script>alert(1)</script>")
+    text = html.render(compose.compose([run], PLAIN), [])
+    page = outline(text)
+    assert len(page.all("script")) == 3
+    assert not page.all("b")
+
+
+def test_odd_folders_give_a_line_each_and_the_rest_is_shown(tmp_path, capsys):
+    from test_frames import break_runs
+
+    code, answer, told = report(
+        capsys, str(break_runs(tmp_path / "runs") / "*"), "--out", tmp_path / "r.html"
+    )
+    assert code == 0
+    text = (tmp_path / "r.html").read_text()
+    for what in ("empty is not a run folder", "going-on has not finished", "metrics.csv is left out"):
+        assert sum(what in note for note in answer["notes"]) == 1
+        assert what in text
+        assert what in told
+    assert "fresh" in text
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("kind", ["nothing", "empty", "foreign"])
+def test_nothing_to_report_on_is_one_line(tmp_path, capsys, kind):
+    place = tmp_path / kind
+    if kind != "nothing":
+        place.mkdir()
+    if kind == "foreign":
+        (place / "config.json").write_text('{"model": "gpt"}')
+    code, _, told = report(capsys, place, "--out", tmp_path / "r.html")
+    assert code == 1
+    assert len(told.splitlines()) == 1
+    assert told.startswith("error: no run to report on: ")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_run_that_cannot_be_looked_into_is_told_in_its_panel(tmp_path):
+    run = write_run(tmp_path / "a", data=str(tmp_path / "gone.h5"))
+    contents = compose.compose([run], compose.Options(videos=0))
+    (panel,) = next(section.panels for section in contents.sections if section.panels)
+    assert [item.key for item in panel.items] == []
+    assert [note.split(" could")[0] for note in panel.notes[:2]] == [
+        "the clouds of trajectories and states", "the Q-function",
+    ]  # fmt: skip
+    assert "gone.h5" in panel.notes[0]
+    assert "episodes.parquet is written when a run finishes" in panel.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--format", "pdf", "--out", "x.html"], "must be a folder"),
+        (["--out", "."], "is a folder; name a file"),
+        (["--detail", "-1"], "must not be negative"),
+        (["--checkpoint", "newest"], "a checkpoint is last, best, selected or a step"),
+    ],
+)
+def test_wrong_options_are_refused_before_the_work(tmp_path, capsys, options, reason):
+    code, _, told = report(capsys, write_run(tmp_path / "a"), *options)
+    assert code == 1
+    assert reason in told
+    assert len(told.splitlines()) == 1
+
+
+def test_no_run_at_all_is_wrong(capsys):
+    assert dispatch(["report"]) == 2
+    assert capsys.readouterr().err == "error: name at least one run folder, such as runs/*\n"
+
+
+def test_figures_for_a_paper(two_groups, tmp_path, capsys):
+    out = tmp_path / "figures"
+    code, answer, _ = report(capsys, two_groups, "--format", "svg", "--out", out, "--detail", 0)
+    assert code == 0
+    assert {"curves-0.svg", "scores-0.svg", "profiles.svg", "improvement.svg", "td.svg"} <= {
+        p.name for p in out.iterdir()
+    }
+    assert len(answer["files"]) == len(list(out.iterdir()))
+
+
+def contents_of(*items) -> Contents:
+    return Contents("title", [], [Section("s", "Section", "intro", [], [Panel("run", list(items))])])
+
+
+def test_videos_that_do_not_fit_are_left_out_with_a_line():
+    def film(size):
+        return clips.Clip("best", "best: episode 1", b"x" * size)
+
+    item = Clips("videos", "Videos", "caption", [film(1000), film(6_000_000)])
+    left_out: list[str] = []
+    text = html.render(contents_of(item), left_out)
+    assert left_out == ["the video of the best episode was left out: the page would pass 10 MB"]
+    assert len(outline(text).all("video")) == 1
+    assert left_out[0] in text
+    assert len(text.encode()) < html.MOST_BYTES
+
+
+def test_long_tables_end_with_a_line():
+    rows = pd.DataFrame({"n": range(blocks.MOST_ROWS + 5), "x": np.nan, "text": "<&>"})
+    text = html.render(
+        contents_of(Table("t", "Table", "caption", rows), Listing("l", "Listing", {"a": "<b>"})), []
+    )
+    assert text.count("&lt;&amp;&gt;") == blocks.MOST_ROWS
+    assert f"The first {blocks.MOST_ROWS} of {blocks.MOST_ROWS + 5} rows." in text
+    assert "nan" not in text[: text.index('<script id="numbers"')]
+
+
+def test_the_best_the_median_and_the_worst_episode_are_filmed():
+    last = pd.DataFrame({"step": 9, "episode": range(5), "return": [3.0, 9.0, 1.0, 4.0, 5.0]})
+    earlier = pd.DataFrame({"step": 1, "episode": range(5), "return": [99.0] * 5})
+    assert clips.choose(pd.concat([earlier, last])) == {1: "best", 3: "median", 2: "worst"}
+    assert clips.choose(last[:1]) == {0: "best"}
+    assert clips.choose(last[:2]) == {1: "best", 0: "worst"}
+
+
+def test_a_real_run_is_shown_from_the_inside(real_runs, tmp_path, capsys):
+    code, answer, _ = report(capsys, real_runs, "--out", tmp_path / "r.html", "--videos", 0, "--detail", 1)
+    assert code == 0
+    assert answer["notes"] == []
+    drawn = numbers((tmp_path / "r.html").read_text())["figures"]
+    run = "cluster-s0"
+    cloud = drawn[f"trajectories-{run}"]
+    assert {"cluster", "return", "source", "draws"} <= set(cloud["columns"])
+    assert len(cloud["labels"]) == len(cloud["points"][0]) == len(cloud["columns"]["draws"]["values"])
+    planes = drawn[f"q-{run}"]
+    assert len(planes["q"]) == 12 * len(planes["pairs"]) * len(planes["grid"]) ** 2
+    assert {f"q-{run}-spread", f"calibration-{run}", f"td-{run}", f"shares-{run}", f"states-{run}"} <= set(
+        drawn
+    )

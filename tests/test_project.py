@@ -20,7 +20,7 @@ LEVELS = [
     {"envs"},
     {"agents"},
     {"config"},
-    {"rollout", "evaluate", "scores", "progress", "queues", "recording"},
+    {"rollout", "evaluate", "judgement", "scores", "progress", "queues", "recording"},
     {"checkpoint"},
     {"train", "assemble", "policy"},
     {"report"},

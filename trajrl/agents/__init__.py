@@ -20,6 +20,7 @@ AGENTS: dict[str, str] = {
     "qg": "trajrl.agents.qg:QG",
     "rlpd": "trajrl.agents.rlpd:RLPD",
     "sac": "trajrl.agents.sac:SAC",
+    "stratified_ql": "trajrl.agents.stratified_ql:StratifiedQL",
     "td3_bc": "trajrl.agents.td3_bc:TD3BC",
     "trajectory_ql": "trajrl.agents.trajectory_ql:TrajectoryQL",
 }

@@ -1,0 +1,335 @@
+"""Stratified Q-learning: Diffusion-QL with a second actor that clones only what is good for its state.
+
+    score(o, a) = min_j Q'_j(c, a) - mean of that over the state's cluster, Q' as it was at the last judgement
+    selected    : score above the (1 - f) quantile of its cluster, f rising over the run
+    L_first     = mean (eps_net(x_i, i, c) - eps)^2 + eta L_q
+    L_second    = mean over selected rows of the same + eta L_q over all rows
+    L_q         = -mean Q_p(c, a_pi) / mean |Q_q(c, a_pi)|, a_pi of the actor in question
+    y           = R_k + gamma^k (1 - terminated) min_j Q'_j(c_{t+k}, a'), a' of the first actor
+
+The second actor acts and is evaluated; the first feeds the critic.  Strata are judged on a fixed subsample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
+from trajrl.agents.learner import Learner, Metrics, histories
+from trajrl.agents.networks import Actor, build_actor, build_critics
+from trajrl.agents.presets import of_environment
+from trajrl.agents.protocol import History, Update
+from trajrl.agents.strata import THRESHOLDS, Strata
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.registry import unknown
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
+UNTOLD_FRACTION_STEPS = 250_000  # where neither the config nor the length of the run says
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults are those of Diffusion-QL, with a tenth of each cluster selected at first and half later."""
+
+    eta: float = 1.0  # weight of the Q term; raising it: bolder, further from the data
+    clusters: int = 10  # of states, each judged by itself; raising it: fairer, noisier.  1: all together
+    components: int = 0  # principal components of the states kept for clustering; 0: no projection
+    subsample: int = 8_192  # rows that are judged, the first ones seen; raising it: steadier, slower
+    refresh_every: int = 1_000  # updates between two judgements; raising it: cheaper, staler
+    fraction_start: float = 0.1  # share of each cluster that is selected at first; raising it: closer to all
+    fraction_end: float = 0.5  # and at the end
+    fraction_steps: int = 0  # updates from start to end, 0: a quarter of the run
+    threshold: str = "cluster_mean"  # what a good row beats: cluster_mean, global_mean or cluster_quantile
+    share: float = 0.0  # of good rows (cluster_quantile); raising it: more rows are good.  0: estimated
+    history: int = 1  # H, observations seen; above 1 a GRU of the policy and one of the critic read them
+    history_actions: bool = True  # the GRUs also see the action before each observation
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    horizon: int = 1  # n, rewards before the bootstrap; raising it: values travel faster, noisier
+    diffusion_steps: int = 5  # K; raising it: finer actions, slower updates
+    schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
+    solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
+    solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
+    target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
+    candidates: int = 50  # actions to choose from when acting; raising it trusts the critic more
+    temperature: float = 1.0  # of that choice, in units of Q; raising it: closer to the plain policy
+    act_ema: bool = True  # act with the second actor's average, steadier than its last weights
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
+    ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
+    ema_every: int = 5  # updates between moves of the target actor; raising it slows it down
+    ema_start: int = 1000  # updates before it averages; raising it: later averaging
+    ema_before: str = "copy"  # until then it copies the policy; "initial" leaves it untrained, as published
+    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 3  # hidden layers; raising it: finer, slower
+    activation: str = "mish"  # of the networks
+    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
+    critic_norm: str = "none"  # layer norm in the critic; "before" steadies values of unseen actions
+    actor_lr: float = 3e-4  # learning rate of the policy and its GRU
+    critic_lr: float = 3e-4  # learning rate of the critic and its GRU
+    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 5.0  # the same for the critic
+    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; schedules, solvers and nets check their own."""
+        choices = {"threshold": THRESHOLDS, "ema_before": ("copy", "initial")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(unknown(f"value of {name}", getattr(self, name), allowed))
+        counts = (
+            "clusters", "subsample", "refresh_every", "history", "horizon", "gru_width", "gru_layers",
+            "target_candidates", "candidates", "critics", "width", "depth", "ema_every",
+        )  # fmt: skip
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in ("fraction_start", "fraction_end", "share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share between 0 and 1; got {getattr(self, name)}")
+        for name in ("components", "fraction_steps", "temperature"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+
+    def fraction(self, update: int) -> float:
+        """Return f, the share of each cluster that is selected after `update` updates."""
+        span = self.fraction_steps or self.decay_steps // 4 or UNTOLD_FRACTION_STEPS
+        return self.fraction_start + min(1.0, update / span) * (self.fraction_end - self.fraction_start)
+
+    @property
+    def chunk(self) -> int:
+        """Return N: one action at a time."""
+        return 1
+
+    @property
+    def critic_chunk(self) -> int:
+        """Return how many actions Q sees."""
+        return 1
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, 1, self.horizon)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10},
+    "paper": {
+        "act_ema": False, "ema_before": "initial", "decay": "as_run", "fraction_start": 0.0,
+        "fraction_steps": 250_000,
+    },
+    "standard": {},
+}  # fmt: skip
+
+
+def preset(name: str, env: str) -> dict[str, Any]:
+    """Return the settings of preset `name`; `paper` takes what was published for Diffusion-QL there."""
+    if name != "paper":
+        return dict(PRESETS[name])
+    table = of_environment(env)
+    best_of_next = {"target_candidates": 10} if table.pop("max_q_backup", False) else {}
+    return {**PRESETS[name], **table, **best_of_next}
+
+
+class Noise(NamedTuple):
+    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm."""
+
+    next: Tensor  # (draws, B M, act) for the M next actions of each row; no rows without a discount
+    level: Tensor  # (B,) diffusion level of the cloning terms
+    eps: Tensor  # (B, act) their noise
+    policy: Tensor  # (draws, B, act) for the actions that climb Q, of both actors
+    pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
+
+
+class StratifiedQL(Learner):
+    """Diffusion Q-learning with a second actor, on windows of trajectories."""
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        self.config, seed = config, int(options.get("seed", 0))
+        size = obs_dim, action_dim, self.init_rng
+        self.actor = self.part("actor", build_actor(config, *size))
+        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
+        self.second = self.part("second", build_actor(config, *size))
+        self.ema_second = self.part("ema_second", copy_of(self.second))
+        self.critic = self.part("critic", build_critics(config, *size, sees_history=True))
+        self.target = self.part("target", copy_of(self.critic))
+        self.judging = self.part("judging", copy_of(self.critic))  # the target critic at the last judgement
+        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
+        self.actor_optimiser = self.part(
+            "actor_optimiser",
+            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        self.second_optimiser = self.part(
+            "second_optimiser",
+            Optimiser(self.second.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        )
+        self.critic_optimiser = self.part(
+            "critic_optimiser",
+            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        )
+        strata = Strata(config.clusters, config.components, config.subsample, seed, self.device)
+        self.strata = self.part("strata", strata)
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        rows, draws, critics = len(batch.steps), self.actor.head.plan.draws, self.config.critics
+        ahead = rows * self.config.target_candidates if self.config.gamma else 0
+        first = torch.randint(critics, (), generator=rng)
+        other = torch.randint(1, max(2, critics), (), generator=rng)
+        noise = Noise(
+            next=torch.randn(draws, ahead, self.action_dim, generator=rng),
+            level=torch.randint(self.config.diffusion_steps, (rows,), generator=rng),
+            eps=torch.randn(rows, self.action_dim, generator=rng),
+            policy=torch.randn(draws, rows, self.action_dim, generator=rng),
+            pair=torch.stack((first, (first + other) % critics)),
+        )
+        return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
+        (now, then), real, gamma = histories(batch), batch.mask[:, 0], self.config.gamma
+        q = self.critic.head(self.context(self.critic.encoder, now), self.flat_actions(batch))  # (E, B)
+
+        # Bootstrap at o_{t+k}; without a discount nothing is left of it, and no chain is run.
+        with torch.no_grad():
+            next_q = self.next_value(then, noise.next) if gamma else torch.zeros_like(q[0])  # (B,)
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, gamma)
+
+        td = q - y  # (E, B)
+        loss = masked_mean(td.square().sum(0), real, batch.weight)
+        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
+        metrics = {
+            "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
+            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
+        }  # fmt: skip
+        return loss, td_error, metrics
+
+    def next_value(self, then: History, noise: Tensor) -> Tensor:
+        """Return min_j Q'_j (B,) of the first actor's average; each critic first takes its best candidate."""
+        count = self.config.target_candidates
+        context = self.context(self.ema_actor.encoder, then).repeat_interleave(count, 0)  # (B M, ctx)
+        view = self.context(self.target.encoder, then).repeat_interleave(count, 0)
+        q = self.target.head(view, self.ema_actor.head.sample(context, noise))  # (E, B M)
+        return q.unflatten(1, (-1, count)).amax(2).amin(0)
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Clone every row and climb Q: the first actor is that of Diffusion-QL."""
+        loss, bc_loss, q_loss = self.improve(self.actor, batch, noise, batch.mask[:, 0])
+        return loss, {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss}
+
+    def second_loss(self, batch: SequenceBatch, noise: Noise, chosen: Tensor) -> tuple[Tensor, Metrics]:
+        """Clone the selected rows, `chosen` (B,), and climb Q on every row."""
+        loss, bc_loss, q_loss = self.improve(self.second, batch, noise, chosen & batch.mask[:, 0])
+        share = masked_mean(chosen.float(), batch.mask[:, 0])
+        return loss, {"second/bc_loss": bc_loss, "second/q_loss": q_loss, "second/selected_share": share}
+
+    def improve(
+        self, actor: Actor, batch: SequenceBatch, noise: Noise, cloned: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sum, the cloning term over the rows `cloned` (B,), and the Q term of an actor."""
+        (now, _), policy, real = histories(batch), actor.head, batch.mask[:, 0]
+        context = self.context(actor.encoder, now)
+        with torch.no_grad():
+            view = self.context(self.critic.encoder, now)
+
+        # L_bc: predict the noise in the data's action; divided by the rows cloned, 0 where there are none.
+        x = policy.diffusion.q_sample(self.flat_actions(batch), noise.level, noise.eps)
+        error = (policy.predict(x, noise.level, context) - noise.eps).square()  # (B, act)
+        bc_loss = masked_mean(error, cloned[:, None], batch.weight[:, None])
+
+        # L_q: one critic is climbed, another's mean absolute value sets the scale; critics get no gradient.
+        sampled = policy.sample(context, noise.policy)
+        climbed = masked_mean(self.critic.head(view, sampled, noise.pair[:1])[0], real, batch.weight)
+        with torch.no_grad():
+            other = self.critic.head(view, sampled, noise.pair[1:])[0]
+            scale = masked_mean(other.abs(), real, batch.weight).clamp(min=SMALLEST_Q)
+        q_loss = -climbed / scale
+        return bc_loss + self.config.eta * q_loss, bc_loss, q_loss
+
+    @torch.no_grad()
+    def judge(self, history: History, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return score (V,) of actions (V, 1, act) and whether they are good (V,), by the last judgement."""
+        score, cluster = self.strata.score(history.obs[:, -1], self.judged_value(history, actions))
+        return score, score > self.strata.good_above[cluster]
+
+    @torch.no_grad()
+    def select(self, batch: SequenceBatch) -> Tensor:
+        """Return which rows (B,) the second actor clones; judge the strata anew when due."""
+        config, (now, _), real = self.config, histories(batch), batch.mask[:, 0]
+        actions = torch.where(batch.action_mask[..., None], batch.actions, 0.0)
+        grown = self.strata.take(now, actions, real)
+        if self.strata.size and (grown or self.updates % config.refresh_every == 0):
+            follow(self.judging.parameters(), self.target.parameters(), 1.0)
+            q = self.judged_value(self.strata.history, self.strata.actions)
+            self.strata.judge(q, config.fraction(self.updates), config.threshold, config.share)
+        if not self.strata.judged:
+            return torch.zeros_like(real)
+        score, cluster = self.strata.score(now.obs[:, -1], self.judged_value(now, actions))
+        return real & (score > self.strata.select_above[cluster])
+
+    def judged_value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q_j (V,) of actions (V, 1, act) under the critic that the strata were judged with."""
+        return self.judging.head(self.context(self.judging.encoder, history), actions[:, 0]).amin(0)
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """Critic, first actor, second actor on what the critic selects, then the targets."""
+        noise = self.draw_noise(batch, rng)
+        critic_loss, td_error, found = self.critic_loss(batch, noise)
+        found["critic/grad_norm"] = self.critic_optimiser.step(critic_loss)
+        actor_loss, metrics = self.actor_loss(batch, noise)
+        found |= {**metrics, "actor/grad_norm": self.actor_optimiser.step(actor_loss)}
+        second_loss, metrics = self.second_loss(batch, noise, self.select(batch))
+        found |= {**metrics, "second/grad_norm": self.second_optimiser.step(second_loss)}
+        self.follow()
+        return Update({name: value.detach() for name, value in found.items()}, td_error)
+
+    def follow(self) -> None:
+        """Move both averages every few updates, the target critic at every one, and count the update."""
+        config = self.config
+        if self.updates % config.ema_every == 0:
+            speed = 1 - config.ema_decay if self.updates >= config.ema_start else 1.0
+            if self.updates >= config.ema_start or config.ema_before == "copy":
+                follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
+                follow(self.ema_second.parameters(), self.second.parameters(), speed)
+        follow(self.target.parameters(), self.critic.parameters(), config.tau)
+        self.updates += 1
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Draw one of the second actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
+        actor, rows, count = self.acting_policy(), len(history.obs), self.config.candidates
+        filled = padded_history(history)
+        context = repeated(self.context(actor.encoder, filled)[:rows], count)
+        view = repeated(self.context(self.target.encoder, filled)[:rows], count)
+        actions = draw_candidates(actor.head, context, count, self.action_dim, rng)  # (rows, act)
+        q = self.target.head(view, actions).amin(0)[: rows * count].view(rows, count)
+        found = actions[: rows * count].view(rows, count, self.action_dim)
+        return choose(found, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q'_j (V,) of actions (V, 1, act)."""
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
+        return self.target.head(self.context(self.target.encoder, history), actions.flatten(1))
+
+    def acting_policy(self) -> Actor:
+        """Return the policy that acts: the second."""
+        return self.ema_second if self.config.act_ema else self.second
+
+    def flat_actions(self, batch: SequenceBatch) -> Tensor:
+        """Return the action (B, act), zero where there is none."""
+        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0)

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.config import EMBEDDED, PRESETS, RunConfig, literal, merge, options, split_settings
-from trajrl.registry import find
+from trajrl.registry import find, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -298,16 +298,14 @@ def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
     """Return the defaults under a preset; keys 'run.NAME' of the agent's preset are the run's own."""
     from trajrl.agents import AGENTS
 
-    if preset not in PRESETS:
-        from trajrl.registry import unknown
-
-        raise ValueError(unknown("preset", preset, PRESETS))
     module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
-    own = dict(getattr(module, "PRESETS", {}).get(preset, {}))
-    if hasattr(module, "preset"):
-        own = dict(module.preset(preset, env))
+    table = getattr(module, "PRESETS", {})
+    if preset not in {*PRESETS, *table}:
+        raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
+    own = dict(module.preset(preset, env)) if hasattr(module, "preset") else dict(table.get(preset, {}))
     run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
-    return merge(RunConfig(preset=preset, agent=agent), {**PRESETS[preset], **run, "agent_options": own})
+    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
+    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
 
 
 def _fitting(config: RunConfig, base: RunConfig) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class RunConfig:
     def validate(self) -> None:
         """Check the values that need no file and no device."""
         choices = {
-            "phase": ("offline", "online"), "preset": tuple(PRESETS),
+            "phase": ("offline", "online"),
             "actions": ("as_found", "clip", "scale"), "after_success": ("keep", "cut"),
             "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"),
             "reward": tuple(REWARD_TRANSFORMS),

@@ -31,10 +31,9 @@ class Choices(Common):
     batch_size: Annotated[int | None, silent("B", "the preset's")] = None
     """Windows per update."""
     preset: Annotated[
-        Literal["demo", "standard", "paper"] | None,
-        silent("demo|standard|paper", "demo for the embedded store, else standard"),
+        str | None, silent("demo|standard|paper", "demo for the embedded store, else standard")
     ] = None
-    """Settings to start from."""
+    """Settings to start from; some agents have more, such as fql of acfql."""
     out: Annotated[
         str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: a new one under runs/)")
     ] = ""

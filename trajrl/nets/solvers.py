@@ -18,6 +18,7 @@ from math import expm1, sqrt
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from trajrl.registry import unknown
@@ -92,13 +93,14 @@ def _ancestral(plan: Plan, predict: Predictor, noise: Tensor, clip: bool) -> Ten
         x0 = _x0(here, x, predict(x, j), clip)
         if plan.solver == "ddim":
             c2 = there.sigma / here.sigma
-            x = x0 * (there.alpha - c2 * here.alpha) + x * c2
+            x = torch.add(x0 * (there.alpha - c2 * here.alpha), x, alpha=c2)
             continue
         alpha = (here.alpha / there.alpha) ** 2  # of this step alone; beta = 1 - alpha
         beta, variance = 1 - alpha, here.sigma**2
-        x = x0 * (beta * there.alpha / variance) + x * (there.sigma**2 * sqrt(alpha) / variance)
+        c1, c2 = beta * there.alpha / variance, there.sigma**2 * sqrt(alpha) / variance
+        x = torch.add(x0 * c1, x, alpha=c2)
         if j + 1 < len(plan.moves):
-            x = x + noise[j + 1] * sqrt(max(beta * there.sigma**2 / variance, 1e-20))
+            x = torch.add(x, noise[j + 1], alpha=sqrt(max(beta * there.sigma**2 / variance, 1e-20)))
     return x
 
 
@@ -145,7 +147,7 @@ def _along(x: Tensor, start: Point, to: Point, e: Tensor) -> Tensor:
 
 def _x0(point: Point, x: Tensor, eps_hat: Tensor, clip: bool) -> Tensor:
     """Return x0hat at a point."""
-    x0 = x * (1 / point.alpha) - eps_hat * (point.sigma / point.alpha)
+    x0 = torch.sub(x, eps_hat, alpha=point.sigma) * (1 / point.alpha)
     return x0.clamp(-1, 1) if clip else x0
 
 

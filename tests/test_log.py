@@ -1,5 +1,6 @@
 """metrics.csv: means over the interval, columns that may grow, rows that can be cut back."""
 
+import pytest
 import torch
 
 from trajrl.log import Logger, read_csv
@@ -44,3 +45,59 @@ def test_rows_after_the_checkpoint_and_torn_rows_are_cut(tmp_path):
         file.write("4,1.0")
     logger.cut_back(2)
     assert [row["step"] for row in read_csv(tmp_path / "metrics.csv")] == ["1", "2"]
+
+
+class Shown:
+    """A board that remembers."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[dict, int]] = []
+        self.closed = False
+
+    def scalars(self, values, step) -> None:
+        self.seen.append((dict(values), step))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_another_board_gets_every_row_and_is_closed(tmp_path):
+    board = Shown()
+    logger = Logger(tmp_path, tensorboard=False, other=board)
+    logger.flush("offline", 3, {"a": 1.0})
+    logger.close()
+    assert board.seen == [({"offline/a": 1.0}, 3)]
+    assert board.closed
+
+
+def test_wandb_missing_is_one_line_that_names_the_extra(tmp_path, monkeypatch):
+    import sys
+
+    from trajrl.config import RunConfig
+    from trajrl.wandb_log import WandbLog
+
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match=r"trajrl\[wandb\]"):
+        WandbLog(tmp_path, RunConfig())
+
+
+def test_wandb_is_offline_unless_told(tmp_path, monkeypatch):
+    import sys
+    from types import SimpleNamespace
+
+    from trajrl.config import RunConfig
+    from trajrl.wandb_log import WandbLog
+
+    asked, logged = {}, []
+    run = SimpleNamespace(
+        log=lambda values, step: logged.append((values, step)), finish=lambda: logged.append("end")
+    )
+    fake = SimpleNamespace(init=lambda **options: asked.update(options) or run)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    board = WandbLog(tmp_path, RunConfig(seed=5))
+    board.scalars({"x": 1.0}, 7)
+    board.close()
+    assert asked["mode"] == "offline"
+    assert asked["config"]["seed"] == 5
+    assert logged == [({"x": 1.0}, 7), "end"]

@@ -20,7 +20,7 @@ LEVELS = [
     {"envs"},
     {"agents"},
     {"config"},
-    {"rollout", "evaluate", "judgement", "scores", "progress", "queues", "recording"},
+    {"rollout", "evaluate", "judgement", "scores", "progress", "wandb_log", "queues", "recording"},
     {"checkpoint"},
     {"train", "assemble", "policy"},
     {"report"},

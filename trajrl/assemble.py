@@ -110,12 +110,18 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
     if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
         store.keep_on(device)
     sampler = make_sampler(config.sampler, store, seed=config.seed, **config.sampler_options)
+    board = None
+    if config.wandb:
+        from trajrl.wandb_log import WandbLog
+
+        board = WandbLog(folder, config)
     average = float(store.table.returns[store.table.alive].mean())
     score = suite.score(average).value if suite else None
     scores = Scores(folder, config.seed, config.select_rank, average, score)
     return Run(
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite, scores=scores,
-        provenance=Provenance(store, sampler), logger=Logger(folder), meter=Meter(config.steps, config.phase),
+        provenance=Provenance(store, sampler), logger=Logger(folder, other=board),
+        meter=Meter(config.steps, config.phase),
     )  # fmt: skip
 
 

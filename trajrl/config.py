@@ -69,6 +69,7 @@ class RunConfig:
     memory: str = "auto"  # the store in memory: ram, map or auto by size
     device: str = "auto"
     dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
+    wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
     threads: int = 0  # torch threads; 0: one per physical core that is free
     agent_options: dict[str, Any] = field(default_factory=dict)
     sampler_options: dict[str, Any] = field(default_factory=dict)

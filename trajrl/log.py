@@ -10,16 +10,28 @@ import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Board(Protocol):
+    """Something else that shows scalars."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Show scalars of one step."""
+
+    def close(self) -> None:
+        """Flush."""
+
+
 class Logger:
     """Collects scalars under 'phase/part/name' and writes their mean over each interval."""
 
-    def __init__(self, folder: Path, tensorboard: bool = True) -> None:
+    def __init__(self, folder: Path, tensorboard: bool = True, other: Board | None = None) -> None:
+        """Write under `folder`; `other` gets the scalars too."""
+        self.other = other
         self.path = folder / "metrics.csv"
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
@@ -50,6 +62,8 @@ class Logger:
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Send scalars to TensorBoard only: what depends on the clock never goes into metrics.csv."""
+        if self.other is not None:
+            self.other.scalars(values, step)
         if self._folder is None:
             return
         if self._board is None:
@@ -72,7 +86,9 @@ class Logger:
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
 
     def close(self) -> None:
-        """Flush TensorBoard."""
+        """Flush what shows the scalars."""
+        if self.other is not None:
+            self.other.close()
         if self._board is not None:
             self._board.close()
 

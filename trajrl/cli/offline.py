@@ -56,6 +56,8 @@ class Choices(Common):
     """What to do with recorded actions outside [-1, 1]; as_found refuses them."""
     after_success: Annotated[Literal["keep", "cut"] | None, silent("keep|cut", "keep")] = None
     """Train on steps recorded after the task was solved, or not."""
+    wandb: Annotated[bool | None, silent("", "off")] = None
+    """Also log to Weights & Biases, offline unless WANDB_MODE says otherwise."""
     early_stop: Annotated[float | None, silent("X", "0, never")] = None
     """Stop when the behaviour-cloning loss rises by more than this between evaluations."""
     config: Annotated[Path | None, silent("FILE", "none")] = None

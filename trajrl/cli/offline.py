@@ -56,7 +56,7 @@ class Choices(Common):
     """What to do with recorded actions outside [-1, 1]; as_found refuses them."""
     after_success: Annotated[Literal["keep", "cut"] | None, silent("keep|cut", "keep")] = None
     """Train on steps recorded after the task was solved, or not."""
-    wandb: Annotated[bool | None, silent("", "off")] = None
+    wandb: bool = False
     """Also log to Weights & Biases, offline unless WANDB_MODE says otherwise."""
     early_stop: Annotated[float | None, silent("X", "0, never")] = None
     """Stop when the behaviour-cloning loss rises by more than this between evaluations."""
@@ -68,7 +68,7 @@ class Choices(Common):
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given."""
         names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, False)}
         return given if (self.config or self.resume) and not self.seed else {**given, "seed": self.seed}
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from trajrl.cli.common import Common, say
 
 if TYPE_CHECKING:
+    from trajrl.agents.protocol import Agent
     from trajrl.envs.protocol import EnvSuite
     from trajrl.queues import Actor
 
@@ -54,12 +56,27 @@ class BenchEvaluate(Common):
         one, rows = self._rate(agent, suite, 1)
         many, rows_of_many = self._rate(agent, suite, self.envs)
         say(f"one environment {one:.0f} steps/s, {self.envs} together {many:.0f}: {many / one:.2f} times")
+        latency = self._latency(agent, suite)
+        say(f"choosing one action takes {latency:.2f} ms with {self.candidates} candidates")
         say(f"the episodes are {'the same, bit for bit' if rows == rows_of_many else 'NOT the same'}")
         return {
             "one": one, "many": many, "ratio": many / one, "same_episodes": rows == rows_of_many,
+            "latency_ms": latency,
             "envs": self.envs, "candidates": self.candidates, "agent": self.agent, "environment": suite.name,
             "device": self.device, "threads": torch.get_num_threads(), "failed": rows != rows_of_many,
         }  # fmt: skip
+
+    def _latency(self, agent: Agent, suite: EnvSuite) -> float:
+        """Return the milliseconds one action takes in one environment, the median over an episode's length."""
+        from trajrl.policy import Policy
+        from trajrl.rng import stream
+
+        policy, rng, took = Policy(agent, self.seed), stream(self.seed, "bench"), []
+        for obs in rng.standard_normal((self.steps + 5, suite.obs_dim), "float32"):
+            began = time.perf_counter()
+            policy.act(obs)  # a numpy array comes back: a GPU has finished by then
+            took.append(time.perf_counter() - began)
+        return 1e3 * median(took[5:])
 
     def _rate(self, agent: Actor, suite: EnvSuite, envs: int) -> tuple[float, list[dict[str, Any]]]:
         """Return steps per second, the making of environments left out, and what the episodes were."""

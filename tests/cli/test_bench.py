@@ -1,0 +1,61 @@
+"""The benchmarks of updates and of evaluation answer with what they promise, and the plain version agrees."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trajrl.cli import plain
+from trajrl.cli.main import dispatch
+from trajrl.cli.rounds import per_second, ratio, rounds
+
+SMALL = ["--rounds", "2", "--updates", "1", "--batch-size", "16", "--width", "16", "--json"]
+
+
+def answer(capsys, *words: str) -> dict:
+    assert dispatch(["bench", *words]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_update_compares_with_the_plain_version(capsys):
+    found = answer(capsys, "update", *SMALL)
+    for name in ("plain", "eager", "bfloat16", "ratio", "limit_share"):
+        assert found[name] > 0
+    assert found["compiled"] is None
+    assert found["parity_error"] < 1e-5
+    assert set(found["trajectory_ql"]) == {"8", "16"}
+
+
+def test_parity_notices_another_algorithm(monkeypatch):
+    """A parity that says 0 whatever happens is worth nothing."""
+    twin = plain.twin
+    monkeypatch.setattr(plain, "twin", lambda oracle, device, **c: twin(oracle, device, **{**c, "eta": 0.5}))
+    assert plain.parity(5, 2, 16, 16, "cpu") > 1e-4
+
+
+def test_update_says_what_it_lacks_outside_the_repository(capsys, monkeypatch):
+    monkeypatch.setattr(plain, "PLAIN", Path("nowhere/plain_dql.py"))
+    assert dispatch(["bench", "update", *SMALL]) == 1
+    assert "checkout of the repository" in capsys.readouterr().err
+
+
+def test_evaluate_answers_with_steps_per_second(capsys):
+    pytest.importorskip("mujoco")
+    words = ["--env", "Hopper-v5", "--steps", "5", "--envs", "2", "--candidates", "2", "--json"]
+    found = answer(capsys, "evaluate", *words)
+    assert found["one"] > 0
+    assert found["many"] > 0
+    assert found["latency_ms"] > 0
+    assert found["same_episodes"]
+
+
+def test_rounds_call_everyone_in_turn():
+    calls: list[str] = []
+    paces = rounds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, 1)
+    assert "".join(calls) == "aabb" + "abab"
+    assert len(paces["a"].wall) == len(paces["b"].cpu) == 2
+
+
+def test_ratio_is_the_median_within_rounds():
+    assert ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == 3.0
+    assert per_second([0.5, 0.25, 4.0]) == 2.0

@@ -1,0 +1,193 @@
+"""`bench update`: updates per second beside the plain algorithm, in one run, in turns, medians.
+
+plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up; eager, compiled and
+bfloat16 are diffusion_ql.  Drawing the batches is part of an update on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trajrl.cli.common import Common, say
+from trajrl.cli.plain import load_plain, parity
+from trajrl.cli.rounds import Pace, per_second, ratio, rounds
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+PRODUCTS = 64  # matrix products in one call, so that calling costs nothing beside them
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchUpdate(Common):
+    """Time diffusion_ql beside plain Diffusion-QL, and trajectory_ql beside diffusion_ql."""
+
+    rounds: int = 15
+    """Rounds, of which the median counts."""
+    updates: int = 4
+    """Updates of each contestant per round."""
+    batch_size: int = 256
+    """Windows per update."""
+    width: int = 256
+    """Units of each of the three hidden layers."""
+    obs_dim: int = 17
+    """Numbers in an observation."""
+    action_dim: int = 6
+    """Numbers in an action."""
+    histories: tuple[int, ...] = (8, 16)
+    """Histories of trajectory_ql to time."""
+    compile: bool = False
+    """Time the losses under torch.compile too; compiling takes 20 to 45 seconds at first."""
+    device: str = "cpu"
+    """cpu, cuda or cuda:1."""
+    threads: int = 0
+    """Threads of torch; 0: as OMP_NUM_THREADS says, else one."""
+
+    def run(self) -> dict[str, Any]:
+        """Time everything in turns and compare."""
+        import os
+
+        import torch
+
+        torch.set_num_threads(self.threads or int(os.environ.get("OMP_NUM_THREADS", 1)))
+        error = parity(self.obs_dim, self.action_dim, self.batch_size, self.width, self.device)
+        paces = rounds(self._contestants(), self.rounds, self.updates, self._wait())
+        operations = self._operations()
+        found = self._answer(paces, operations, error)
+        self._tell(found)
+        return found
+
+    def _contestants(self) -> dict[str, Callable[[], object]]:
+        """Return one update of each, by name; the last is a matrix product of the networks' hidden layers."""
+        import torch
+
+        plain = load_plain()
+        agent = plain.PlainDQL(self.obs_dim, self.action_dim, plain.Settings(), width=self.width)
+        replay = plain.Replay(self.obs_dim, self.action_dim)
+        store = make_store(self.obs_dim, self.action_dim, self.seed)
+        size = {"width": self.width}
+        found: dict[str, Callable[[], object]] = {
+            "plain": lambda: agent.update(replay.sample(self.batch_size), agent.draw(self.batch_size)),
+            "eager": self._learning(store, "diffusion_ql", size),
+            "bfloat16": self._learning(store, "diffusion_ql", size, bfloat16=True),
+        }
+        if self.compile:
+            found["compiled"] = self._learning(store, "diffusion_ql", size, compiled=True)
+        for history in self.histories:
+            found[f"history {history}"] = self._learning(store, "trajectory_ql", {**size, "history": history})
+        left = torch.randn(self.batch_size, self.width, device=self.device)
+        right = torch.randn(self.width, self.width, device=self.device)
+        out = torch.empty_like(left)
+        found["product"] = lambda: [torch.mm(left, right, out=out) for _ in range(PRODUCTS)]
+        return found
+
+    def _learning(
+        self,
+        store: TrajectoryStore,
+        name: str,
+        config: dict[str, Any],
+        bfloat16: bool = False,
+        compiled: bool = False,
+    ) -> Callable[[], object]:
+        """Return a function that draws a batch and learns from it."""
+        import torch
+
+        from trajrl.agents import make_agent
+        from trajrl.rng import stream, torch_stream
+        from trajrl.samplers import make_sampler
+        from trajrl.store.window import gather
+
+        sizes = self.obs_dim, self.action_dim
+        agent: Any = make_agent(name, *sizes, device=self.device, seed=self.seed, **config)
+        if compiled:
+            agent.critic_loss = torch.compile(agent.critic_loss)
+            agent.actor_loss = torch.compile(agent.actor_loss)
+        sampler, rng = make_sampler("uniform", store, self.seed), stream(self.seed, "bench")
+        chance = torch_stream(self.seed, "bench")
+
+        def learn() -> object:
+            batch = gather(store, sampler.sample(rng, self.batch_size), agent.spec, agent.device)
+            with torch.autocast(agent.device.type, torch.bfloat16, enabled=bfloat16):
+                return agent.update(batch, chance)
+
+        return learn
+
+    def _operations(self) -> int:
+        """Count the floating-point operations in the matrix products of one update."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        store = make_store(self.obs_dim, self.action_dim, self.seed)
+        learn = self._learning(store, "diffusion_ql", {"width": self.width})
+        with FlopCounterMode(display=False) as counter:
+            learn()
+        return counter.get_total_flops()
+
+    def _wait(self) -> Callable[[], object]:
+        """Return what waits for the device."""
+        import torch
+
+        return torch.cuda.synchronize if self.device.startswith("cuda") else lambda: None
+
+    def _answer(self, paces: dict[str, Pace], operations: int, error: float) -> dict[str, Any]:
+        """Put rates and ratios together."""
+        import os
+
+        import torch
+
+        def rate(name: str) -> float | None:
+            return per_second(paces[name].wall) if name in paces else None
+
+        product = 2 * self.batch_size * self.width**2 * PRODUCTS  # operations
+        eager, plain = paces["eager"], paces["plain"]
+        limits = [operations / product * took for took in paces["product"].cpu]  # seconds per update
+        return {
+            "plain": rate("plain"), "eager": rate("eager"), "compiled": rate("compiled"),
+            "bfloat16": rate("bfloat16"), "ratio": ratio(plain.wall, eager.wall),
+            "ratio_cpu": ratio(plain.cpu, eager.cpu),
+            "bfloat16_ratio": ratio(plain.cpu, paces["bfloat16"].cpu),
+            "compiled_ratio": ratio(plain.cpu, paces["compiled"].cpu) if "compiled" in paces else None,
+            "plain_per_cpu_second": per_second(plain.cpu), "eager_per_cpu_second": per_second(eager.cpu),
+            "limit_share": ratio(limits, eager.cpu), "gflop_per_update": operations / 1e9,
+            "gflop_per_second": product * per_second(paces["product"].cpu) / 1e9, "parity_error": error,
+            "trajectory_ql": {
+                str(history): ratio(paces[f"history {history}"].cpu, eager.cpu) for history in self.histories
+            },
+            "threads": torch.get_num_threads(), "device": self.device, "load": os.getloadavg()[0],
+            "rounds": self.rounds, "updates": self.updates, "batch_size": self.batch_size,
+        }  # fmt: skip
+
+    def _tell(self, found: dict[str, Any]) -> None:
+        """Print what was found."""
+        for name in ("plain", "eager", "compiled", "bfloat16"):
+            if found[name] is not None:
+                say(f"{name:<9} {found[name]:7.1f} updates/s")
+        say(
+            f"diffusion_ql makes {found['ratio_cpu']:.2f} updates in the processor time of a plain one "
+            f"({found['ratio']:.2f} by the clock, load {found['load']:.1f}), "
+            f"{found['limit_share']:.0%} of what {found['gflop_per_second']:.0f} GFLOP/s allow"
+        )
+        say(f"largest difference from the plain version {found['parity_error']:.1e}")
+        for history, times in found["trajectory_ql"].items():
+            say(f"trajectory_ql at H = {history} takes {times:.2f} times as long as diffusion_ql")
+
+
+def make_store(obs_dim: int, action_dim: int, seed: int) -> TrajectoryStore:
+    """Return 100 episodes of 1,000 random steps."""
+    import numpy as np
+
+    from trajrl.rng import stream
+    from trajrl.store.episode import Episode
+    from trajrl.store.store import TrajectoryStore
+
+    rng = stream(seed, "bench")
+    return TrajectoryStore.of(
+        Episode(
+            rng.standard_normal((1001, obs_dim), np.float32),
+            rng.uniform(-1, 1, (1000, action_dim)).astype(np.float32),
+            rng.standard_normal(1000, np.float32),
+            terminated=bool(index % 2),
+        )
+        for index in range(100)
+    )

@@ -68,7 +68,8 @@ class Choices(Common):
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given."""
         names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]
-        given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, False)}
+        values = {name: getattr(self, name) for name in names}
+        given = {name: value for name, value in values.items() if value is not None and value is not False}
         return given if (self.config or self.resume) and not self.seed else {**given, "seed": self.seed}
 
 

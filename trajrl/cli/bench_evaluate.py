@@ -67,7 +67,7 @@ class BenchEvaluate(Common):
         }  # fmt: skip
 
     def _latency(self, agent: Agent, suite: EnvSuite) -> float:
-        """Return the milliseconds one action takes in one environment, the median over an episode's length."""
+        """Return the milliseconds one action takes in one environment: the median of an episode."""
         from trajrl.policy import Policy
         from trajrl.rng import stream
 

@@ -170,7 +170,7 @@ def test_hand_demonstrations_with_right_flags_stay_apart(path):
 
 
 def test_point_maze_timeout_without_a_reset_keeps_its_last_step(path):
-    hdf5(path, d4rl(20, (4, 2), (7, 13), observations=walk(20, 4)))
+    hdf5(path, d4rl(20, (4, 2), (7, 13), observations=walk(20, 4), **{"infos/goal": walk(20, 2)}))
     episodes, source = read(path)
     assert [len(e) for e in episodes] == [8, 6, 5]
     np.testing.assert_array_equal(episodes[0].obs[-1], episodes[1].obs[0])
@@ -178,8 +178,15 @@ def test_point_maze_timeout_without_a_reset_keeps_its_last_step(path):
     assert source.notes.counts["dropped_steps"] == 1  # of the tail alone
 
 
+def test_the_widths_of_a_point_maze_alone_make_none(path):
+    hdf5(path, d4rl(20, (4, 2), (7, 13), observations=walk(20, 4, (7, 13))))
+    episodes, source = read(path)
+    assert source.family.name == "other"
+    assert [len(e) for e in episodes] == [7, 5, 5]
+
+
 def test_point_maze_can_be_read_as_one_run(path):
-    hdf5(path, d4rl(20, (4, 2), (7, 13), observations=walk(20, 4)))
+    hdf5(path, d4rl(20, (4, 2), (7, 13), observations=walk(20, 4), **{"infos/goal": walk(20, 2)}))
     episodes, _ = read(path, ends="resets")
     assert [len(e) for e in episodes] == [19]
 

@@ -50,7 +50,8 @@ class D4RL(Source):
         widths = columns.roles["obs"].shape[-1], columns.roles["actions"].shape[-1]
         self.environment = options.environment or _suite(environment_of(path.stem))
         self.hint = f"{options.environment} {self.environment or ''} {path.stem}"
-        self.family = family_of(widths, self.hint)
+        goals = any(name.endswith("goal") for name in columns.extras)
+        self.family = family_of(widths, self.hint, goals)
         if self.family.name != "other":
             self.set_box(-np.ones(widths[1]), np.ones(widths[1]))
         if kept is not None:

@@ -1,4 +1,4 @@
-"""Families of D4RL files, told by the widths of observations and actions, else by a name: what flags mean.
+"""Families of D4RL files, told by widths of observations and actions, else by a name: what flags mean.
 
 locomotion     a terminal ends an episode
 ant in a maze  the recording goes on at the goal: terminals are marks; resets are jumps in position
@@ -24,23 +24,28 @@ class Family:
     terminals_end: bool = True  # False: terminals mark steps at the goal
     jump: float = 0.0  # distance in obs[:, :2] that only a reset can cover; 0: positions say nothing
     runs_on: bool = False  # no reset at a timeout: the following row is the last observation
+    goals: bool = False  # the widths alone are too common: the file must also record goals, or be named so
     joins: str = ""  # column whose continuity shows that a timeout did not end a demonstration
 
 
 FAMILIES = (
     Family("locomotion", ((11, 3), (17, 6), (111, 8), (27, 8)), (("", 1000),)),
     Family("antmaze", ((29, 8),), (("umaze", 700), ("", 1000)), terminals_end=False, jump=1.0),
-    Family("maze2d", ((4, 2),), (("umaze", 300), ("medium", 600), ("large", 800)), jump=0.5, runs_on=True),
+    Family("maze2d", ((4, 2),), (("umaze", 300), ("medium", 600), ("large", 800)), jump=0.5, runs_on=True, goals=True),
     Family("adroit", ((45, 24), (39, 28), (46, 26), (39, 30)), joins="qpos"),
     Family("kitchen", ((60, 9),), (("", 280),)),
 )
 OTHER = Family("other")
 
 
-def family_of(widths: tuple[int, int], environment: str) -> Family:
-    """Return the family with these widths; a name decides where no family has them."""
+def family_of(widths: tuple[int, int], environment: str, goals: bool = False) -> Family:
+    """Return the family with these widths; a name decides where no family has them.
+
+    Args:
+        goals: the file records a goal per step.
+    """
     for family in FAMILIES:
-        if widths in family.widths:
+        if widths in family.widths and (goals or not family.goals):
             return family
     return next((family for family in FAMILIES if family.name in environment.lower()), OTHER)
 

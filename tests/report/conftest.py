@@ -6,8 +6,9 @@ from trajrl.report.practice import small_runs
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Keep every test's tables to itself."""
+def own_place(tmp_path, monkeypatch):
+    """Keep every test's tables, and what it writes where it stands, to itself."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

@@ -169,6 +169,7 @@ def examples() -> list:
         Chart("lines", *words, lines, marks={"half": 0.5}, y_range=(0, 10)),
         Chart("dots", *words, [named[0], Series("c", named[0].x, x[:2], x[:2] - 1, x[:2] + 1, 2)], "dots"),
         Chart("bars", *words, named, "bars"),
+        Chart("bins", *words, [Series("n", x, x), Series("m", x, x[::-1], place=1)], "bins"),
         Chart("shares", *words, [Series(f"s{i}", x, np.full(4, 0.125), place=i) for i in range(8)], "shares"),
         Chart("points", *words, [Series("p", x, x)], "points", diagonal="equal"),
         Cloud("groups", "title", "caption", points, explained, cloud, ["one", "two"]),

@@ -15,9 +15,8 @@ import numpy as np
 
 from trajrl.report import captions, stats
 from trajrl.report.chart import Chart, Series
-from trajrl.report.qfunction import values
+from trajrl.report.qfunction import q_of_data
 from trajrl.rng import stream
-from trajrl.store.window import Anchors, gather
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,13 +107,6 @@ def returns_to_go(store: TrajectoryStore, episode: int, gamma: float) -> np.ndar
         total = rewards[t] + gamma * total
         out[t] = total
     return out
-
-
-def q_of_data(agent: Agent, store: TrajectoryStore, episode: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Return Q (n,) of the data's own actions."""
-    anchors = Anchors(episode.astype(np.int64), step.astype(np.int64), np.ones(len(step), np.float32))
-    batch = gather(store, anchors, agent.spec, agent.device)
-    return values(agent, batch, batch.actions.unsqueeze(1))[:, 0]
 
 
 def _returns_at(store: TrajectoryStore, episode: np.ndarray, step: np.ndarray, gamma: float) -> np.ndarray:

@@ -90,3 +90,23 @@ SETTINGS = (
     "what you changed."
 )
 VERSIONS = "Look for runs made with other versions or on other data (data_fingerprint) than the rest."
+HISTOGRAM = (
+    "Look for separate humps: they are kinds of behaviour, which a sampler can tell apart. A long tail of "
+    "poor episodes is what uniform sampling spends its time on."
+)
+COUNTS = (
+    "Look for the lowest point: that number of clusters is chosen. A flat line means that the number "
+    "hardly matters for how alike the returns within a cluster are."
+)
+Q_BY_SOURCE = (
+    "Look for sources whose values lie apart: only then can Q tell good data from bad. Where they lie on "
+    "top of one another a threshold on Q chooses at random."
+)
+AUROC = (
+    "Look for a rise above one half, which is what chance gives: the chance that a step of the best "
+    "source is valued above a step of another."
+)
+BALANCED = (
+    "Look for a rise above one half, which is what chance gives: the mean of how many good steps are "
+    "called good and how many others are not."
+)

@@ -10,12 +10,12 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("lines", "dots", "bars", "shares", "points")
+KINDS = ("lines", "dots", "bars", "bins", "shares", "points")
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One line, row of dots, set of bars, layer of shares or swarm of points."""
+    """One line, row of dots, set of bars or bins, layer of shares or swarm of points."""
 
     name: str
     x: np.ndarray  # (S,) numbers, or names of categories

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LOGGED = (  # column of the log, key, title, caption, label
     ("critic/td_abs", "td", "TD error", captions.TD, "mean absolute TD error"),
     ("actor/bc_loss", "bc", "Behaviour-cloning loss", captions.BC, "loss"),
+    ("auroc", "auroc", "Telling sources apart: AUROC", captions.AUROC, "AUROC"),
+    ("balanced_accuracy", "balanced", "Telling sources apart: balanced accuracy", captions.BALANCED, "share"),
     ("sampler/draws/ess", "effective", "Episodes that draws are spread over", captions.EFFECTIVE, "episodes"),
 )
 

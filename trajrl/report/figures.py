@@ -98,6 +98,17 @@ def _bars(one: Series) -> list[Any]:
     return [go.Bar(x=_wrapped(one.x), y=one.y, name=one.name, marker=marker, hovertemplate="%{y:.4g}")]
 
 
+def _bins(one: Series) -> list[Any]:
+    import plotly.graph_objects as go
+
+    colour = style.colour(one.place)
+    line = {"color": colour, "width": 2, "shape": "hvh", "dash": style.dash(one.place)}
+    fill = style.faded(colour, style.BAND)
+    return [
+        go.Scatter(x=one.x, y=one.y, name=one.name, mode="lines", line=line, fill="tozeroy", fillcolor=fill)
+    ]
+
+
 def _shares(one: Series) -> list[Any]:
     import plotly.graph_objects as go
 
@@ -116,7 +127,7 @@ def _points(one: Series) -> list[Any]:
 
 
 DRAW: dict[str, Callable[[Series], list[Any]]] = {
-    "bars": _bars, "dots": _dots, "lines": _lines, "points": _points, "shares": _shares,
+    "bars": _bars, "bins": _bins, "dots": _dots, "lines": _lines, "points": _points, "shares": _shares,
 }  # fmt: skip
 
 

@@ -142,6 +142,13 @@ def _bars(axes: Axes, one: Series, number: int, count: int) -> None:
     _name_places(axes, one)
 
 
+def _bins(axes: Axes, one: Series, number: int, count: int) -> None:
+    colour = style.colour(one.place)
+    axes.fill_between(one.x, one.y, step="mid", color=colour, alpha=style.BAND, linewidth=0)
+    line = LINES[style.dash(one.place)]
+    axes.step(one.x, one.y, where="mid", color=colour, linestyle=line, linewidth=1.5, label=one.name)
+
+
 def _points(axes: Axes, one: Series, number: int, count: int) -> None:
     shape = SHAPES[style.marker(one.place)]
     axes.scatter(
@@ -157,7 +164,7 @@ def _points(axes: Axes, one: Series, number: int, count: int) -> None:
 
 
 DRAW: dict[str, Callable[[Axes, Series, int, int], None]] = {
-    "bars": _bars, "dots": _dots, "lines": _lines, "points": _points,
+    "bars": _bars, "bins": _bins, "dots": _dots, "lines": _lines, "points": _points,
 }  # fmt: skip
 
 

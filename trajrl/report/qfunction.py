@@ -133,6 +133,13 @@ def values(agent: Agent, batch: SequenceBatch, actions: torch.Tensor) -> np.ndar
     return torch.cat(found).view(states, count).numpy()
 
 
+def q_of_data(agent: Agent, store: TrajectoryStore, episode: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return Q (n,) of the data's own actions."""
+    anchors = Anchors(episode.astype(np.int64), step.astype(np.int64), np.ones(len(step), np.float32))
+    batch = gather(store, anchors, agent.spec, agent.device)
+    return values(agent, batch, batch.actions.unsqueeze(1))[:, 0]
+
+
 def policy_actions(agent: Agent, batch: SequenceBatch, seed: int, count: int = SAMPLES) -> torch.Tensor:
     """Return chunks (S, M, N, act) that the policy gives at each state, as it acts in an evaluation."""
     import torch

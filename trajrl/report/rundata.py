@@ -1,7 +1,8 @@
-"""What a run was trained on and what it learned, opened again for pictures: its store and its agent."""
+"""What a run was trained on and what it learned, opened again for pictures: its data, agent and episodes."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,40 @@ def open_store(folder: str | Path) -> TrajectoryStore:
     config = RunConfig.load(Path(folder) / "config.json")
     store = assemble.open_data(config)
     assemble.shape(store, config, assemble.find_suite(config, store))
+    return store
+
+
+def open_data(data: str | Path = "") -> TrajectoryStore:
+    """Open data of any known format: as named, else $TRAJRL_DATA, else the demo store."""
+    from trajrl import assemble
+    from trajrl.config import RunConfig
+
+    named = data or os.environ.get("TRAJRL_DATA") or RunConfig.data
+    return assemble.open_data(RunConfig(data=str(named)))
+
+
+def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int = 0) -> TrajectoryStore:
+    """Run episodes with a kept policy and return them as a store, rewards shaped as in training."""
+    from trajrl import assemble
+    from trajrl.envs import make_suite
+    from trajrl.policy import load_run
+    from trajrl.rollout import Collector, Streams, in_order
+    from trajrl.store.store import TrajectoryStore
+
+    run = load_run(folder)
+    name = run.environment(which)
+    if not name:
+        raise ValueError(f"{folder} names no environment to play in")
+    suite = make_suite(name)
+    collector = Collector(
+        suite, run.agent(which), Streams(seed, "report/play", ()), episodes, num_episodes=episodes
+    )
+    try:
+        played = [finished.episode for finished in in_order(collector)]
+    finally:
+        collector.close()
+    store = TrajectoryStore.of(episode for episode in played if episode is not None)
+    assemble.shape(store, run.config, suite)
     return store
 
 

@@ -94,7 +94,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     quiet, debug = "--json" in argv, "--debug" in argv
     speak_to_stderr(quiet)
     try:
-        command = _parse(find(table, name, "command"), words, argv)
+        command = parse(find(table, name, "command"), words, argv)
         answer = command.run()
         if command.json:
             print(json.dumps(answer, default=_plain), flush=True)
@@ -111,7 +111,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     return int(bool(answer.get("failed"))) if isinstance(answer, dict) else 0
 
 
-def _parse(command: type[Common], words: str, argv: list[str]) -> Common:
+def parse(command: type[Common], words: str, argv: list[str]) -> Common:
     """Fill the command's dataclass from the command line."""
     import tyro
 

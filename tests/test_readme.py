@@ -1,0 +1,57 @@
+"""What README says is so: every command parses, the loop runs, and the tree is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from trajrl.cli.main import COMMANDS, GROUPS, parse
+from trajrl.registry import find
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md"]
+
+
+def commands() -> list[str]:
+    """Return every `python run.py ...` line of the pages, once each."""
+    lines = [line.strip() for page in PAGES for line in page.read_text().splitlines()]
+    found = [re.sub(r"\s+#.*", "", line) for line in lines if line.startswith("python run.py ")]
+    return sorted({line for line in found if "COMMAND" not in line and "..." not in line})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_of_the_pages_parses(line):
+    words = shlex.split(line)[2:]
+    group = words.pop(0) if words[0] in GROUPS else None
+    table = GROUPS[group] if group else COMMANDS
+    target = {words[0]: table[words[0]][0]}
+    parse(find(target, words[0], "command"), words[0], words[1:])
+
+
+def test_the_loop_of_the_readme_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (
+        (ROOT / "README.md")
+        .read_text()
+        .split("## In your own loop")[1]
+        .split("from trajrl import load_run")[0]
+    )
+    code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    space: dict = {}
+    exec(code.replace("range(1000)", "range(2)"), space)
+    assert space["agent"].updates == 2
+    assert space["update"].td_error.shape == (256,)
+
+
+def test_the_tree_of_the_readme_is_there():
+    tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("##")[0]
+    names = [line.split()[0] for line in tree.splitlines() if line.startswith("    ")]
+    assert len(names) > 8
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_every_command_is_in_the_readme():
+    text = (ROOT / "README.md").read_text()
+    for name in COMMANDS:
+        assert f"run.py {name}" in text, name

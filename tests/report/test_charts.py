@@ -6,7 +6,7 @@ import pytest
 from synthetic import write_run
 
 from trajrl.report import captions, compare, curves, figures, frames, paper, sampling, stats, style
-from trajrl.report.chart import Chart, Cloud, Heat, Series
+from trajrl.report.chart import Chart, Cloud, Heat, Series, in_order
 from trajrl.report.selection import four_scores
 
 
@@ -73,6 +73,29 @@ def test_profiles_fall_from_one_to_none(read):
     for one in chart.series:
         assert (np.diff(one.y) <= 0).all()
         assert one.y[-1] == 0.0
+
+
+def test_several_environments_are_pooled_only_on_their_scales(tmp_path):
+    for seed in range(2):
+        for env in ("Hopper-v5", "Walker2d-v5"):
+            write_run(tmp_path / f"{env}{seed}", seed, env=env)
+    runs = frames.load_runs(tmp_path / "*")
+    scores = four_scores(frames.evals(runs), frames.metrics(runs))
+    chart = compare.aggregate(runs, scores)
+    (group,) = chart.series
+    assert group.name == "diffusion_ql, uniform (4 runs), 2 environments"
+    assert group.y[0] == pytest.approx(stats.iqm(scores["last"].to_numpy()))
+    assert group.low[0] <= group.y[0] <= group.high[0]
+    assert compare.profiles(runs, scores) is not None
+    unscaled = runs.assign(score_name="none")
+    assert compare.aggregate(unscaled, scores) is None
+    assert compare.profiles(unscaled, scores) is None
+    one = unscaled[unscaled["env"] == "Hopper-v5"]
+    assert compare.profiles(one, scores) is not None
+
+
+def test_names_come_in_the_order_a_reader_expects():
+    assert in_order(["cluster 10", "cluster 2", "b", "cluster 2"]) == ["b", "cluster 2", "cluster 10"]
 
 
 def test_without_repeats_there_is_nothing_to_compare(tmp_path):

@@ -110,3 +110,7 @@ BALANCED = (
     "Look for a rise above one half, which is what chance gives: the mean of how many good steps are "
     "called good and how many others are not."
 )
+AGGREGATE = (
+    "Look here for one answer over all environments: the mean of the middle half of all runs, resampled "
+    "within each environment. A group that ran in fewer environments is not comparable with the others."
+)

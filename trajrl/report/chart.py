@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -107,3 +109,13 @@ class Heat:
 
 
 Figure = Chart | Cloud | Heat
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return distinct names in the order a reader expects: cluster 2 before cluster 10."""
+
+    def key(name: str) -> list[tuple[int, int, str]]:
+        parts = re.split(r"(\d+)", name)
+        return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+    return sorted(set(names), key=key)

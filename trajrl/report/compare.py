@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -37,18 +36,41 @@ def score_charts(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> lis
     return charts
 
 
+def aggregate(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> Chart | None:
+    """Return each group's four scores over all environments it was run in; None for a single environment.
+
+    Only environments with a scale count: raw returns of different tasks cannot be averaged.
+    """
+    merged = _scaled(_with(runs, scores))
+    if merged["env"].nunique() < 2:
+        return None
+    series = []
+    for place, (group, own) in enumerate(merged.groupby("group", sort=False)):
+        parts = [_per_task(own, which) for which in SCORES]
+        told = [which for which, tasks in zip(SCORES, parts) if tasks]
+        found = [stats.interval(tasks, seed=seed) for tasks in parts if tasks]
+        value, low, high = (np.array(column) for column in zip(*found))
+        name = f"{counted(str(group), len(own))}, {own['env'].nunique()} environments"
+        series.append(Series(name, np.array([SPOKEN[which] for which in told]), value, low, high, place))
+    words = "All environments together", captions.AGGREGATE, "which policy", "interquartile mean score"
+    return Chart("aggregate", *words, series, kind="dots")
+
+
 def profiles(runs: pd.DataFrame, scores: pd.DataFrame, which: str = "last", seed: int = 0) -> Chart | None:
-    """Return the share of runs above each score, for groups of two runs and more; None if there are none."""
+    """Return the share of runs above each score, for groups of two runs and more; None if there are none.
+
+    Scores of several environments are pooled where each has a scale; raw returns only within one environment.
+    """
     merged = _with(runs, scores).dropna(subset=[which])
-    groups = list(_groups(merged, which))
+    merged = _scaled(merged) if merged["env"].nunique() > 1 else merged
+    groups = [(str(group), own) for group, own in merged.groupby("group", sort=False) if len(own) > 1]
     if not groups:
         return None
     thresholds = np.linspace(merged[which].min(), merged[which].max(), 60)
     series = []
     for place, (group, own) in enumerate(groups):
-        found = stats.profile(own, thresholds, seed=seed)
-        name = counted(group, sum(map(len, own)))
-        series.append(Series(name, thresholds, found.value, found.low, found.high, place))
+        found = stats.profile(_per_task(own, which), thresholds, seed=seed)
+        series.append(Series(counted(group, len(own)), thresholds, found.value, found.low, found.high, place))
     labels = f"score, {SPOKEN[which]}", "share of runs above"
     return Chart("profiles", "Performance profiles", captions.PROFILES, *labels, series, y_range=(0, 1))
 
@@ -84,8 +106,12 @@ def _with(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     return runs.drop(columns=list(SCORES)).merge(scores, on="run")
 
 
-def _groups(merged: pd.DataFrame, which: str) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Yield groups of at least two runs, with their scores per environment."""
-    for group, own in merged.groupby("group", sort=False):
-        if len(own) > 1:
-            yield str(group), [part[which].to_numpy() for _, part in own.groupby("env", sort=False)]
+def _scaled(merged: pd.DataFrame) -> pd.DataFrame:
+    """Keep the runs of environments that have a scale."""
+    return merged[~merged["score_name"].isin(["", "none"])]
+
+
+def _per_task(own: pd.DataFrame, which: str) -> list[np.ndarray]:
+    """Return a group's scores, one array per environment."""
+    parts = [part[which].dropna().to_numpy() for _, part in own.groupby("env", sort=False)]
+    return [part for part in parts if len(part)]

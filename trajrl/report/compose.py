@@ -82,6 +82,8 @@ def _read(folders: Sequence[RunFolder]) -> tuple[Frames, list[str]]:
     runs = frame(folders)
     evaluations, logged, rows = evals(runs), metrics(runs), episodes(runs)
     notes = [note for table in (evaluations, logged, rows) for note in table.attrs["notes"]]
+    scaled = runs["run"].isin(evaluations.loc[evaluations["score"].notna(), "run"])
+    runs.loc[scaled & (runs["score_name"] == ""), "score_name"] = "the environment's own"  # not finished
     ranks = {run.name: int(run.config.get("select_rank", 0)) for run in folders}
     scores = four_scores(evaluations, logged, ranks)
     return Frames({run.name: run for run in folders}, runs, evaluations, logged, rows, scores), notes
@@ -94,6 +96,7 @@ def _scores(read: Frames, options: Options) -> list[Item]:
     found: list[Item | None] = [
         *curves.learning_curves(read.runs, read.evals, options.seed),
         *compare.score_charts(read.runs, read.scores, options.seed),
+        compare.aggregate(read.runs, read.scores, options.seed),
         compare.profiles(read.runs, read.scores, seed=options.seed),
         compare.improvements(read.runs, read.scores, seed=options.seed),
         online_table(read.runs, read.evals),

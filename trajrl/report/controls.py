@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from trajrl.report.chart import Cloud
+from trajrl.report.chart import Cloud, in_order
 from trajrl.report.qfunction import Explorer
 
 TURNS = {"left": -30, "right": 30}  # degrees
@@ -13,7 +13,7 @@ TURNS = {"left": -30, "right": 30}  # degrees
 
 def cloud_controls(cloud: Cloud) -> str:
     """Return what chooses a cloud's colours, its groups and its view."""
-    groups = sorted(set(map(str, cloud.columns[cloud.picker])))
+    groups = in_order(map(str, cloud.columns[cloud.picker]))
     turns = [f'<button type="button" data-turn="{turn}">Turn {way}</button>' for way, turn in TURNS.items()]
     return (
         select("Colour by", "colour", {name: name for name in cloud.columns})

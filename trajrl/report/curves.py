@@ -17,6 +17,7 @@ from trajrl.report.selection import by_step
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_SINGLE = 12  # single runs drawn behind their group
 MOST_STEPS = 200  # points of a curve; longer ones are thinned evenly
 
 
@@ -91,7 +92,7 @@ def _group_curve(group: str, own: pd.DataFrame, place: int, seed: int) -> list[S
     single: list[Series] = []
     if len(table) > 1:
         found = stats.curve(table, seed=seed)
-        for number, row in enumerate(table):
+        for number, row in enumerate(table[:MOST_SINGLE]):
             single.append(Series(f"{group}, run {number}", steps, row, place=place, faint=True))
     else:
         found = _over_episodes(own, steps, seed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.report import style
-from trajrl.report.chart import Chart, Cloud, Figure, Heat, Series
+from trajrl.report.chart import Chart, Cloud, Figure, Heat, Series, in_order
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -139,7 +139,7 @@ def _cloud(cloud: Cloud) -> go.Figure:
     fig = go.Figure()
     hover = {"text": cloud.labels, "hovertemplate": "%{text}<extra></extra>"}
     if values.dtype.kind in "OUT":
-        for place, group in enumerate(sorted(set(values))):
+        for place, group in enumerate(in_order(values)):
             own = values == group
             marker = {
                 "size": 4,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trajrl.report import style
-from trajrl.report.chart import Chart, Cloud, Heat
+from trajrl.report.chart import Chart, Cloud, Heat, in_order
 from trajrl.report.contents import Contents
 from trajrl.report.figures import axis_titles, draw
 from trajrl.report.qfunction import Explorer
@@ -34,11 +34,12 @@ def page_numbers(contents: Contents) -> dict[str, Any]:
 
 def cloud_numbers(cloud: Cloud) -> dict[str, Any]:
     """Return a cloud: rounded coordinates, and columns as numbers or as codes with names."""
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, values in cloud.columns.items():
         if values.dtype.kind in "OUT":
-            names, codes = np.unique(values.astype(str), return_inverse=True)
-            columns[name] = {"names": names.tolist(), "codes": codes.tolist()}
+            names = in_order(map(str, values))
+            code = {kind: place for place, kind in enumerate(names)}
+            columns[name] = {"names": names, "codes": [code[str(value)] for value in values]}
         else:
             columns[name] = {"values": rounded(values)}
     return {

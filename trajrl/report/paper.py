@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.report import style
-from trajrl.report.chart import Chart, Cloud, Figure, Heat, Series
+from trajrl.report.chart import Chart, Cloud, Figure, Heat, Series, in_order
 from trajrl.report.figures import axis_titles, diagonal
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _cloud(cloud: Cloud, canvas: Any) -> None:
     name, values = next(iter(cloud.columns.items()))
     x, y, z = cloud.points.T
     if values.dtype.kind in "OUT":
-        for place, group in enumerate(sorted(set(values))):
+        for place, group in enumerate(in_order(values)):
             own = values == group
             shape = SHAPES[style.marker(place)]
             axes.scatter(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.report import captions
-from trajrl.report.chart import Chart, Series
+from trajrl.report.chart import Chart, Series, in_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,10 +54,10 @@ def categories(episodes: pd.DataFrame, by: str) -> tuple[np.ndarray, list[str]]:
     values = episodes[by]
     if by == "cluster":
         kinds = np.where(values >= 0, "cluster " + values.astype(str), UNKNOWN)
-        return kinds, sorted(set(kinds), key=lambda name: (name == UNKNOWN, len(name), name))
+        return kinds, in_order(kinds)
     if values.dtype.kind not in "iuf":
         kinds = values.astype(str).replace("", UNKNOWN).to_numpy(object)
-        return kinds, sorted(set(kinds), key=lambda name: (name == UNKNOWN, name))
+        return kinds, in_order(kinds)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, BANDS + 1)))
     if len(edges) < 2:
         return np.full(len(values), _number(edges[0]), object), [_number(edges[0])]

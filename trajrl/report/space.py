@@ -81,7 +81,8 @@ def episode_columns(
         own = episodes.set_index("episode").reindex(table.index)
         table = table.assign(**{name: own[name] for name in ("cluster", "draws", "td_mean") if name in own})
     if "cluster" not in table or not (table["cluster"].iloc[ids] >= 0).any():
-        table["cluster"] = own_clusters(store, seed)
+        shown = np.unique(ids)
+        table.loc[shown, "cluster"] = own_clusters(store, shown, seed)
     chosen = table.iloc[ids]
     columns: dict[str, np.ndarray] = {}
     for name, column in COLUMNS.items():
@@ -95,11 +96,17 @@ def episode_columns(
     return columns
 
 
-def own_clusters(store: TrajectoryStore, seed: int) -> np.ndarray:
-    """Cluster the store's episodes (E,) for colour alone, where the run had no use for clusters."""
-    from trajrl.samplers.clustering import ClusterSpec, cluster_store
+def own_clusters(store: TrajectoryStore, ids: np.ndarray, seed: int) -> np.ndarray:
+    """Cluster episodes (n,) for colour alone, where the run had no use for clusters."""
+    from trajrl.samplers.clustering import ClusterSpec, fit, score_counts
+    from trajrl.samplers.kmeans import nearest
 
-    return cluster_store(store, ClusterSpec(restarts=5), seed).labels
+    spec = ClusterSpec(restarts=5)
+    x = trajectory_features(store, ids, spec.features)
+    x = Scaler.fit(x, list(spec.features.blocks(store).values()))(x)
+    scores = score_counts(x, store.table.returns[ids], spec, seed)
+    count = min(scores, key=scores.__getitem__) if scores else 1
+    return nearest(x, fit(x, count, spec, seed))
 
 
 def _thin(ids: np.ndarray, seed: int) -> tuple[np.ndarray, str]:

@@ -15,6 +15,7 @@ from trajrl.samplers.labels import read_clustering, write_clustering
 from trajrl.samplers.law import Balanced
 from trajrl.samplers.shares import share_stats
 from trajrl.store.store import TrajectoryStore
+from trajrl.store.verify import verify
 from trajrl.store.writer import StoreWriter
 
 
@@ -274,6 +275,7 @@ def test_a_stored_clustering_is_read_back_whole(stored):
     assert (back.spec, back.seed, back.scores) == (found.spec, found.seed, found.scores)
     assert store.fingerprint == TrajectoryStore.open(path).fingerprint
     assert read_clustering(TrajectoryStore.open(path)) is None
+    assert list(verify(out)) == []
 
 
 def test_the_sampler_uses_a_stored_clustering_that_answers_to_its_options(stored):

@@ -76,6 +76,11 @@ def test_scaled_columns_have_unit_spread_and_constant_ones_are_zero():
     np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-4)
 
 
+def test_rounding_noise_of_a_constant_column_is_not_blown_up():
+    x = 1000 + 1e-5 * np.random.Generator(np.random.Philox(0)).normal(size=(50, 1))
+    assert np.abs(Scaler.fit(x, [1])(x)).max() < 1e-3
+
+
 def test_block_scale_lets_a_wide_block_weigh_as_much_as_one_column():
     x = np.random.Generator(np.random.Philox(0)).normal(size=(2000, 41))
     squares = np.square(Scaler.fit(x, [1, 40])(x)).mean(0)

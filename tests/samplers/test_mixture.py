@@ -65,6 +65,12 @@ def test_options_reach_both_sides_or_the_one_that_is_named():
     assert (online.alpha, online.metric, online.floor) == (0.3, "return", 0.05)
 
 
+def test_an_option_of_one_side_wins_over_one_for_both_in_any_order():
+    for options in ({"offline.alpha": 0.2, "alpha": 0.3}, {"alpha": 0.3, "offline.alpha": 0.2}):
+        sides = make_sampler("mixture", population(), offline="priority", online="priority", **options).sides
+        assert [sides[name].config.alpha for name in ("offline", "online")] == [0.2, 0.3]
+
+
 def test_a_side_may_be_a_product():
     store = population()
     sampler = make_sampler("mixture", store, offline="cluster*priority", clusters=2, metric="return")

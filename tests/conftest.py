@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
 
+for name, factor in (("soak-short", 10), ("soak", 100)):
+    settings.register_profile(name, max_examples=100 * factor, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 
 

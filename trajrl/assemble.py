@@ -17,7 +17,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.config import EMBEDDED, PRESETS, RunConfig, literal, merge, options, split_settings
+from trajrl.config import (
+    EMBEDDED,
+    ONLINE,
+    ONLINE_SAMPLER,
+    PRESETS,
+    RunConfig,
+    literal,
+    merge,
+    options,
+    split_settings,
+)
 from trajrl.registry import find, unknown
 
 if TYPE_CHECKING:
@@ -25,6 +35,8 @@ if TYPE_CHECKING:
 
     from trajrl.agents.protocol import Agent
     from trajrl.envs.protocol import EnvSuite
+    from trajrl.online import Online
+    from trajrl.samplers.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
     from trajrl.train import Run
 
@@ -55,6 +67,27 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
     config = replace(config, agent_options=agent_options(config, own), sampler_options=sampler)
     config.validate()
     return config
+
+
+def online_config(source: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
+    """Return the config of an online run that goes on from an offline one; what was given wins."""
+    from trajrl import checkpoint
+    from trajrl.handover import newest
+
+    base = RunConfig.load(source / "config.json")
+    if base.online:
+        raise ValueError(f"{source} is an online run; --from takes an offline one")
+    for name in ("agent", "data"):
+        if str(chosen.get(name, getattr(base, name))) != getattr(base, name):
+            raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
+    preset = ONLINE.get(chosen.get("preset", base.preset), ONLINE["paper"])
+    made = checkpoint.read_part(newest(source), "run")["step"]
+    carried = {
+        "phase": "online", "from_run": str(source), "first_step": made,
+        "sampler": ONLINE_SAMPLER, "sampler_options": {},
+        "offline_sampler": base.sampler, "offline_sampler_options": base.sampler_options, "early_stop": 0.0,
+    }  # fmt: skip
+    return resolve({**carried, **preset, **chosen}, settings, source / "config.json")
 
 
 def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
@@ -109,7 +142,11 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
     agent = build_agent(config, store, device)
     if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
         store.keep_on(device)
-    sampler = make_sampler(config.sampler, store, seed=config.seed, **config.sampler_options)
+    if config.online:
+        sampler, online = build_online(config, folder, store, suite, agent)
+    else:
+        sampler = make_sampler(config.sampler, store, seed=config.seed, **config.sampler_options)
+        online = None
     board = None
     if config.wandb:
         from trajrl.wandb_log import WandbLog
@@ -121,8 +158,24 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
     return Run(
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite, scores=scores,
         provenance=Provenance(store, sampler), logger=Logger(folder, other=board),
-        meter=Meter(config.steps, config.phase),
+        meter=Meter(config.end, config.phase), online=online,
     )  # fmt: skip
+
+
+def build_online(
+    config: RunConfig, folder: Path, store: TrajectoryStore, suite: EnvSuite | None, agent: Agent
+) -> tuple[Sampler, Online]:
+    """Build what the online phase has besides: its two samplers, the environments and the journal."""
+    from trajrl.dip import Rows
+    from trajrl.handover import online_samplers
+    from trajrl.interaction import Interaction
+    from trajrl.online import Online
+
+    if suite is None:
+        raise ValueError("the online phase needs an environment, and the data names none; give --env")
+    interaction = Interaction(folder, suite, agent, store, config, recorded_actions(store, config.actions))
+    sampler, early = online_samplers(config, store)
+    return sampler, Online(interaction, early, Rows(store))
 
 
 def open_data(config: RunConfig) -> TrajectoryStore:
@@ -164,10 +217,11 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     from trajrl.speak import say
 
     name = config.env or str(store.attributes.get("environment") or "")
+    patience = {"patience": config.patience} if config.online else {}
     if not name:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None
-    suite = make_suite(name)
+    suite = make_suite(name, **patience)
     if (suite.obs_dim, suite.action_dim) != (store.obs_dim, store.action_dim):
         raise ValueError(
             f"{config.data} has observations of {store.obs_dim} and actions of {store.action_dim} numbers; "
@@ -199,12 +253,7 @@ def action_shape(store: TrajectoryStore, mode: str) -> Callable[[torch.Tensor], 
     if mode == "scale":
         import torch
 
-        box = store.attributes.get("action_low"), store.attributes.get("action_high")
-        lower, upper = (
-            np.asarray(bound if bound is not None else found, np.float32)
-            for bound, found in zip(box, (low, high))
-        )
-        middle, half = torch.tensor((upper + lower) / 2), torch.tensor(np.maximum((upper - lower) / 2, 1e-6))
+        middle, half = (torch.from_numpy(part) for part in action_box(store))
         return lambda actions: ((actions - middle.to(actions.device)) / half.to(actions.device)).clamp(-1, 1)
     if (low < -1 - 1e-6).any() or (high > 1 + 1e-6).any():
         raise ValueError(
@@ -212,6 +261,24 @@ def action_shape(store: TrajectoryStore, mode: str) -> Callable[[torch.Tensor], 
             "as an environment that clips would, or --actions scale, by the recorded box"
         )
     return lambda actions: actions
+
+
+def action_box(store: TrajectoryStore) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middle and the half width of the box that actions were recorded in, else of those found."""
+    box = store.attributes.get("action_low"), store.attributes.get("action_high")
+    lower, upper = (
+        np.asarray(bound if bound is not None else found, np.float32)
+        for bound, found in zip(box, store.action_range())
+    )
+    return (upper + lower) / 2, np.maximum((upper - lower) / 2, np.float32(1e-6))
+
+
+def recorded_actions(store: TrajectoryStore, mode: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that brings actions in [-1, 1] into the units of the store."""
+    if mode != "scale":
+        return lambda actions: actions
+    middle, half = action_box(store)
+    return lambda actions: middle + half * actions
 
 
 def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device) -> Agent:

@@ -33,6 +33,22 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+ONLINE_SAMPLER = "priority"  # what draws online, after the warm-up, unless said
+PUBLISHED = {  # one million environment steps after the offline phase, one update for each
+    "env_steps": 1_000_000, "log_every": 1_000, "eval_every": 100_000, "first_eval": 0, "eval_episodes": 50,
+    "last_eval_episodes": 0, "checkpoint_every": 10_000, "learn_after": 5_000, "warmup_steps": 20_000,
+    "patience": 120.0,
+}  # fmt: skip
+ONLINE: dict[str, dict[str, Any]] = {  # what presets set online, where steps are the environment's
+    "demo": {
+        "env_steps": 6_000, "log_every": 250, "eval_every": 1_500, "first_eval": 0, "eval_episodes": 10,
+        "last_eval_episodes": 20, "checkpoint_every": 500, "learn_after": 500, "warmup_steps": 1_500,
+    },
+    "standard": PUBLISHED,
+    "paper": PUBLISHED,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """What a run is made of; every field is a plain value and ends up in config.json."""
@@ -74,27 +90,75 @@ class RunConfig:
     agent_options: dict[str, Any] = field(default_factory=dict)
     sampler_options: dict[str, Any] = field(default_factory=dict)
 
+    # The online phase.  There, the steps between logs, evaluations and checkpoints are the environment's.
+    from_run: str = ""  # the offline run that it goes on from
+    first_step: int = 0  # updates that run had made
+    env_steps: int = 1_000_000  # environment steps, all environments together
+    utd: float = 1.0  # updates per environment step; raising it: more from each step, slower, less stable
+    envs: int = 1  # environments stepped together; raising it: faster, learning from slightly older policies
+    learn_after: int = 5_000  # environment steps before the first update; raising it: a calmer start
+    begin_with: str = "policy"  # who acts until then: the offline policy, or random actions
+    warmup_steps: int = 20_000  # environment steps until `sampler` takes over from `warmup_sampler`
+    warmup_sampler: str = "uniform"  # what draws until then
+    explore_noise: float = 0.0  # deviation of noise added to actions while collecting; raising it: bolder
+    offline_mode: str = "keep"  # offline data: keep in one pool, mix or anneal by fraction, or drop
+    offline_fraction: float = 0.5  # of every batch that is offline, under mix and at the start of anneal
+    offline_fraction_end: float = 0.0  # where anneal ends
+    anneal_steps: int = 0  # updates that anneal takes; 0: those of the whole phase
+    offline_sampler: str = "cluster"  # what draws the offline share under mix and anneal
+    offline_sampler_options: dict[str, Any] = field(default_factory=dict)
+    patience: float = (
+        0.0  # seconds until a silent environment counts as hung, each in a process of its own; 0: no
+    )
+    max_failures: int = 10  # environments that crash or hang until the run stops
+
     def validate(self) -> None:
         """Check the values that need no file and no device."""
         choices = {
             "phase": ("offline", "online"),
             "actions": ("as_found", "clip", "scale"), "after_success": ("keep", "cut"),
+            "begin_with": ("policy", "random"), "offline_mode": ("keep", "mix", "anneal", "drop"),
             "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"),
             "reward": tuple(REWARD_TRANSFORMS),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(unknown(f"value of {name}", str(getattr(self, name)), allowed))
-        for name in ("steps", "batch_size", "log_every", "eval_episodes", "eval_envs", "checkpoint_every"):
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        """Check that counts, shares and spans are such."""
+        for name in (
+            "steps", "batch_size", "log_every", "eval_episodes", "eval_envs", "checkpoint_every", "env_steps",
+            "envs", "max_failures",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "threads"):
+        for name in (
+            "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "threads", "learn_after",
+            "first_step", "warmup_steps", "explore_noise", "anneal_steps", "patience",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+        if self.utd <= 0:
+            raise ValueError(f"utd must be above 0; got {self.utd}")
+        for name in ("offline_fraction", "offline_fraction_end"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share between 0 and 1; got {getattr(self, name)}")
 
     def save(self, path: Path) -> None:
         """Write the config as JSON."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @property
+    def online(self) -> bool:
+        """Say whether this is the online phase."""
+        return self.phase == "online"
+
+    @property
+    def end(self) -> int:
+        """Return where the run ends, in the steps that its phase is counted in."""
+        return self.env_steps if self.online else self.steps
 
     @classmethod
     def load(cls, path: Path) -> RunConfig:

@@ -19,8 +19,10 @@ from trajrl.agents.protocol import Agent, Update
 from trajrl.config import RunConfig
 from trajrl.envs.protocol import EnvSuite
 from trajrl.evaluate import evaluate
+from trajrl.exploring import collecting_actor
 from trajrl.judgement import judgement
 from trajrl.log import Logger
+from trajrl.online import Online
 from trajrl.progress import Meter
 from trajrl.rng import stream, torch_stream
 from trajrl.samplers.protocol import Sampler
@@ -48,6 +50,18 @@ class Run:
     seconds: float = 0.0  # of training, evaluations included, over all restarts
     stop_reason: str = ""
     interrupted: bool = field(default=False, repr=False)
+    online: Online | None = None
+
+    @property
+    def clock(self) -> int:
+        """Return what logs, evaluations and checkpoints are counted by: updates, online environment steps."""
+        return self.online.interaction.env_step if self.online else self.step
+
+    @property
+    def law(self) -> Sampler:
+        """Return the sampler that draws now."""
+        warming_up = self.clock < self.config.warmup_steps
+        return self.online.early if self.online and warming_up else self.sampler
 
 
 def offline(run: Run) -> None:
@@ -58,11 +72,29 @@ def offline(run: Run) -> None:
     finish(run)
 
 
+def online(run: Run) -> None:
+    """Act and learn in turn, from where the run stands to its last environment step."""
+    assert run.online is not None
+    config, interaction = run.config, run.online.interaction
+    if not run.scores.evaluations:
+        assess(run, last=False)  # the score before
+        save(run)
+    while run.clock < config.env_steps and not run.stop_reason:
+        before = run.clock
+        interaction.step(collecting_actor(run.agent, config, before))
+        for _ in range(run.online.updates_due(config)):
+            train_step(run)
+        run.stop_reason = interaction.stop_reason or run.stop_reason
+        after_step(run, run.clock - before)
+    finish(run)
+
+
 def train_step(run: Run) -> Update:
     """Learn from one batch."""
-    config, step = run.config, run.step + 1
-    run.sampler.refresh(step, lambda anchors: score_anchors(run, anchors))
-    anchors = run.sampler.sample(
+    config, step, law = run.config, run.step + 1, run.law
+    for sampler in {id(law): law, id(run.sampler): run.sampler}.values():
+        sampler.refresh(step, lambda anchors: score_anchors(run, anchors))
+    anchors = law.sample(
         stream(config.seed, "sampler", step), config.batch_size * updates_per_batch(run.agent)
     )
     batch = gather(run.store, anchors, run.agent.spec, run.agent.device)
@@ -74,19 +106,25 @@ def train_step(run: Run) -> Update:
     run.logger.add(update.metrics)
     run.scores.add(update.metrics)
     run.step = step
+    if run.online:
+        run.online.count(anchors.episode, law is run.sampler)
     return update
 
 
-def after_step(run: Run) -> None:
-    """Log, evaluate and save when due; the exact grid, and once at the last step."""
-    config, step = run.config, run.step
-    run.meter.tick(step)
-    last = step == config.steps
-    if step % config.log_every == 0 or last:
+def after_step(run: Run, taken: int = 1) -> None:
+    """Log, evaluate and save when due; `taken` steps of the run's clock were taken since the last call."""
+    config, now = run.config, run.clock
+    run.meter.tick(now)
+    last = now >= config.end
+
+    def due(every: int) -> bool:
+        return every > 0 and now // every > (now - taken) // every
+
+    if due(config.log_every) or last:
         log(run)
-    if last or step == config.first_eval or (config.eval_every and step % config.eval_every == 0):
+    if last or due(config.eval_every) or now - taken < config.first_eval <= now:
         assess(run, last)
-    if step % config.checkpoint_every == 0 or last or run.interrupted or run.stop_reason:
+    if due(config.checkpoint_every) or last or run.interrupted or run.stop_reason:
         save(run)
     if run.interrupted:
         raise KeyboardInterrupt
@@ -95,38 +133,41 @@ def after_step(run: Run) -> None:
 def log(run: Run) -> None:
     """Write one row of metrics; what depends on the clock goes to TensorBoard alone."""
     values = {
-        f"sampler/{name}": value for name, value in {**run.sampler.stats(), **run.provenance.stats()}.items()
+        f"sampler/{name}": value for name, value in {**run.law.stats(), **run.provenance.stats()}.items()
     }
+    if run.online:
+        values |= run.online.stats(run.scores.evaluations, run.step)
     told = judgement(run.agent, run.store, run.config.seed)
     values |= {f"judgement/{name}": value for name, value in told.items()}
-    row = run.logger.flush(run.config.phase, run.step, values)
+    row = run.logger.flush(run.config.phase, run.clock, values)
     bad = [name for name, value in row.items() if not np.isfinite(value) and "/sampler/" not in name]
     if bad:
         save(run)
         raise ValueError(
-            f"{bad[0]} is not a finite number at step {run.step}; the checkpoint before it is in {run.folder}"
+            f"{bad[0]} is not a finite number at step {run.clock}; "
+            f"the checkpoint before it is in {run.folder}"
         )
-    run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.step)
+    run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.clock)
 
 
 def assess(run: Run, last: bool) -> None:
     """Evaluate the policy, keep its weights, and note its place among all evaluations."""
     bc_loss = run.scores.take_bc_loss()
-    checkpoint.keep_policy(run.folder / "checkpoints", run.step, run.agent.state_dict(), facts(run))
+    checkpoint.keep_policy(run.folder / "checkpoints", run.clock, run.agent.state_dict(), facts(run))
     if run.suite is None:
         return
     config = run.config
     episodes = (config.last_eval_episodes or config.eval_episodes) if last else config.eval_episodes
     run.meter.say(f"evaluating {episodes} episodes")
-    rows = evaluate(run.agent, run.suite, config.seed, run.step, episodes, config.eval_envs)
-    found = run.scores.append(Evaluation.of(run.step, rows, bc_loss, run.suite))
+    rows = evaluate(run.agent, run.suite, config.seed, run.clock, episodes, config.eval_envs)
+    found = run.scores.append(Evaluation.of(run.clock, rows, bc_loss, run.suite))
     run.logger.scalars(
         {f"{config.phase}/eval/return": found.return_mean, f"{config.phase}/eval/score": found.value},
-        run.step,
+        run.clock,
     )
     run.meter.show(found)
     if config.early_stop and run.scores.bc_loss_rose(config.early_stop):
-        run.stop_reason = f"the behaviour-cloning loss rose at step {run.step}"
+        run.stop_reason = f"the behaviour-cloning loss rose at step {run.clock}"
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -143,28 +184,35 @@ def save(run: Run) -> None:
         "sampler": run.sampler.state_dict(), "provenance": run.provenance.state_dict(),
         "scores": run.scores.state_dict(), "run": state,
     }  # fmt: skip
+    if run.online:
+        parts |= run.online.state_dict()
     folder = run.folder / "checkpoints"
-    path = checkpoint.save(folder, run.step, parts)
-    if run.scores.best_step == run.step:
+    path = checkpoint.save(folder, run.clock, parts)
+    if run.scores.best_step == run.clock:
         checkpoint.point(folder, "best", path.name)
 
 
 def restore(run: Run, path: Path) -> None:
     """Take a checkpoint back, and drop the rows written after it."""
     parts = checkpoint.load(path)
+    if run.online:  # first: samplers and provenance speak of episodes that the store must hold
+        run.online.load_state_dict(parts)
     for name in ("agent", "logger", "sampler", "provenance", "scores"):
         if name in parts:  # a run made from imported weights has only the agent's
             getattr(run, name).load_state_dict(parts[name])
     run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
-    run.meter.resume(float(parts["run"]["seconds"]), run.step)
-    run.logger.cut_back(run.step)
-    run.scores.cut_back(run.step)
+    if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
+        run.stop_reason = ""  # more failures are allowed now
+    run.meter.resume(float(parts["run"]["seconds"]), run.clock)
+    run.logger.cut_back(run.clock)
+    run.scores.cut_back(run.clock)
 
 
 def begin_again(run: Run) -> None:
     """Drop what a run wrote before it had a first checkpoint."""
-    run.logger.cut_back(0)
-    run.scores.cut_back(0)
+    first = -1 if run.online else 0  # online the first evaluation is that of step 0
+    run.logger.cut_back(first)
+    run.scores.cut_back(first)
 
 
 def finish(run: Run) -> None:
@@ -176,9 +224,12 @@ def finish(run: Run) -> None:
         **run.meter.summary(),
         "steps": run.step,
         "stop_reason": run.stop_reason,
+        **(run.online.summary(run.scores.evaluations, run.meter.seconds) if run.online else {}),
     }
     (run.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     run.logger.close()
+    if run.online:
+        run.online.interaction.close()
 
 
 def score_anchors(run: Run, anchors: Anchors) -> np.ndarray:

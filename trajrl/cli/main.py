@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("trajrl.cli.evaluate:Evaluate", "run episodes with the policy of a run"),
     "import-agent": ("trajrl.cli.import_agent:ImportAgent", "turn foreign checkpoints into a run"),
     "offline": ("trajrl.cli.offline:Offline", "learn a policy from a store"),
+    "online": ("trajrl.cli.online:Online", "go on learning in the environment"),
     "report": ("trajrl.cli.report:Report", "show what runs learned, and from what, as one page"),
     "store": ("", "import, export, look into, repair and mix trajectory stores"),
     "toy": ("trajrl.cli.toy:Toy", "train an agent on a bandit and compare with the closed form"),

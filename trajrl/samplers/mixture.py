@@ -1,7 +1,7 @@
 """Mixture: exact numbers of offline and online anchors in every batch, each side by a sampler of its own.
 
     batch = round(n f) offline rows by the sampler `offline`, then n - round(n f) online rows by `online`
-    p(e) = f p_offline(e) + (1 - f) p_online(e),   f from `fraction` to `fraction_end` over `over_steps`
+    p(e) = f p_offline(e) + (1 - f) p_online(e),   f moves from `fraction` to `fraction_end`
 
 While one side has no episode the other gives the whole batch.
 """
@@ -32,6 +32,7 @@ class Config:
     fraction: float = 0.5  # of a batch that is offline; higher: closer to the data, less of the new
     fraction_end: float | None = None  # where the fraction ends up; None: it stays
     over_steps: int = 0  # training steps the fraction takes from start to end; higher: slower
+    from_step: int = 0  # training step at which it begins to move; higher: later
     offline: str = "uniform"  # sampler of the offline episodes
     online: str = "uniform"  # sampler of the online episodes
 
@@ -40,14 +41,16 @@ class Config:
         check_share("fraction", self.fraction)
         if self.fraction_end is not None:
             check_share("fraction_end", self.fraction_end)
-        if self.over_steps < 0:
-            raise ValueError(f"the sampler option 'over_steps' is at least 0; got {self.over_steps}")
+        for name in ("over_steps", "from_step"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"the sampler option '{name}' is at least 0; got {getattr(self, name)}")
 
     def at(self, step: int) -> float:
         """Return the offline fraction at a training step."""
         if self.fraction_end is None:
             return self.fraction
-        gone = min(1.0, step / self.over_steps) if self.over_steps else 1.0
+        moved = max(0, step - self.from_step)
+        gone = min(1.0, moved / self.over_steps) if self.over_steps else 1.0
         return self.fraction + gone * (self.fraction_end - self.fraction)
 
 

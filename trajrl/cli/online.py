@@ -1,0 +1,152 @@
+"""`online`: go on from an offline run in its environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from trajrl.cli.common import say
+from trajrl.cli.offline import Choices, Offline, introduce, report, stop_politely
+from trajrl.cli.option import silent
+
+SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to go on from
+LEARNED = ("data", "env", "agent", "format", "reward", "actions", "after_success")  # what a policy is made of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Online(Choices):
+    """Go on from an offline run in its environment: act, keep every episode, learn from both."""
+
+    from_run: Annotated[
+        str,
+        tyro.conf.arg(
+            name="from", metavar="RUN",
+            help_behavior_hint="(default: the newest finished offline run under runs/ that fits)",
+        ),
+    ] = ""  # fmt: skip
+    """Folder of the offline run; without any, a short offline phase of --steps (2000) runs first."""
+    env_steps: Annotated[int | None, silent("N", "the preset's")] = None
+    """Steps in the environment, all environments together."""
+    utd: Annotated[float | None, silent("U", "1")] = None
+    """Updates per environment step; rlpd counts its own agent.utd critic steps as one update."""
+    envs: Annotated[int | None, silent("V", "1")] = None
+    """Environments stepped together."""
+    learn_after: Annotated[int | None, silent("N", "the preset's")] = None
+    """Environment steps before the first update."""
+    begin_with: Annotated[Literal["policy", "random"] | None, silent("policy|random", "policy")] = None
+    """Who acts until the first update."""
+    warmup_steps: Annotated[int | None, silent("N", "the preset's")] = None
+    """Environment steps until --sampler takes over; until then draws are uniform."""
+    explore_noise: Annotated[float | None, silent("S", "0")] = None
+    """Standard deviation of noise added to actions while collecting; actions lie in [-1, 1]."""
+    offline_mode: Annotated[
+        Literal["keep", "mix", "anneal", "drop"] | None,
+        silent("keep|mix|anneal|drop", "keep; mix where --offline-fraction is given"),
+    ] = None
+    """Offline episodes: keep in one pool with the new ones, mix at an exact share, anneal that, or drop."""
+    offline_fraction: Annotated[float | None, silent("F", "0.5")] = None
+    """Share of every batch that is offline, exactly; where anneal begins."""
+    offline_sampler: Annotated[str | None, silent("NAME", "the offline run's, else cluster")] = None
+    """What draws the offline share, and the short offline phase."""
+    patience: Annotated[float | None, silent("SECONDS", "the preset's; 0: wait for ever")] = None
+    """Seconds until a silent environment counts as hung and is started again."""
+    max_failures: Annotated[int | None, silent("K", "10")] = None
+    """Environments that crash or hang until the run stops, with a checkpoint."""
+
+    def run(self) -> dict[str, Any]:
+        """Collect and learn, or go on with it."""
+        run = self.resumed() if self.resume else self.fresh()
+        from trajrl import train
+
+        with stop_politely(run):
+            train.online(run)
+        answer = report(run)
+        tell(answer["online"], run.stop_reason)
+        return {**answer, "failed": bool(run.stop_reason and run.online.interaction.gave_up)}
+
+    def fresh(self) -> Any:
+        """Build a new run from an offline one."""
+        from trajrl import assemble, handover
+
+        source = self.source()
+        config = assemble.online_config(source, self.chosen(), self.set)
+        folder = assemble.new_folder(config, self.out)
+        assemble.lock(folder)
+        run = assemble.build(config, folder)
+        handover.take_over(run, source)
+        assemble.describe(folder, config, run.store)
+        introduce(run)
+        say(f"going on from {source}, which made {config.first_step} updates")
+        return run
+
+    def resumed(self) -> Any:
+        """Build the run that a folder holds, at its latest checkpoint."""
+        from trajrl import assemble, checkpoint, handover, train
+
+        if not self.out:
+            raise ValueError("--resume needs --out, the folder of the run to go on with")
+        folder = Path(self.out)
+        if not (folder / "config.json").exists():
+            return self.fresh()
+        assemble.lock(folder)
+        config = assemble.resume_config(folder, self.chosen(), self.set)
+        run = assemble.build(config, folder)
+        config.save(folder / "config.json")
+        found = checkpoint.newest(folder / "checkpoints")
+        if found is not None:
+            train.restore(run, found)
+        else:
+            handover.take_over(run, Path(config.from_run))
+            train.begin_again(run)
+        say(f"going on with {folder} from environment step {run.clock} of {config.env_steps}")
+        return run
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the options that were given; the seed and the data are the offline run's unless given."""
+        given = {name: value for name, value in super().chosen().items() if name not in ("from_run", "steps")}
+        if not self.seed:
+            given.pop("seed", None)
+        if "offline_fraction" in given and not self.resume:
+            given.setdefault("offline_mode", "mix")
+        return given
+
+    def source(self) -> Path:
+        """Return the offline run to go on from: the one named, the newest that fits, or a short new one."""
+        from trajrl import handover
+
+        if self.from_run:
+            return Path(self.from_run)
+        wanted = {name: value for name, value in self.chosen().items() if name in (*LEARNED, "seed")}
+        found = handover.newest_run(Path("runs"), wanted, self.set)
+        if found is not None:
+            say(f"the newest offline run that fits is {found}")
+            return found
+        say("no finished offline run under runs/ fits: a short offline phase runs first")
+        return Path(self.short_offline().run()["run"])
+
+    def short_offline(self) -> Offline:
+        """Return the command of the offline phase that runs first."""
+        shared = {name: getattr(self, name) for name in (*LEARNED, "batch_size", "preset", "device", "dtype")}
+        mine = tuple(part for part in self.set if part.startswith("agent."))
+        out = f"{self.out.rstrip('/')}-offline" if self.out else ""
+        steps = self.steps or SHORT_STEPS
+        quick = (f"eval_every={steps}", "first_eval=0")
+        return Offline(
+            **shared, seed=self.seed, steps=steps, out=out, resume=bool(out),
+            sampler=self.offline_sampler or "cluster", set=(*quick, *mine),
+        )  # fmt: skip
+
+
+def tell(found: dict[str, Any], stop_reason: str) -> None:
+    """Say what the phase did."""
+    say(f"{found['env_steps']} environment steps, {found['episodes']} episodes, {found['updates']} updates")
+    if "before" in found:
+        say(
+            f"score {found['before']:.1f} before, {found['last']:.1f} at the end; "
+            f"deepest dip {found['dip']:.1f}, mean regret {found['regret']:.2f}"
+        )
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in found["rows"].items())
+    say(f"{found['handover_share']:.0%} of the updates drawn after the warm-up; rows: {shares}")
+    if stop_reason:
+        say(f"stopped: {stop_reason}")

@@ -1,0 +1,85 @@
+"""Online: what a run has besides in the online phase, and what it tells of it.
+
+Three counters are kept apart: the run's updates over both phases, those of this phase, environment steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trajrl.dip import Rows, dip
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trajrl.config import RunConfig
+    from trajrl.interaction import Interaction
+    from trajrl.samplers.protocol import Sampler
+    from trajrl.scores import Evaluation
+
+
+@dataclass
+class Online:
+    """The environments, the sampler of the warm-up, and counts."""
+
+    interaction: Interaction
+    early: Sampler  # draws until the warm-up is over
+    rows: Rows
+    updates: int = 0  # of this phase
+    by_sampler: int = 0  # of these, drawn by the run's own sampler and not in the warm-up
+
+    def updates_due(self, config: RunConfig) -> int:
+        """Return how many updates the environment steps taken so far still ask for."""
+        steps = max(0, self.interaction.env_step - config.learn_after)
+        return int(config.utd * steps) - self.updates
+
+    def count(self, episode: np.ndarray, by_sampler: bool) -> None:
+        """Take in one update: the episodes (B,) of its rows, and whether the run's own sampler drew them."""
+        self.rows.add(episode)
+        self.updates += 1
+        self.by_sampler += by_sampler
+
+    def stats(self, evaluations: Sequence[Evaluation], step: int) -> dict[str, float]:
+        """Return what is worth logging, by short name."""
+        found = dip(evaluations)
+        told = {f"dip/{name}": found[name] for name in ("dip", "regret", "gain") if name in found}
+        counts = {
+            "count/env_steps": self.interaction.env_step, "count/updates": self.updates, "count/steps": step,
+            "count/episodes": self.interaction.kept, "count/failures": self.interaction.failures,
+            "handover/share": self._share,
+        }  # fmt: skip
+        rows = {f"rows/{name}": share for name, share in self.rows.shares().items()}
+        return {name: float(value) for name, value in {**counts, **rows, **told}.items() if value is not None}
+
+    def summary(self, evaluations: Sequence[Evaluation], seconds: float) -> dict[str, Any]:
+        """Return what summary.json holds of the phase."""
+        interaction = self.interaction
+        return {
+            "online": {
+                **dip(evaluations), "env_steps": interaction.env_step, "updates": self.updates,
+                "episodes": interaction.kept, "failures": interaction.failures,
+                "handover_share": self._share, "rows": self.rows.shares(),
+            },
+            "updates_per_second": self.updates / max(1e-9, seconds),
+        }  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the parts of a checkpoint that only this phase has."""
+        counts = {"updates": self.updates, "by_sampler": self.by_sampler, "rows": self.rows.state_dict()}
+        return {
+            "online": counts, "early": self.early.state_dict(), "interaction": self.interaction.state_dict(),
+        }  # fmt: skip
+
+    def load_state_dict(self, parts: Mapping[str, Any]) -> None:
+        """Take those parts back; the store then holds the episodes of the checkpoint."""
+        self.interaction.load_state_dict(parts["interaction"])
+        self.early.load_state_dict(parts["early"])
+        self.rows.load_state_dict(parts["online"]["rows"])
+        self.updates, self.by_sampler = int(parts["online"]["updates"]), int(parts["online"]["by_sampler"])
+
+    @property
+    def _share(self) -> float:
+        """Return the share of this phase's updates that the run's own sampler drew."""
+        return self.by_sampler / max(1, self.updates)

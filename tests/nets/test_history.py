@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trajrl.nets.history import HistoryEncoder, to_front
+from trajrl.nets.history import HistoryEncoder, fused, to_front, unrolled
 from trajrl.rng import torch_stream
 
 OBS, ACT, WIDTH = 2, 1, 5
@@ -31,17 +31,27 @@ def window(values: Tensor, t: int, history: int) -> Tensor:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
+def test_unrolled_gru_is_torchs(layers: int) -> None:
+    weights, rng = list(build(4, layers).gru.values()), torch_stream(2, "test")
+    x = torch.randn(3, 4, OBS + ACT, generator=rng)
+    torch.testing.assert_close(unrolled(x, weights), fused(x, weights), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("actions", [True, False])
 def test_context_is_the_state_of_a_gru_run_step_by_step(layers: int, actions: bool) -> None:
     history, (obs, before) = 4, episode(7)
     encoder = build(history, layers, actions)
+    gru = nn.GRU(OBS + actions * ACT, WIDTH, layers)
+    for own, theirs in zip(encoder.gru.values(), gru.parameters()):
+        theirs.data = own.data
     for t in range(7):
         mask = torch.tensor([[t - history + 1 + i >= 0 for i in range(history)]])
         found = encoder(window(obs, t, history), window(before, t, history), mask)
         state = None
         for i in range(max(0, t - history + 1), t + 1):
             step = torch.cat((obs[i], before[i])) if actions else obs[i]
-            output, state = encoder.gru(step[None, None], state)
+            output, state = gru(step[None, None], state)
         expected = torch.cat((obs[t], output[0, -1]))[None]
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 

@@ -35,12 +35,15 @@ class HistoryEncoder(nn.Module):
         self.context_dim = obs_dim + (width if history > 1 else 0)
         if history == 1:
             return
-        in_dim = obs_dim + (action_dim if actions else 0)
-        gru = nn.GRU(in_dim, width, layers, batch_first=True, device="meta")  # draws nothing
-        self.gru = gru.to_empty(device="cpu")
+        self.gru = nn.ParameterDict()  # names and order of torch.nn.GRU
+        for layer, size in enumerate([obs_dim + (action_dim if actions else 0)] + [width] * (layers - 1)):
+            for name, shape in (("weight_ih", (3 * width, size)), ("weight_hh", (3 * width, width))):
+                self.gru[f"{name}_l{layer}"] = torch.empty(shape)
+            for name in ("bias_ih", "bias_hh"):
+                self.gru[f"{name}_l{layer}"] = torch.empty(3 * width)
         with torch.no_grad():
-            for parameter in self.gru.parameters():
-                parameter.uniform_(-1 / sqrt(width), 1 / sqrt(width), generator=rng)
+            for weight in self.gru.values():
+                weight.uniform_(-1 / sqrt(width), 1 / sqrt(width), generator=rng)
 
     def forward(self, obs: Tensor, prev_actions: Tensor, mask: Tensor) -> Tensor:
         """Return cat(o_t, c_t); what the mask (B, H) leaves out is never read."""
@@ -50,7 +53,8 @@ class HistoryEncoder(nn.Module):
         steps = torch.cat((obs, prev_actions), -1) if self.actions else obs  # (B, H, in)
         inputs = to_front(steps, mask)
         last = (mask.sum(1) - 1).clamp(min=0)  # (B,) index of the anchor after the shift
-        output = self.gru(inputs)[0]  # (B, H, width)
+        fast = inputs.device.type == "cpu" and not torch.compiler.is_compiling()
+        output = (fused if fast else unrolled)(inputs, list(self.gru.values()))  # (B, H, width)
         read = output.gather(1, last[:, None, None].expand(-1, 1, output.shape[2]))  # (B, 1, width)
         return torch.cat((now, read[:, 0]), -1)
 
@@ -61,6 +65,29 @@ class HistoryNet(nn.Module, Generic[Head]):
     def __init__(self, encoder: HistoryEncoder, head: Head) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
+
+
+def fused(inputs: Tensor, weights: list[Tensor]) -> Tensor:
+    """Run torch's GRU: the top layer's outputs (B, H, width) for inputs (B, H, in)."""
+    layers = len(weights) // 4
+    start = inputs.new_zeros(layers, len(inputs), weights[1].shape[1])
+    return torch.gru(inputs, start, weights, True, layers, 0.0, False, False, True)[0]
+
+
+def unrolled(inputs: Tensor, weights: list[Tensor]) -> Tensor:
+    """Run the same step by step, for compilers and devices where torch's own does not fit."""
+    for layer in range(0, len(weights), 4):
+        w_in, w_hidden, b_in, b_hidden = weights[layer : layer + 4]
+        from_input = nn.functional.linear(inputs, w_in, b_in)  # (B, H, 3 width)
+        hidden, outputs = inputs.new_zeros(len(inputs), w_hidden.shape[1]), []
+        for step in from_input.unbind(1):
+            reset_x, update_x, new_x = step.chunk(3, 1)
+            reset_h, update_h, new_h = nn.functional.linear(hidden, w_hidden, b_hidden).chunk(3, 1)
+            candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
+            hidden = torch.lerp(candidate, hidden, torch.sigmoid(update_x + update_h))
+            outputs.append(hidden)
+        inputs = torch.stack(outputs, 1)
+    return inputs
 
 
 def to_front(steps: Tensor, mask: Tensor) -> Tensor:

@@ -148,11 +148,12 @@ class Toy(Common):
         q = critic_values(run.agent, self.dataset)
         figure = draw_run(self.dataset, x, q, title, run.folder / "toy.png")
         summary = json.loads((run.folder / "summary.json").read_text())
+        rate = summary["updates_per_second"]  # 0 where nothing was left to do
         return {
             **found, "figure": str(figure), "run": str(run.folder), "dataset": self.dataset,
             "agent": self.agent, "T": options.get("diffusion_steps"), "eta": options.get("eta"),
             "seed": run.config.seed, "steps": run.step, "seconds": summary["seconds"],
-            "update_ms": 1000 / summary["updates_per_second"], "sample_ms": sample_ms(run.agent),
+            "update_ms": 1000 / rate if rate else None, "sample_ms": sample_ms(run.agent),
         }  # fmt: skip
 
     def draw(self, rows: Sequence[Mapping[str, Any]], field: str, path: Path) -> Path:

@@ -65,7 +65,9 @@ def draw_sweep(field: str, rows: Sequence[Mapping[str, Any]], title: str, path: 
     with _panels(len(PANELS), path, grid=True) as panels:
         for axes, (name, label) in zip(panels, PANELS):
             for place, key in enumerate(("update_ms", "sample_ms") if name == "milliseconds" else (name,)):
-                found = [np.array([row[key] for row in rows if row[field] == value]) for value in values]
+                found = [
+                    np.array([r[key] for r in rows if r[field] == value], np.float64) for value in values
+                ]
                 mean = np.array([part.mean() for part in found])
                 bars = [mean - [part.min() for part in found], [part.max() for part in found] - mean]
                 axes.errorbar(

@@ -1,0 +1,113 @@
+"""toy: a run of the laboratory is a run like any other, and its answer has the keys that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trajrl import assemble
+from trajrl.cli.main import dispatch
+from trajrl.envs import bandit
+from trajrl.report import bandit_measures
+
+QUICK = ["--steps", "4", "--samples", "40", "--set", "batch_size=16", "agent.width=8", "eval_episodes=3"]
+
+
+@pytest.fixture(autouse=True)
+def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bandit, "NUM_POINTS", 500)
+    monkeypatch.setattr(bandit, "NUM_SHAPE", 500)
+    monkeypatch.setattr(bandit_measures, "NUM_POOL", 2_000)
+    for cached in (bandit.data, bandit.shape):
+        cached.cache_clear()
+    yield
+    for cached in (bandit.data, bandit.shape):
+        cached.cache_clear()
+
+
+def call(capsys: pytest.CaptureFixture, *words: str) -> dict[str, Any]:
+    assert dispatch([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("agent", ["bc_diffusion", "edp", "qg", "td3_bc"])
+def test_answer_has_the_fixed_keys_and_a_figure(agent: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "run"
+    found = call(capsys, "toy", "8gaussians", "--agent", agent, "--out", str(out), *QUICK)
+    for key in ("mean_energy", "expected_energy", "off_mode"):
+        assert isinstance(found[key], float)
+    assert len(found["mode_masses"]) == 8
+    assert sum(found["mode_masses"]) == pytest.approx(1)
+    assert Path(found["figure"]).read_bytes().startswith(b"\x89PNG")
+    assert json.loads((out / "toy.json").read_text()) == found
+    options = json.loads((out / "config.json").read_text())["agent_options"]
+    assert options.get("gamma", 0.0) == 0.0
+    assert options["history" if "history" in options else "width"] in (1, 8)
+    assert found["beta"] == options.get("eta", 0.0)
+
+
+def test_a_toy_run_is_evaluated_and_resumed_as_any_run(tmp_path: Path, capsys) -> None:
+    out = str(tmp_path / "run")
+    words = ("toy", "rings", "--agent", "qg", "--out", out, "--T", "3", *QUICK)
+    first = call(capsys, *words)
+    evaluated = call(capsys, "evaluate", out, "--episodes", "5")
+    assert evaluated["environment"] == "bandit:rings"
+    assert len(evaluated["returns"]) == 5
+    assert {round(value, 3) for value in evaluated["returns"]} <= {0.0, 1.0, 0.333, 0.667}
+    for held in assemble._locks:  # of this process, which plays two here
+        held.close()
+    again = call(capsys, *words, "--resume")
+    assert {k: again[k] for k in ("mean_energy", "mode_masses", "steps", "T")} == {
+        k: first[k] for k in ("mean_energy", "mode_masses", "steps", "T")
+    }
+    assert dispatch([*words]) == 1  # a folder that holds a run is not overwritten
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_a_sweep_is_one_figure_over_its_runs(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "sweep"
+    words = ["toy", "corners", "--agent", "qg", "--T", "3", "5", "--out", str(out), *QUICK]
+    found = call(capsys, *words)
+    assert Path(found["figure"]) == out / "T.png"
+    assert [(run["T"], run["seed"]) for run in found["runs"]] == [(3, 0), (5, 0)]
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"T3-s0", "T5-s0"}
+
+
+def test_several_seeds_give_means_and_intervals(tmp_path: Path, capsys) -> None:
+    words = ["toy", "corners", "--agent", "bc_diffusion", "--seeds", "2", "--seed", "4"]
+    found = call(capsys, *words, "--out", str(tmp_path / "two"), *QUICK)
+    energies = [run["mean_energy"] for run in found["runs"]]
+    assert [run["seed"] for run in found["runs"]] == [4, 5]
+    assert found["mean_energy"] == pytest.approx(sum(energies) / 2)
+    low, high = found["intervals"]["mean_energy"]
+    assert min(energies) <= low <= high <= max(energies)
+
+
+def test_sweeping_eta_sets_the_goal_of_each_run(tmp_path: Path, capsys) -> None:
+    found = call(capsys, "toy", "rings", "--agent", "qg", "--T", "3", "--eta", "0", "3",
+                 "--out", str(tmp_path / "sweep"), *QUICK)  # fmt: skip
+    assert Path(found["figure"]).name == "eta.png"
+    energies = [run["expected_energy"] for run in found["runs"]]
+    assert energies == pytest.approx([0.5, 0.8309], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["ring"], "did you mean 'rings'"), (["rings", "--agent", "gq"], "did you mean"),
+        (["rings", "--T", "2", "3", "--eta", "1", "2"], "one at a time"),
+        (["rings", "--agent", "sac", "--T", "5"], "no field diffusion_steps"),
+        (["rings", "--resume"], "--out"), (["rings", "--seeds", "0"], "--seeds"),
+    ],
+)  # fmt: skip
+def test_a_bad_request_is_one_line(
+    words: list[str], reason: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["toy", *words, "--steps", "2"]) == 1
+    err = capsys.readouterr().err
+    assert reason in err
+    assert "Traceback" not in err

@@ -53,7 +53,10 @@ def test_environments_are_never_mixed(tmp_path):
     write_run(tmp_path / "b", env="Walker2d-v5")
     runs = frames.load_runs(tmp_path / "*")
     charts = curves.learning_curves(runs, frames.evals(runs))
-    assert [chart.title for chart in charts] == ["Learning curves: Hopper-v5", "Learning curves: Walker2d-v5"]
+    assert [chart.title for chart in charts] == [
+        "Learning curves: Hopper-v5, offline",
+        "Learning curves: Walker2d-v5, offline",
+    ]
     assert "Scale: gymnasium." in charts[0].caption
 
 
@@ -168,6 +171,15 @@ def test_shares_of_clusters_over_time_come_in_order_of_their_number():
     chart = sampling.cluster_shares(logged, "a")
     assert [one.name for one in chart.series] == ["cluster 0", "cluster 2", "cluster 10"]
     assert sampling.cluster_shares(logged, "b") is None
+
+
+def test_rows_of_an_online_run_come_by_source():
+    logged = pd.DataFrame(
+        {"run": "a", "step": [1, 2], "online/rows/expert": [1, 0.5], "online/rows/online": [0, 0.5]}
+    )
+    chart = sampling.row_shares(logged, "a")
+    assert {one.name: one.y.tolist() for one in chart.series} == {"expert": [1, 0.5], "online": [0, 0.5]}
+    assert sampling.row_shares(logged.drop(columns="online/rows/online"), "a") is None
 
 
 def test_td_errors_of_episodes_never_drawn_are_left_out():

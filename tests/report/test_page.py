@@ -115,15 +115,22 @@ def test_settings_versions_and_commands_are_told(two_groups):
     assert items["commands"].lines["plain1"] == "python run.py offline --seed 1"
 
 
-def test_an_online_run_is_told_with_dip_and_regret(tmp_path):
-    write_run(tmp_path / "a", phase="online")
+def test_an_online_run_is_told_with_what_it_cost(tmp_path):
+    from trajrl.dip import dip
+    from trajrl.scores import Evaluation
+
+    write_run(tmp_path / "a", phase="online", gain=-9.0)
+    rows = pd.read_csv(tmp_path / "a/evals.csv")
+    rows["step"] -= 100  # the first evaluation of an online run is of the offline policy
+    rows.to_csv(tmp_path / "a/evals.csv", index=False)
     items = {item.key: item for item in compose.compose([tmp_path / "a"], PLAIN).items()}
     row = items["online"].rows.iloc[0]
-    evaluations = pd.read_csv(tmp_path / "a/evals.csv").groupby("step")["score"].mean()
-    assert row["first"] == pytest.approx(evaluations.iloc[0], abs=0.01)
-    assert row["best of all runs"] == pytest.approx(evaluations.max(), abs=0.01)
-    gap = evaluations.max() - evaluations.to_numpy()
-    assert row["regret"] == pytest.approx(np.trapezoid(gap) / (len(gap) - 1), abs=0.01)
+    rows = rows.groupby("step")
+    expected = dip([Evaluation(step, own.to_dict("records"), None, "s") for step, own in rows])
+    for name in ("before", "last", "gain", "dip", "regret"):
+        assert row[name] == pytest.approx(expected[name], abs=0.006), name
+    assert row["gap to the best"] >= row["regret"]
+    assert items["curves-0"].x_label == "environment step"
 
 
 def test_text_of_a_run_cannot_break_the_page(tmp_path):
@@ -202,7 +209,7 @@ def test_figures_for_a_paper(two_groups, tmp_path, capsys):
     out = tmp_path / "figures"
     code, answer, _ = report(capsys, two_groups, "--format", "svg", "--out", out, "--detail", 0)
     assert code == 0
-    assert {"curves-0.svg", "scores-0.svg", "profiles.svg", "improvement.svg", "td.svg"} <= {
+    assert {"curves-0.svg", "scores-0.svg", "profiles.svg", "improvement.svg", "td-offline.svg"} <= {
         p.name for p in out.iterdir()
     }
     assert len(answer["files"]) == len(list(out.iterdir()))

@@ -99,6 +99,7 @@ def test_curve_leaves_missing_runs_out_step_by_step():
 def test_regret_weighs_gaps_by_the_steps_they_last():
     assert stats.regret(np.array([0, 10, 30]), np.array([0.0, 10.0, 10.0]), 10.0) == pytest.approx(50 / 30)
     assert stats.regret(np.array([5]), np.array([4.0]), 10.0) == 6.0
+    assert stats.regret(np.array([0, 10]), np.array([10.0, 99.0]), 10.0) == 0.0
 
 
 def test_dip_is_the_depth_below_the_start():

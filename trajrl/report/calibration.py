@@ -88,7 +88,7 @@ def usable_steps(store: TrajectoryStore, gamma: float) -> tuple[np.ndarray, np.n
     live = store.live
     length = store.table.length[live]
     hidden = np.where(
-        store.table.terminated[live], 0, np.ceil(np.log(MOST_HIDDEN) / np.log(min(gamma, 1 - 1e-9)))
+        store.table.terminated[live], 0, np.ceil(np.log(MOST_HIDDEN) / np.log(np.clip(gamma, 1e-9, 1 - 1e-9)))
     )
     keep = np.maximum(0, length - hidden).astype(np.int64)  # (E,) steps kept, from the first
     first = np.cumsum(keep) - keep

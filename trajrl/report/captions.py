@@ -21,9 +21,13 @@ IMPROVEMENT = (
     "count half."
 )
 ONLINE = (
-    "Look for a fall right after the hand-over (the dip) and for how soon it is made good. Regret is the "
-    "mean gap, over the online steps, to the best score that any of these runs reached in this "
-    "environment."
+    "Look at the dip, the deepest fall below the offline policy's score, and at the gain it bought. "
+    "Regret is the mean shortfall below the score before, over the environment steps; the gap is the mean "
+    "shortfall below the best score that any of these runs reached."
+)
+ROWS = (
+    "Look for how fast the new episodes take over. Each layer is the share of all rows learned from so "
+    "far that came from one source of episodes."
 )
 TD = (
     "Look for a level that settles. A TD error that climbs while the score falls is a critic that "

@@ -105,8 +105,14 @@ def _scores(read: Frames, options: Options) -> list[Item]:
 
 
 def _learning(read: Frames) -> list[Item]:
-    """Return what the logs tell over time, and what was drawn."""
-    found: list[Figure | None] = [curves.logged_over_time(read.runs, read.metrics, *rest) for rest in LOGGED]
+    """Return what the logs tell over time, phase by phase, and what was drawn."""
+    found: list[Figure | None] = []
+    phases = list(dict.fromkeys(read.runs["phase"]))
+    for column, key, title, *rest in LOGGED:
+        for phase in phases:
+            own = read.runs[read.runs["phase"] == phase]
+            titled = f"{title}, {phase}" if len(phases) > 1 else title
+            found.append(curves.logged_over_time(own, read.metrics, column, f"{key}-{phase}", titled, *rest))
     found += [sampling.drawn(read.runs, read.episodes, by) for by in ("source", "returns", "phase")]
     return [item for item in found if item is not None]
 
@@ -131,7 +137,8 @@ def _panel(read: Frames, run: str, options: Options, filmed: bool) -> Panel:
     tried: list[tuple[str, Callable[[], list[Item | None]]]] = [
         ("the clouds of trajectories and states", lambda: _clouds(folder, own, run, options)),
         ("what was drawn", lambda: [
-            sampling.cluster_shares(read.metrics, run), _drawn_by_cluster(own_runs, own, run),
+            sampling.row_shares(read.metrics, run), sampling.cluster_shares(read.metrics, run),
+            _drawn_by_cluster(own_runs, own, run),
             sampling.td_by_episode(read.episodes, run),
         ]),
         ("the Q-function", lambda: _critic(folder, run, options)),

@@ -17,30 +17,36 @@ from trajrl.report.selection import by_step
 if TYPE_CHECKING:
     import pandas as pd
 
+STEP = {"offline": "gradient step", "online": "environment step"}  # what the steps of a phase count
 MOST_SINGLE = 12  # single runs drawn behind their group
 MOST_STEPS = 200  # points of a curve; longer ones are thinned evenly
 
 
 def learning_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0) -> list[Chart]:
-    """Return one chart per environment: the score of each group over steps, with single runs behind it."""
+    """Return one chart per environment and phase: each group's score over steps, single runs behind it."""
     charts: list[Chart] = []
-    for env, scale, own in tasks(runs[runs["run"].isin(evaluations["run"].unique())]):
-        series: list[Series] = []
-        for place, (group, members) in enumerate(own.groupby("group", sort=False)):
-            rows = evaluations[evaluations["run"].isin(members["run"])]
-            series += _group_curve(str(group), rows, place, seed)
-        average = own["data_score"].fillna(own["data_return"]).mean()
-        marks = {"average of the data": float(average)} if np.isfinite(average) else {}
-        key, title = f"curves-{len(charts)}", f"Learning curves: {env}"
-        caption = captions.CURVES + on_scale(scale)
-        charts.append(Chart(key, title, caption, "step", value_name(scale), series, marks=marks))
+    scored = runs[runs["run"].isin(evaluations["run"].unique())]
+    for env, scale, whole in tasks(scored):
+        for phase, own in whole.groupby("phase", sort=False):
+            series: list[Series] = []
+            for place, (group, members) in enumerate(own.groupby("group", sort=False)):
+                rows = evaluations[evaluations["run"].isin(members["run"])]
+                series += _group_curve(str(group), rows, place, seed)
+            average = own["data_score"].fillna(own["data_return"]).mean()
+            marks = {"average of the data": float(average)} if np.isfinite(average) else {}
+            key, title = f"curves-{len(charts)}", f"Learning curves: {env}, {phase}"
+            words = captions.CURVES + on_scale(scale), STEP.get(str(phase), "step"), value_name(scale)
+            charts.append(Chart(key, title, *words, series, marks=marks))
     return charts
 
 
 def logged_over_time(
     runs: pd.DataFrame, logged: pd.DataFrame, column: str, key: str, title: str, caption: str, label: str
 ) -> Chart | None:
-    """Return one column of the log, by the end of its name, for every group; None if nobody logged it."""
+    """Return one column of the log, by the end of its name, for every group; None if nobody logged it.
+
+    Steps are gradient steps offline and environment steps online, so runs of one phase belong together.
+    """
     columns = [name for name in logged.columns if name.endswith(f"/{column}")]
     if not columns:
         return None
@@ -53,7 +59,9 @@ def logged_over_time(
             found = stats.curve(table, stats.weighted_mean, resamples=400)
             low, high = (found.low, found.high) if len(table) > 1 else (None, None)
             series.append(Series(counted(str(group), len(table)), steps, found.value, low, high, place))
-    return Chart(key, title, caption, "step", label, series) if series else None
+    phases = runs["phase"].unique()
+    across = STEP.get(phases[0], "step") if len(phases) == 1 else "step"
+    return Chart(key, title, caption, across, label, series) if series else None
 
 
 def tasks(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:

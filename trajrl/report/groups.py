@@ -8,7 +8,8 @@ from typing import Any
 
 INCIDENTAL = {  # how a run is carried out and watched: tells no groups apart
     "seed", "device", "threads", "preset", "format", "memory", "eval_envs", "log_every", "eval_every",
-    "first_eval", "eval_episodes", "last_eval_episodes", "checkpoint_every",
+    "first_eval", "eval_episodes", "last_eval_episodes", "checkpoint_every", "wandb", "patience",
+    "max_failures", "from_run", "first_step",
 }  # fmt: skip
 SAME = {"metric": "sampler.metric", "agent.decay_steps": "steps"}  # the first follows from the second
 MOST_NAMED = 3  # settings named in a group beside agent and sampler

@@ -50,20 +50,25 @@ def with_interval(value: float, low: float = np.nan, high: float = np.nan) -> st
 
 
 def online_table(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Table | None:
-    """Return start, dip, end and regret of every online run; None if there is none."""
+    """Return what going online cost each run and what it brought; None without an online run.
+
+    Regret is the mean shortfall below the offline policy; the gap is that below the best of all runs.
+    """
     import pandas as pd
 
     means = by_step(evaluations)
     online = runs[(runs["phase"] == "online") & runs["run"].isin(means["run"])]
     rows = []
     for env, own in online.groupby("env", sort=False):
-        target = means.loc[means["run"].isin(runs.loc[runs["env"] == env, "run"]), "value"].max()
+        best = means.loc[means["run"].isin(runs.loc[runs["env"] == env, "run"]), "value"].max()
         for run in own["run"]:
             curve = means[means["run"] == run]
             step, value = curve["step"].to_numpy(), curve["value"].to_numpy()
-            rows.append({"run": run, "environment": env, "first": value[0], "dip": stats.dip(value),
-                         "last": value[-1], "regret": stats.regret(step, value, target),
-                         "best of all runs": target})  # fmt: skip
+            row: dict[str, Any] = {"run": run, "environment": env, "before": value[0], "last": value[-1]}
+            row.update({"gain": value[-1] - value[0], "dip": stats.dip(value)})
+            row.update({"regret": stats.regret(step, value, value[0])})
+            row.update({"gap to the best": stats.regret(step, value, best), "best of all runs": best})
+            rows.append(row)
     table = pd.DataFrame(rows).round(2)
     return Table("online", "From offline to online", captions.ONLINE, table) if rows else None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
@@ -21,6 +23,11 @@ SETTINGS = (
     "log_every=4", "eval_every=6", "first_eval=0", "eval_episodes=3", "last_eval_episodes=3",
     "checkpoint_every=24",
 )  # fmt: skip
+
+GO = {
+    "env_steps": 200, "utd": 0.25, "learn_after": 0, "warmup_steps": 50, "log_every": 20, "eval_every": 50,
+    "eval_episodes": 3, "last_eval_episodes": 3, "checkpoint_every": 200,
+}  # fmt: skip
 
 
 def runs_or_small_ones(
@@ -47,13 +54,42 @@ def small_runs(folder: Path, samplers: Sequence[str], seeds: Sequence[int] = (0,
     return made
 
 
-def _train(folder: Path, sampler: str, seed: int) -> None:
-    import shutil
+def online_runs_or_small_ones(pattern: str | Path) -> pd.DataFrame:
+    """Load the online runs that match, beside all others; if there is none, make a small one first."""
+    pattern = os.environ.get(VARIABLE) or str(pattern)
+    configs = [Path(path, "config.json") for path in glob(pattern)]
+    if any(json.loads(path.read_text()).get("phase") == "online" for path in configs if path.exists()):
+        return load_runs(pattern)
+    folder = cache_folder() / "practice"
+    say(f"no online run matches {pattern}; reading one made for practice in {folder}")
+    return load_runs(small_online_run(folder))
 
+
+def small_online_run(folder: Path) -> list[Path]:
+    """Make a small offline run, and go on from it in its environment for a few steps."""
+    before, after = small_runs(folder, ["uniform"], [0])[0], folder / "online-s0"
+    if not (after / "summary.json").exists():
+        _go_online(before, after)
+    return [before, after]
+
+
+def _train(folder: Path, sampler: str, seed: int) -> None:
     from trajrl import assemble, train
 
     shutil.rmtree(folder, ignore_errors=True)  # one that was broken off
-    config = assemble.resolve({**SMALL, "phase": "offline", "sampler": sampler, "seed": seed}, SETTINGS)
+    chosen = {**SMALL, "phase": "offline", "sampler": sampler, "seed": seed}
+    config = assemble.resolve(chosen, SETTINGS)
     run = assemble.build(config, assemble.new_folder(config, str(folder)))
     assemble.describe(folder, config, run.store)
     train.offline(run)
+
+
+def _go_online(source: Path, folder: Path) -> None:
+    from trajrl import assemble, handover, train
+
+    shutil.rmtree(folder, ignore_errors=True)
+    config = assemble.online_config(source, GO, ())
+    run = assemble.build(config, assemble.new_folder(config, str(folder)))
+    handover.take_over(run, source)
+    assemble.describe(folder, config, run.store)
+    train.online(run)

@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 
 
 def open_store(folder: str | Path) -> TrajectoryStore:
-    """Open the data of a run as its training saw it: rewards and actions shaped, the store unchanged."""
+    """Open the data of a run as its training saw it: shaped, and with the episodes it collected itself."""
     from trajrl import assemble
     from trajrl.config import RunConfig
+    from trajrl.store.journal import NAME, replay
 
     config = RunConfig.load(Path(folder) / "config.json")
     store = assemble.open_data(config)
     assemble.shape(store, config, assemble.find_suite(config, store))
+    journal = Path(folder) / "journal" / NAME
+    for episode, meta in replay(journal) if journal.exists() else ():
+        number = store.append(episode, "online")
+        if meta.get("broken"):
+            store.evict([number])
     return store
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BANDS = 5  # of a number that episodes are grouped by, each with the same number of episodes
-SHARE = re.compile(r"[^/]+/sampler/(?:.*/)?cluster/(\d+)/draw_share")
+CLUSTER = re.compile(r"[^/]+/sampler/(?:.*/)?cluster/(\d+)/draw_share")
+ROWS = re.compile(r"[^/]+/rows/(.+)")
 UNKNOWN = "unknown"
 
 
@@ -68,17 +69,36 @@ def categories(episodes: pd.DataFrame, by: str) -> tuple[np.ndarray, list[str]]:
 
 def cluster_shares(logged: pd.DataFrame, run: str) -> Chart | None:
     """Return each cluster's share of the draws of one run over its steps; None if its log has none."""
+    words = "Draws by cluster over time", captions.CLUSTER_SHARES
+    return _layers(logged, run, CLUSTER, f"shares-{run}", *words)
+
+
+def row_shares(logged: pd.DataFrame, run: str) -> Chart | None:
+    """Return each source's share of the rows that an online run learned from; None if not logged."""
+    words = "Where the updates came from", captions.ROWS
+    return _layers(logged, run, ROWS, f"rows-{run}", *words)
+
+
+def _layers(
+    logged: pd.DataFrame, run: str, pattern: re.Pattern[str], key: str, title: str, caption: str
+) -> Chart | None:
+    """Return the columns whose names match as layers, named by the pattern's group."""
     own = logged[logged["run"] == run].sort_values("step")
-    columns = {int(found[1]): name for name in own.columns if (found := SHARE.fullmatch(name))}
-    columns = {cluster: name for cluster, name in columns.items() if own[name].notna().any()}
+    columns = {found[1]: name for name in own.columns if (found := pattern.fullmatch(name))}
+    columns = {short: name for short, name in columns.items() if own[name].notna().any()}
     if len(columns) < 2:
         return None
+    steps = own["step"].to_numpy()
     series = [
-        Series(f"cluster {c}", own["step"].to_numpy(), own[columns[c]].fillna(0).to_numpy(), place=c)
-        for c in sorted(columns)
+        Series(name_of(short), steps, own[columns[short]].fillna(0).to_numpy(), place=place)
+        for place, short in enumerate(in_order(columns))
     ]
-    words = "Draws by cluster over time", captions.CLUSTER_SHARES, "step", "share of draws"
-    return Chart(f"shares-{run}", *words, series, kind="shares", y_range=(0, 1))
+    return Chart(key, title, caption, "step", "share", series, kind="shares", y_range=(0, 1))
+
+
+def name_of(short: str) -> str:
+    """Name a layer: a number is that of a cluster."""
+    return f"cluster {short}" if short.isdigit() else short
 
 
 def td_by_episode(episodes: pd.DataFrame, run: str) -> Chart | None:

@@ -105,8 +105,8 @@ def profile(
 
 
 def regret(steps: np.ndarray, values: np.ndarray, target: float) -> float:
-    """Return the mean gap to `target` over steps (S,), by trapezoids; negative where the target is beaten."""
-    gap = target - np.asarray(values, np.float64)
+    """Return the mean shortfall of values (S,) below `target` over steps (S,), by trapezoids."""
+    gap = np.maximum(0.0, target - np.asarray(values, np.float64))
     steps = np.asarray(steps, np.float64)
     return float(np.trapezoid(gap, steps) / (steps[-1] - steps[0])) if len(gap) > 1 else float(gap[0])
 

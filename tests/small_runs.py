@@ -15,6 +15,12 @@ TINY = {
 }  # fmt: skip
 
 
+ONLINE_RUN = {
+    "env_steps": 72, "learn_after": 20, "warmup_steps": 40, "eval_every": 40, "checkpoint_every": 28, "patience": 0,
+    "log_every": 10, "eval_episodes": 2, "last_eval_episodes": 2,
+}  # fmt: skip
+
+
 def write_store(path: Path, episodes: int = 12) -> Path:
     """Record a random policy at toy:point."""
     import torch
@@ -86,6 +92,21 @@ def trained(folder: Path, store: Path, **changes: Any):
     return run
 
 
+def small_online(folder: Path, source: Path, sampler: str = "priority", **changes: Any):
+    """Build a tiny online run of 72 environment steps that goes on from an offline run."""
+    from trajrl import handover
+
+    run_fields = {**ONLINE_RUN, **changes}
+    words = [f"{name}={value}" for name, value in run_fields.items() if name not in ("env", "seed")]
+    chosen = {"sampler": sampler, **{name: changes[name] for name in ("env", "seed") if name in changes}}
+    config = assemble.online_config(source, chosen, words)
+    folder = assemble.new_folder(config, str(folder))
+    assemble.describe(folder, config, None)
+    run = assemble.build(config, folder)
+    handover.take_over(run, source)
+    return run
+
+
 def reopened(folder: Path):
     """Build the run that a folder holds, at its newest checkpoint."""
     from trajrl import checkpoint
@@ -93,5 +114,9 @@ def reopened(folder: Path):
 
     run = assemble.build(RunConfig.load(folder / "config.json"), folder)
     path = checkpoint.newest(folder / "checkpoints")
+    if path is None and run.online:
+        from trajrl import handover
+
+        handover.take_over(run, Path(run.config.from_run))
     train.restore(run, path) if path else train.begin_again(run)
     return run

@@ -74,19 +74,23 @@ def offline(run: Run) -> None:
 
 def online(run: Run) -> None:
     """Act and learn in turn, from where the run stands to its last environment step."""
-    assert run.online is not None
-    config, interaction = run.config, run.online.interaction
     if not run.scores.evaluations:
         assess(run, last=False)  # the score before
         save(run)
-    while run.clock < config.env_steps and not run.stop_reason:
-        before = run.clock
-        interaction.step(collecting_actor(run.agent, config, before))
-        for _ in range(run.online.updates_due(config)):
-            train_step(run)
-        run.stop_reason = interaction.stop_reason or run.stop_reason
-        after_step(run, run.clock - before)
+    while run.clock < run.config.env_steps and not run.stop_reason:
+        online_step(run)
     finish(run)
+
+
+def online_step(run: Run) -> None:
+    """Take one step in every environment, then the updates that are due."""
+    assert run.online is not None
+    before, interaction = run.clock, run.online.interaction
+    interaction.step(collecting_actor(run.agent, run.config, before))
+    for _ in range(run.online.updates_due(run.config)):
+        train_step(run)
+    run.stop_reason = interaction.stop_reason or run.stop_reason
+    after_step(run, run.clock - before)
 
 
 def train_step(run: Run) -> Update:

@@ -53,7 +53,7 @@ class Provenance:
     def stats(self) -> dict[str, float]:
         """Return how even the draws were, over episodes and clusters, and the recent starts and successes."""
         ids = self.store.live
-        draws, weight = self._columns["draws"][ids], self._columns["weight"][ids]
+        draws, weight = (self._counted(name)[ids] for name in ("draws", "weight"))
         told = {f"draws/{name}": value for name, value in share_stats(_shares(draws)).items()}
         told["draws/none_share"] = float((draws == 0).mean()) if len(ids) else 0.0
         label = self._labels()[ids]
@@ -99,6 +99,11 @@ class Provenance:
             fill = {"born": float(self.step), "td_last": np.nan}
             for name, values in self._columns.items():
                 self._columns[name] = np.append(values, np.full(missing, fill.get(name, 0.0)))
+
+    def _counted(self, name: str) -> np.ndarray:
+        """Return a count (E,) of every episode, 0 for those that came after the last batch."""
+        values = self._columns[name]
+        return np.append(values, np.zeros(len(self.store) - len(values)))
 
     def _remember(self, anchors: Anchors) -> None:
         """Move the decaying sums on by one batch."""

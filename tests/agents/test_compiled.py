@@ -13,9 +13,6 @@ from trajrl.agents import AGENTS
 from trajrl.rng import torch_stream
 
 INNER_GRADIENT = ("eg_ood", "qg")  # a gradient inside the loss: the compiler stops there and goes on
-    "eg_ood",
-    "qg",
-)  # their losses take a gradient inside, at which the compiler stops and goes on
 NAMES = [
     name if name == "diffusion_ql" else pytest.param(name, marks=pytest.mark.slow) for name in sorted(AGENTS)
 ]

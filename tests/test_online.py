@@ -1,21 +1,15 @@
-"""The online phase: exact resume, durable episodes, hand-over, broken environments, what it tells of itself."""
+"""The online phase: exact resume, durable episodes, the hand-over, and what a run tells of itself."""
 
 import json
 
-import numpy as np
-import pandas as pd
 import pytest
-import sample_envs
 from faults import run_and_kill
 from same_run import assert_same_run, same_tree
-from small_runs import ONLINE_RUN, reopened, settings, small_online, trained, write_store
+from small_runs import ONLINE_RUN, reopened, small_online, trained, write_store
 
 from trajrl import assemble, handover, train
-from trajrl.cli.main import dispatch
 from trajrl.log import read_csv
-from trajrl.store.episode import Episode
 from trajrl.store.journal import replay
-from trajrl.store.writer import StoreWriter
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ import json
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from faults import run_and_kill
 from same_run import assert_same_run, final, same_tree
 from small_runs import reopened, settings, small_run, trained, write_store
 
-from trajrl import assemble, checkpoint, train
+from trajrl import assemble, train
 from trajrl.agents import AGENTS
 from trajrl.log import read_csv
 from trajrl.policy import load_run

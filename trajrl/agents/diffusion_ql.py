@@ -186,7 +186,7 @@ class DiffusionQL(Learner):
         climbed = masked_mean(self.critic(obs, sampled, noise.pair[:1])[0], real, batch.weight)
         with torch.no_grad():
             scale = masked_mean(self.critic(obs, sampled, noise.pair[1:])[0].abs(), real, batch.weight)
-        q_loss = -climbed / scale
+        q_loss = -climbed / scale.clamp(min=1e-6)
 
         metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
         return bc_loss + self.config.eta * q_loss, metrics

@@ -275,7 +275,7 @@ class TrajectoryQL(Learner):
         with torch.no_grad():
             other = self.critic.head(critic_context, sampled, noise.pair[1:])[0]
             scale = masked_mean(other.abs(), real, batch.weight)
-        q_loss = -climbed / scale
+        q_loss = -climbed / scale.clamp(min=1e-6)
 
         metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
         return bc_loss + self.q_weight * (self.config.eta * q_loss), metrics

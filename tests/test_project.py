@@ -34,7 +34,7 @@ LEVELS = [
         "dip",
     },
     {"checkpoint"},
-    {"train", "assemble", "policy", "online", "handover"},
+    {"train", "assemble", "choices", "folder", "shaping", "policy", "online", "handover"},
     {"report"},
     {"cli"},
 ]

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+MOST = 24  # names listed in a message
+
 
 def find(table: Mapping[str, str], name: str, kind: str) -> Any:
     """Import what `name` stands for in `table`; `kind` names the table in the message ('sampler')."""
@@ -20,5 +22,6 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     """Say that there is no such name, and which one may have been meant."""
     names = sorted(names)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
+    shown = ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {shown}"
     return f"no {kind} '{name}'; {hint}"

@@ -67,3 +67,15 @@ def test_json_is_the_last_line(tmp_path):
     done = program("store", "info", str(ROOT / "data" / "hopper-skewed.h5"), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["episodes"] > 1
+
+
+@pytest.mark.parametrize(
+    "words", [("--env", "NoSuchEnv-v3"), ("--sampler", "clutser"), ("--device", "cuda:7")]
+)
+def test_a_run_that_cannot_be_built_leaves_nothing(tmp_path, words):
+    assert dispatch(["offline", *words, "--out", str(tmp_path / "new")]) == 1
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "note").write_text("kept")
+    assert dispatch(["offline", *words, "--out", str(tmp_path / "mine")]) == 1
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["note"]

@@ -91,10 +91,9 @@ class Offline(Choices):
         from trajrl import assemble
 
         config = assemble.resolve({**self.chosen(), "phase": "offline"}, self.set, self.config)
-        folder = assemble.new_folder(config, self.out)
-        assemble.lock(folder)
-        run = assemble.build(config, folder)
-        assemble.describe(folder, config, run.store)
+        with assemble.fresh_folder(config, self.out) as folder:
+            run = assemble.build(config, folder)
+            assemble.describe(folder, config, run.store)
         introduce(run)
         return run
 

@@ -71,11 +71,10 @@ class Online(Choices):
 
         source = self.source()
         config = assemble.online_config(source, self.chosen(), self.set)
-        folder = assemble.new_folder(config, self.out)
-        assemble.lock(folder)
-        run = assemble.build(config, folder)
-        handover.take_over(run, source)
-        assemble.describe(folder, config, run.store)
+        with assemble.fresh_folder(config, self.out) as folder:
+            run = assemble.build(config, folder)
+            handover.take_over(run, source)
+            assemble.describe(folder, config, run.store)
         introduce(run)
         say(f"going on from {source}, which made {config.first_step} updates")
         return run

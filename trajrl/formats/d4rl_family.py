@@ -31,7 +31,14 @@ class Family:
 FAMILIES = (
     Family("locomotion", ((11, 3), (17, 6), (111, 8), (27, 8)), (("", 1000),)),
     Family("antmaze", ((29, 8),), (("umaze", 700), ("", 1000)), terminals_end=False, jump=1.0),
-    Family("maze2d", ((4, 2),), (("umaze", 300), ("medium", 600), ("large", 800)), jump=0.5, runs_on=True, goals=True),
+    Family(
+        "maze2d",
+        ((4, 2),),
+        (("umaze", 300), ("medium", 600), ("large", 800)),
+        jump=0.5,
+        runs_on=True,
+        goals=True,
+    ),
     Family("adroit", ((45, 24), (39, 28), (46, 26), (39, 30)), joins="qpos"),
     Family("kitchen", ((60, 9),), (("", 280),)),
 )

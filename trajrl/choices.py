@@ -1,0 +1,120 @@
+"""From what was asked for to one complete config: presets, a config file, options, --set, in that order."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trajrl.config import (
+    EMBEDDED,
+    ONLINE,
+    ONLINE_SAMPLER,
+    PRESETS,
+    RunConfig,
+    literal,
+    merge,
+    options,
+    split_settings,
+)
+from trajrl.registry import find, unknown
+
+
+def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path | None = None) -> RunConfig:
+    """Resolve options that were given, `--set` and a config file to one complete config."""
+    found = split_settings(settings)
+    base = RunConfig.load(file) if file else None
+    asked = {**chosen, **found["run"]}
+    if base is None:
+        data = asked.get("data", RunConfig.data)
+        preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
+        base = _from_preset(preset, asked.get("agent", RunConfig.agent), str(asked.get("env") or data))
+    config = merge(base, asked)
+    sampler = {**({} if file else sampler_preset(config)), **config.sampler_options}
+    if config.metric:
+        sampler["metric"] = config.metric
+    sampler.update(
+        {
+            name: literal(value) if isinstance(value, str) else value
+            for name, value in found["sampler"].items()
+        }
+    )
+    own = {**_fitting(config, base), **found["agent"]}
+    config = replace(config, agent_options=agent_options(config, own), sampler_options=sampler)
+    config.validate()
+    return config
+
+
+def online_config(source: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
+    """Return the config of an online run that goes on from an offline one; what was given wins."""
+    from trajrl import checkpoint
+    from trajrl.handover import newest
+
+    base = RunConfig.load(source / "config.json")
+    if base.online:
+        raise ValueError(f"{source} is an online run; --from takes an offline one")
+    for name in ("agent", "data"):
+        if str(chosen.get(name, getattr(base, name))) != getattr(base, name):
+            raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
+    preset = ONLINE.get(chosen.get("preset", base.preset), ONLINE["paper"])
+    made = checkpoint.read_part(newest(source), "run")["step"]
+    carried = {
+        "phase": "online", "from_run": str(source), "first_step": made,
+        "sampler": ONLINE_SAMPLER, "sampler_options": {},
+        "offline_sampler": base.sampler, "offline_sampler_options": base.sampler_options, "early_stop": 0.0,
+    }  # fmt: skip
+    return resolve({**carried, **preset, **chosen}, settings, source / "config.json")
+
+
+def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
+    """Return the config of the run in a folder, with what was given beside --resume taken in."""
+    saved = RunConfig.load(folder / "config.json")
+    for name in ("agent", "seed", "phase"):
+        if chosen.get(name, getattr(saved, name)) != getattr(saved, name):
+            kept = getattr(saved, name)
+            raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
+    given = {name: value for name, value in chosen.items() if name != "preset"}
+    return resolve(given, settings, folder / "config.json")
+
+
+def sampler_preset(config: RunConfig) -> dict[str, Any]:
+    """Return what the run's preset sets of the sampler's options; products have none of their own."""
+    from trajrl.samplers import SAMPLERS
+
+    if config.sampler not in SAMPLERS:
+        return {}
+    module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])
+    return dict(getattr(module, "PRESETS", {}).get(config.preset, {}))
+
+
+def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every field of the agent's config, changed as asked; the decay spans the run unless said."""
+    from trajrl.agents import AGENTS
+
+    kind = find(AGENTS, config.agent, "agent")
+    found = options("agent", kind.Config(), changes)
+    if not found.get("decay_steps", True):
+        found["decay_steps"] = config.steps
+    kind.Config(**found).validate()
+    return found
+
+
+def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
+    """Return the defaults under a preset; keys 'run.NAME' of the agent's preset are the run's own."""
+    from trajrl.agents import AGENTS
+
+    module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
+    table = getattr(module, "PRESETS", {})
+    if preset not in {*PRESETS, *table}:
+        raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
+    own = dict(module.preset(preset, env)) if hasattr(module, "preset") else dict(table.get(preset, {}))
+    run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
+    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
+    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
+
+
+def _fitting(config: RunConfig, base: RunConfig) -> dict[str, Any]:
+    """Return the agent options to start from; those of another agent in a config file do not carry over."""
+    return dict(config.agent_options) if config.agent == base.agent else {}

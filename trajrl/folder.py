@@ -1,0 +1,85 @@
+"""The run directory: made for one run, described before it begins, held by one process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import platform
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from trajrl.config import RunConfig
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+FOLDERS = ("checkpoints", "tb")
+_locks: list[IO[str]] = []  # held for the life of the process
+
+
+@contextmanager
+def fresh_folder(config: RunConfig, out: str) -> Iterator[Path]:
+    """Make and hold the folder of a new run; if the run cannot be built, nothing of it is left."""
+    stood = bool(out) and Path(out).exists()
+    folder = new_folder(config, out)
+    lock(folder)
+    try:
+        yield folder
+    except BaseException:
+        for path in [folder / name for name in (*FOLDERS, "journal")] if stood else [folder]:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def new_folder(config: RunConfig, out: str) -> Path:
+    """Make the run's folder, never one that holds a run already."""
+    if out:
+        folder = Path(out)
+        if (folder / "config.json").exists():
+            raise ValueError(
+                f"{folder} already holds a run; give --resume to go on with it, or another --out"
+            )
+    else:
+        stem = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"
+        taken = (Path("runs") / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
+        folder = next(path for path in taken if not path.exists())
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
+    """Write config.json, command.txt and versions.json."""
+    config.save(folder / "config.json")
+    (folder / "command.txt").write_text(shlex.join(["python", *sys.argv]) + "\n")
+    names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
+    found = {"python": platform.python_version(), **{name: _version(name) for name in names}}
+    if store is not None:
+        found["data_fingerprint"] = store.attributes.get("fingerprint") or store.fingerprint
+    (folder / "versions.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def lock(folder: Path) -> None:
+    """Hold the folder for this process; a second one on the same run is refused."""
+    handle = (folder / "checkpoints" / "lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        raise ValueError(
+            f"another process is at work on {folder}; wait for it, or give another --out"
+        ) from error
+    _locks.append(handle)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -23,7 +23,10 @@ def test_values_are_read_by_the_type_of_the_field():
     assert (config.seed, config.early_stop, config.agent) == (3, 1.0, "bc_diffusion")
 
 
-@pytest.mark.parametrize(("name", "value"), [("seed", "x"), ("seed", 1.5), ("steps", True), ("early_stop", "fast")])
+WRONG = [("seed", "x"), ("seed", 1.5), ("steps", True), ("early_stop", "fast")]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_value_of_another_type_is_refused(name, value):
     with pytest.raises(ValueError, match=name):
         merge(RunConfig(), {name: value})

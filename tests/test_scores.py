@@ -9,7 +9,8 @@ from trajrl.scores import Evaluation, Scores
 
 
 def evaluation(step: int, score: float, bc_loss: float | None = None) -> Evaluation:
-    row = {"step": step, "episode": 0, "seed": 1, "return": score * 10, "score": score, "success": None, "length": 5}
+    row = {"step": step, "episode": 0, "seed": 1, "return": score * 10, "score": score}
+    row.update({"success": None, "length": 5})
     return Evaluation(step, [row, {**row, "episode": 1}], bc_loss, "d4rl")
 
 
@@ -21,7 +22,8 @@ def scores(tmp_path, *evaluations: Evaluation, rank: int = 0) -> Scores:
 
 
 def test_last_best_and_mean_of_the_last_ten(tmp_path):
-    found = scores(tmp_path, *(evaluation(i, v) for i, v in enumerate([99.0, *range(11)], 1))).summary()["scores"]
+    run = scores(tmp_path, *(evaluation(i, v) for i, v in enumerate([99.0, *range(11)], 1)))
+    found = run.summary()["scores"]
     assert found["last"] == {"value": 10.0, "low": 10.0, "high": 10.0, "step": 12}
     assert found["best"]["value"] == 99.0
     assert found["best"]["step"] == 1

@@ -10,7 +10,6 @@ Cosine decay after s updates is lr (1 + cos(pi p)) / 2, with three readings of p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import deepcopy
 from math import cos, pi
 from typing import Any
 
@@ -50,35 +49,47 @@ class Optimiser:
             raise ValueError(f"decay is one of {', '.join(DECAYS)}; got '{decay}'")
         self.parameters = [p for p in parameters if p.requires_grad]
         self.lr, self.clip, self.decay, self.decay_steps = lr, clip, decay, decay_steps
-        kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
-        self.adam = kind(self.parameters, lr, fused=True, weight_decay=weight_decay)
+        self.weight_decay = weight_decay
         self.updates = 0
+        self.first = [torch.zeros_like(p) for p in self.parameters]  # running mean of the gradient
+        self.second = [torch.zeros_like(p) for p in self.parameters]  # and of its square
+        self.count = torch.zeros((), device=self.parameters[0].device)  # steps taken, shared by all
 
+    @torch.no_grad()
     def step(self, loss: Tensor) -> Tensor:
         """Take one step down `loss` and return the norm of the gradient before clipping.
 
-        Gradients reach these parameters alone: autograd.grad leaves every other network untouched.
+        Gradients reach these parameters alone: autograd.grad leaves every other network untouched.  The fused
+        step is called as it is: torch's Adam around it takes longer than the step itself on small networks.
         """
-        gradients = torch.autograd.grad(loss, self.parameters)
-        norm = torch.nn.utils.get_total_norm(gradients)
-        for parameter, gradient in zip(self.parameters, gradients):
-            parameter.grad = gradient.contiguous()  # the fused step reads memory in the parameter's order
-        if self.clip > 0:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
-        for group in self.adam.param_groups:
-            group["lr"] = self.lr * decay_factor(self.decay, self.updates, self.decay_steps)
-        self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
+        found = torch.autograd.grad(loss, self.parameters)
+        gradients = [part.contiguous() for part in found]  # the step reads memory in the parameter's order
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        divisor = ((norm + 1e-6) / self.clip).clamp_(min=1) if self.clip > 0 else None
+        kind = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
+        self.count += 1
+        kind(
+            self.parameters, gradients, self.first, self.second, [], [self.count] * len(gradients),
+            lr=self.lr * decay_factor(self.decay, self.updates, self.decay_steps),
+            beta1=0.9, beta2=0.999, weight_decay=self.weight_decay, eps=1e-8, amsgrad=False, maximize=False,
+            grad_scale=divisor,
+        )  # fmt: skip
         self.updates += 1
         return norm
 
     def state_dict(self) -> dict[str, Any]:
         """Return moments and counters: tensors and plain numbers."""
-        return {"adam": self.adam.state_dict()["state"], "updates": self.updates}
+        moments = {
+            index: {"step": self.count, "exp_avg": first, "exp_avg_sq": second}
+            for index, (first, second) in enumerate(zip(self.first, self.second))
+        }
+        return {"adam": moments, "updates": self.updates}
 
+    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take moments and counters back; learning rate, clip and decay stay those of the config."""
-        groups = self.adam.state_dict()["param_groups"]
-        own = deepcopy(state["adam"])  # torch would share the moments with whoever gave them
-        self.adam.load_state_dict({"state": own, "param_groups": groups})
+        for index, (first, second) in enumerate(zip(self.first, self.second)):
+            first.copy_(state["adam"][index]["exp_avg"])
+            second.copy_(state["adam"][index]["exp_avg_sq"])
+            self.count.copy_(state["adam"][index]["step"])
         self.updates = int(state["updates"])

@@ -3,12 +3,14 @@
 import pytest
 
 from trajrl.report.practice import small_runs
+from trajrl.speak import speak_to_stderr
 
 
 @pytest.fixture(autouse=True)
 def own_place(tmp_path, monkeypatch):
     """Keep every test's tables, and what it writes where it stands, to itself."""
     monkeypatch.chdir(tmp_path)
+    speak_to_stderr(False)  # another test may have asked for --json
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

@@ -67,3 +67,24 @@ def evaluation(step: int, values: np.ndarray, bc_loss: float | None) -> Evaluati
 
 def sampler_stats(number: int) -> dict[str, float]:
     return {"sampler/entropy": 1.0 / number}
+
+
+def break_runs(folder: Path) -> Path:
+    """Write a good run, and beside it every kind of folder that is not quite one."""
+    write_run(folder / "good")
+    write_run(folder / "going-on", finished=False)
+    write_run(folder / "fresh", finished=False, evaluations=0)
+    (folder / "empty").mkdir()
+    (folder / "file.txt").write_text("x")
+    (folder / "foreign").mkdir()
+    (folder / "foreign/config.json").write_text('{"model": 1}')
+    (folder / "damaged").mkdir()
+    (folder / "damaged/config.json").write_text('{"agent": ')
+    (folder / "list").mkdir()
+    (folder / "list/config.json").write_text("[1]")
+    write_run(folder / "bad-tables")
+    (folder / "bad-tables/evals.csv").write_bytes(b"\x00\xff\x00\nnothing\n")
+    (folder / "bad-tables/metrics.csv").write_text("a,b\n1,2\n")
+    (folder / "bad-tables/summary.json").write_text("{")
+    (folder / "bad-tables/episodes.parquet").write_bytes(b"PAR1 no")
+    return folder

@@ -90,6 +90,8 @@ def test_several_environments_are_pooled_only_on_their_scales(tmp_path):
     assert group.y[0] == pytest.approx(stats.iqm(scores["last"].to_numpy()))
     assert group.low[0] <= group.y[0] <= group.high[0]
     assert compare.profiles(runs, scores) is not None
+    one = runs[(runs["env"] == "Hopper-v5") | (runs["run"] == "Walker2d-v50")]
+    assert compare.aggregate(one.assign(group=one["env"]), scores) is None  # each group in one environment
     unscaled = runs.assign(score_name="none")
     assert compare.aggregate(unscaled, scores) is None
     assert compare.profiles(unscaled, scores) is None

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import write_run
+from synthetic import break_runs, write_run
 
 from trajrl.report import cache, frames
 from trajrl.report.folders import scan
@@ -94,26 +94,6 @@ def test_a_line_still_being_written_is_left_out(tmp_path):
     assert frames.metrics(runs)["step"].max() == 1200
 
 
-def break_runs(folder):
-    write_run(folder / "good")
-    write_run(folder / "going-on", finished=False)
-    write_run(folder / "fresh", finished=False, evaluations=0)
-    (folder / "empty").mkdir()
-    (folder / "file.txt").write_text("x")
-    (folder / "foreign").mkdir()
-    (folder / "foreign/config.json").write_text('{"model": 1}')
-    (folder / "damaged").mkdir()
-    (folder / "damaged/config.json").write_text('{"agent": ')
-    (folder / "list").mkdir()
-    (folder / "list/config.json").write_text("[1]")
-    write_run(folder / "bad-tables")
-    (folder / "bad-tables/evals.csv").write_bytes(b"\x00\xff\x00\nnothing\n")
-    (folder / "bad-tables/metrics.csv").write_text("a,b\n1,2\n")
-    (folder / "bad-tables/summary.json").write_text("{")
-    (folder / "bad-tables/episodes.parquet").write_bytes(b"PAR1 no")
-    return folder
-
-
 def test_what_is_not_quite_a_run_is_said_and_the_rest_is_read(tmp_path, capsys):
     runs = frames.load_runs(str(break_runs(tmp_path / "runs") / "*"))
     assert sorted(runs["run"]) == ["bad-tables", "fresh", "going-on", "good"]
@@ -150,6 +130,18 @@ def test_options_of_different_agents_do_not_name_groups():
     b = {"agent": "b", "sampler": "s", "agent_options": {"alpha": 3}}
     assert group_names([a, b], ["e", "e"]) == ["a, s", "b, s"]
     assert group_names([a, {**a, "steps": 9}], ["e", "f"]) == ["a, s", "a, s"]
+
+
+def test_as_few_settings_are_named_as_tell_groups_apart():
+    base = {"agent": "a", "sampler": "s", "phase": "offline", "batch_size": 1, "steps": 10}
+    other = {**base, "sampler": "t", "batch_size": 2, "steps": 20}
+    online = {**base, "phase": "online", "steps": 30}
+    assert group_names([base, other], ["e"] * 2) == ["a, s", "a, t"]
+    assert group_names([base, other, online], ["e"] * 3) == ["a, s, offline", "a, t, offline", "a, s, online"]
+    tuned = [{**base, "agent_options": {"x": x, "y": y}} for x, y in ((0, 0), (0, 1), (1, 0))]
+    assert group_names(tuned, ["e"] * 3) == [
+        "a, s, agent.x=0, agent.y=0", "a, s, agent.x=0, agent.y=1", "a, s, agent.x=1, agent.y=0",
+    ]  # fmt: skip
 
 
 def test_a_metric_is_named_once():

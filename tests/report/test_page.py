@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import write_run
+from synthetic import break_runs, write_run
 
 from trajrl.cli.main import dispatch
 from trajrl.report import blocks, clips, compose, html
@@ -143,8 +143,6 @@ def test_text_of_a_run_cannot_break_the_page(tmp_path):
 
 
 def test_odd_folders_give_a_line_each_and_the_rest_is_shown(tmp_path, capsys):
-    from test_frames import break_runs
-
     code, answer, told = report(
         capsys, str(break_runs(tmp_path / "runs") / "*"), "--out", tmp_path / "r.html"
     )
@@ -209,7 +207,7 @@ def test_figures_for_a_paper(two_groups, tmp_path, capsys):
     out = tmp_path / "figures"
     code, answer, _ = report(capsys, two_groups, "--format", "svg", "--out", out, "--detail", 0)
     assert code == 0
-    assert {"curves-0.svg", "scores-0.svg", "profiles.svg", "improvement.svg", "td-offline.svg"} <= {
+    assert {"curves-0.svg", "scores-0.svg", "profiles.svg", "improvement.svg", "td-0.svg"} <= {
         p.name for p in out.iterdir()
     }
     assert len(answer["files"]) == len(list(out.iterdir()))

@@ -78,7 +78,9 @@ def calibration_chart(rows: pd.DataFrame, key: str = "calibration") -> Chart:
 
 def bias_chart(rows: pd.DataFrame, key: str = "n-step-bias") -> Chart:
     """Return the bias of n-step targets over n."""
-    series = [Series("bias", *(rows[name].to_numpy() for name in ("n", "bias", "low", "high")))]
+    series = [
+        Series("target minus return", *(rows[name].to_numpy() for name in ("n", "bias", "low", "high")))
+    ]
     words = "Bias of n-step targets", captions.N_STEP, "n", "target minus return"
     return Chart(key, *words, series, marks={"unbiased": 0.0})
 

@@ -37,23 +37,21 @@ def score_charts(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> lis
 
 
 def aggregate(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> Chart | None:
-    """Return each group's four scores over all environments it was run in; None for a single environment.
+    """Return the four scores, over all their environments, of groups that ran in several; None without any.
 
     Only environments with a scale count: raw returns of different tasks cannot be averaged.
     """
     merged = _scaled(_with(runs, scores))
-    if merged["env"].nunique() < 2:
-        return None
+    several = merged.groupby("group")["env"].transform("nunique") > 1
     series = []
-    for place, (group, own) in enumerate(merged.groupby("group", sort=False)):
-        parts = [_per_task(own, which) for which in SCORES]
-        told = [which for which, tasks in zip(SCORES, parts) if tasks]
-        found = [stats.interval(tasks, seed=seed) for tasks in parts if tasks]
-        value, low, high = (np.array(column) for column in zip(*found))
+    for place, (group, own) in enumerate(merged[several].groupby("group", sort=False)):
+        parts = {which: _per_task(own, which) for which in SCORES}
+        found = {which: stats.interval(tasks, seed=seed) for which, tasks in parts.items() if tasks}
+        value, low, high = (np.array(column) for column in zip(*found.values()))
         name = f"{counted(str(group), len(own))}, {own['env'].nunique()} environments"
-        series.append(Series(name, np.array([SPOKEN[which] for which in told]), value, low, high, place))
+        series.append(Series(name, np.array([SPOKEN[which] for which in found]), value, low, high, place))
     words = "All environments together", captions.AGGREGATE, "which policy", "interquartile mean score"
-    return Chart("aggregate", *words, series, kind="dots")
+    return Chart("aggregate", *words, series, kind="dots") if series else None
 
 
 def profiles(runs: pd.DataFrame, scores: pd.DataFrame, which: str = "last", seed: int = 0) -> Chart | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,15 +105,18 @@ def _scores(read: Frames, options: Options) -> list[Item]:
 
 
 def _learning(read: Frames) -> list[Item]:
-    """Return what the logs tell over time, phase by phase, and what was drawn."""
+    """Return what the logs tell over time and what was drawn, task by task and phase by phase."""
     found: list[Figure | None] = []
-    phases = list(dict.fromkeys(read.runs["phase"]))
-    for column, key, title, *rest in LOGGED:
-        for phase in phases:
-            own = read.runs[read.runs["phase"] == phase]
-            titled = f"{title}, {phase}" if len(phases) > 1 else title
-            found.append(curves.logged_over_time(own, read.metrics, column, f"{key}-{phase}", titled, *rest))
-    found += [sampling.drawn(read.runs, read.episodes, by) for by in ("source", "returns", "phase")]
+    parts = list(read.runs.groupby(["env", "phase"], sort=False))
+    for place, ((env, phase), own) in enumerate(parts):
+        of = f", {env}, {phase}" if len(parts) > 1 else ""
+        for column, key, title, *words in LOGGED:
+            chart = curves.logged_over_time(own, read.metrics, column, f"{key}-{place}", title + of, *words)
+            found.append(chart)
+        rows = read.episodes[read.episodes["run"].isin(own["run"])]
+        for by in ("source", "returns", "phase"):
+            drawn = sampling.drawn(own, rows, by)
+            found.append(drawn and replace(drawn, key=f"{drawn.key}-{place}", title=drawn.title + of))
     return [item for item in found if item is not None]
 
 
@@ -167,8 +170,6 @@ def _clouds(folder: Path, own: pd.DataFrame, run: str, options: Options) -> list
 
 
 def _drawn_by_cluster(runs: pd.DataFrame, own: pd.DataFrame, run: str) -> Figure | None:
-    from dataclasses import replace
-
     chart = sampling.drawn(runs, own, "cluster")
     return replace(chart, key=f"drawn-cluster-{run}") if chart else None
 

@@ -60,4 +60,4 @@ def count_chart(clustering: Clustering) -> Chart:
     counts = np.array(sorted(clustering.scores))
     scores = np.array([clustering.scores[int(count)] for count in counts])
     words = "Which number of clusters", captions.COUNTS, "clusters", "score J"
-    return Chart("cluster-counts", *words, [Series("J", counts, scores)])
+    return Chart("cluster-counts", *words, [Series("score J", counts, scores)])

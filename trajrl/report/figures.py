@@ -39,6 +39,7 @@ def _chart(chart: Chart) -> go.Figure:
         fig.update_layout(scattermode="group", hovermode="closest")
     if chart.kind == "points":
         fig.update_layout(hovermode="closest")
+    fig.update_layout(showlegend=[one.name for one in chart.series] != [chart.y_label])
     if chart.diagonal:
         ends = diagonal(chart)
         line = {"color": style.INK["light"], "width": 1, "dash": "dot"}
@@ -70,7 +71,7 @@ def _lines(one: Series) -> list[Any]:
         traces.append(go.Scatter(x=one.x, y=one.high, legendgroup=one.name, **edge, **fill))
     mode = "lines+markers" if len(one.x) <= 30 else "lines"
     traces.append(go.Scatter(
-        x=one.x, y=one.y, name=one.name, mode=mode, legendgroup=one.name, hovertemplate="%{y:.4g}",
+        x=one.x, y=one.y, name=legend(one.name), mode=mode, legendgroup=one.name, hovertemplate="%{y:.4g}",
         line={"color": colour, "width": 2, "dash": style.dash(one.place)},
         marker={"symbol": style.marker(one.place), "size": 6},
     ))  # fmt: skip
@@ -85,7 +86,7 @@ def _dots(one: Series) -> list[Any]:
         error = {"type": "data", "symmetric": False, "array": one.high - one.y, "arrayminus": one.y - one.low}
     marker = {"color": style.colour(one.place), "symbol": style.marker(one.place), "size": 9}
     return [go.Scatter(
-        x=_wrapped(one.x), y=one.y, name=one.name, mode="markers", marker=marker, error_y=error,
+        x=_wrapped(one.x), y=one.y, name=legend(one.name), mode="markers", marker=marker, error_y=error,
         offsetgroup=one.name, hovertemplate="%{x}: %{y:.4g}",
     )]  # fmt: skip
 
@@ -95,7 +96,9 @@ def _bars(one: Series) -> list[Any]:
 
     pattern = {"shape": ("", "/", ".", "x", "-", "|")[one.place % 6], "solidity": 0.25}
     marker = {"color": style.colour(one.place), "pattern": pattern}
-    return [go.Bar(x=_wrapped(one.x), y=one.y, name=one.name, marker=marker, hovertemplate="%{y:.4g}")]
+    return [
+        go.Bar(x=_wrapped(one.x), y=one.y, name=legend(one.name), marker=marker, hovertemplate="%{y:.4g}")
+    ]
 
 
 def _bins(one: Series) -> list[Any]:
@@ -105,7 +108,9 @@ def _bins(one: Series) -> list[Any]:
     line = {"color": colour, "width": 2, "shape": "hvh", "dash": style.dash(one.place)}
     fill = style.faded(colour, style.BAND)
     return [
-        go.Scatter(x=one.x, y=one.y, name=one.name, mode="lines", line=line, fill="tozeroy", fillcolor=fill)
+        go.Scatter(
+            x=one.x, y=one.y, name=legend(one.name), mode="lines", line=line, fill="tozeroy", fillcolor=fill
+        )
     ]
 
 
@@ -113,7 +118,7 @@ def _shares(one: Series) -> list[Any]:
     import plotly.graph_objects as go
 
     return [go.Scatter(
-        x=one.x, y=one.y, name=one.name, mode="lines", stackgroup="all", hovertemplate="%{y:.1%}",
+        x=one.x, y=one.y, name=legend(one.name), mode="lines", stackgroup="all", hovertemplate="%{y:.1%}",
         line={"width": 1, "color": style.colour(one.place)},
         fillpattern={"shape": ("", "/", ".", "x", "-", "|")[one.place // 6 % 6]},
     )]  # fmt: skip
@@ -123,7 +128,7 @@ def _points(one: Series) -> list[Any]:
     import plotly.graph_objects as go
 
     marker = {"color": style.colour(one.place), "symbol": style.marker(one.place), "size": 6, "opacity": 0.8}
-    return [go.Scatter(x=one.x, y=one.y, name=one.name, mode="markers", marker=marker)]
+    return [go.Scatter(x=one.x, y=one.y, name=legend(one.name), mode="markers", marker=marker)]
 
 
 DRAW: dict[str, Callable[[Series], list[Any]]] = {
@@ -186,6 +191,13 @@ def _heat(heat: Heat) -> go.Figure:
     fig.update_xaxes(title_text=heat.x_label)
     fig.update_yaxes(title_text=heat.y_label)
     return fig
+
+
+def legend(name: str) -> str:
+    """Break a long name into lines."""
+    from textwrap import wrap
+
+    return "<br>".join(wrap(name, 46))
 
 
 def _wrapped(names: np.ndarray, width: int = 18) -> list[str]:

@@ -11,8 +11,7 @@ INCIDENTAL = {  # how a run is carried out and watched: tells no groups apart
     "first_eval", "eval_episodes", "last_eval_episodes", "checkpoint_every", "wandb", "patience",
     "max_failures", "from_run", "first_step",
 }  # fmt: skip
-SAME = {"metric": "sampler.metric", "agent.decay_steps": "steps"}  # the first follows from the second
-MOST_NAMED = 3  # settings named in a group beside agent and sampler
+SAME = ("metric", "agent.decay_steps")  # follow from sampler.metric and steps
 
 
 def group_names(configs: Sequence[dict[str, Any]], environments: Sequence[str]) -> list[str]:
@@ -42,22 +41,28 @@ def differences(flat: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _names(flat: Sequence[dict[str, Any]]) -> list[str]:
-    """Name the settings of runs in one environment; an option is only named where its owner is shared."""
-    named = []
-    for name in differences(flat):
-        owner = name.split(".")[0]
-        shared = "." not in name or len({_text(config, owner) for config in flat}) == 1
-        if shared and name not in INCIDENTAL | {"agent", "sampler"}:
+    """Name the settings of runs in one environment by as few fields as tell them apart."""
+    settings = [name for name in differences(flat) if name not in INCIDENTAL]
+    wanted = len({_label(config, settings) for config in flat})
+    named = ["agent", "sampler"]
+    for name in sorted(settings, key=lambda name: name in SAME):  # derived ones last
+        if len({_label(config, named) for config in flat}) == wanted:
+            break
+        if len({_label(config, [*named, name]) for config in flat}) > len({_label(c, named) for c in flat}):
             named.append(name)
-    named = [name for name in named if SAME.get(name) not in named]
-    names = []
-    for config in flat:
-        rest = [f"{name}={config[name]}" for name in named if config.get(name) not in (None, "")]
-        dots = ["..."] if len(rest) > MOST_NAMED else []
-        names.append(
-            ", ".join([str(config["agent"]), str(config.get("sampler", "")), *rest[:MOST_NAMED], *dots])
-        )
-    return names
+    return [", ".join(filter(None, [_said(config, name) for name in named])) for config in flat]
+
+
+def _label(config: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_text(config, name) for name in names)
+
+
+def _said(config: dict[str, Any], name: str) -> str:
+    """Write one setting: agent and sampler by value alone, others with their name, unset ones not at all."""
+    value = config.get(name)
+    if value in (None, ""):
+        return ""
+    return str(value) if name in ("agent", "sampler", "phase") else f"{name}={value}"
 
 
 def _text(config: dict[str, Any], name: str) -> str:

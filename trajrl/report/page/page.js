@@ -52,9 +52,9 @@ function draw(plot) {
 function fit(layout, traces) {
   // On a phone names stand one to a line, the figure grows by their height, and a swipe scrolls the page.
   const named = traces.filter((trace) => trace.name && trace.showlegend !== false);
-  if (named.length < 2) layout.showlegend = false;
-  else if (narrow()) {
-    layout.height = (layout.height || 400) - 60 + (layout.scene ? 40 : 20 * named.length);
+  if (layout.showlegend && narrow()) {
+    const lines = named.reduce((sum, trace) => sum + trace.name.split("<br>").length, 0);
+    layout.height = (layout.height || 400) - 60 + (layout.scene ? 40 : 20 * lines);
     if (!layout.scene) layout.legend = { ...layout.legend, orientation: "v" };
   }
   if (narrow() && !layout.scene) layout.dragmode = false;
@@ -98,7 +98,7 @@ function cloud(figure, numbers) {
     };
     traces.push(dots(numbers, kept, chosen(figure, "colour"), marker, flat));
   }
-  const layout = baseLayout(narrow() ? 420 : 540);
+  const layout = { ...baseLayout(narrow() ? 420 : 540), showlegend: traces.length > 1 };
   const titles = numbers.axes;
   if (flat) {
     layout.xaxis = { ...layout.xaxis, title: { text: titles[0] } };

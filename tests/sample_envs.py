@@ -147,3 +147,25 @@ class Hanging(Uneven):
 
 def hanging() -> gymnasium.Env:
     return Hanging()
+
+
+def breaking_later() -> gymnasium.Env:
+    """Return an environment that works at first."""
+    return BreakingLater()
+
+
+class BreakingLater(Uneven):
+    """Raises at step 2 of every episode after the twelfth; an evaluation at the start sees none of those."""
+
+    episodes = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict]:
+        BreakingLater.episodes += 1
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        if BreakingLater.episodes > 12 and self.step_count == 1:
+            raise RuntimeError("the arm is stuck")
+        return super().step(action)

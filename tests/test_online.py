@@ -142,7 +142,7 @@ def test_updates_are_counted_apart_from_environment_steps(sources, whole):
     assert [int(row["step"]) for row in rows] == [10, 20, 30, 40, 50, 60, 70, 72]
     assert [float(row["online/count/updates"]) for row in rows] == [0, 0, 10, 20, 30, 40, 50, 52]
     assert float(rows[-1]["online/count/steps"]) == 10 + 52
-    assert float(rows[-1]["online/handover/share"]) == pytest.approx(33 / 52)
+    assert float(rows[-1]["online/handover/updates"]) == pytest.approx(33 / 52)
     evals = sorted({int(row["step"]) for row in read_csv(whole("acfql", 1) / "evals.csv")})
     assert evals == [0, 40, 72]
 

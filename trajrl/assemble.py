@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl import threads
 from trajrl.choices import agent_options, online_config, resolve, resume_config
 from trajrl.config import RunConfig
 from trajrl.folder import describe, fresh_folder, lock, new_folder
@@ -82,7 +82,7 @@ def build_online(
         raise ValueError("the online phase needs an environment, and the data names none; give --env")
     interaction = Interaction(folder, suite, agent, store, config, recorded_actions(store, config.actions))
     sampler, early = online_samplers(config, store)
-    return sampler, Online(interaction, early, Rows(store))
+    return sampler, Online(interaction, early, Rows(store), config.offline_mode == "keep")
 
 
 def open_data(config: RunConfig) -> TrajectoryStore:
@@ -176,7 +176,5 @@ def fits(store: TrajectoryStore, device: torch.device) -> bool:
 
 
 def set_threads(config: RunConfig) -> None:
-    """Choose torch's threads: as asked, as OMP_NUM_THREADS says, else one, as small networks want."""
-    import torch
-
-    torch.set_num_threads(config.threads or int(os.environ.get("OMP_NUM_THREADS", 1)))
+    """Set torch's threads as the run's config says."""
+    threads.set_threads(config.threads)

@@ -65,7 +65,18 @@ def online_config(source: Path, chosen: Mapping[str, Any], settings: Iterable[st
         "sampler": ONLINE_SAMPLER, "sampler_options": {},
         "offline_sampler": base.sampler, "offline_sampler_options": base.sampler_options, "early_stop": 0.0,
     }  # fmt: skip
-    return resolve({**carried, **preset, **chosen}, settings, source / "config.json")
+    config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
+    given = {*chosen, *split_settings(settings)["run"]}
+    return replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
+
+
+def shortened(config: RunConfig) -> dict[str, Any]:
+    """Return a start short enough that a tenth of the phase is learned from, and half of that handed over."""
+    learn_after = min(config.learn_after, config.env_steps * 9 // 10)
+    return {
+        "learn_after": learn_after,
+        "warmup_steps": min(config.warmup_steps, (learn_after + config.env_steps) // 2),
+    }
 
 
 def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:

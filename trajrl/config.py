@@ -41,8 +41,9 @@ PUBLISHED = {  # one million environment steps after the offline phase, one upda
 }  # fmt: skip
 ONLINE: dict[str, dict[str, Any]] = {  # what presets set online, where steps are the environment's
     "demo": {
-        "env_steps": 6_000, "log_every": 250, "eval_every": 1_500, "first_eval": 0, "eval_episodes": 10,
-        "last_eval_episodes": 20, "checkpoint_every": 500, "learn_after": 500, "warmup_steps": 1_500,
+        "env_steps": 4_000, "log_every": 250, "eval_every": 2_000, "first_eval": 0, "eval_episodes": 10,
+        "last_eval_episodes": 20, "checkpoint_every": 500, "learn_after": 500, "warmup_steps": 1_000,
+        "offline_mode": "mix", "offline_fraction": 0.4,
     },
     "standard": PUBLISHED,
     "paper": PUBLISHED,

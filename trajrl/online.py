@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trajrl.dip import Rows, dip
+from trajrl.store.table import phase_code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from trajrl.samplers.protocol import Sampler
     from trajrl.scores import Evaluation
 
+COUNTS = ("updates", "by_sampler", "num_rows", "rows_by_sampler")
+
 
 @dataclass
 class Online:
@@ -27,8 +30,11 @@ class Online:
     interaction: Interaction
     early: Sampler  # draws until the warm-up is over
     rows: Rows
+    pooled: bool  # offline and online episodes are drawn by one sampler
     updates: int = 0  # of this phase
     by_sampler: int = 0  # of these, drawn by the run's own sampler and not in the warm-up
+    num_rows: int = 0  # of all updates
+    rows_by_sampler: int = 0  # of these, drawn by it: where shares are mixed, online rows alone
 
     def updates_due(self, config: RunConfig) -> int:
         """Return how many updates the environment steps taken so far still ask for."""
@@ -39,7 +45,11 @@ class Online:
         """Take in one update: the episodes (B,) of its rows, and whether the run's own sampler drew them."""
         self.rows.add(episode)
         self.updates += 1
-        self.by_sampler += by_sampler
+        self.num_rows += len(episode)
+        if by_sampler:
+            self.by_sampler += 1
+            online = self.rows.store.table.phase[episode] == phase_code("online")
+            self.rows_by_sampler += len(episode) if self.pooled else int(online.sum())
 
     def stats(self, evaluations: Sequence[Evaluation], step: int) -> dict[str, float]:
         """Return what is worth logging, by short name."""
@@ -48,7 +58,7 @@ class Online:
         counts = {
             "count/env_steps": self.interaction.env_step, "count/updates": self.updates, "count/steps": step,
             "count/episodes": self.interaction.kept, "count/failures": self.interaction.failures,
-            "handover/share": self._share,
+            **{f"handover/{name}": share for name, share in self._shares.items()},
         }  # fmt: skip
         rows = {f"rows/{name}": share for name, share in self.rows.shares().items()}
         return {name: float(value) for name, value in {**counts, **rows, **told}.items() if value is not None}
@@ -60,16 +70,17 @@ class Online:
             "online": {
                 **dip(evaluations), "env_steps": interaction.env_step, "updates": self.updates,
                 "episodes": interaction.kept, "failures": interaction.failures,
-                "handover_share": self._share, "rows": self.rows.shares(),
+                "handover": self._shares, "rows": self.rows.shares(),
             },
             "updates_per_second": self.updates / max(1e-9, seconds),
         }  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Return the parts of a checkpoint that only this phase has."""
-        counts = {"updates": self.updates, "by_sampler": self.by_sampler, "rows": self.rows.state_dict()}
+        counts = {name: getattr(self, name) for name in COUNTS}
         return {
-            "online": counts, "early": self.early.state_dict(), "interaction": self.interaction.state_dict(),
+            "online": {**counts, "rows": self.rows.state_dict()}, "early": self.early.state_dict(),
+            "interaction": self.interaction.state_dict(),
         }  # fmt: skip
 
     def load_state_dict(self, parts: Mapping[str, Any]) -> None:
@@ -77,9 +88,13 @@ class Online:
         self.interaction.load_state_dict(parts["interaction"])
         self.early.load_state_dict(parts["early"])
         self.rows.load_state_dict(parts["online"]["rows"])
-        self.updates, self.by_sampler = int(parts["online"]["updates"]), int(parts["online"]["by_sampler"])
+        for name in COUNTS:
+            setattr(self, name, int(parts["online"][name]))
 
     @property
-    def _share(self) -> float:
-        """Return the share of this phase's updates that the run's own sampler drew."""
-        return self.by_sampler / max(1, self.updates)
+    def _shares(self) -> dict[str, float]:
+        """Return the share of updates, and of their rows, that the run's own sampler drew in this phase."""
+        return {
+            "updates": self.by_sampler / max(1, self.updates),
+            "rows": self.rows_by_sampler / max(1, self.num_rows),
+        }

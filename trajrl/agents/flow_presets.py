@@ -10,7 +10,10 @@ from typing import Any
 
 from trajrl.registry import unknown
 
-PUBLISHED: dict[str, Any] = {"normalize_q": False, "partial_chunks": "drop", "count_padding": True}
+PUBLISHED: dict[str, Any] = {
+    "normalize_q": False, "partial_chunks": "drop", "count_padding": True, "run.steps": 1_000_000,
+    "run.eval_every": 100_000, "run.eval_episodes": 50,
+}  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "bfn": {**PUBLISHED, "actor": "best_of_n", "chunk": 1, "samples": 4},
     "demo": {"width": 256, "depth": 3},

@@ -113,12 +113,13 @@ CHUNKED: dict[str, Any] = {
 }  # fmt: skip
 SPARSE: dict[str, Any] = {"target_entropy": False, "depth": 3}
 MAZE: dict[str, Any] = {**SPARSE, "subset": 1, "run.reward": "iql_antmaze"}
+ONLINE: dict[str, Any] = {"run.offline_mode": "mix", "run.begin_with": "random"}  # halves in every batch
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"utd": 2},
-    "paper": {},
-    "qc_rlpd": {**CHUNKED, "bc_alpha": 0.01},
-    "rlpd_ac": CHUNKED,
-    "standard": {},
+    "demo": {**ONLINE, "utd": 2},
+    "paper": ONLINE,
+    "qc_rlpd": {**ONLINE, **CHUNKED, "bc_alpha": 0.01},
+    "rlpd_ac": {**ONLINE, **CHUNKED},
+    "standard": ONLINE,
 }
 TASKS: tuple[tuple[str, dict[str, Any]], ...] = (  # what `paper` changes by environment
     ("*antmaze-umaze*", MAZE),

@@ -25,7 +25,7 @@ class Online(Choices):
             help_behavior_hint="(default: the newest finished offline run under runs/ that fits)",
         ),
     ] = ""  # fmt: skip
-    """Folder of the offline run; without any, a short offline phase of --steps (2000) runs first."""
+    """Folder of the offline run; without any, an offline phase of --steps runs first (default: at most 2000)."""
     env_steps: Annotated[int | None, silent("N", "the preset's")] = None
     """Steps in the environment, all environments together."""
     utd: Annotated[float | None, silent("U", "1")] = None
@@ -129,7 +129,7 @@ class Online(Choices):
         shared = {name: getattr(self, name) for name in (*LEARNED, "batch_size", "preset", "device", "dtype")}
         mine = tuple(part for part in self.set if part.startswith("agent."))
         out = f"{self.out.rstrip('/')}-offline" if self.out else ""
-        steps = self.steps or SHORT_STEPS
+        steps = self.steps or min(SHORT_STEPS, max(100, (self.env_steps or SHORT_STEPS * 10) // 10))
         quick = (f"eval_every={steps}", "first_eval=0")
         return Offline(
             **shared, seed=self.seed, steps=steps, out=out, resume=bool(out),
@@ -146,6 +146,6 @@ def tell(found: dict[str, Any], stop_reason: str) -> None:
             f"deepest dip {found['dip']:.1f}, mean regret {found['regret']:.2f}"
         )
     shares = ", ".join(f"{name} {share:.0%}" for name, share in found["rows"].items())
-    say(f"{found['handover_share']:.0%} of the updates drawn after the warm-up; rows: {shares}")
+    say(f"{found['handover']['updates']:.0%} of the updates came after the warm-up; rows: {shares}")
     if stop_reason:
         say(f"stopped: {stop_reason}")

@@ -1,0 +1,122 @@
+"""`online` from the command line: which run it goes on from, what it refuses, how it stops."""
+
+import json
+import shutil
+
+import pytest
+from small_runs import ONLINE_RUN, settings, trained, write_store
+
+from trajrl import assemble, handover
+from trajrl.cli.main import dispatch
+from trajrl.config import RunConfig
+
+FEW = [f"{name}={value}" for name, value in {**ONLINE_RUN, "env_steps": 24, "eval_episodes": 1}.items()]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("store") / "point.h5")
+
+
+@pytest.fixture(scope="module")
+def offline(store, tmp_path_factory):
+    """Return two offline runs in a folder called runs: the older of td3_bc, the newer of acfql."""
+    folder = tmp_path_factory.mktemp("place") / "runs"
+    for agent in ("td3_bc", "acfql"):
+        trained(folder / agent, store, agent=agent, steps=5)
+    return folder
+
+
+def test_the_newest_run_that_fits_is_taken(offline, monkeypatch, capsys):
+    monkeypatch.chdir(offline.parent)
+    assert handover.newest_run(offline, {}).name == "acfql"
+    assert handover.newest_run(offline, {"agent": "td3_bc"}).name == "td3_bc"
+    assert handover.newest_run(offline, {}, ["agent.chunk=1"]) is None
+    assert handover.newest_run(offline, {}, ["agent.chunk=5"]).name == "acfql"
+    assert handover.newest_run(offline, {"seed": 4}) is None
+    (offline / "broken").mkdir()
+    (offline / "broken" / "summary.json").write_text("{}")
+    assert handover.newest_run(offline, {}).name == "acfql"
+    shutil.rmtree(offline / "broken")
+
+
+def test_without_more_words_it_goes_on_from_the_newest(offline, monkeypatch, capsys):
+    monkeypatch.chdir(offline.parent)
+    assert dispatch(["online", "--json", "--set", *FEW]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    config = RunConfig.load(offline.parent / answer["run"] / "config.json")
+    assert (config.agent, config.from_run, config.first_step) == ("acfql", "runs/acfql", 5)
+    assert (config.sampler, config.offline_sampler) == ("priority", "cluster")
+    assert answer["online"]["env_steps"] == 24
+    assert not answer["failed"]
+
+
+def test_without_a_run_a_short_offline_phase_comes_first(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["online", "--data", str(store), "--agent", "td3_bc", "--preset", "demo", "--steps", "4"]
+    assert (
+        dispatch([*words, "--out", "a", "--set", *FEW, *(s for s in settings("td3_bc") if "agent" in s)]) == 0
+    )
+    assert RunConfig.load(tmp_path / "a-offline" / "config.json").steps == 4
+    assert RunConfig.load(tmp_path / "a" / "config.json").from_run == "a-offline"
+    assert "a short offline phase runs first" in capsys.readouterr().out
+
+
+def test_options_of_the_online_phase_are_told_apart(offline):
+    config = assemble.online_config(offline / "acfql", {"metric": "return", "preset": "demo"}, [])
+    assert config.sampler_options["metric"] == "return"
+    assert "metric" not in config.offline_sampler_options
+    assert (config.offline_mode, config.env_steps, config.patience) == ("mix", 4_000, 0.0)
+    published = assemble.online_config(offline / "acfql", {"preset": "standard"}, [])
+    assert (published.env_steps, published.eval_every, published.eval_episodes) == (1_000_000, 100_000, 50)
+    assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
+
+
+def test_a_short_phase_still_learns(offline):
+    config = assemble.online_config(offline / "acfql", {"preset": "standard", "env_steps": 2_000}, [])
+    assert (config.learn_after, config.warmup_steps) == (1_800, 1_900)
+    asked = assemble.online_config(
+        offline / "acfql", {"preset": "standard", "env_steps": 2_000, "learn_after": 1_900}, []
+    )
+    assert asked.learn_after == 1_900
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--agent", "sac"], "has agent acfql; got --agent sac"),
+        (["--utd", "0"], "utd must be above 0"),
+        (["--offline-fraction", "1.5"], "a share between 0 and 1"),
+        (["--sampler", "priorty"], "did you mean 'priority'"),
+        (["--env", "sample_envs:dict_obs"], "Dict observations"),
+        (["--env", "sample_envs:image_obs"], "image observations"),
+    ],
+)
+def test_a_bad_word_fails_with_one_line(offline, tmp_path, capsys, words, reason):
+    assert dispatch(["online", "--from", str(offline / "acfql"), "--out", str(tmp_path / "a"), *words]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert reason in said[-1]
+    assert said[-1].startswith("error: ")
+
+
+def test_too_many_failures_end_with_a_checkpoint_and_one_line(tmp_path, monkeypatch, capsys):
+    import numpy as np
+
+    from trajrl.checkpoint import newest
+    from trajrl.store.episode import Episode
+    from trajrl.store.writer import StoreWriter
+
+    monkeypatch.chdir(tmp_path)
+    with StoreWriter(tmp_path / "line.h5", {"environment": "sample_envs:uneven"}) as writer:
+        for _ in range(4):
+            writer.append(Episode(np.zeros((5, 2)), np.zeros((4, 1)), np.ones(4), True))
+    trained(tmp_path / "off", tmp_path / "line.h5", agent="td3_bc", sampler="uniform", steps=3)
+    words = ["online", "--from", "off", "--env", "sample_envs:breaking_later", "--max-failures", "2"]
+    assert dispatch([*words, "--out", "a", "--json", "--set", *FEW, "eval_every=0", "env_steps=400"]) == 1
+    told = capsys.readouterr()
+    answer = json.loads(told.out.splitlines()[-1])
+    assert answer["failed"]
+    assert answer["stop_reason"].startswith("2 environments failed")
+    assert "stopped: 2 environments failed" in told.err
+    assert newest(tmp_path / "a" / "checkpoints") is not None
+    assert answer["online"]["failures"] == 2

@@ -25,7 +25,7 @@ class Online(Choices):
             help_behavior_hint="(default: the newest finished offline run under runs/ that fits)",
         ),
     ] = ""  # fmt: skip
-    """Folder of the offline run; without any, an offline phase of --steps runs first (default: at most 2000)."""
+    """Folder of the offline run; without any, an offline phase of --steps (at most 2000) runs first."""
     env_steps: Annotated[int | None, silent("N", "the preset's")] = None
     """Steps in the environment, all environments together."""
     utd: Annotated[float | None, silent("U", "1")] = None

@@ -144,7 +144,8 @@ def test_a_trusted_pickle_runs_and_says_so(path):
 
 
 @pytest.mark.parametrize(
-    "value", [print, open, np.load, np.random.Generator, pickle.loads, ValueError("x")], ids=str
+    "value", [print, open, np.load, np.random.Generator, pickle.loads, ValueError("x")],
+    ids=["print", "open", "load", "Generator", "loads", "ValueError"],
 )  # fmt: skip
 def test_names_off_the_list_are_refused(path, value):
     with pytest.raises(ValueError, match="neither an array nor a plain container"):

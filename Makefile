@@ -65,3 +65,6 @@ soak: $(STAMP) ## the same, many more of each; hours
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m '' -n 2 $(FAULTS)
 
 FAULTS := tests/test_faults.py tests/test_checkpoint.py tests/test_train.py tests/store tests/formats
+
+bench-check: $(STAMP) ## compare speed with benchmarks/ratios.json; fails on a loss of more than 20 %
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/check.py

@@ -59,3 +59,12 @@ def test_rounds_call_everyone_in_turn():
 def test_ratio_is_the_median_within_rounds():
     assert ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == 3.0
     assert per_second([0.5, 0.25, 4.0]) == 2.0
+
+
+def test_a_lost_ratio_is_named(monkeypatch):
+    monkeypatch.syspath_prepend(str(plain.PLAIN.parent))
+    from check import losses
+
+    table = {"fast": 2.0, "steady": 1.0}
+    assert losses(table, {"fast": 1.7, "steady": 1.5}) == []
+    assert [line.split()[0] for line in losses(table, {"fast": 1.5, "steady": 0.9})] == ["fast"]

@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from trajrl.cli.common import Common, say
+from trajrl.threads import set_threads
 
 if TYPE_CHECKING:
     from trajrl.agents.protocol import Agent
@@ -36,14 +37,12 @@ class BenchEvaluate(Common):
 
     def run(self) -> dict[str, Any]:
         """Measure both and compare; the episodes are the same ones."""
-        import os
-
-        import torch
+        from torch import get_num_threads
 
         from trajrl.agents import make_agent
         from trajrl.envs import make_suite
 
-        torch.set_num_threads(self.threads or int(os.environ.get("OMP_NUM_THREADS", 1)))
+        set_threads(self.threads)
         suite = make_suite(self.env, time_limit=self.steps)
         agent = make_agent(
             self.agent,
@@ -63,7 +62,7 @@ class BenchEvaluate(Common):
             "one": one, "many": many, "ratio": many / one, "same_episodes": rows == rows_of_many,
             "latency_ms": latency,
             "envs": self.envs, "candidates": self.candidates, "agent": self.agent, "environment": suite.name,
-            "device": self.device, "threads": torch.get_num_threads(), "failed": rows != rows_of_many,
+            "device": self.device, "threads": get_num_threads(), "failed": rows != rows_of_many,
         }  # fmt: skip
 
     def _latency(self, agent: Agent, suite: EnvSuite) -> float:

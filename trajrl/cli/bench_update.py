@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain, parity
 from trajrl.cli.rounds import Pace, per_second, ratio, rounds
+from trajrl.threads import set_threads
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -47,11 +48,7 @@ class BenchUpdate(Common):
 
     def run(self) -> dict[str, Any]:
         """Time everything in turns and compare."""
-        import os
-
-        import torch
-
-        torch.set_num_threads(self.threads or int(os.environ.get("OMP_NUM_THREADS", 1)))
+        set_threads(self.threads)
         error = parity(self.obs_dim, self.action_dim, self.batch_size, self.width, self.device)
         paces = rounds(self._contestants(), self.rounds, self.updates, self._wait())
         operations = self._operations()

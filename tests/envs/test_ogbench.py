@@ -80,6 +80,15 @@ def test_relabelled_rewards_are_those_the_environment_gave(name):
     assert not store.extras["terminal"].slice(0, 24).any()
 
 
+def test_relabelling_looks_inside_even_if_environments_have_processes_of_their_own():
+    plain, apart = make_suite(CUBE, time_limit=12), make_suite(CUBE, time_limit=12, patience=60)
+    episode = next(collect(plain, RandomPolicy(5), Streams(0), 1, "random"))
+    store = TrajectoryStore.of(
+        [Episode(episode.obs, episode.actions, episode.rewards, False, extras=episode.extras)]
+    )
+    assert apart.relabel(store) == 0
+
+
 def test_pointmaze_ends_where_the_goal_was_reached():
     suite = make_suite("ogbench:pointmaze-medium-navigate-singletask-v0")
     env = suite.make(0)

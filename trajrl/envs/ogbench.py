@@ -149,7 +149,7 @@ class Physics(gymnasium.Wrapper):
 
 def parts_of(suite: OgbenchSuite, store: TrajectoryStore) -> np.ndarray:
     """Return which parts of the task are solved at each step of a store, (S, parts)."""
-    env = suite.make(0)
+    env = suite.make_here(0)
     raw: Any = env.unwrapped
     needed = [name for name in suite.records if name != "qvel"]
     missing = [name for name in needed if name not in store.extras]

@@ -46,6 +46,10 @@ class Suite:
             self, "action_dim"
         ):  # the first copy is looked at in this process
             return Apart(self.name, self.options, seed, render)
+        return self.make_here(seed, render)
+
+    def make_here(self, seed: int, render: bool = False) -> gymnasium.Env:
+        """Return one environment in this process, so that its inside can be looked at."""
         env = wrap(self.build(seed, render), self.options, self.name)
         env.reset(seed=seed)
         return env

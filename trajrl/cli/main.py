@@ -109,6 +109,8 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
             traceback.print_exc()
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
         return 1
+    finally:
+        speak_to_stderr(False)
     return int(bool(answer.get("failed"))) if isinstance(answer, dict) else 0
 
 

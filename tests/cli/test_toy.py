@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trajrl import assemble
+from trajrl import folder
 from trajrl.cli.main import dispatch
 from trajrl.envs import bandit
 from trajrl.report import bandit_measures
@@ -57,7 +57,7 @@ def test_a_toy_run_is_evaluated_and_resumed_as_any_run(tmp_path: Path, capsys) -
     assert evaluated["environment"] == "bandit:rings"
     assert len(evaluated["returns"]) == 5
     assert {round(value, 3) for value in evaluated["returns"]} <= {0.0, 1.0, 0.333, 0.667}
-    for held in assemble._locks:  # of this process, which plays two here
+    for held in folder._locks:  # of this process, which plays two here
         held.close()
     again = call(capsys, *words, "--resume")
     assert {k: again[k] for k in ("mean_energy", "mode_masses", "steps", "T")} == {

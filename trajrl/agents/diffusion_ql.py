@@ -80,7 +80,13 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10},
+    "demo": {
+        "actor_lr": 1e-3,
+        "decay": "update",
+        "critic_norm": "before",
+        "candidates": 10,
+        "run.steps": 4_000,
+    },
     "paper": {"ema_before": "initial", "decay": "as_run"},
     "standard": {},
 }

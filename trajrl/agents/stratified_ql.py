@@ -123,7 +123,10 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10},
+    "demo": {
+        "actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10,
+        "run.steps": 4_000,
+    },
     "paper": {
         "act_ema": False, "ema_before": "initial", "decay": "as_run", "fraction_start": 0.0,
         "fraction_steps": 250_000,

@@ -120,3 +120,14 @@ def test_the_demo_store_can_be_made_again(capsys, tmp_path):
     )
     assert mixed.table.length.tolist() == kept.table.length.tolist()
     assert mixed.fingerprint == kept.fingerprint
+
+
+def test_a_recording_is_not_replaced_unasked(capsys, tmp_path):
+    run(capsys, tmp_path / "x.h5")
+    before = (tmp_path / "x.h5").read_bytes()
+    code, _, said = run(capsys, tmp_path / "x.h5", seed=1)
+    assert code == 1
+    assert "exists; choose another name or add --overwrite" in said
+    assert (tmp_path / "x.h5").read_bytes() == before
+    argv = f"collect --env toy:rooms --policy random --steps 50 --out {tmp_path / 'x.h5'} --overwrite"
+    assert dispatch(argv.split()) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -239,3 +240,17 @@ def test_benchmarks_run_small(tmp_path, capsys, command):
         assert found["open_seconds"] < 1
         assert found["open_peak_rss_mb"] < 300
     assert list(tmp_path.iterdir()) == []
+
+
+def test_export_says_in_words_what_other_readers_will_not_see(tmp_path, capsys):
+    path, out = store_file(tmp_path / "x.h5"), tmp_path / "x.hdf5"
+    assert dispatch(["store", "export", str(path), "--format", "d4rl", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "other readers will not see: 1 sources are named" in said
+    assert "[" not in said
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "x.npz")
+    assert dispatch(["store", "import", str(tmp_path / "x.npz"), "--out", str(tmp_path / "x.h5")]) == 1
+    assert "is a pipe" in capsys.readouterr().err

@@ -107,3 +107,14 @@ def test_a_batch_from_a_hundred_thousand_episodes_takes_half_a_millisecond(large
 @pytest.fixture(scope="module")
 def large() -> TrajectoryStore:
     return make_store(100_000, 10, 0)
+
+
+def test_store_cluster_does_not_replace_other_episodes_unasked(path, tmp_path, capsys):
+    other = tmp_path / "other.h5"
+    with StoreWriter(other) as writer:
+        writer.append(episode(4, 0.0, seed=99))
+    before, argv = other.read_bytes(), ["store", "cluster", str(path), "--clusters", "2", "--out", str(other)]
+    assert dispatch(argv) == 1
+    assert "holds other episodes" in capsys.readouterr().err
+    assert other.read_bytes() == before
+    assert dispatch([*argv, "--overwrite"]) == 0

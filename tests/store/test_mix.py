@@ -9,6 +9,8 @@ import pytest
 from episodes import assert_same, counting, every_anchor, random_episode, write
 
 from trajrl import TrajectoryStore, WindowSpec, gather
+from trajrl.samplers.clustering import ClusterSpec, cluster_store
+from trajrl.samplers.labels import write_clustering
 from trajrl.store.mix import choose, parse_share, write_mixture
 from trajrl.store.pack import pack, unpack
 from trajrl.store.verify import verify
@@ -166,3 +168,22 @@ def test_damaged_source_is_not_packed(plain, tmp_path):
     with pytest.raises(ValueError, match=r"p.h5 is damaged|p.h5 is not a whole"):
         unpack(tmp_path / "p.h5", tmp_path / "u.h5")
     assert not (tmp_path / "u.h5").exists()
+
+
+def test_store_with_an_array_of_no_columns_is_packed_and_unpacked(tmp_path):
+    plain = write(tmp_path / "x.h5", [counting(5) for _ in range(9)])
+    store, out = TrajectoryStore.open(plain), tmp_path / "c.h5"
+    found = cluster_store(store, ClusterSpec(2), seed=0)
+    assert found.scaler.state()["axes"].size == 0
+    write_clustering(plain, out, store, found)
+    pack(out, tmp_path / "p.h5")
+    unpack(tmp_path / "p.h5", tmp_path / "u.h5")
+    assert list(verify(tmp_path / "p.h5")) == list(verify(tmp_path / "u.h5")) == []
+    assert TrajectoryStore.open(tmp_path / "u.h5").table.cluster.tolist() == found.labels.tolist()
+
+
+def test_one_store_cannot_be_two_parts(medium, tmp_path):
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(medium.read_bytes())
+    with pytest.raises(ValueError, match=r"medium.h5 and .*copy.h5 hold the same episodes"):
+        choose([(medium, 0.5), (copy, 0.5)], 40, 0)

@@ -41,6 +41,8 @@ class Cluster(Common):
     """Starts of k-means, the best of which is kept."""
     threads: int = 2
     """Threads of FAISS; the labels do not depend on it."""
+    overwrite: bool = False
+    """Replace a store of other episodes that has this name."""
 
     def run(self) -> dict[str, Any]:
         """Cluster, write, and print what the clusters are."""
@@ -56,12 +58,23 @@ class Cluster(Common):
         spec.validate()
         refuse_foreign(self.out)
         store = TrajectoryStore.open(self.source)
+        self._refuse_others(store.fingerprint)
         found = cluster_store(store, spec, self.seed)
         write_clustering(self.source, self.out, store, found)
         answer = describe(store, found)
         _print(answer)
         say(f"wrote {self.out}")
         return {**answer, "seed": self.seed, "out": str(self.out), "fingerprint": store.fingerprint}
+
+    def _refuse_others(self, fingerprint: str) -> None:
+        """Refuse to replace a store of other episodes; new labels for the same ones lose nothing."""
+        from trajrl.store.describe import describe
+
+        if self.overwrite or not self.out.exists() or describe(self.out)["fingerprint"] == fingerprint:
+            return
+        raise FileExistsError(
+            f"{self.out} exists and holds other episodes; choose another name or add --overwrite"
+        )
 
     def _count(self) -> int | str:
         if self.clusters == "auto" or not self.clusters.lstrip("-").isdigit():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajrl.cli.common import Common, progress, say
+from trajrl.cli.common import Common, progress, refuse_existing, say
 
 if TYPE_CHECKING:
     from trajrl.envs.suite import Suite
@@ -35,12 +35,15 @@ class Collect(Common):
     """Label of the episodes; empty: the policy's name."""
     envs: int = 4
     """Environments stepped together; changes speed, never the episodes."""
+    overwrite: bool = False
+    """Replace a store that has this name."""
 
     def run(self) -> dict[str, Any]:
         """Record, write, and say what came out."""
         for name, least in (("steps", 1), ("noise", 0), ("envs", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} is at least {least}; got {getattr(self, name)}")
+        refuse_existing(self.out, self.overwrite)
         label = self.source or Path(self.policy).stem
         name, episodes = (self._scripted if self.policy == "oracle" else self._acted)(label)
         with writer_for(self, name, label) as writer:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trajrl.speak import progress, say, speak_to_stderr
 
-__all__ = ["Common", "progress", "say", "speak_to_stderr"]
+__all__ = ["Common", "progress", "refuse_existing", "say", "speak_to_stderr"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,3 +25,9 @@ class Common:
     def run(self) -> dict[str, Any]:
         """Do the work and return what --json prints."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it does")
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Refuse to replace a file unless that was asked for."""
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; choose another name or add --overwrite")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from trajrl.cli.common import Common, progress, say
+from trajrl.cli.common import Common, progress, refuse_existing, say
 from trajrl.cli.reading import Reading
 from trajrl.cli.show import as_text, show_table
 
@@ -56,7 +56,7 @@ class Export(Common):
     format: Literal["d4rl", "minari", "npz", "ogbench", "robomimic"]
     """The format to write."""
     out: Path
-    """The file (or, for Minari, the folder) to write."""
+    """The file (or, for Minari, the folder, called NAME-vN) to write."""
 
     def run(self) -> dict[str, Any]:
         """Write, and say what the format cannot carry."""
@@ -64,8 +64,9 @@ class Export(Common):
         from trajrl.store.store import TrajectoryStore
 
         found = export(TrajectoryStore.open(self.store), self.out.expanduser(), self.format)
-        for key, value in found.items():
-            say(f"{key}: {value}")
+        say(f"{found['episodes']} episodes, {found['transitions']} transitions to {found['out']}")
+        if found["beside"]:
+            say(f"other readers will not see: {', '.join(found['beside'])}")
         return found
 
 
@@ -210,12 +211,6 @@ class Verify(Common):
         fingerprint = describe(path)["fingerprint"]
         say(f"{path} is whole; fingerprint {fingerprint}")
         return {"path": str(path), "failed": False, "findings": [], "fingerprint": fingerprint}
-
-
-def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Refuse to replace a file unless that was asked for."""
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists; choose another name or add --overwrite")
 
 
 def is_store(path: Path) -> bool:

@@ -14,6 +14,8 @@ def recognise(path: Path) -> str:
     if path.is_dir():
         return _folder(path)
     try:
+        if path.is_fifo():
+            raise ValueError(f"{path} is a pipe, which cannot be read twice; write it to a file first")
         with path.open("rb") as file:
             head = file.read(512)
     except PermissionError as error:

@@ -71,7 +71,20 @@ def choose(shares: Sequence[tuple[Path, float]], transitions: int, seed: int) ->
                 f"{part.path} has observations of {dims[0]} and actions of {dims[1]} numbers; "
                 f"{first.path} has {expected[0]} and {expected[1]}: they cannot be mixed"
             )
+    _refuse_twins(parts)
     return parts
+
+
+def _refuse_twins(parts: Sequence[Part]) -> None:
+    """Refuse two parts with one content: their draws are independent, so episodes would come twice."""
+    seen: dict[str, Path] = {}
+    for part in parts:
+        twin = seen.setdefault(part.store.fingerprint, part.path)
+        if twin is not part.path:
+            raise ValueError(
+                f"{twin} and {part.path} hold the same episodes, some of which would come twice; "
+                "name the store once, with the sum of the shares"
+            )
 
 
 def _part(index: int, path: Path, share: float, transitions: int, seed: int) -> Part:

@@ -21,7 +21,7 @@ SENTENCES = {
     "no_rewards": "steps have no reward in the file; they hold 0",
     "outdated_ledger": "the table of episodes trajrl left in the file no longer fits it and was ignored",
     "repeated_last_obs": "terminated episodes repeat their last observation (never bootstrapped from)",
-    "reshaped_columns": "columns of shape (N, 1) were read as (N,)",
+    "reshaped_columns": "columns gained or lost an axis of length 1",
     "skipped_members": "members were not read",
     "terminal_and_timeout": "rows are terminal and timed out; terminal wins",
     "terminal_marks": "steps are marked as solved while the recording goes on",

@@ -88,4 +88,5 @@ def _copy_dataset(
 
 
 def _row_bytes(dataset: h5py.Dataset) -> int:
-    return int(dataset.dtype.itemsize * np.prod(dataset.shape[1:], dtype=int))
+    """Return the bytes of a row, at least 1: an array without columns has rows of no bytes."""
+    return max(1, int(dataset.dtype.itemsize * np.prod(dataset.shape[1:], dtype=int)))

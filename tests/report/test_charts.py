@@ -201,6 +201,7 @@ def examples() -> list:
     named = [Series(name, np.array(["p", "q"]), np.array([1.0, 2.0]), place=i) for i, name in enumerate("ab")]
     words = "title", "caption", "x", "y"
     cloud = {"cluster": np.array(["c0", "c1"], object), "draws": np.array([1, 2])}
+    numbers = {"draws": cloud["draws"]}
     points, explained = np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 0.0]]), np.array([0.6, 0.3, 0.1])
     return [
         Chart("lines", *words, lines, marks={"half": 0.5}, y_range=(0, 10)),
@@ -209,8 +210,8 @@ def examples() -> list:
         Chart("bins", *words, [Series("n", x, x), Series("m", x, x[::-1], place=1)], "bins"),
         Chart("shares", *words, [Series(f"s{i}", x, np.full(4, 0.125), place=i) for i in range(8)], "shares"),
         Chart("points", *words, [Series("p", x, x)], "points", diagonal="equal"),
-        Cloud("groups", "title", "caption", points, explained, cloud, ["one", "two"]),
-        Cloud("numbers", "title", "caption", points, explained, {"draws": cloud["draws"]}, ["1", "2"]),
+        Cloud("groups", "title", "caption", points, explained, cloud, {"episode": np.arange(2)}),
+        Cloud("numbers", "title", "caption", points, explained, numbers, {"step": np.arange(2)}),
         Heat("heat", *words, "z", x, x[:3], np.arange(12.0).reshape(3, 4), {"here": (1.0, 2.0)}),
     ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The report as one file: what is in it, what it does without, and how it fails."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -11,7 +12,9 @@ from synthetic import break_runs, write_run
 
 from trajrl.cli.main import dispatch
 from trajrl.report import blocks, clips, compose, html
+from trajrl.report.chart import Cloud
 from trajrl.report.contents import Clips, Contents, Listing, Panel, Section, Table
+from trajrl.report.numbers import packed as pack
 
 PLAIN = compose.Options(detail=0)
 
@@ -54,6 +57,23 @@ def numbers(text: str) -> dict:
     return json.loads(
         re.search(r'<script id="numbers" type="application/json">(.*?)</script>', text, re.S)[1]
     )
+
+
+def unpacked(packed: dict) -> np.ndarray:
+    codes = np.frombuffer(base64.b64decode(packed["codes"]), "<u2")
+    return np.where(codes == 65535, np.nan, packed["low"] + packed["step"] * codes)
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0, 2.5, -3.25], [5, 70_000, 9], [0, 65_533], [4.0], [np.nan, 1.0], [np.nan], []]
+)
+def test_packed_numbers_come_back(values):
+    values = np.array(values, float)
+    found = unpacked(pack(values))
+    spread = np.ptp(values[np.isfinite(values)]) if np.isfinite(values).any() else 0
+    np.testing.assert_allclose(found, values, atol=spread / 65_000 / 2 + 1e-12)
+    if (values == np.round(values)).all() and spread < 65_535:
+        np.testing.assert_array_equal(found, values)
 
 
 @pytest.fixture
@@ -230,6 +250,34 @@ def test_videos_that_do_not_fit_are_left_out_with_a_line():
     assert len(text.encode()) < html.MOST_BYTES
 
 
+def test_insides_of_runs_that_do_not_fit_are_left_out_with_a_line():
+    rng = np.random.Generator(np.random.Philox(0))
+    points = rng.normal(size=(250_000, 3))
+    column = {"cluster": np.full(len(points), "cluster 0", object)}
+    panels = [
+        Panel(
+            run,
+            [
+                Cloud(
+                    f"c-{run}",
+                    "Cloud",
+                    "Look.",
+                    points,
+                    np.ones(3),
+                    column,
+                    {"episode": np.arange(len(points))},
+                )
+            ],
+        )
+        for run in ("first", "second")
+    ]
+    left_out: list[str] = []
+    text = html.render(Contents("title", [], [Section("s", "Section", "intro", [], panels)]), left_out)
+    assert left_out == ["the inside of run second was left out: the page would pass 10 MB"]
+    assert list(numbers(text)["figures"]) == ["c-first"]
+    assert len(text.encode()) < html.MOST_BYTES
+
+
 def test_long_tables_end_with_a_line():
     rows = pd.DataFrame({"n": range(blocks.MOST_ROWS + 5), "x": np.nan, "text": "<&>"})
     text = html.render(
@@ -256,9 +304,11 @@ def test_a_real_run_is_shown_from_the_inside(real_runs, tmp_path, capsys):
     run = "cluster-s0"
     cloud = drawn[f"trajectories-{run}"]
     assert {"cluster", "return", "source", "draws"} <= set(cloud["columns"])
-    assert len(cloud["labels"]) == len(cloud["points"][0]) == len(cloud["columns"]["draws"]["values"])
+    own = pd.read_parquet(real_runs / run / "episodes.parquet")
+    np.testing.assert_array_equal(unpacked(cloud["columns"]["draws"]["values"]), own["draws"])
+    np.testing.assert_array_equal(unpacked(cloud["label"]["episode"]), own.index)
     planes = drawn[f"q-{run}"]
-    assert len(planes["q"]) == 12 * len(planes["pairs"]) * len(planes["grid"]) ** 2
+    assert len(unpacked(planes["q"])) == 12 * len(planes["pairs"]) * len(unpacked(planes["grid"])) ** 2
     assert {f"q-{run}-spread", f"calibration-{run}", f"td-{run}", f"shares-{run}", f"states-{run}"} <= set(
         drawn
     )

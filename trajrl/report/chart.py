@@ -74,7 +74,7 @@ class Cloud:
     points: np.ndarray  # (n, 3)
     explained: np.ndarray  # (3,) share of the variance along each axis
     columns: dict[str, np.ndarray]  # (n,) numbers, or names of groups; the first one colours at the start
-    labels: list[str]  # what a point is, in words
+    label: dict[str, np.ndarray]  # (n,) whole numbers and returns that tell what a point is, by name
     picker: str = "cluster"  # the column whose groups can be shown one by one
 
     def table(self) -> pd.DataFrame:
@@ -83,6 +83,15 @@ class Cloud:
 
         axes = {f"component {i + 1}": self.points[:, i] for i in range(self.points.shape[1])}
         return pd.DataFrame({"point": self.labels, **self.columns, **axes})
+
+    @property
+    def labels(self) -> list[str]:
+        """Return what each point is, in words: 'episode 3, step 5, return 12'."""
+        names = list(self.label)
+        return [
+            ", ".join(f"{name} {value:.6g}" for name, value in zip(names, row))
+            for row in zip(*self.label.values())
+        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from html import escape
 from pathlib import Path
+from typing import Any
 
-from trajrl.report.blocks import Room, notes_block, section_block
-from trajrl.report.contents import Contents
-from trajrl.report.numbers import page_numbers
+from trajrl.report.blocks import Room, item_block, notes_block, section_block
+from trajrl.report.contents import Contents, Section
+from trajrl.report.numbers import figure_numbers, style_numbers
 
-MOST_BYTES = 10_000_000  # of a page; videos that would not fit are left out, with a line
+MOST_BYTES = 10_000_000  # of a page; what would not fit is left out, with a line
+MARGIN_BYTES = 60_000  # for headings, links and notes
 PLACE = Path(__file__).parent / "page"
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
@@ -51,27 +54,42 @@ def write(contents: Contents, path: Path) -> list[str]:
 
 
 def render(contents: Contents, left_out: list[str]) -> str:
-    """Return the page as text; videos take what room is left, others are told of in `left_out`."""
+    """Return the page as text; panels, then videos, take what room is left, and others are told of."""
     from plotly.offline import get_plotlyjs
 
-    numbers = _safe(json.dumps(page_numbers(contents), separators=(",", ":"), allow_nan=False))
-    fixed = {
-        "numbers": numbers,
-        "plotly": get_plotlyjs(),
-        "script": _part("page.js"),
-        "css": _part("page.css"),
-    }
-    plain = "".join(section_block(section, None) for section in contents.sections)  # without videos
-    room = Room(
-        MOST_BYTES - sum(len(text.encode()) for text in (*fixed.values(), plain)) - len(FRAME) - 50_000
-    )
-    body = "".join(section_block(section, room) for section in contents.sections)
+    fixed = {"plotly": get_plotlyjs(), "script": _part("page.js"), "css": _part("page.css")}
+    room = Room(MOST_BYTES - sum(len(text.encode()) for text in fixed.values()) - len(FRAME) - MARGIN_BYTES)
+    figures: dict[str, str] = {}
+    sections = [_fitted(section, figures, room) for section in contents.sections]
+    body = "".join(section_block(section, room) for section in sections)
     left_out += [f"{what}: the page would pass {MOST_BYTES // 1_000_000} MB" for what in room.left_out]
-    links = "".join(f'<li><a href="#{s.key}">{escape(s.title)}</a></li>' for s in contents.sections)
+    links = "".join(f'<li><a href="#{s.key}">{escape(s.title)}</a></li>' for s in sections)
+    numbers = ",".join(f"{_json(key)}:{text}" for key, text in figures.items())
     return FRAME.format(
         policy=POLICY, title=escape(contents.title), links=links, body=body, **fixed,
         notes=notes_block(contents.notes + left_out),
+        numbers=f'{{"figures":{{{numbers}}},"style":{_json(style_numbers())}}}',
     )  # fmt: skip
+
+
+def _fitted(section: Section, figures: dict[str, str], room: Room) -> Section:
+    """Collect the numbers of a section's figures; panels for which there is no room are left out."""
+    kept = []
+    for items, panel in [(section.items, None), *((panel.items, panel) for panel in section.panels)]:
+        own = {item.key: _json(found) for item in items if (found := figure_numbers(item)) is not None}
+        size = sum(map(len, own.values())) + sum(len(item_block(item, None)) for item in items)
+        if panel is None:
+            room.left -= size
+        elif room.take(size, f"the inside of run {panel.run}"):
+            kept.append(panel)
+        else:
+            continue
+        figures.update(own)
+    return replace(section, panels=kept)
+
+
+def _json(value: Any) -> str:
+    return _safe(json.dumps(value, separators=(",", ":"), allow_nan=False))
 
 
 def _part(name: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trajrl.store.store import TrajectoryStore
 
-MOST_POINTS = 3000  # of a cloud; more are thinned at random, and the title says so
+MOST_POINTS = 2000  # of a cloud; more are thinned at random, and the title says so
 COLUMNS = {
     "cluster": "cluster", "return": "returns", "source": "source", "draws": "draws", "TD error": "td_mean",
     "phase": "phase", "length": "length",
@@ -35,9 +35,9 @@ def trajectory_cloud(
     x = trajectory_features(store, ids, spec)
     points, explained = principal(x, list(spec.blocks(store).values()))
     columns = episode_columns(store, ids, episodes, seed)
-    labels = [f"episode {e}, return {store.table.returns[e]:.4g}, {store.table.length[e]} steps" for e in ids]
+    label = {"episode": ids, "return": store.table.returns[ids], "length": store.table.length[ids]}
     title = f"Trajectories in three components{thinned}"
-    return Cloud(key, title, captions.TRAJECTORIES, points, explained, columns, labels)
+    return Cloud(key, title, captions.TRAJECTORIES, points, explained, columns, label)
 
 
 def state_cloud(
@@ -54,11 +54,9 @@ def state_cloud(
     x = store.obs.rows(store.table.start[ids] + ids + step)  # (n, obs)
     points, explained = principal(x, [1] * x.shape[1])
     columns = {**episode_columns(store, ids, episodes, seed), "step": step}
-    labels = [f"episode {e}, step {t}, return {store.table.returns[e]:.4g}" for e, t in zip(ids, step)]
+    label = {"episode": ids, "step": step, "return": store.table.returns[ids]}
     some = f" ({count} of {int(total[-1])})" if count < total[-1] else ""
-    return Cloud(
-        key, f"States in three components{some}", captions.STATES, points, explained, columns, labels
-    )
+    return Cloud(key, f"States in three components{some}", captions.STATES, points, explained, columns, label)
 
 
 def principal(x: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:

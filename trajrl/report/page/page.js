@@ -41,7 +41,7 @@ function firstTheme() {
 function draw(plot) {
   const figure = plot.closest("figure");
   const kind = figure.dataset.kind;
-  const numbers = page.figures[figure.dataset.key];
+  const numbers = numbersOf(figure);
   const drawn = kind === "cloud" ? cloud(figure, numbers) : kind === "explorer" ? explorer(figure, numbers) : numbers;
   const layout = fit(dark() ? recolour(drawn.layout) : structuredClone(drawn.layout), drawn.data);
   plot.dataset.drawn = "yes";
@@ -68,6 +68,40 @@ function chosen(figure, name) {
 
 function baseLayout(height) {
   return { ...structuredClone(page.style.layout), height, hovermode: "closest" };
+}
+
+// ---- packed numbers --------------------------------------------------------------------------------------------
+
+function unpack(packed) {
+  // 16-bit codes between a low end and a high one; 65535 stands for a missing number.
+  const bytes = Uint8Array.from(atob(packed.codes), (letter) => letter.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return Array.from({ length: bytes.length / 2 }, (_, i) => {
+    const code = view.getUint16(2 * i, true);
+    return code === 65535 ? null : packed.low + packed.step * code;
+  });
+}
+
+function unpackAll(value) {
+  if (Array.isArray(value)) return value.map(unpackAll);
+  if (!value || typeof value !== "object") return value;
+  if (typeof value.codes === "string" && "low" in value) return unpack(value);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, unpackAll(inner)]));
+}
+
+function numbersOf(figure) {
+  // Unpacked once, when a figure is first drawn.
+  const key = figure.dataset.key;
+  const found = page.figures[key];
+  if (figure.dataset.kind === "chart" || found.unpacked) return found;
+  const unpacked = { ...unpackAll(found), unpacked: true };
+  if (unpacked.label) {
+    const names = Object.keys(unpacked.label);
+    const told = (value) => String(Number(value.toPrecision(5)));
+    unpacked.labels = unpacked.points[0].map((_, i) => names.map((name) => `${name} ${told(unpacked.label[name][i])}`).join(", "));
+  }
+  page.figures[key] = unpacked;
+  return unpacked;
 }
 
 // ---- clouds of trajectories and states -------------------------------------------------------------------------

@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 EXTRAS := dev,ogbench,export
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-all lint legacy robomimic bench soak-short soak
+.PHONY: help .venv demo test test-all lint legacy robomimic bench bench-check soak-short soak
 
 help: ## list the targets
 	@grep -E '^[a-z.][a-z.-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

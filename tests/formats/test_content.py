@@ -155,3 +155,14 @@ def test_every_real_file_is_recognised():
         assert recognise(shared(name)) == kind
     with pytest.raises(ValueError, match="has no 'obs'; it has"):
         list(open_source(shared("policies/hopper-expert.npz")).episodes())
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("filter", "train"), ("obs_keys", ["object"]), ("split", "val"), ("trust_pickle", True)],
+)
+def test_an_option_that_the_format_does_not_read_is_refused(tmp_path, option, value):
+    path = tmp_path / "x.hdf5"
+    hdf5(path, d4rl())
+    with pytest.raises(ValueError, match=f"the option {option} is for .*; this source is d4rl"):
+        open_source(path, **{option: value})

@@ -57,14 +57,17 @@ def open_source(path: str | Path, format: str = "auto", show: Show | None = None
     Args:
         show: shows the progress of a download, as trajrl.cli.common.progress does.
     """
-    from trajrl.formats.options import make_options
+    from trajrl.formats.options import check_used, make_options
     from trajrl.formats.source import undamaged
 
     chosen = make_options(options)
+    if format != "auto":
+        find(FORMATS, format, "format")  # an unknown name fails before anything is fetched
     place = resolve(path, show=show)
-    reader = None if format == "auto" else find(FORMATS, format, "format")
     with undamaged(place):
-        return (reader or find(FORMATS, recognise(place), "format"))(place, chosen)
+        name = recognise(place) if format == "auto" else format
+        check_used(chosen, name)
+        return find(FORMATS, name, "format")(place, chosen)
 
 
 def import_source(

@@ -1,4 +1,4 @@
-"""Options: everything a reader may be told; a format that has no use for a field ignores it."""
+"""Options: everything a reader may be told; one that a format has no use for is refused, not ignored."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from trajrl.registry import unknown
 
 ENDS = ("auto", "flags", "resets")
 SPLITS = ("train", "val", "all")
+ONLY_FOR = {  # option -> the formats that read it; the others read every option that is not here
+    "filter": ("robomimic",),
+    "obs_keys": ("minari", "robomimic"),
+    "split": ("ogbench",),
+    "trust_pickle": ("pickle",),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,13 @@ class Options:
             raise ValueError(f"split is one of {', '.join(SPLITS)}; got '{self.split}'")
         if self.horizon < 0:
             raise ValueError(f"a horizon is a positive number of steps; got {self.horizon}")
+
+
+def check_used(options: Options, format: str) -> None:
+    """Refuse options that the format would leave unread."""
+    for name, formats in ONLY_FOR.items():
+        if getattr(options, name) != getattr(Options(), name) and format not in formats:
+            raise ValueError(f"the option {name} is for {' and '.join(formats)}; this source is {format}")
 
 
 def make_options(values: dict[str, Any]) -> Options:

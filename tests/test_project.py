@@ -34,7 +34,7 @@ LEVELS = [
         "dip",
     },
     {"checkpoint"},
-    {"train", "assemble", "choices", "folder", "shaping", "policy", "online", "handover"},
+    {"train", "assemble", "choices", "export", "folder", "shaping", "policy", "online", "handover"},
     {"report"},
     {"cli"},
 ]

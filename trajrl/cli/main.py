@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("", "measure speed: gather, sampler, store, update, evaluate"),
     "collect": ("trajrl.cli.collect:Collect", "record episodes of a policy into a store"),
     "evaluate": ("trajrl.cli.evaluate:Evaluate", "run episodes with the policy of a run"),
+    "export": ("trajrl.cli.export:Export", "write a policy as one file that acts without trajrl"),
     "import-agent": ("trajrl.cli.import_agent:ImportAgent", "turn foreign checkpoints into a run"),
     "offline": ("trajrl.cli.offline:Offline", "learn a policy from a store"),
     "online": ("trajrl.cli.online:Online", "go on learning in the environment"),

@@ -1,0 +1,114 @@
+"""Act with an exported policy: numpy and onnxruntime alone, no torch and no trajrl.
+
+    python examples/act.py p.onnx        check the file on this machine, and say how long a step takes
+
+Copy the class into your own program:
+
+    policy = Policy("p.onnx")
+    policy.reset()                       # an episode begins
+    action = policy.act(obs)             # (obs,) as recorded -> (act,) ; keeps its own history and chunk
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import onnxruntime
+
+
+class Policy:
+    """One environment's policy: a history of what was seen and done, and a chunk of actions still to do."""
+
+    def __init__(self, path: str, seed: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1  # a policy is small: threads would only wait for each other
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.facts = json.loads(self.session.get_modelmeta().custom_metadata_map["trajrl"])
+        self.shapes = {one.name: one.shape for one in self.session.get_inputs()}
+        self.rng = np.random.default_rng(seed)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an episode: nothing was seen yet."""
+        history, obs, act = (self.facts[name] for name in ("history", "obs_dim", "action_dim"))
+        self.obs = np.zeros((1, history, obs), np.float32)
+        self.prev_actions = np.zeros((1, history, act), np.float32)
+        self.mask = np.zeros((1, history), bool)
+        self.last = np.zeros(act, np.float32)  # the action before the next observation; none yet
+        self.chunk: list[np.ndarray] = []
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """See an observation (obs,), return an action (act,)."""
+        for queue, value in ((self.obs, obs), (self.prev_actions, self.last), (self.mask, True)):
+            queue[0, :-1] = queue[0, 1:]
+            queue[0, -1] = value
+        if not self.chunk:
+            inputs = {"obs": self.obs, "prev_actions": self.prev_actions, "mask": self.mask}
+            self.chunk = list(self.run({**inputs, **self.noise()})[0])
+        self.last = self.chunk.pop(0)
+        return self.command(self.last)
+
+    def noise(self) -> dict[str, np.ndarray]:
+        """Draw what the policy takes of chance: N(0, 1), Exp(1), or nothing."""
+        draws = {"normal": self.rng.standard_normal, "exponential": self.rng.standard_exponential}
+        return {
+            name: draw(size=self.shapes[name]).astype(np.float32)
+            for name, draw in draws.items()
+            if name in self.shapes
+        }
+
+    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Run one step: the next chunk of actions (1, N, act) in [-1, 1]."""
+        return self.session.run(["actions"], {name: inputs[name] for name in self.shapes})[0]
+
+    def command(self, action: np.ndarray) -> np.ndarray:
+        """Bring an action from [-1, 1] into the units of the data, where training had scaled them."""
+        if "action_low" not in self.facts:
+            return action
+        low, high = (np.asarray(self.facts[name], np.float32) for name in ("action_low", "action_high"))
+        return low + (action + 1) / 2 * (high - low)
+
+
+def check(policy: Policy) -> float:
+    """Run the windows that travel with the file; return the largest distance from what training chose."""
+    worst = 0.0
+    for window in policy.facts["check"]:
+        inputs = {n: np.asarray(window[n], bool if n == "mask" else np.float32) for n in policy.shapes}
+        worst = max(worst, float(np.abs(policy.run(inputs) - np.asarray(window["actions"])).max()))
+    return worst
+
+
+def main() -> int:
+    """Check a file on this machine, then act on the observations it carries."""
+    if len(sys.argv) != 2:
+        print("usage: python examples/act.py p.onnx")
+        return 2
+    try:
+        policy = Policy(sys.argv[1])
+    except Exception as error:  # onnxruntime raises kinds of its own
+        print(f"error: {sys.argv[1]}: {str(error).splitlines()[0]}")
+        return 1
+    facts = policy.facts
+    environment = facts["environment"] or "no environment"
+    print(f"{facts['agent']}, policy of step {facts['step']}, trained for {environment}")
+    print(
+        "history {history}, observations of {obs_dim}; chunk {chunk}, actions of {action_dim}".format(**facts)
+    )
+    distance = check(policy)
+    print(f"distance from the policy that was trained, on {len(facts['check'])} windows: {distance:.1e}")
+    observations = [np.asarray(window["obs"], np.float32)[0, -1] for window in facts["check"]]
+    times, actions = [], []
+    for step in range(200):
+        began = time.perf_counter()
+        actions.append(policy.act(observations[step % len(observations)]))
+        times.append(time.perf_counter() - began)
+    print(f"first action {np.array2string(actions[0], precision=3)}")
+    median, longest = 1000 * np.median(times), 1000 * max(times)
+    print(f"one step takes {median:.2f} ms (median of {len(times)}; longest {longest:.2f} ms)")
+    return 0 if distance <= 1e-4 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""Export: the file acts as the live policy does, whatever the agent, and where there is no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from flow_windows import generators, random_windows
+from small_runs import trained, write_store
+from test_contract import OTHER_CHOICES, tiny
+
+from trajrl import export
+from trajrl.agents import AGENTS
+from trajrl.agents.drawn import Given, Noted
+from trajrl.agents.protocol import History
+from trajrl.cli.main import dispatch
+from trajrl.policy import load_run
+
+ROOT = Path(__file__).parents[1]
+CHOICES = [(name, {}) for name in sorted(AGENTS)] + [
+    pytest.param(name, choice, marks=pytest.mark.slow)
+    for name, choices in sorted(OTHER_CHOICES.items())
+    for choice in choices
+]
+NO_TORCH = """
+import runpy, sys
+for name in ("torch", "trajrl", "h5py", "pandas", "gymnasium"):
+    sys.modules[name] = None
+sys.argv = ["examples/act.py", {path!r}]
+runpy.run_path("examples/act.py", run_name="__main__")
+"""
+
+
+def windows(agent, count: int = 8) -> list[export.Window]:
+    """Let an agent act on random histories, some of them short."""
+    batch = random_windows(agent.spec, count)
+    parts = batch.obs, batch.prev_actions, batch.history_mask
+    return [
+        export.act_noted(agent, History(*(part[i : i + 1] for part in parts)), 0, i) for i in range(count)
+    ]
+
+
+def act_module():
+    """Import examples/act.py."""
+    spec = importlib.util.spec_from_file_location("act", ROOT / "examples" / "act.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("store") / "point.h5")
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "a"
+    trained(folder, store, steps=10)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "choice"), CHOICES, ids=lambda value: str(value))
+def test_every_agent_is_exported_as_it_acts(name, choice, tmp_path):
+    agent = tiny(name, **choice)
+    agent.updates = 1_000_000  # past every warm-up: all that acting may do is done
+    if name == "eg_ood":
+        agent.threshold.kappa = torch.tensor(1.0)
+    found = windows(agent)
+    export.write(agent, found, {}, tmp_path / "p.pt2", "torch")
+    assert export.largest_difference(export.read(tmp_path / "p.pt2", "torch"), found) < 1e-5
+    moved = [replace(window, actions=window.actions + 1) for window in found]
+    assert export.largest_difference(export.read(tmp_path / "p.pt2", "torch"), moved) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["acfql", "diffusion_ql", "edp", "rlpd"])
+def test_onnx_gives_what_the_live_policy_gives(name, tmp_path):
+    agent = tiny(name)
+    found = windows(agent)
+    export.write(agent, found, {}, tmp_path / "p.onnx", "onnx")
+    assert export.largest_difference(export.read(tmp_path / "p.onnx", "onnx"), found) < 1e-5
+
+
+def test_the_command_writes_checks_and_times(run, tmp_path, capsys):
+    out = tmp_path / "p.onnx"
+    assert dispatch(["export", str(run), "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 0 < found["max_difference"] < 1e-4
+    assert found["windows"] == 64
+    assert found["milliseconds"] > 0
+    assert found["live_milliseconds"] > 0
+    assert out.stat().st_size == found["bytes"]
+    assert [path.name for path in tmp_path.iterdir()] == ["p.onnx"]
+    assert dispatch(["export", str(run), "--out", str(out)]) == 1  # it exists
+    assert "exists; choose another name" in capsys.readouterr().err
+
+
+def test_the_file_acts_where_there_is_no_torch(run, tmp_path):
+    out = tmp_path / "p.onnx"
+    assert dispatch(["export", str(run), "--out", str(out)]) == 0
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_TORCH.format(path=str(out))], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "distance from the policy that was trained, on 4 windows" in ended.stdout
+    assert "one step takes" in ended.stdout
+
+
+@pytest.mark.parametrize("agent", ["rlpd", pytest.param("td3_bc", marks=pytest.mark.slow)])
+def test_history_and_chunk_of_the_example_are_those_of_the_live_policy(agent, store, tmp_path):
+    trained(tmp_path / "a", store, agent=agent, steps=10)  # neither draws: the actions must be equal
+    assert dispatch(["export", str(tmp_path / "a"), "--out", str(tmp_path / "p.onnx")]) == 0
+    live, own = load_run(tmp_path / "a").policy(), act_module().Policy(str(tmp_path / "p.onnx"))
+    assert own.facts["history"] * own.facts["chunk"] > 1
+    rng = np.random.Generator(np.random.Philox(0))
+    for _ in range(2):
+        live.reset()
+        own.reset()
+        for _ in range(12):
+            obs = rng.normal(size=own.facts["obs_dim"]).astype(np.float32)
+            np.testing.assert_allclose(own.act(obs), live.act(obs), atol=1e-5)
+
+
+def test_scaled_actions_come_out_in_the_units_of_the_data(tmp_path):
+    from trajrl.store.episode import Episode
+    from trajrl.store.writer import StoreWriter
+
+    box = {"action_low": [-4.0], "action_high": [8.0]}
+    with StoreWriter(tmp_path / "x.h5", box) as writer:
+        for e in range(4):
+            actions = np.linspace(-4, 8, 9)[:, None]
+            writer.append(Episode(np.full((10, 2), e / 4), actions, np.ones(9), True))
+    trained(tmp_path / "a", tmp_path / "x.h5", agent="td3_bc", sampler="uniform", steps=10, actions="scale")
+    assert dispatch(["export", str(tmp_path / "a"), "--out", str(tmp_path / "p.onnx")]) == 0
+    own = act_module().Policy(str(tmp_path / "p.onnx"))
+    assert own.command(np.array([-1.0, 0.0, 1.0])).tolist() == [-4.0, 2.0, 8.0]
+
+
+def test_a_file_that_acts_otherwise_is_not_kept(run, tmp_path, capsys, monkeypatch):
+    plain = export.read
+    monkeypatch.setattr(export, "read", lambda *given: lambda inputs: plain(*given)(inputs) + 0.01)
+    assert dispatch(["export", str(run), "--format", "torch", "--out", str(tmp_path / "p.pt2")]) == 1
+    assert "differs from the live one by 0.01" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_whose_data_is_gone_asks_for_data(run, store, tmp_path, capsys):
+    import shutil
+
+    copy = shutil.copytree(run, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "data": str(tmp_path / "gone.h5")}))
+    assert dispatch(["export", str(copy), "--format", "torch"]) == 1
+    assert "give --data" in capsys.readouterr().err
+    assert dispatch(["export", str(copy), "--format", "torch", "--data", str(store)]) == 0
+    assert (copy / "policy.pt2").exists()
+
+
+def test_a_missing_extra_is_named_before_anything_is_done(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert dispatch(["export", str(run), "--out", str(tmp_path / "p.onnx")]) == 1
+    assert "needs onnxruntime, of the extra 'export': pip install 'trajrl[export]'" in capsys.readouterr().err
+
+
+def test_a_law_that_has_no_input_is_refused_by_name():
+    with Given({}), pytest.raises(ValueError, match=r"acting draws by torch\.randint"):
+        torch.randint(3, (2,), generator=generators(1)[0])
+    with Noted(), pytest.raises(ValueError, match="draw the standard one and scale it"):
+        torch.empty(3).normal_(2.0, 0.5, generator=generators(1)[0])
+
+
+def test_given_numbers_replace_what_was_noted():
+    def draw(rng):
+        return torch.cat(
+            (torch.randn(2, 3, generator=rng).flatten(), torch.empty(4).exponential_(generator=rng))
+        )
+
+    with Noted() as noted:
+        first = draw(generators(1)[0])
+    numbers = {kind: noted.numbers(kind) for kind in ("normal", "exponential")}
+    with Given(numbers):
+        assert torch.equal(draw(generators(2)[1]), first)
+
+
+def test_a_foreign_file_is_one_line(tmp_path):
+    (tmp_path / "p.onnx").write_bytes(b"no model")
+    ended = subprocess.run(
+        [sys.executable, "examples/act.py", str(tmp_path / "p.onnx")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert ended.stdout.startswith(f"error: {tmp_path / 'p.onnx'}: ")

@@ -1,0 +1,152 @@
+"""`export`: the policy of a run as one file that acts without trajrl."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from trajrl.cli.common import Common, refuse_existing, say
+from trajrl.cli.option import silent
+
+if TYPE_CHECKING:
+    from trajrl.agents.protocol import Agent
+    from trajrl.config import RunConfig
+    from trajrl.export import Window
+    from trajrl.store.store import TrajectoryStore
+
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Common):
+    """Write one policy step to a file, and check it against the live policy on windows of the data.
+
+    History in, actions out; noise is an input; normalisation is inside.  examples/act.py runs the file.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Folder of the run."""
+    format: Literal["onnx", "torch"] = "onnx"
+    """onnx for onnxruntime, or torch for torch.export.load."""
+    out: Annotated[Path | None, silent("FILE", "RUN/policy.onnx or RUN/policy.pt2")] = None
+    """File to write."""
+    checkpoint: str = "last"
+    """Which policy: last, best, selected, or the step of an evaluation."""
+    data: Annotated[str, silent("PATH", "the run's own")] = ""
+    """Data to check on, where the run's own is no longer there."""
+    windows: int = 64
+    """Windows to check on."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+
+    def run(self) -> dict[str, Any]:
+        """Write, check, time."""
+        from trajrl import assemble, export
+        from trajrl.policy import load_run
+
+        if self.windows < 1:
+            raise ValueError(f"--windows must be at least 1; got {self.windows}")
+        run = load_run(self.folder)
+        out = self.out or self.folder / f"policy{ENDINGS[self.format]}"
+        refuse_existing(out, self.overwrite)
+        if self.format == "onnx":
+            export.require("onnxruntime", "onnx", "onnxscript")
+        assemble.set_threads(run.config)
+        step = run.step(self.checkpoint)
+        agent, store = run.agent(self.checkpoint), self._store(run.config)
+        windows = self._windows(agent, store)
+        facts = {
+            "agent": run.config.agent, "step": step, "environment": run.environment(self.checkpoint),
+            "obs_dim": store.obs_dim, "action_dim": store.action_dim,
+            "history": agent.spec.history, "chunk": agent.spec.chunk, **_box(store, run.config),
+        }  # fmt: skip
+        scratch = out.with_name(f".{out.name}.tmp{ENDINGS[self.format]}")
+        try:
+            export.write(agent, windows, facts, scratch, self.format)
+            found = self._check(scratch, agent, windows)
+            os.replace(scratch, out)
+        finally:
+            scratch.unlink(missing_ok=True)
+        size = out.stat().st_size
+        say(f"{out}: {run.config.agent}, policy of step {step}, {size / 1024:.0f} KiB")
+        where = f"{len(windows)} windows of {Path(self._data(run.config)).name}"
+        say(f"largest difference from the live policy on {where}: {found['max_difference']:.1e}")
+        times = found["milliseconds"], found["live_milliseconds"]
+        say("one step takes {:.2f} ms, the live policy's {:.2f} ms".format(*times))
+        if self.format == "onnx":
+            say(f"python examples/act.py {out}   runs it, with numpy and onnxruntime alone")
+        return {"out": str(out), "format": self.format, "bytes": size, **facts, **found}
+
+    def _data(self, config: RunConfig) -> str:
+        return self.data or config.data
+
+    def _store(self, config: RunConfig) -> TrajectoryStore:
+        """Open the data as the run saw it."""
+        from dataclasses import replace
+
+        from trajrl import assemble
+        from trajrl.shaping import action_shape
+
+        try:
+            store = assemble.open_data(replace(config, data=self._data(config)))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}; the export is checked on windows of the run's data: give --data"
+            ) from error
+        store.shape_action = action_shape(store, config.actions)
+        return store
+
+    def _windows(self, agent: Agent, store: TrajectoryStore) -> list[Window]:
+        """Let the live policy act on histories of the store, each step equally likely."""
+        from trajrl.agents.protocol import History
+        from trajrl.export import act_noted
+        from trajrl.rng import stream
+        from trajrl.samplers import make_sampler
+        from trajrl.store.window import gather
+
+        if (store.obs_dim, store.action_dim) != (getattr(agent, "obs_dim", store.obs_dim), agent.action_dim):
+            raise ValueError(
+                "the data has other observations or actions than the run; give its own as --data"
+            )
+        anchors = make_sampler("uniform", store).sample(stream(self.seed, "export"), self.windows)
+        batch = gather(store, anchors, agent.spec)
+        histories = (batch.obs, batch.prev_actions, batch.history_mask)
+        return [
+            act_noted(agent, History(*(part[i : i + 1] for part in histories)), self.seed, i)
+            for i in range(self.windows)
+        ]
+
+    def _check(self, path: Path, agent: Agent, windows: list[Window]) -> dict[str, Any]:
+        """Compare the file with the live policy, and time both."""
+        from trajrl import export
+        from trajrl.agents.protocol import History
+        from trajrl.rng import torch_stream
+
+        exported = export.read(path, self.format)
+        distance = export.largest_difference(exported, windows)
+        if not distance <= export.TOLERANCE:
+            raise ValueError(
+                f"the exported policy differs from the live one by {distance:.2g}, "
+                f"more than {export.TOLERANCE:g}; no file is written"
+            )
+        inputs, history = export.arrays(windows[0]), History(*windows[0].inputs[:3])
+        rng = [torch_stream(self.seed, "policy", 0)]
+        return {
+            "windows": len(windows), "max_difference": distance,
+            "milliseconds": export.milliseconds(lambda: exported(inputs)),
+            "live_milliseconds": export.milliseconds(lambda: agent.act(history, rng, False)),
+        }  # fmt: skip
+
+
+def _box(store: TrajectoryStore, config: RunConfig) -> dict[str, Any]:
+    """Return the box that actions in [-1, 1] stand for, where the run scaled them."""
+    from trajrl.shaping import action_box
+
+    if config.actions != "scale":
+        return {}
+    middle, half = action_box(store)
+    return {"action_low": (middle - half).tolist(), "action_high": (middle + half).tolist()}

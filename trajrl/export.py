@@ -1,0 +1,167 @@
+"""Export: one policy step as a file that runs without trajrl, and the proof that it is the same policy.
+
+    in   obs (1, H, obs)   prev_actions (1, H, act)   mask (1, H)   normal (1, Z)   exponential (1, Z')
+    out  actions (1, N, act) in [-1, 1]
+
+The history is explicit, padding first; chance is an input, N(0, 1) and Exp(1), where the policy draws any;
+observations are given as recorded, and normalised inside.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trajrl.agents.drawn import KINDS, Given, Noted
+from trajrl.agents.protocol import Agent, History
+from trajrl.rng import torch_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOLERANCE = 1e-4
+NAMES = ("obs", "prev_actions", "mask")
+KEPT = 4  # windows that travel with the file, so that the machine it runs on can be checked too
+Exported = Callable[[Sequence[np.ndarray]], np.ndarray]  # inputs in order -> actions (1, N, act)
+
+
+class PolicyStep(nn.Module):
+    """An agent's `act` for one environment, as a function of tensors alone."""
+
+    def __init__(self, agent: Agent, kinds: Sequence[str]) -> None:
+        super().__init__()
+        found = getattr(agent, "parts", vars(agent))
+        self.nets = nn.ModuleDict({name: net for name, net in found.items() if isinstance(net, nn.Module)})
+        self.kinds = tuple(kinds)
+        self._agent = [agent]  # in a list: it is no module
+
+    def forward(self, obs: Tensor, prev_actions: Tensor, mask: Tensor, *noise: Tensor) -> Tensor:
+        """Return the chunk of actions (1, N, act)."""
+        with Given({kind: numbers[0] for kind, numbers in zip(self.kinds, noise)}):
+            chunk = self._agent[0].act(History(obs, prev_actions, mask), [torch.Generator()], False)
+        return chunk.float().clamp(-1, 1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the live policy was given and what it chose."""
+
+    inputs: tuple[Tensor, ...]  # obs, prev_actions, mask, then one row of numbers for each law
+    kinds: tuple[str, ...]
+    actions: Tensor  # (1, N, act)
+
+
+def act_noted(agent: Agent, history: History, seed: int, number: int) -> Window:
+    """Let the agent act on one history (1, H, ...) and note what it drew."""
+    with torch.no_grad(), Noted() as noted:
+        chosen = agent.act(history, [torch_stream(seed, "policy", number)], False)
+    kinds = tuple(kind for kind in KINDS if noted.drawn[kind])
+    drawn = tuple(noted.numbers(kind)[None] for kind in kinds)
+    return Window((*history, *drawn), kinds, chosen.float().clamp(-1, 1))
+
+
+def write(agent: Agent, windows: Sequence[Window], facts: dict[str, Any], path: Path, format: str) -> None:
+    """Write the policy step; the first windows travel with it."""
+    example = windows[0]
+    text = json.dumps({**facts, "check": [_listed(window) for window in windows[:KEPT]]})
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(PolicyStep(agent, example.kinds), example.inputs, strict=False)
+        if format == "torch":
+            torch.export.save(program, path, extra_files={"trajrl.json": text})
+        else:
+            _write_onnx(program, example, text, path)
+
+
+def _write_onnx(program: Any, example: Window, text: str, path: Path) -> None:
+    names = [*NAMES, *example.kinds]
+    found = torch.onnx.export(
+        program, example.inputs, dynamo=True, verbose=False, input_names=names, output_names=["actions"],
+        external_data=False,
+    )  # fmt: skip
+    assert found is not None
+    found.model.metadata_props["trajrl"] = text
+    found.save(str(path), external_data=False)
+
+
+def read(path: Path, format: str) -> Exported:
+    """Load a written step as a function of numpy arrays."""
+    if format == "torch":
+        step = torch.export.load(path).module()
+
+        def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            with torch.no_grad():
+                return step(*map(torch.from_numpy, inputs)).numpy()
+
+        return run
+    onnxruntime = require("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    return lambda inputs: session.run(None, dict(zip(names, inputs)))[0]
+
+
+def require(*names: str) -> Any:
+    """Import packages of the extra 'export', and return the first; a missing one is named."""
+    import importlib
+
+    try:
+        return next(iter([importlib.import_module(name) for name in names]))
+    except ImportError as error:
+        raise ImportError(
+            f"--format onnx needs {error.name or names[0]}, of the extra 'export': "
+            "pip install 'trajrl[export]'"
+        ) from error
+
+
+def largest_difference(exported: Exported, windows: Sequence[Window]) -> float:
+    """Return the largest distance of an exported action from the live policy's on the same inputs."""
+    return max(float(np.abs(exported(arrays(window)) - window.actions.numpy()).max()) for window in windows)
+
+
+def arrays(window: Window) -> list[np.ndarray]:
+    """Return the inputs as numpy arrays."""
+    return [part.numpy() for part in window.inputs]
+
+
+def milliseconds(call: Callable[[], Any], seconds: float = 0.5, least: int = 20) -> float:
+    """Return the median time of a call, after a few to warm up."""
+    for _ in range(3):
+        call()
+    times: list[float] = []
+    while len(times) < least or sum(times) < seconds:
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return 1000 * float(np.median(times))
+
+
+def _listed(window: Window) -> dict[str, Any]:
+    names = (*NAMES, *window.kinds)
+    return {**{n: part.tolist() for n, part in zip(names, window.inputs)}, "actions": window.actions.tolist()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes about its own insides from the user."""
+    logger = logging.getLogger("torch.onnx")
+    before, logger.disabled = logger.level, False
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -168,6 +168,21 @@ def many(tmp_path):
     return tmp_path / "runs"
 
 
+@pytest.mark.filterwarnings("error")
+def test_wide_logs_of_different_runs_join_without_a_warning(tmp_path):
+    for number in range(3):
+        run = write_run(tmp_path / f"r{number}", number)
+        columns = ["step", *(f"offline/part{number % 2}/{i}" for i in range(150))]
+        rows = [
+            ",".join(map(str, [step] + [step + 0.5 if i % 3 else "" for i in range(150)])) for step in (1, 2)
+        ]
+        (run / "metrics.csv").write_text("\n".join([",".join(columns), *rows]) + "\n")
+    logged = frames.metrics(frames.load_runs(tmp_path / "r*"))
+    assert logged.shape == (6, 302)
+    assert logged["run"].tolist() == ["r0", "r0", "r1", "r1", "r2", "r2"]
+    assert logged.loc[2, ["offline/part1/1", "offline/part0/1"]].isna().tolist() == [False, True]
+
+
 def test_kept_tables_equal_read_ones(many, monkeypatch):
     runs = frames.load_runs(many)
     first = frames.metrics(runs)

@@ -14,6 +14,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from trajrl.report.tables import Kind
 
 if TYPE_CHECKING:
@@ -56,8 +58,9 @@ def _fresh(folders: Mapping[str, Path], kind: Kind, notes: list[str]) -> pd.Data
     full = {run: part for run, part in parts.items() if len(part)}
     if not full:
         return kind.tidy(next(iter(parts.values())).assign(run="")[:0])
-    joined = pd.concat(full, names=["run"]).reset_index("run").reset_index(drop=True)
-    return kind.tidy(joined)
+    names = pd.Series(np.repeat(list(full), [len(part) for part in full.values()]), name="run")
+    rows = pd.concat(full.values(), ignore_index=True)
+    return kind.tidy(pd.concat([names, rows], axis=1))  # at once: a wide frame takes no column more
 
 
 def _kept(folders: Mapping[str, Path], kind: Kind, notes: list[str]) -> pd.DataFrame:

@@ -21,16 +21,16 @@ ONLINE_RUN = {
 }  # fmt: skip
 
 
-def write_store(path: Path, episodes: int = 12) -> Path:
-    """Record a random policy at toy:point."""
+def write_store(path: Path, episodes: int = 12, environment: str = "toy:point") -> Path:
+    """Record a random policy."""
     import torch
 
     from trajrl.envs import make_suite
     from trajrl.rng import stream
 
     torch.set_num_threads(1)
-    suite = make_suite("toy:point")
-    with StoreWriter(path, {"environment": "toy:point"}) as writer:
+    suite = make_suite(environment)
+    with StoreWriter(path, {"environment": environment}) as writer:
         for index in range(episodes):
             rng, env = stream(0, "test", index), suite.make(index)
             obs, rewards, actions = [env.reset(seed=index)[0]], [], []

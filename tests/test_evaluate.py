@@ -54,6 +54,14 @@ def test_more_episodes_begin_with_the_same_ones():
     assert evaluate(actor, suite, 0, 0, 6)[:2] == evaluate(actor, suite, 0, 0, 2)
 
 
+def test_chosen_episodes_run_alone_are_the_same_ones():
+    suite = make_suite("sample_envs:uneven")
+    actor = Counting(1, noisy=True)
+    rows = evaluate(actor, suite, 0, 0, 6)
+    assert len({row["length"] for row in rows}) > 1
+    assert evaluate(actor, suite, 0, 0, 6, only=[4, 1]) == [rows[1], rows[4]]
+
+
 def test_the_global_generator_is_left_alone():
     np.random.seed(0)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002

@@ -73,6 +73,7 @@ class RunConfig:
     eval_episodes: int = 10  # raising it: narrower intervals, slower evaluations
     last_eval_episodes: int = 0  # episodes of the last evaluation; 0: as the others
     eval_envs: int = 10  # environments stepped together in an evaluation; changes speed, never results
+    video_every: int = 5  # evaluations from one filmed for TensorBoard to the next, and the last; 0: none
     checkpoint_every: int = (
         5_000  # steps between checkpoints; at most this much work is done again after a kill
     )
@@ -137,7 +138,7 @@ class RunConfig:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         for name in (
             "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "threads", "learn_after",
-            "first_step", "warmup_steps", "explore_noise", "anneal_steps", "patience",
+            "first_step", "warmup_steps", "explore_noise", "anneal_steps", "patience", "video_every",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")

@@ -5,7 +5,7 @@ Its streams are its own, (seed, "eval", step, episode): evaluating more often ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trajrl.queues import Actor
@@ -25,17 +25,20 @@ def evaluate(
     episodes: int,
     envs: int = 10,
     *,
+    only: Sequence[int] = (),
     render: bool = False,
     watch: Callable[[int, gymnasium.Env], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run `episodes` episodes of the policy as it stands at `step`; one row per episode, in order.
 
-    `envs` environments step together; as fewer episodes than that remain, fewer do.
+    `envs` environments step together; as fewer episodes than that remain, fewer do.  `only` names the
+    episodes to run of these; they take the course they take among the others.
     """
     if episodes < 1:
         raise ValueError(f"an evaluation needs at least one episode; got {episodes}")
     streams = Streams(seed, "eval", (step,))
-    collector = Collector(suite, agent, streams, envs, num_episodes=episodes, render=render, watch=watch)
+    chosen = sorted(only) or range(episodes)
+    collector = Collector(suite, agent, streams, envs, numbers=chosen, render=render, watch=watch)
     try:
         return [to_row(finished, suite) for finished in in_order(collector)]
     finally:

@@ -64,14 +64,21 @@ class Logger:
         """Send scalars to TensorBoard only: what depends on the clock never goes into metrics.csv."""
         if self.other is not None:
             self.other.scalars(values, step)
-        if self._folder is None:
-            return
-        if self._board is None:
+        board = self.board(step)
+        for name, value in values.items() if board else ():
+            board.add_scalar(name, value, step)
+
+    def board(self, step: int) -> Any:
+        """Return TensorBoard's writer, opened at `step` of the run; None where nothing is written for it.
+
+        A run has this one alone.  TensorBoard reads the files of a folder one after another and, once it has
+        seen a later one, never again looks into an earlier: a second writer would end the scalars.
+        """
+        if self._board is None and self._folder is not None:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(self._folder), purge_step=step)
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        return self._board
 
     def cut_back(self, step: int) -> None:
         """Drop rows after `step`: a resumed run writes them again."""

@@ -77,6 +77,7 @@ class Meter:
 
     def summary(self) -> dict[str, float]:
         """Return seconds, updates per second and peak memory in MiB."""
+        self._end_evaluation()
         if self._bar is not None:
             self._bar.stop()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -6,8 +6,9 @@ collector is saved as the actions of its open episodes and comes back by replayi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -35,15 +36,21 @@ class Collector:
         num_envs: int,
         *,
         num_episodes: int | None = None,
+        numbers: Sequence[int] | None = None,
         source: str = "",
         render: bool = False,
         watch: Callable[[int, gymnasium.Env], None] | None = None,
     ) -> None:
-        """Run episodes 0 .. num_episodes - 1 (None: no end); `watch` sees (episode, env) before a step."""
+        """Run episodes 0 .. num_episodes - 1 (None: no end), or those of `numbers`, from the lowest on.
+
+        `watch` sees (episode, env) before a step.
+        """
         if num_envs < 1:
             raise ValueError(f"a collector needs at least one environment; got {num_envs}")
-        num_envs = num_envs if num_episodes is None else min(num_envs, num_episodes)
-        self.suite, self.actor, self.streams, self.num_episodes = suite, actor, streams, num_episodes
+        if numbers is None and num_episodes is not None:
+            numbers = range(num_episodes)
+        num_envs = num_envs if numbers is None else min(num_envs, len(numbers))
+        self.suite, self.actor, self.streams, self.numbers = suite, actor, streams, numbers
         self.source, self.render, self.watch = source, render, watch
         self.envs = [suite.make(streams.seed, render) for _ in range(num_envs)]
         self.queues = Queues(actor, num_envs)
@@ -100,7 +107,7 @@ class Collector:
 
     @property
     def _more(self) -> bool:
-        return self.num_episodes is None or self.next_episode < self.num_episodes
+        return self.numbers is None or self.next_episode < len(self.numbers)
 
     def _recording(self, row: int) -> Recording:
         recording = self.open[row]
@@ -111,8 +118,8 @@ class Collector:
         """Start the next episode in an idle environment; a reset that fails is returned."""
         if self.open[row] is not None or not self._more:
             return None
-        self.next_episode += 1
-        return self._reset(row, self.next_episode - 1)
+        place, self.next_episode = self.next_episode, self.next_episode + 1
+        return self._reset(row, place if self.numbers is None else self.numbers[place])
 
     def _reset(self, row: int, number: int) -> Finished | None:
         recording = self.open[row] = Recording(
@@ -181,13 +188,14 @@ def check_finite(obs: np.ndarray, reward: float) -> None:
 def in_order(collector: Collector, explore: bool = False) -> Iterator[Finished]:
     """Run episodes and yield them by number: the order does not depend on how many environments run."""
     waiting: dict[int, Finished] = {}
-    due = 0
+    order = iter(count() if collector.numbers is None else collector.numbers)
+    due = next(order, -1)
     while not collector.done:
         for finished in collector.step(explore):
             waiting[finished.number] = finished
         while due in waiting:
             yield waiting.pop(due)
-            due += 1
+            due = next(order, -1)
 
 
 def collect(

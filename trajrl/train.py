@@ -7,6 +7,7 @@ same numbers as one that was not, and evaluating more often changes no training 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class Run:
     stop_reason: str = ""
     interrupted: bool = field(default=False, repr=False)
     online: Online | None = None
+    view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
 
     @property
     def clock(self) -> int:
@@ -158,13 +160,19 @@ def assess(run: Run, last: bool) -> None:
     """Evaluate the policy, keep its weights, and note its place among all evaluations."""
     bc_loss = run.scores.take_bc_loss()
     checkpoint.keep_policy(run.folder / "checkpoints", run.clock, run.agent.state_dict(), facts(run))
-    if run.suite is None:
-        return
+    if run.suite is not None:
+        score(run, run.suite, last, bc_loss)
+    if run.view is not None:
+        run.view(run, last)
+
+
+def score(run: Run, suite: EnvSuite, last: bool, bc_loss: float | None) -> None:
+    """Run the evaluation's episodes, write their rows, and stop early if that is due."""
     config = run.config
     episodes = (config.last_eval_episodes or config.eval_episodes) if last else config.eval_episodes
     run.meter.say(f"evaluating {episodes} episodes")
-    rows = evaluate(run.agent, run.suite, config.seed, run.clock, episodes, config.eval_envs)
-    found = run.scores.append(Evaluation.of(run.clock, rows, bc_loss, run.suite))
+    rows = evaluate(run.agent, suite, config.seed, run.clock, episodes, config.eval_envs)
+    found = run.scores.append(Evaluation.of(run.clock, rows, bc_loss, suite))
     run.logger.scalars(
         {f"{config.phase}/eval/return": found.return_mean, f"{config.phase}/eval/score": found.value},
         run.clock,

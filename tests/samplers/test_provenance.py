@@ -23,6 +23,16 @@ def recorded(name: str = "cluster", **options):
     return store, sampler, kept
 
 
+def test_looking_at_the_frame_changes_nothing():
+    store, _, kept = recorded()
+    store.append(episode(3))
+    before = kept.state_dict()["columns"]
+    assert kept.frame()["draws"].tolist()[-1] == 0
+    after = kept.state_dict()["columns"]
+    for name, column in before.items():
+        np.testing.assert_array_equal(after[name], column)
+
+
 def test_the_frame_has_a_row_per_episode_with_what_came_of_it():
     store = population()
     kept = Provenance(store, make_sampler("uniform", store))

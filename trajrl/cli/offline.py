@@ -79,7 +79,7 @@ class Offline(Choices):
 
     def run(self) -> dict[str, Any]:
         """Train, or go on training."""
-        run = self.resumed() if self.resume else self.fresh()
+        run = watched(self.resumed() if self.resume else self.fresh())
         from trajrl import train
 
         with stop_politely(run):
@@ -117,6 +117,14 @@ class Offline(Choices):
             train.begin_again(run)
         say(f"going on with {folder} from step {run.step} of {run.config.steps}")
         return run
+
+
+def watched(run: Any) -> Any:
+    """Let TensorBoard show more of a run than its scalars."""
+    from trajrl.report.live import LiveView
+
+    run.view = LiveView()
+    return run
 
 
 class stop_politely:  # noqa: N801 - reads as a statement

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from trajrl.cli.common import say
-from trajrl.cli.offline import Choices, Offline, introduce, report, stop_politely
+from trajrl.cli.offline import Choices, Offline, introduce, report, stop_politely, watched
 from trajrl.cli.option import silent
 
 SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to go on from
@@ -56,7 +56,7 @@ class Online(Choices):
 
     def run(self) -> dict[str, Any]:
         """Collect and learn, or go on with it."""
-        run = self.resumed() if self.resume else self.fresh()
+        run = watched(self.resumed() if self.resume else self.fresh())
         from trajrl import train
 
         with stop_politely(run):

@@ -1,13 +1,12 @@
 """TensorBoard beyond scalars: histograms of what was drawn, trajectories as an embedding, videos.
 
-Each function opens its own writer on the run's tb/ folder, so it serves a run under way and one that ended.
 A video is a GIF in an image summary: TensorBoard shows it moving, and it needs no further package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,35 +25,47 @@ COLUMNS = {"draws": "draws", "td_mean": "td_error", "probability": "probability"
 RATE = 10  # frames per second of a GIF, and every so many of a video's 25
 
 
-def histograms(folder: Path, episodes: pd.DataFrame, step: int) -> None:
+def histograms(writer: SummaryWriter, episodes: pd.DataFrame, step: int) -> None:
     """Write how draws, TD errors, probabilities and returns are spread over the episodes."""
-    with _writer(folder) as writer:
-        for column, name in COLUMNS.items():
-            values = episodes[column].to_numpy(float) if column in episodes else np.zeros(0)
-            values = values[np.isfinite(values)]
-            if len(values):
-                writer.add_histogram(f"episodes/{name}", values, step)
+    for column, name in COLUMNS.items():
+        values = episodes[column].to_numpy(float) if column in episodes else np.zeros(0)
+        values = values[np.isfinite(values)]
+        if len(values):
+            writer.add_histogram(f"episodes/{name}", values, step)
 
 
 def embedding(folder: Path, store: TrajectoryStore, episodes: pd.DataFrame | None, step: int) -> None:
-    """Write the trajectories along three principal components, with what is known of each."""
+    """Write the trajectories along three principal components, with what is known of each.
+
+    The projector reads files beside the events; those of an earlier step make room, or a long run would keep
+    a copy of its episodes for every evaluation.
+    """
+    from tensorboard.plugins import projector
+
     cloud = trajectory_cloud(store, episodes)
-    rows = [[str(value) for value in row] for row in zip(cloud.labels, *cloud.columns.values())]
-    header = ["trajectory", *cloud.columns]
-    with _writer(folder) as writer:
-        writer.add_embedding(cloud.points, rows, tag="trajectories", metadata_header=header, global_step=step)
+    shutil.rmtree(folder / "projector", ignore_errors=True)
+    place = folder / "projector" / str(step)
+    place.mkdir(parents=True)
+    np.savetxt(place / "points.tsv", cloud.points, "%.6g", "\t")
+    rows = [["trajectory", *cloud.columns], *zip(cloud.labels, *cloud.columns.values())]
+    (place / "columns.tsv").write_text("".join("\t".join(map(_cell, row)) + "\n" for row in rows))
+    config = projector.ProjectorConfig()
+    shown = config.embeddings.add(tensor_name=f"trajectories at step {step}")
+    shown.tensor_path, shown.metadata_path = (
+        f"projector/{step}/{name}.tsv" for name in ("points", "columns")
+    )
+    projector.visualize_embeddings(str(folder), config)
 
 
-def videos(folder: Path, clips: Sequence[Clip], step: int) -> None:
+def videos(writer: SummaryWriter, clips: Sequence[Clip], step: int) -> None:
     """Write clips as moving pictures under videos/ROLE."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    with _writer(folder) as writer:
-        for clip in clips:
-            gif, (height, width) = as_gif(clip.mp4)
-            image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
-            summary = Summary(value=[Summary.Value(tag=f"videos/{clip.role}", image=image)])
-            writer._get_file_writer().add_summary(summary, step)
+    for clip in clips:
+        gif, (height, width) = as_gif(clip.mp4)
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        summary = Summary(value=[Summary.Value(tag=f"videos/{clip.role}", image=image)])
+        writer._get_file_writer().add_summary(summary, step)
 
 
 def as_gif(mp4: bytes) -> tuple[bytes, tuple[int, int]]:
@@ -66,12 +77,6 @@ def as_gif(mp4: bytes) -> tuple[bytes, tuple[int, int]]:
     return bytes(gif), (int(frames.shape[1]), int(frames.shape[2]))
 
 
-@contextmanager
-def _writer(folder: Path) -> Iterator[SummaryWriter]:
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(folder / "tb"), filename_suffix=".report")
-    try:
-        yield writer
-    finally:
-        writer.close()
+def _cell(value: object) -> str:
+    """Write a value so that it stays in its column."""
+    return " ".join(str(value).split())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isclose
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from trajrl.envs.protocol import EnvSuite
+    from trajrl.queues import Actor
 
 RATE = 25  # frames per second as shown
 MOST_FRAMES = 250  # of one video: ten seconds; a longer episode is shown faster
@@ -34,35 +38,44 @@ def choose(evaluations: pd.DataFrame) -> dict[int, str]:
 
 
 def film(folder: Path, evaluations: pd.DataFrame) -> list[Clip]:
-    """Run the last evaluation of a run again and film the chosen episodes."""
+    """Film the chosen episodes of the last evaluation of a run that lies in a folder."""
     from trajrl.envs import make_suite
-    from trajrl.evaluate import evaluate
     from trajrl.policy import load_run
+
+    run, step = load_run(folder), str(int(evaluations["step"].max()))
+    name = run.environment(step)
+    if not name:
+        raise ValueError("there are no videos: the run names no environment")
+    return film_policy(run.agent(step), make_suite(name), run.config.seed, evaluations)
+
+
+def film_policy(agent: Actor, suite: EnvSuite, seed: int, evaluations: pd.DataFrame) -> list[Clip]:
+    """Film the chosen episodes of the last evaluation, run again with the policy that it was of."""
+    from trajrl.evaluate import evaluate
     from trajrl.report.video import choose_backend
 
     choose_backend()
-    run = load_run(folder)
     step = int(evaluations["step"].max())
-    rows = evaluations[evaluations["step"] == step].set_index("episode")
+    before = evaluations[evaluations["step"] == step].set_index("episode")
     roles = choose(evaluations)
-    name = run.environment(str(step))
-    if not name:
-        raise ValueError("there are no videos: the run names no environment")
-    count = max(roles) + 1
     with TemporaryDirectory() as place:
-        cameras = {e: Camera(Path(place) / f"{e}.mp4", int(rows["length"][e]), name) for e in roles}
-        agent, suite = run.agent(str(step)), make_suite(name)
-        watch = _watch(cameras)
-        evaluate(agent, suite, run.config.seed, step, count, run.config.eval_envs, render=True, watch=watch)
+        cameras = {e: Camera(Path(place) / f"{e}.mp4", int(before["length"][e]), suite.name) for e in roles}
+        rows = evaluate(
+            agent, suite, seed, step, len(before), len(roles), only=list(roles), render=True,
+            watch=lambda episode, env: cameras[episode].look(env),
+        )  # fmt: skip
         clips = [
-            Clip(
-                role,
-                f"{role}: episode {e}, return {rows['return'][e]:.4g}, {cameras[e].told}",
-                cameras[e].finish(),
-            )
-            for e, role in roles.items()
+            Clip(roles[e], f"{roles[e]}: episode {e}, {told}, {cameras[e].told}", cameras[e].finish())
+            for e, told in ((row["episode"], _returned(row, before)) for row in rows)
         ]
     return sorted(clips, key=lambda clip: ("best", "median", "worst").index(clip.role))
+
+
+def _returned(row: Mapping[str, Any], before: pd.DataFrame) -> str:
+    """Say what the filmed episode returned, and what it did before if that is not the same."""
+    told, then = f"return {row['return']:.4g}", float(before["return"][row["episode"]])
+    same = isclose(row["return"], then, rel_tol=1e-4, abs_tol=1e-6)
+    return told if same else f"{told} ({then:.4g} when it was evaluated)"
 
 
 class Camera:
@@ -101,11 +114,3 @@ class Camera:
         """Return the whole video."""
         self._writer.close()
         return self.path.read_bytes()
-
-
-def _watch(cameras: dict[int, Camera]) -> Any:
-    def watch(episode: int, env: Any) -> None:
-        if episode in cameras:
-            cameras[episode].look(env)
-
-    return watch

@@ -66,8 +66,7 @@ class Provenance:
 
     def frame(self) -> pd.DataFrame:
         """Return the episode table with, for each episode, what was drawn from it and what came back."""
-        self._grow()
-        columns = self._columns
+        columns = {name: self._counted(name) for name in COLUMNS}
         frame = self.store.table.to_frame()
         frame["draws"] = columns["draws"].astype(np.int64)
         with np.errstate(invalid="ignore"):
@@ -94,16 +93,14 @@ class Provenance:
 
     def _grow(self) -> None:
         """Make room for episodes appended since; they are born at this step."""
-        missing = len(self.store) - len(self._columns["draws"])
-        if missing > 0:
-            fill = {"born": float(self.step), "td_last": np.nan}
-            for name, values in self._columns.items():
-                self._columns[name] = np.append(values, np.full(missing, fill.get(name, 0.0)))
+        if len(self.store) > len(self._columns["draws"]):
+            self._columns = {name: self._counted(name) for name in COLUMNS}
 
     def _counted(self, name: str) -> np.ndarray:
-        """Return a count (E,) of every episode, 0 for those that came after the last batch."""
+        """Return a count (E,) of every episode; those that came after the last batch are born at this step."""
         values = self._columns[name]
-        return np.append(values, np.zeros(len(self.store) - len(values)))
+        fill = {"born": float(self.step), "td_last": np.nan}.get(name, 0.0)
+        return np.append(values, np.full(len(self.store) - len(values), fill))
 
     def _remember(self, anchors: Anchors) -> None:
         """Move the decaying sums on by one batch."""

@@ -97,7 +97,7 @@ class Provenance:
             self._columns = {name: self._counted(name) for name in COLUMNS}
 
     def _counted(self, name: str) -> np.ndarray:
-        """Return a count (E,) of every episode; those that came after the last batch are born at this step."""
+        """Return a count (E,) of every episode; those after the last batch are born at this step."""
         values = self._columns[name]
         fill = {"born": float(self.step), "td_last": np.nan}.get(name, 0.0)
         return np.append(values, np.full(len(self.store) - len(values), fill))

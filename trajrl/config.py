@@ -176,6 +176,10 @@ class RunConfig:
         return merge(cls(), found)
 
 
+FIELDS = [field.name for field in fields(RunConfig)]
+ONLINE_FIELDS = frozenset(FIELDS[FIELDS.index("from_run") :])  # what the offline phase does not read
+
+
 def merge(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """Return the config with fields replaced; values are read by the type of the field they replace."""
     known = {f.name: getattr(config, f.name) for f in fields(RunConfig)}

@@ -175,6 +175,22 @@ def test_shares_of_clusters_over_time_come_in_order_of_their_number():
     assert sampling.cluster_shares(logged, "b") is None
 
 
+def test_shares_over_time_are_of_the_phase_that_logged_them_and_of_its_steps_alone():
+    columns = {
+        f"{phase}/sampler/cluster/{c}/draw_share": np.nan for phase in ("offline", "online") for c in "01"
+    }
+    logged = pd.DataFrame({"run": ["a", "a", "b", "b", "b"], "step": [1, 2, 1, 2, 3], **columns})
+    logged.loc[:1, "offline/sampler/cluster/0/draw_share"] = 0.25
+    logged.loc[:1, "offline/sampler/cluster/1/draw_share"] = 0.75
+    logged.loc[3:, ["online/sampler/cluster/0/draw_share", "online/sampler/cluster/1/draw_share"]] = 0.4
+    logged["online/sampler/cluster/none/draw_share"] = [np.nan] * 4 + [0.2]
+    offline, online = (sampling.cluster_shares(logged, run) for run in "ab")
+    assert [one.y.tolist() for one in offline.series] == [[0.25] * 2, [0.75] * 2]
+    assert [one.name for one in online.series] == ["cluster 0", "cluster 1", "no cluster"]
+    assert online.series[0].x.tolist() == [2, 3]  # nothing was drawn at step 1
+    assert [one.y.tolist() for one in online.series] == [[0.4, 0.4], [0.4, 0.4], [0.0, 0.2]]
+
+
 def test_rows_of_an_online_run_come_by_source():
     logged = pd.DataFrame(
         {"run": "a", "step": [1, 2], "online/rows/expert": [1, 0.5], "online/rows/online": [0, 0.5]}

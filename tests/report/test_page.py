@@ -135,6 +135,16 @@ def test_settings_versions_and_commands_are_told(two_groups):
     assert items["commands"].lines["plain1"] == "python run.py offline --seed 1"
 
 
+def test_settings_that_a_phase_does_not_read_are_not_told_of_it(tmp_path):
+    write_run(tmp_path / "runs/before")
+    write_run(tmp_path / "runs/after", phase="online", env_steps=77, from_run="runs/before")
+    items = {item.key: item for item in compose.compose([tmp_path / "runs"], PLAIN).items()}
+    settings = items["settings"].rows.set_index("setting")
+    assert settings.loc["env_steps", ["before", "after"]].tolist() == ["not set", "77"]
+    assert settings.loc["from_run", ["before", "after"]].tolist() == ["not set", "runs/before"]
+    assert "" not in settings.to_numpy().ravel().tolist()
+
+
 def test_an_online_run_is_told_with_what_it_cost(tmp_path):
     from trajrl.dip import dip
     from trajrl.scores import Evaluation

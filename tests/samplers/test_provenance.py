@@ -83,6 +83,19 @@ def test_shares_of_clusters_compare_data_and_draws():
     assert stats["draws/ess"] == pytest.approx(1 / np.square(draws).sum())
 
 
+def test_episodes_that_came_later_and_have_no_cluster_are_a_part_of_their_own():
+    store, sampler, kept = recorded(clusters=3)
+    new = store.append(episode(3))
+    kept.record(fixed_anchors([new] * 80), np.zeros(80), 11)
+    stats = kept.stats()
+    count = np.bincount(sampler.labels)
+    for c in range(3):
+        assert stats[f"cluster/{c}/data_share"] == pytest.approx(count[c] / len(store))
+    assert stats["cluster/none/data_share"] == pytest.approx(1 / len(store))
+    assert stats["cluster/none/draw_share"] == pytest.approx(80 / 400)
+    assert sum(stats[f"cluster/{c}/draw_share"] for c in (0, 1, 2, "none")) == pytest.approx(1)
+
+
 def test_weights_of_exact_importance_bring_the_draws_back_to_the_data():
     store = population()
     sampler = make_sampler("cluster*priority", store, clusters=3, beta=1.0, metric="return")

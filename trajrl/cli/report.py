@@ -25,7 +25,7 @@ class Report(Common):
     """html: one page.  pdf, svg or png: every figure as a file of its own, for a paper."""
     detail: int = 3
     """Runs that are looked into: one of each group of settings first."""
-    videos: int = 1
+    videos: int = 3
     """Of these, runs whose best, median and worst episode are filmed; 0: none."""
     checkpoint: str = "last"
     """The policy that is looked into: last, best, selected, or the step of an evaluation."""

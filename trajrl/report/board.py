@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
 COLUMNS = {"draws": "draws", "td_mean": "td_error", "probability": "probability", "returns": "return"}
-RATE = 10  # frames per second of a GIF, and every so many of a video's 25
+RATE = 10  # frames per second of a GIF
 
 
 def histograms(writer: SummaryWriter, episodes: pd.DataFrame, step: int) -> None:
@@ -62,17 +62,17 @@ def videos(writer: SummaryWriter, clips: Sequence[Clip], step: int) -> None:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     for clip in clips:
-        gif, (height, width) = as_gif(clip.mp4)
+        gif, (height, width) = as_gif(clip.mp4, clip.rate)
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
         summary = Summary(value=[Summary.Value(tag=f"videos/{clip.role}", image=image)])
         writer._get_file_writer().add_summary(summary, step)
 
 
-def as_gif(mp4: bytes) -> tuple[bytes, tuple[int, int]]:
+def as_gif(mp4: bytes, rate: int) -> tuple[bytes, tuple[int, int]]:
     """Return an MP4 as an animated GIF of about ten frames per second, with its height and width."""
     from imageio.v3 import imread, imwrite
 
-    frames = np.asarray(imread(mp4, extension=".mp4"))[:: max(1, round(25 / RATE))]  # (F, height, width, 3)
+    frames = np.asarray(imread(mp4, extension=".mp4"))[:: max(1, round(rate / RATE))]  # (F, height, width, 3)
     gif = imwrite("<bytes>", frames, extension=".gif", duration=1000 / RATE, loop=0)
     return bytes(gif), (int(frames.shape[1]), int(frames.shape[2]))
 

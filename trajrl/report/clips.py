@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trajrl.queues import Actor
 
 RATE = 25  # frames per second as shown
-MOST_FRAMES = 250  # of one video: ten seconds; a longer episode is shown faster
+SECONDS = 10  # that a video lasts at most; a longer episode is shown faster
 WIDTH = 320  # pixels
 
 
@@ -27,6 +27,7 @@ class Clip:
     role: str  # best, median, worst
     told: str  # which episode, and how fast it is shown
     mp4: bytes
+    rate: int = RATE  # frames per second
 
 
 def choose(evaluations: pd.DataFrame) -> dict[int, str]:
@@ -49,7 +50,9 @@ def film(folder: Path, evaluations: pd.DataFrame) -> list[Clip]:
     return film_policy(run.agent(step), make_suite(name), run.config.seed, evaluations)
 
 
-def film_policy(agent: Actor, suite: EnvSuite, seed: int, evaluations: pd.DataFrame) -> list[Clip]:
+def film_policy(
+    agent: Actor, suite: EnvSuite, seed: int, evaluations: pd.DataFrame, rate: int = RATE
+) -> list[Clip]:
     """Film the chosen episodes of the last evaluation, run again with the policy that it was of."""
     from trajrl.evaluate import evaluate
     from trajrl.report.video import choose_backend
@@ -59,13 +62,15 @@ def film_policy(agent: Actor, suite: EnvSuite, seed: int, evaluations: pd.DataFr
     before = evaluations[evaluations["step"] == step].set_index("episode")
     roles = choose(evaluations)
     with TemporaryDirectory() as place:
-        cameras = {e: Camera(Path(place) / f"{e}.mp4", int(before["length"][e]), suite.name) for e in roles}
+        cameras = {
+            e: Camera(Path(place) / f"{e}.mp4", int(before["length"][e]), suite.name, rate) for e in roles
+        }
         rows = evaluate(
             agent, suite, seed, step, len(before), len(roles), only=list(roles), render=True,
             watch=lambda episode, env: cameras[episode].look(env),
         )  # fmt: skip
         clips = [
-            Clip(roles[e], f"{roles[e]}: episode {e}, {told}, {cameras[e].told}", cameras[e].finish())
+            Clip(roles[e], f"{roles[e]}: episode {e}, {told}, {cameras[e].told}", cameras[e].finish(), rate)
             for e, told in ((row["episode"], _returned(row, before)) for row in rows)
         ]
     return sorted(clips, key=lambda clip: ("best", "median", "worst").index(clip.role))
@@ -81,16 +86,16 @@ def _returned(row: Mapping[str, Any], before: pd.DataFrame) -> str:
 class Camera:
     """Films one episode: every so many steps, so that it lasts ten seconds at most."""
 
-    def __init__(self, path: Path, length: int, name: str) -> None:
-        self.path, self.length, self.name = path, length, name
-        self.stride, self.rate = 1, RATE
+    def __init__(self, path: Path, length: int, name: str, shown: int = RATE) -> None:
+        self.path, self.length, self.name, self.shown = path, length, name, shown
+        self.stride, self.rate = 1, shown  # steps from frame to frame, and steps per second
         self._seen = 0
         self._writer: Any = None
 
     @property
     def told(self) -> str:
         """Say how long the episode is, and how fast it is shown where that is not its own speed."""
-        speed = RATE * self.stride / self.rate
+        speed = self.shown * self.stride / self.rate
         return f"{self.length} steps" + (
             f", shown {speed:.2g} times as fast" if abs(speed - 1) > 0.05 else ""
         )
@@ -99,13 +104,14 @@ class Camera:
         """Take in the state before a step."""
         from imageio import get_writer
 
-        from trajrl.report.video import frame_of, frames_per_second
+        from trajrl.report.video import draw_lightly, frame_of, frames_per_second
 
         if self._writer is None:
+            draw_lightly(env)
             self.rate = frames_per_second(env)
-            self.stride = max(1, ceil(self.rate / RATE), ceil(self.length / MOST_FRAMES))
+            self.stride = max(1, ceil(self.rate / self.shown), ceil(self.length / (SECONDS * self.shown)))
             scale = ["-vf", f"scale={WIDTH}:-2", "-crf", "30", "-movflags", "+faststart"]
-            self._writer = get_writer(self.path, fps=RATE, macro_block_size=2, output_params=scale)
+            self._writer = get_writer(self.path, fps=self.shown, macro_block_size=2, output_params=scale)
         if self._seen % self.stride == 0:
             self._writer.append_data(frame_of(env, self.name))
         self._seen += 1

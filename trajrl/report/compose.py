@@ -42,7 +42,7 @@ class Options:
 
     seed: int = 0
     detail: int = 3  # runs shown by themselves
-    videos: int = 1  # of these, runs that are filmed
+    videos: int = 3  # of these, runs that are filmed
     checkpoint: str = "last"  # the policy that is looked into
 
 

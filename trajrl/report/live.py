@@ -45,7 +45,7 @@ class LiveView:
 
         assert run.suite is not None
         rows = pd.DataFrame(run.scores.evaluations[-1].rows)
-        clips = film_policy(run.agent, run.suite, run.config.seed, rows)
+        clips = film_policy(run.agent, run.suite, run.config.seed, rows, board.RATE)
         board.videos(run.logger.board(step), clips, step)
 
     def _show(self, what: str, make: Callable[[], None]) -> None:

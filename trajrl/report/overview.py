@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.config import ONLINE_FIELDS
 from trajrl.report import captions, stats
 from trajrl.report.compare import SPOKEN
 from trajrl.report.contents import Table
@@ -78,7 +79,7 @@ def differing(folders: Sequence[RunFolder]) -> Table | None:
     import pandas as pd
 
     shown = folders[:MOST_COLUMNS]
-    flat = [flatten(run.config) for run in shown]
+    flat = [flatten(in_use(run.config)) for run in shown]
     names = differences(flat)
     if len(shown) < 2 or not names:
         return None
@@ -89,6 +90,12 @@ def differing(folders: Sequence[RunFolder]) -> Table | None:
     )
     table = pd.DataFrame(rows, columns=["setting", *(run.name for run in shown)])
     return Table("settings", "Settings that differ", caption, table)
+
+
+def in_use(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the phase of a run reads."""
+    unread = ONLINE_FIELDS if config.get("phase") == "offline" else frozenset()
+    return {name: value for name, value in config.items() if name not in unread}
 
 
 def versions(folders: Sequence[RunFolder]) -> Table | None:
@@ -115,6 +122,6 @@ def commands(folders: Sequence[RunFolder]) -> dict[str, str]:
 
 def written(value: Any) -> str:
     """Write a setting as a reader would type it."""
-    if value is None:
-        return "none"
+    if value is None or value == "":
+        return "none" if value is None else "not set"
     return value if isinstance(value, str) else json.dumps(value)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BANDS = 5  # of a number that episodes are grouped by, each with the same number of episodes
-CLUSTER = re.compile(r"[^/]+/sampler/(?:.*/)?cluster/(\d+)/draw_share")
+CLUSTER = re.compile(r"[^/]+/sampler/(?:.*/)?cluster/(\d+|none)/draw_share")
 ROWS = re.compile(r"[^/]+/rows/(.+)")
 UNKNOWN = "unknown"
 
@@ -83,11 +83,11 @@ def _layers(
     logged: pd.DataFrame, run: str, pattern: re.Pattern[str], key: str, title: str, caption: str
 ) -> Chart | None:
     """Return the columns whose names match as layers, named by the pattern's group."""
-    own = logged[logged["run"] == run].sort_values("step")
+    own = logged[logged["run"] == run].sort_values("step").dropna(axis=1, how="all")
     columns = {found[1]: name for name in own.columns if (found := pattern.fullmatch(name))}
-    columns = {short: name for short, name in columns.items() if own[name].notna().any()}
     if len(columns) < 2:
         return None
+    own = own[own[list(columns.values())].sum(axis=1) > 0]  # before the first draw there are no shares
     steps = own["step"].to_numpy()
     series = [
         Series(name_of(short), steps, own[columns[short]].fillna(0).to_numpy(), place=place)
@@ -98,7 +98,7 @@ def _layers(
 
 def name_of(short: str) -> str:
     """Name a layer: a number is that of a cluster."""
-    return f"cluster {short}" if short.isdigit() else short
+    return f"cluster {short}" if short.isdigit() else "no cluster" if short == "none" else short
 
 
 def td_by_episode(episodes: pd.DataFrame, run: str) -> Chart | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> the library it needs, in order of preference
 
+SHADOW = 1024  # pixels across
+
 
 def record(agent: Actor, suite: EnvSuite, seed: int, step: int, count: int, folder: Path) -> list[Path]:
     """Run the first `count` episodes of the evaluation (seed, step) again and write one MP4 of each."""
@@ -31,6 +33,7 @@ def record(agent: Actor, suite: EnvSuite, seed: int, step: int, count: int, fold
     def watch(episode: int, env: Any) -> None:
         """Add the frame before a step."""
         if episode not in writers:
+            draw_lightly(env)
             writers[episode] = get_writer(paths[episode], fps=frames_per_second(env), macro_block_size=2)
         writers[episode].append_data(frame_of(env, suite.name))
 
@@ -54,6 +57,17 @@ def choose_backend() -> None:
                 importlib.reload(chosen)
             return
     raise ValueError("videos need software rendering: on Debian, apt-get install libosmesa6 (or libegl1)")
+
+
+def draw_lightly(env: Any) -> None:
+    """Ask MuJoCo for coarse shadows and plain edges, before its first frame, where no card draws them.
+
+    At their defaults they take four fifths of the time of a frame.
+    """
+    model: Any = getattr(env.unwrapped, "model", None)
+    if os.environ.get("MUJOCO_GL") in BACKENDS and hasattr(model, "vis"):
+        model.vis.quality.offsamples = 0
+        model.vis.quality.shadowsize = min(SHADOW, model.vis.quality.shadowsize)
 
 
 def frame_of(env: Any, name: str) -> Any:

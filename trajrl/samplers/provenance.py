@@ -57,11 +57,13 @@ class Provenance:
         told = {f"draws/{name}": value for name, value in share_stats(_shares(draws)).items()}
         told["draws/none_share"] = float((draws == 0).mean()) if len(ids) else 0.0
         label = self._labels()[ids]
-        if len(label) and label.min() >= 0:
+        if len(label) and label.max() >= 0:
+            named = [*range(label.max() + 1), "none"][: None if label.min() < 0 else -1]
+            place = np.where(label < 0, len(named) - 1, label)  # those that came after the clustering: last
             for name, mass in (("data", np.ones(len(ids))), ("draw", draws), ("weighted_draw", weight)):
-                shares = _shares(np.bincount(label, mass))
+                shares = _shares(np.bincount(place, mass))
                 told.update({f"cluster/{name}_{key}": value for key, value in share_stats(shares).items()})
-                told.update({f"cluster/{c}/{name}_share": float(share) for c, share in enumerate(shares)})
+                told.update({f"cluster/{c}/{name}_share": float(share) for c, share in zip(named, shares)})
         return {**told, **self._recent_stats()}
 
     def frame(self) -> pd.DataFrame:

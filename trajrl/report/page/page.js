@@ -107,6 +107,7 @@ function numbersOf(figure) {
 // ---- clouds of trajectories and states -------------------------------------------------------------------------
 
 function cloud(figure, numbers) {
+  const size = numbers.labels.length > 500 ? 2.5 : 4;
   const flat = chosen(figure, "view") === "flat" || !hasWebGL;
   const column = numbers.columns[chosen(figure, "colour")];
   const picker = numbers.columns[numbers.picker];
@@ -116,18 +117,18 @@ function cloud(figure, numbers) {
   const traces = [];
   if (kept.length < all.length) {
     const keep = new Set(kept);
-    traces.push(dots(numbers, all.filter((i) => !keep.has(i)), "others", { color: page.style.rule, size: 2 }, flat));
+    traces.push(dots(numbers, all.filter((i) => !keep.has(i)), "others", { color: page.style.rule, size: size / 2 }, flat));
   }
   if (column.names) {
     column.names.forEach((name, place) => {
       const own = kept.filter((i) => column.codes[i] === place);
       const symbol = page.style.rounds[Math.floor(place / page.style.colours.length) % page.style.rounds.length];
-      const marker = { color: page.style.colours[place % page.style.colours.length], size: 4, symbol };
+      const marker = { color: page.style.colours[place % page.style.colours.length], size, symbol };
       if (own.length) traces.push(dots(numbers, own, name, marker, flat));
     });
   } else {
     const marker = {
-      color: kept.map((i) => column.values[i]), colorscale: page.style.scale, size: 4,
+      color: kept.map((i) => column.values[i]), colorscale: page.style.scale, size,
       colorbar: { title: { text: chosen(figure, "colour") }, thickness: 12, len: 0.8 },
     };
     traces.push(dots(numbers, kept, chosen(figure, "colour"), marker, flat));
@@ -138,7 +139,8 @@ function cloud(figure, numbers) {
     layout.xaxis = { ...layout.xaxis, title: { text: titles[0] } };
     layout.yaxis = { ...layout.yaxis, title: { text: titles[1] } };
   } else {
-    const axis = (text) => ({ title: { text }, gridcolor: page.style.rule, color: page.style.ink, backgroundcolor: "rgba(0,0,0,0)" });
+    const small = narrow() ? { nticks: 4, tickfont: { size: 9 } } : {};
+    const axis = (text) => ({ ...small, title: { text, font: { size: narrow() ? 10 : 13 } }, gridcolor: page.style.rule, color: page.style.ink, backgroundcolor: "rgba(0,0,0,0)" });
     const turn = Number(figure.dataset.turn || 45) * Math.PI / 180;
     const far = narrow() ? 2.6 : 1.9;
     const camera = { eye: { x: far * Math.cos(turn), y: far * Math.sin(turn), z: 0.5 * far }, center: { x: 0, y: 0, z: -0.2 } };

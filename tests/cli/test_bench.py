@@ -68,3 +68,21 @@ def test_a_lost_ratio_is_named(monkeypatch):
     table = {"fast": 2.0, "steady": 1.0}
     assert losses(table, {"fast": 1.7, "steady": 1.5}) == []
     assert [line.split()[0] for line in losses(table, {"fast": 1.5, "steady": 0.9})] == ["fast"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("sampler --repeats 0", "--repeats must be at least 1; got 0"),
+        ("sampler --length 0", "--length must be at least 1; got 0"),
+        ("sampler --episodes 5 0", "--episodes must be at least 1; got 0"),
+        ("sampler --seed -1", "--seed must not be negative; got -1"),
+        ("gather --transitions 0", "--transitions must be at least 1; got 0"),
+        ("store --batches 0", "--batches must be at least 1; got 0"),
+        ("update --batch-size 0", "--batch-size must be at least 1; got 0"),
+        ("evaluate --envs -3", "--envs must be at least 1; got -3"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused_by_name(capsys, words, reason):
+    assert dispatch(["bench", *words.split()]) == 1
+    assert capsys.readouterr().err == f"error: {reason}\n"

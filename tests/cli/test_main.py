@@ -79,3 +79,24 @@ def test_a_run_that_cannot_be_built_leaves_nothing(tmp_path, words):
     (tmp_path / "mine" / "note").write_text("kept")
     assert dispatch(["offline", *words, "--out", str(tmp_path / "mine")]) == 1
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["note"]
+
+
+@pytest.mark.parametrize("words", ["toy rings --seed -1", "store info nothing.h5 --seed -7"])
+def test_a_negative_seed_is_refused_by_every_command(capsys, words):
+    assert dispatch(words.split()) == 1
+    assert f"--seed must not be negative; got {words.split()[-1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["cluster*", "*cluster", "cluster**priority", ""])
+def test_a_sampler_without_a_name_is_told_by_what_was_asked_for(capsys, tmp_path, name):
+    assert dispatch(["offline", "--sampler", name, "--out", str(tmp_path / "a")]) == 1
+    told = capsys.readouterr().err
+    assert f"--sampler takes a name, or names joined by * such as cluster*priority; got '{name}'" in told
+
+
+def test_the_help_of_mix_shows_no_empty_default(capsys):
+    assert dispatch(["store", "mix", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "STORE:SHARE" in told
+    assert "(default: )" not in told
+    assert "STR" not in told

@@ -316,3 +316,25 @@ def test_unequal_flags_length_is_refused(tmp_path):
         write("d4rl", tmp_path, {**columns("d4rl"), "timeouts": at(19, 9)}),
         "'timeouts' has 19 rows and 'actions' 20",
     )
+
+
+def test_a_format_that_the_file_does_not_have_is_answered_with_the_one_it_has(tmp_path):
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        for name, width in (("observations", 3), ("actions", 2)):
+            file[name] = np.zeros((8, width), np.float32)
+        file["rewards"], file["terminals"], file["timeouts"] = np.zeros(8), np.zeros(8), np.zeros(8)
+    reason = r"x.hdf5 is d4rl by its content: try --format auto\.  Read as npz: "
+    with pytest.raises(ValueError, match=reason):
+        open_source(tmp_path / "x.hdf5", "npz")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_number_too_large_for_the_store_is_told_with_its_source(tmp_path):
+    obs = np.zeros((8, 3))
+    obs[5, 1] = 1e300
+    ends = np.arange(8) % 4 == 3
+    columns = {"observations": obs, "actions": np.zeros((8, 2)), "rewards": np.zeros(8), "terminals": ends}
+    np.savez(tmp_path / "big.npz", **columns)
+    reason = r"episode 1 of .*big.npz has NaN or inf in obs at step 1; .*float32 ends at 3\.4e38"
+    with pytest.raises(ValueError, match=reason):
+        import_source(open_source(tmp_path / "big.npz"), tmp_path / "out.h5")

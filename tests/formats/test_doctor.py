@@ -14,7 +14,7 @@ from trajrl.formats.doctor.noted import MEANINGS
 from trajrl.formats.options import Options
 from trajrl.formats.source import Source
 from trajrl.rng import stream
-from trajrl.store.notes import SENTENCES
+from trajrl.store.notes import SENTENCES, sentence
 from trajrl.store.writer import StoreWriter
 
 
@@ -245,7 +245,7 @@ def test_note_becomes_a_finding_with_count_and_place(name):
     finding = found(SOUND, notes=[name])[name]
     assert finding.level == MEANINGS[name].level
     assert (finding.count, finding.where) == (2, "row 7")
-    assert finding.what == f"2 {SENTENCES[name]}"
+    assert finding.what == sentence(name, 2)
 
 
 def test_errors_come_first():

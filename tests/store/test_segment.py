@@ -209,3 +209,25 @@ def test_rows_are_read_in_order_one_episode_at_a_time():
     ends = Ends(np.array([2, 6]), np.array([True, True]), np.array([REPEATED, REPEATED], np.uint8))
     assert [len(e) for e in cut(read, ends, Notes())] == [2, 4]
     assert asked == [(0, 2), (2, 6)]
+
+
+@pytest.mark.parametrize("name", sorted(SENTENCES))
+def test_one_of_a_kind_is_told_in_the_singular(name):
+    notes = Notes()
+    notes.add(name)
+    (one,) = notes.lines()
+    notes.add(name)
+    (two,) = notes.lines()
+    assert not set("[]|") & {*one, *two}
+    assert one.startswith("1 ")
+    assert two.startswith("2 ")
+    told = one.partition(":")[0].split()
+    assert not {"were", "are", "have", "WERE"} & set(told), one
+
+
+def test_the_sentences_of_one_and_of_many():
+    notes = Notes()
+    notes.add("cast_columns", 1, "'a'")
+    assert notes.lines() == ["1 column was cast to the store's types (first: 'a')"]
+    notes.add("cast_columns")
+    assert notes.lines() == ["2 columns were cast to the store's types (first: 'a')"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import Common, say
 from trajrl.threads import set_threads
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class BenchEvaluate(Common):
     """Run episodes of an untrained agent in one environment, and in many stepped together."""
+
+    COUNTS: ClassVar[tuple[str, ...]] = ("envs", "candidates", "steps")
 
     env: str = "HalfCheetah-v4"
     """Environment; one whose episodes are all equally long measures best."""

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import Common, progress, say
 
@@ -22,6 +22,8 @@ OPTIONS: dict[str, dict[str, Any]] = {"cluster": {"clusters": 8}, "cluster*prior
 @dataclass(frozen=True, kw_only=True)
 class BenchSampler(Common):
     """Time every sampler: batches on one core, the refresh that is due, and a refresh that is not."""
+
+    COUNTS: ClassVar[tuple[str, ...]] = ("episodes", "length", "batch_size", "repeats")
 
     episodes: tuple[int, ...] = (1_000, 10_000, 100_000)
     """Sizes of the stores."""

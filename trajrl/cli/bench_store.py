@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import Common, say
 from trajrl.cli.generated import ACTION_DIM, OBS_DIM, forget, generated, read_through
@@ -26,6 +26,8 @@ LIMIT_MS, LIMIT_MAPPED = 0.6, 1.5  # what a batch may take from memory, and how 
 @dataclass(frozen=True, kw_only=True)
 class Windows(Common):
     """What both benchmarks draw."""
+
+    COUNTS: ClassVar[tuple[str, ...]] = ("transitions", "batch", "history", "chunk", "batches")
 
     transitions: int = 1_000_000
     """Transitions of the generated store."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain, parity
@@ -24,6 +24,10 @@ PRODUCTS = 64  # matrix products in one call, so that calling costs nothing besi
 @dataclass(frozen=True, kw_only=True)
 class BenchUpdate(Common):
     """Time diffusion_ql beside plain Diffusion-QL, and trajectory_ql beside diffusion_ql."""
+
+    COUNTS: ClassVar[tuple[str, ...]] = (
+        "rounds", "updates", "batch_size", "width", "obs_dim", "action_dim", "histories",
+    )  # fmt: skip
 
     rounds: int = 15
     """Rounds, of which the median counts."""

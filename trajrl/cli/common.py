@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from trajrl.speak import progress, say, speak_to_stderr
 
@@ -21,6 +21,18 @@ class Common:
     """Print one JSON object as the last line of standard output."""
     debug: bool = False
     """Show the traceback of a failure."""
+
+    COUNTS: ClassVar[tuple[str, ...]] = ()  # options that are numbers of something, or several such
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be, by the name of their option."""
+        if self.seed < 0:
+            raise ValueError(f"--seed must not be negative; got {self.seed}")
+        for name in self.COUNTS:
+            value = getattr(self, name)
+            least = min(value, default=0) if isinstance(value, tuple) else value
+            if least < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1; got {least}")
 
     def run(self) -> dict[str, Any]:
         """Do the work and return what --json prints."""

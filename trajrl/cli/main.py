@@ -97,6 +97,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     speak_to_stderr(quiet)
     try:
         command = parse(find(table, name, "command"), words, argv)
+        command.check()
         answer = command.run()
         if command.json:
             print(json.dumps(answer, default=_plain), flush=True)

@@ -65,6 +65,17 @@ class Choices(Common):
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
     """Any field of the resolved config, such as --set agent.eta=2.0 sampler.clusters=8 eval_every=500."""
 
+    def check(self) -> None:
+        """Refuse names of samplers that lack a part."""
+        super().check()
+        for option in ("sampler", "offline_sampler"):
+            name = getattr(self, option, None)
+            if name is not None and not all(part.strip() for part in name.split("*")):
+                raise ValueError(
+                    f"--{option.replace('_', '-')} takes a name, or names joined by * such as "
+                    f"cluster*priority; got '{name}'"
+                )
+
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given."""
         names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from trajrl.cli.common import Common, progress, refuse_existing, say
@@ -132,7 +133,9 @@ class Doctor(Reading):
 class Mix(Common):
     """Mix whole episodes of several stores, shares counted in transitions."""
 
-    parts: Positional[tuple[str, ...]]
+    parts: Annotated[
+        Positional[tuple[str, ...]], tyro.conf.arg(metavar="STORE:SHARE ...", help_behavior_hint="")
+    ]
     """STORE:SHARE, for example expert.h5:0.25 medium.h5:0.75; the shares add up to 1."""
     transitions: int
     """Transitions of the mixture; whole episodes come as near as they can."""

@@ -67,7 +67,23 @@ def open_source(path: str | Path, format: str = "auto", show: Show | None = None
     with undamaged(place):
         name = recognise(place) if format == "auto" else format
         check_used(chosen, name)
-        return find(FORMATS, name, "format")(place, chosen)
+        try:
+            return find(FORMATS, name, "format")(place, chosen)
+        except (OSError, ValueError, KeyError) as error:
+            _suggest(place, name, error)
+            raise
+
+
+def _suggest(place: Path, asked: str, error: Exception) -> None:
+    """Name the format of a file that is not what it was said to be, if it has a known one."""
+    try:
+        found = recognise(place)
+    except (OSError, ValueError):
+        return
+    if found != asked:
+        raise ValueError(
+            f"{place} is {found} by its content: try --format auto.  Read as {asked}: {error}"
+        ) from error
 
 
 def import_source(

@@ -24,6 +24,12 @@ class Column(Protocol):
         """Return rows [start, stop)."""
 
 
+def narrow(values: np.ndarray) -> np.ndarray:
+    """Return numbers as float32; what that cannot hold becomes inf, which the store refuses by its place."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def block_rows(shape: tuple[int, ...], dtype: np.dtype) -> int:
     """Return how many rows of a column make one block."""
     return max(1, BLOCK_BYTES // max(1, int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize))

@@ -30,7 +30,7 @@ def import_source(
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; choose another name or allow overwriting it")
     box = Box()
-    with StoreWriter(out) as writer:
+    with StoreWriter(out, source=source.path) as writer:
         labelled = (show or quietly)(
             source.labelled(), f"import {source.path.name}", source.count, "episodes"
         )

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.formats.columns import ArrayColumn
+from trajrl.formats.columns import ArrayColumn, narrow
 from trajrl.formats.hdf5 import child, members, numbered, open_hdf5, text
 from trajrl.formats.options import Options
 from trajrl.formats.source import Labelled, Source
@@ -145,7 +145,7 @@ class Minari(Source):
             )
         check_numbers(self.path, name, ArrayColumn(array), what)
         self.notes.add("cast_columns", int(array.dtype != np.float32), f"{name} is {array.dtype}")
-        return array.reshape(len(array), -1).astype(np.float32)
+        return narrow(array.reshape(len(array), -1))
 
     def _row(self, found: Any, name: str, length: int) -> np.ndarray:
         """Return one number for each step, (T,)."""

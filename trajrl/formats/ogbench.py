@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajrl.formats.columns import Column, block_rows
+from trajrl.formats.columns import Column, block_rows, narrow
 from trajrl.formats.ledger import Ledger, read_ledger
 from trajrl.formats.npy import open_npz
 from trajrl.formats.options import Options
@@ -82,8 +82,8 @@ class OGBench(Source):
         self, path: Path, columns: Mapping[str, Column], start: int, stop: int, extras: Mapping[str, Column]
     ) -> Episode | None:
         """Return rows [start, stop) as an episode of stop - start - 1 actions."""
-        obs = columns["observations"].read(start, stop).astype(np.float32)
-        actions = columns["actions"].read(start, stop)[:-1].astype(np.float32)
+        obs = narrow(columns["observations"].read(start, stop))
+        actions = narrow(columns["actions"].read(start, stop)[:-1])
         where = f"{path.name}, row {stop - 1}"
         self.notes.add("unfinished_tails", int(not columns["terminals"].read(stop - 1, stop)[0]), where)
         if not len(actions):
@@ -92,7 +92,7 @@ class OGBench(Source):
         found = {name: np.array(column.read(start, stop)[:-1]) for name, column in extras.items()}
         rewards = np.zeros(len(actions), np.float32)
         if f"{LEDGER}rewards" in columns:
-            rewards = columns[f"{LEDGER}rewards"].read(start, stop)[:-1].astype(np.float32)
+            rewards = narrow(columns[f"{LEDGER}rewards"].read(start, stop)[:-1])
         else:
             self.notes.add("no_rewards", len(actions), where)
         return Episode(obs, actions, rewards, False, None, self.label, found)

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.formats.columns import ArrayColumn
+from trajrl.formats.columns import ArrayColumn, narrow
 from trajrl.formats.hdf5 import child, columns_below, members, numbered, open_hdf5, text
 from trajrl.formats.options import Options
 from trajrl.formats.source import Labelled, Source
@@ -135,7 +135,7 @@ class Robomimic(Source):
                     f"{self.path}: '{name}/{key}/{part}' has {len(found)} rows and its actions {length}"
                 )
             check_numbers(self.path, f"{name}/{key}/{part}", ArrayColumn(found), "observations")
-            parts.append(found.reshape(length, -1).astype(np.float32))
+            parts.append(narrow(found.reshape(length, -1)))
         return np.concatenate(parts, axis=1)
 
     def _states(self, demo: h5py.Group, length: int) -> dict[str, np.ndarray]:

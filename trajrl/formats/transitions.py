@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajrl.formats.columns import Column, block_rows
+from trajrl.formats.columns import Column, block_rows, narrow
 from trajrl.store.notes import Notes
 from trajrl.store.segment import Flags, Rows, differs
 
@@ -59,11 +59,11 @@ class Transitions:
 
     def wide(self, role: str, start: int, stop: int) -> np.ndarray:
         """Return observations or actions as (n, width) float32."""
-        return self.roles[role].read(start, stop).reshape(stop - start, -1).astype(np.float32)
+        return narrow(self.roles[role].read(start, stop).reshape(stop - start, -1))
 
     def rows(self, start: int, stop: int) -> Rows:
         """Return transitions [start, stop)."""
-        rewards = self.roles["rewards"].read(start, stop).reshape(stop - start).astype(np.float32)
+        rewards = narrow(self.roles["rewards"].read(start, stop).reshape(stop - start))
         after = self.wide("next_obs", start, stop) if "next_obs" in self.roles else None
         extras = {name: np.array(column.read(start, stop)) for name, column in self.extras.items()}
         return Rows(self.wide("obs", start, stop), self.wide("actions", start, stop), rewards, after, extras)

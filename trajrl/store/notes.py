@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
-SENTENCES = {
-    "absent_demos": "demonstrations are named by a mask but not in the file",
-    "absent_episodes": "episodes that the metadata promise are not in the file",
-    "absent_shards": "shards are missing from the numbered set",
-    "actions_outside_box": "action entries lie outside the action box (kept as found)",
-    "cast_columns": "columns were cast to the store's types",
-    "constant_dones": "`dones` mark the end of a recording, not a success",
-    "cuts_without_reset": "episodes end where the recording goes on: the next row is their last observation",
-    "dropped_steps": "steps were given up: nothing says what was observed after them",
-    "ends_of_unknown_kind": "ends are read as cut recordings: the file does not say whether the MDP ended",
-    "flags_before_the_end": "termination or truncation flags stand before the last step of an episode",
-    "ignored_timeouts": "timeouts out of step with the resets were ignored",
-    "inferred_ends": "ends were inferred: the file has no flag for them",
-    "joined_cuts": "timeouts in the middle of a demonstration were joined",
-    "lost_episodes": "EPISODES WERE LOST: one action and no observation after it",
-    "missing_attributes": "attributes are missing",
-    "no_rewards": "steps have no reward in the file; they hold 0",
-    "outdated_ledger": "the table of episodes trajrl left in the file no longer fits it and was ignored",
-    "repeated_last_obs": "terminated episodes repeat their last observation (never bootstrapped from)",
-    "reshaped_columns": "columns gained or lost an axis of length 1",
-    "skipped_members": "members were not read",
-    "terminal_and_timeout": "rows are terminal and timed out; terminal wins",
-    "terminal_marks": "steps are marked as solved while the recording goes on",
-    "terminals_at_limit": "terminated episodes are all as long as the longest: they may be time limits",
-    "trusted_pickles": "pickle was loaded with --trust-pickle: it could run any code while it was read",
-    "unconfirmed_terminals": "terminals stand where the episode goes on; they mark steps, not ends",
-    "unfinished_tails": "recordings stop in the middle of an episode; it is kept as truncated",
-    "unflagged_resets": "resets are not flagged; the episode was cut there",
-}
+import re
+
+SENTENCES = {  # [one|many], or [ending of many]
+    "absent_demos": "demonstration[s] [is|are] named by a mask but not in the file",
+    "absent_episodes": "episode[s] that the metadata promise [is|are] not in the file",
+    "absent_shards": "shard[s] [is|are] missing from the numbered set",
+    "actions_outside_box": "action [entry lies|entries lie] outside the action box (kept as found)",
+    "cast_columns": "column[s] [was|were] cast to the store's types",
+    "constant_dones": "[`done` marks|`dones` mark] the end of a recording, not a success",
+    "cuts_without_reset":
+        "episode[s] [ends|end] where the recording goes on: the next row is "
+        "[its|their] last observation",
+    "dropped_steps": "step[s] [was|were] given up: nothing says what was observed after [it|them]",
+    "ends_of_unknown_kind":
+        "[end is|ends are] read as [a cut recording|cut recordings]: the file "
+        "does not say whether the MDP ended",
+    "flags_before_the_end":
+        "termination or truncation [flag stands|flags stand] before the last "
+        "step of an episode",
+    "ignored_timeouts": "timeout[s] out of step with the resets [was|were] ignored",
+    "inferred_ends": "end[s] [was|were] inferred: the file has no flag for [it|them]",
+    "joined_cuts": "timeout[s] in the middle of a demonstration [was|were] joined",
+    "lost_episodes": "[EPISODE WAS|EPISODES WERE] LOST: one action and no observation after it",
+    "missing_attributes": "attribute[s] [is|are] missing",
+    "no_rewards": "step[s] [has|have] no reward in the file; [it holds|they hold] 0",
+    "outdated_ledger":
+        "table[s] of episodes that trajrl left in the file no longer "
+        "[fits|fit] it and [was|were] ignored",
+    "repeated_last_obs":
+        "terminated [episode repeats its|episodes repeat their] last "
+        "observation (never bootstrapped from)",
+    "reshaped_columns": "column[s] gained or lost an axis of length 1",
+    "skipped_members": "member[s] [was|were] not read",
+    "terminal_and_timeout": "row[s] [is|are] terminal and timed out; terminal wins",
+    "terminal_marks": "step[s] [is|are] marked as solved while the recording goes on",
+    "terminals_at_limit":
+        "terminated episode[s] [is|are all] as long as the longest: [it|they] "
+        "may be [a time limit|time limits]",
+    "trusted_pickles":
+        "pickle[s] [was|were] loaded with --trust-pickle: it could run any "
+        "code while it was read",
+    "unconfirmed_terminals":
+        "[terminal stands|terminals stand] where the episode goes on; [it "
+        "marks a step, not an end|they mark steps, not ends]",
+    "unfinished_tails":
+        "[recording stops|recordings stop] in the middle of an episode; it is "
+        "kept as truncated",
+    "unflagged_resets": "reset[s] [is|are] not flagged; the episode was cut there",
+}  # fmt: skip
+CHOICE = re.compile(r"\[(?:([^|\]]*)\|)?([^\]]*)\]")
+
+
+def sentence(name: str, count: int) -> str:
+    """Return what happened, with how often, in the singular or the plural."""
+    told = CHOICE.sub(lambda found: (found[1] or "") if count == 1 else found[2], SENTENCES[name])
+    return f"{count} {told}"
 
 
 class Notes:
@@ -61,7 +88,7 @@ class Notes:
     def lines(self) -> list[str]:
         """Return one sentence for each name."""
         return [
-            f"{count} {SENTENCES[name]}" + (f" (first: {self.first[name]})" if name in self.first else "")
+            sentence(name, count) + (f" (first: {self.first[name]})" if name in self.first else "")
             for name, count in sorted(self.counts.items())
         ]
 

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 class StoreWriter:
     """Write a store file; use as a context manager: the file appears at a clean exit, or not at all."""
 
-    def __init__(self, path: str | Path, attributes: Mapping[str, Any] | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | Path, attributes: Mapping[str, Any] | None = None, source: str | Path = ""
+    ) -> None:
+        """Write to `path`; `source` is where the episodes come from, for what is refused of them."""
+        self.path, self.source = Path(path), source or Path(path).name
         self.attributes = dict(attributes or {})
         self.table = Table()
         self.num_steps = 0
@@ -104,7 +107,7 @@ class StoreWriter:
 
     def _check(self, episode: Episode, columns: Mapping[str, np.ndarray], labels: Mapping[str, Any]) -> None:
         """Refuse an episode that does not fit the ones before it, or would poison every network."""
-        where = f"episode {len(self.table)} of {self.path.name}"
+        where = f"episode {len(self.table)} of {self.source}"
         if self._spools and set(columns) != set(self._spools):
             raise ValueError(
                 f"{where} has columns {sorted(columns)}; those before it have {sorted(self._spools)}"
@@ -118,7 +121,7 @@ class StoreWriter:
                 step = int(np.argwhere(~np.isfinite(column))[0][0])
                 raise ValueError(
                     f"{where} has NaN or inf in {name} at step {step}; "
-                    "`store doctor` on the source lists every place"
+                    "`store doctor` on the source lists every place (float32 ends at 3.4e38)"
                 )
         for name, value in labels.items():
             if np.asarray(value).dtype.kind not in "biuf" or np.ndim(value):

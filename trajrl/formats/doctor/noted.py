@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from trajrl.formats.doctor.finding import ERROR, INFORMATION, WARNING, Finding
 from trajrl.formats.source import Source
-from trajrl.store.notes import SENTENCES
+from trajrl.store.notes import sentence
 
 IMPORT = "nothing: any import does this already"
 PERSON = "nothing: the source has to be completed"
@@ -69,6 +69,6 @@ def noted(source: Source) -> Iterator[Finding]:
     for name, count in sorted(source.notes.counts.items()):
         level, effect, fix = MEANINGS[name]
         yield Finding(
-            level, name, f"{count} {SENTENCES[name]}", effect, fix, count, source.notes.first.get(name, ""),
+            level, name, sentence(name, count), effect, fix, count, source.notes.first.get(name, ""),
             fixed=fix == IMPORT and name not in ("lost_episodes", "flags_before_the_end"),
         )  # fmt: skip

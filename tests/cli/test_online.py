@@ -72,6 +72,21 @@ def test_options_of_the_online_phase_are_told_apart(offline):
     assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
 
 
+@pytest.mark.parametrize(
+    ("words", "decay", "steps"),
+    [
+        ([], "none", 5),
+        (["agent.decay=update"], "update", 5 + 1000),
+        (["agent.decay=epoch", "agent.decay_steps=70"], "epoch", 70),
+    ],
+)
+def test_learning_rates_do_not_stay_where_the_offline_decay_left_them(offline, words, decay, steps):
+    source = offline / "acfql"
+    config = assemble.online_config(source, {"env_steps": 500}, [*words, "utd=2"])
+    assert config.agent_options["decay"] == decay
+    assert config.agent_options["decay_steps"] == steps
+
+
 def test_a_short_phase_still_learns(offline):
     config = assemble.online_config(offline / "acfql", {"preset": "standard", "env_steps": 2_000}, [])
     assert (config.learn_after, config.warmup_steps) == (1_800, 1_900)

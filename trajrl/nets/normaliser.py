@@ -41,5 +41,7 @@ class Normaliser(nn.Module):
         if not self.on:
             return obs
         if not self.known:
-            raise ValueError("normalize_obs has no statistics; give obs_mean and obs_std to make_agent")
+            raise ValueError(
+                "normalize_obs has no statistics; give make_agent statistics=dict(obs_mean=..., obs_std=...)"
+            )
         return (obs - self.mean) * self.scale

@@ -1,4 +1,4 @@
-"""Sparse reward, offline to online: success in toy:rooms under uniform and under trajectory-priority sampling.
+"""Sparse reward, offline to online: success in toy:rooms, uniform sampling beside trajectory priorities.
 
     python benchmarks/sparse_online.py --seeds 5 --out out/rooms
 

@@ -9,7 +9,7 @@ from trajrl.config import RunConfig, convert, literal, merge, options, split_set
 
 def test_settings_are_sorted_by_part():
     found = split_settings(["agent.eta=2.0", "sampler.clusters=8", "seed=1"])
-    assert found == {"agent": {"eta": "2.0"}, "sampler": {"clusters": "8"}, "run": {"seed": "1"}}
+    assert found == {"agent": {"eta": "2.0"}, "env": {}, "sampler": {"clusters": "8"}, "run": {"seed": "1"}}
 
 
 @pytest.mark.parametrize("wrong", ["agent.eta", "=3", "agnt.eta=2"])

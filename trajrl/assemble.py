@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
     set_threads(config)
     store = open_data(config) if store is None else store
     suite = find_suite(config, store)
+    if suite:
+        config = replace(config, env_options=asdict(suite.options))
     shape(store, config, suite)
     device = choose_device(config.device)
     agent = build_agent(config, store, device)
@@ -120,7 +123,7 @@ def data_made_by(environment: str) -> TrajectoryStore | None:
 
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: then there are no scores."""
-    from trajrl.envs import make_suite
+    from trajrl.envs import find_kind, make_suite
     from trajrl.speak import say
 
     name = config.env or str(store.attributes.get("environment") or "")
@@ -128,7 +131,9 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     if not name:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None
-    suite = make_suite(name, **patience)
+    recorded = find_kind(name)[0].recorded_with(store.attributes)
+    suite = make_suite(name, **{**recorded, **config.env_options, **patience})
+    suite.see(store)
     if (suite.obs_dim, suite.action_dim) != (store.obs_dim, store.action_dim):
         raise ValueError(
             f"{config.data} has observations of {store.obs_dim} and actions of {store.action_dim} numbers; "

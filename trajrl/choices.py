@@ -42,7 +42,10 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
         }
     )
     own = {**_fitting(config, base), **found["agent"]}
-    config = replace(config, agent_options=agent_options(config, own), sampler_options=sampler)
+    around = {**(config.env_options if config.env == base.env else {}), **env_settings(found["env"])}
+    config = replace(
+        config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around
+    )
     config.validate()
     return config
 
@@ -114,6 +117,16 @@ def sampler_preset(config: RunConfig) -> dict[str, Any]:
         return {}
     module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])
     return dict(getattr(module, "PRESETS", {}).get(config.preset, {}))
+
+
+def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `--set env.NAME=VALUE` settings by name, each read as its kind."""
+    from dataclasses import fields
+
+    from trajrl.envs.wrappers import EnvOptions
+
+    found = options("env", EnvOptions(), settings)
+    return {f.name: found[f.name] for f in fields(EnvOptions) if f.name in settings}
 
 
 def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from trajrl.registry import unknown
 from trajrl.store.normalize import REWARD_TRANSFORMS
 
+PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
 EMBEDDED = Path(__file__).parents[1] / "data" / "hopper-skewed.h5"
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
@@ -90,6 +91,7 @@ class RunConfig:
     wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
     threads: int = 0  # torch threads; 0: one per physical core that is free
     agent_options: dict[str, Any] = field(default_factory=dict)
+    env_options: dict[str, Any] = field(default_factory=dict)  # what is done to the environment: EnvOptions
     sampler_options: dict[str, Any] = field(default_factory=dict)
 
     # The online phase.  There, the steps between logs, evaluations and checkpoints are the environment's.
@@ -222,15 +224,15 @@ def literal(text: str) -> Any:
 
 
 def split_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Sort `agent.eta=2.0 sampler.clusters=8 seed=1` into the agent's, the sampler's and the run's own."""
-    found: dict[str, dict[str, Any]] = {"agent": {}, "sampler": {}, "run": {}}
+    """Sort `agent.eta=2.0 sampler.clusters=8 seed=1` by what they belong to: a part, or the run itself."""
+    found: dict[str, dict[str, Any]] = {"agent": {}, "env": {}, "sampler": {}, "run": {}}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name:
             raise ValueError(f"--set takes NAME=VALUE, such as agent.eta=2.0; got '{setting}'")
         part, dot, rest = name.partition(".")
-        if dot and part not in ("agent", "sampler"):
-            raise ValueError(unknown("part to set", part, ("agent", "sampler")))
+        if dot and part not in PARTS:
+            raise ValueError(unknown("part to set", part, PARTS))
         found[part if dot else "run"][rest if dot else name] = value
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,8 +19,12 @@ from trajrl import checkpoint
 from trajrl.agents import make_agent
 from trajrl.agents.protocol import Agent
 from trajrl.config import RunConfig
+from trajrl.envs import make_suite
 from trajrl.rng import torch_stream
 from trajrl.rollout import Queues
+
+if TYPE_CHECKING:
+    from trajrl.envs.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,14 @@ class LoadedRun:
     def environment(self, which: str = "last") -> str:
         """Return the environment the run evaluates in; empty if it has none."""
         return str(checkpoint.policy_state(self.folder / "checkpoints", self.step(which))[1]["environment"])
+
+    def suite(self, which: str = "last", env: str = "", **options: Any) -> Suite:
+        """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
+        own = self.environment(which)
+        if not (env or own):
+            raise ValueError(f"{self.folder} was trained without an environment; give --env")
+        kept = self.config.env_options if env in ("", own) else {}
+        return make_suite(env or own, **{**kept, "patience": 0.0, **options})
 
     def step(self, which: str) -> int:
         """Return the step of a kept policy."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from trajrl.cli.common import Common, progress, refuse_existing, say
 
@@ -35,6 +37,8 @@ class Collect(Common):
     """Label of the episodes; empty: the policy's name."""
     envs: int = 4
     """Environments stepped together; changes speed, never the episodes."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="env.NAME=VALUE ...", help_behavior_hint="")] = ()
+    """Options of the environment, such as --set env.time_limit=200."""
     overwrite: bool = False
     """Replace a store that has this name."""
 
@@ -68,11 +72,13 @@ class Collect(Common):
 
     def _acted(self, label: str) -> tuple[str, Iterator[Episode]]:
         """Return the environment's name, and episodes of a policy without end."""
+        from trajrl.choices import env_settings
+        from trajrl.config import split_settings
         from trajrl.envs import make_suite
         from trajrl.envs.policies import NoisyPolicy
         from trajrl.rollout import Streams, collect
 
-        suite = make_suite(self.env)
+        suite = make_suite(self.env, **env_settings(split_settings(self.set)["env"]))
         policy = make_policy(self.policy, suite)
         actor: Actor = NoisyPolicy(policy, self.noise) if self.noise else policy
         return suite.name, collect(suite, actor, Streams(self.seed, "collect"), self.envs, label)

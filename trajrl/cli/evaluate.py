@@ -27,13 +27,16 @@ class Evaluate(Common):
     """Environments stepped together."""
     video: int = 0
     """Write this many MP4 videos of the first episodes into the run's folder."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="env.NAME=VALUE ...", help_behavior_hint="")] = ()
+    """Options of the environment, such as --set env.time_limit=200; the others are the run's."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
 
     def run(self) -> dict[str, Any]:
         """Evaluate and answer."""
         from trajrl import assemble
-        from trajrl.envs import make_suite
+        from trajrl.choices import env_settings
+        from trajrl.config import split_settings
         from trajrl.evaluate import evaluate
         from trajrl.policy import load_run
         from trajrl.scores import Evaluation
@@ -43,10 +46,8 @@ class Evaluate(Common):
         run = load_run(self.folder)
         assemble.set_threads(run.config)
         agent = run.agent(self.checkpoint, str(assemble.choose_device(self.device)))
-        name = self.env or run.environment(self.checkpoint)
-        if not name:
-            raise ValueError(f"{self.folder} was trained without an environment; give --env")
-        suite = make_suite(name)
+        suite = run.suite(self.checkpoint, self.env, **env_settings(split_settings(self.set)["env"]))
+        name = suite.name
         step = run.step(self.checkpoint)
         rows = evaluate(agent, suite, self.seed, step, self.episodes, self.envs)
         found = Evaluation.of(step, rows, None, suite)

@@ -104,7 +104,7 @@ class Offline(Choices):
         config = assemble.resolve({**self.chosen(), "phase": "offline"}, self.set, self.config)
         with assemble.fresh_folder(config, self.out) as folder:
             run = assemble.build(config, folder)
-            assemble.describe(folder, config, run.store)
+            assemble.describe(folder, run.config, run.store)
         introduce(run)
         return run
 
@@ -120,7 +120,7 @@ class Offline(Choices):
         assemble.lock(folder)
         config = assemble.resume_config(folder, self.chosen(), self.set)
         run = assemble.build(config, folder)
-        config.save(folder / "config.json")
+        run.config.save(folder / "config.json")
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             train.restore(run, found)

@@ -74,7 +74,7 @@ class Online(Choices):
         with assemble.fresh_folder(config, self.out) as folder:
             run = assemble.build(config, folder)
             handover.take_over(run, source)
-            assemble.describe(folder, config, run.store)
+            assemble.describe(folder, run.config, run.store)
         introduce(run)
         say(f"going on from {source}, which made {config.first_step} updates")
         return run
@@ -91,7 +91,7 @@ class Online(Choices):
         assemble.lock(folder)
         config = assemble.resume_config(folder, self.chosen(), self.set)
         run = assemble.build(config, folder)
-        config.save(folder / "config.json")
+        run.config.save(folder / "config.json")
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             train.restore(run, found)

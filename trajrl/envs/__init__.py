@@ -15,6 +15,7 @@ ENVS: dict[str, str] = {
     "d4rl": "trajrl.envs.d4rl:D4rlSuite",
     "gymnasium": "trajrl.envs.gymnasium:GymnasiumSuite",
     "ogbench": "trajrl.envs.ogbench:OgbenchSuite",
+    "robomimic": "trajrl.envs.robomimic:RobomimicSuite",
     "toy": "trajrl.envs.toy:ToySuite",
 }
 
@@ -26,18 +27,25 @@ ORACLES: dict[str, str] = {
 
 def make_suite(name: str, **options: Any) -> Suite:
     """Build the suite `name` stands for; `options` are fields of trajrl.envs.wrappers.EnvOptions."""
-    from trajrl.envs.custom import CustomSuite, importable
-    from trajrl.envs.gymnasium import GymnasiumSuite, registered
     from trajrl.envs.wrappers import make_options
 
-    chosen = make_options(options)
+    make_options(options)  # a wrong one is told before anything is built
+    kind, own_name = find_kind(name)
+    return kind(own_name, make_options({**kind.published(own_name), **options}))
+
+
+def find_kind(name: str) -> tuple[type[Suite], str]:
+    """Return the suite that `name` belongs to, and what it is called there."""
+    from trajrl.envs.custom import CustomSuite, importable
+    from trajrl.envs.gymnasium import GymnasiumSuite, registered
+
     prefix, colon, rest = name.partition(":")
     if colon and prefix in ENVS:
-        return find(ENVS, prefix, "environment suite")(rest, chosen)
+        return find(ENVS, prefix, "environment suite"), rest
     if name in registered(name):
-        return GymnasiumSuite(name, chosen)
+        return GymnasiumSuite, name
     if colon and importable(prefix):
-        return CustomSuite(name, chosen)
+        return CustomSuite, name
     if colon and "." not in prefix:
         raise ValueError(unknown("environment suite", prefix, ENVS))
     if colon:

@@ -15,6 +15,8 @@ from trajrl.registry import unknown
 class CustomSuite(Suite):
     """The callable may take `seed` and `render_mode`; it is called once per environment."""
 
+    takes_arguments = True
+
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Call the user's callable with what it takes."""
         module_name, _, attribute = self.name.partition(":")
@@ -24,7 +26,10 @@ class CustomSuite(Suite):
         maker = getattr(module, attribute)
         taken = inspect.signature(maker).parameters
         offered = {"seed": seed, "render_mode": "rgb_array" if render else None}
-        env = maker(**{name: value for name, value in offered.items() if name in taken})
+        own = self.options.arguments
+        if strange := [name for name in own if name not in taken]:
+            raise ValueError(f"{self.name}: {unknown('argument', strange[0], taken)}")
+        env = maker(**{name: value for name, value in offered.items() if name in taken}, **own)
         if not isinstance(env, gymnasium.Env):
             raise ValueError(f"{self.name} returned {type(env).__name__}; trajrl needs a gymnasium.Env")
         return env

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,11 +18,13 @@ ROBOTICS = ("AdroitHand", "AntMaze", "Fetch", "FrankaKitchen", "Hand", "PointMaz
 class GymnasiumSuite(Suite):
     """A registered environment under its own id and version."""
 
+    takes_arguments = True
+
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Make the environment; what is missing is named."""
         if self.name not in registered(self.name):
             raise ValueError(unknown("environment", self.name, registered(self.name)))
-        return make_registered(self.name, render)
+        return make_registered(self.name, render, self.options.arguments)
 
 
 def registered(name: str) -> list[str]:
@@ -35,12 +38,12 @@ def registered(name: str) -> list[str]:
     return list(gymnasium.registry)
 
 
-def make_registered(name: str, render: bool) -> gymnasium.Env:
+def make_registered(name: str, render: bool, arguments: Mapping[str, Any] | None = None) -> gymnasium.Env:
     """Make an id; versions that moved out of Gymnasium fail with its own words in one line."""
-    options: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
+    options: dict[str, Any] = {**(arguments or {}), **({"render_mode": "rgb_array"} if render else {})}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # an older version is asked for on purpose
             return gymnasium.make(name, disable_env_checker=True, **options)
-    except (gymnasium.error.Error, ImportError) as error:
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
         raise ValueError(f"{name} cannot be made: {' '.join(str(error).split())}") from error

@@ -11,6 +11,7 @@ from torch import Tensor
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
+    from trajrl.envs.wrappers import EnvOptions
     from trajrl.store.store import TrajectoryStore
 
 
@@ -27,6 +28,7 @@ class EnvSuite(Protocol):
     name: str  # what the user asked for, resolvable again
     obs_dim: int
     action_dim: int
+    options: EnvOptions  # what is done to the environment, complete; goes into config.json
     records: tuple[str, ...]  # entries of info that recorded episodes keep, as they were before each step
 
     def make(self, seed: int, render: bool = False) -> gymnasium.Env:

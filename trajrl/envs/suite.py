@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trajrl.envs.apart import Apart
 from trajrl.envs.protocol import Score
-from trajrl.envs.wrappers import EnvOptions, wrap
+from trajrl.envs.wrappers import Canonical, EnvOptions, wrap
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Suite:
     """One environment by name; dimensions are read from a first copy, so that a bad one fails at once."""
 
     name: str  # what the user asked for, resolvable again
+    takes_arguments = False  # True: build() hands options.arguments to the environment's constructor
     makes_data = False  # True: episodes() makes the offline data on the spot, the same at every call
     records: tuple[str, ...] = ()  # entries of info that collected data keeps, as they were before each step
 
@@ -31,10 +32,29 @@ class Suite:
         self.options = options or EnvOptions()
         if self.options.sparse and not name.startswith("ogbench:"):
             raise ValueError(f"the option sparse belongs to ogbench tasks; {name} is none")
+        if self.options.arguments and not self.takes_arguments:
+            raise ValueError(f"{name} takes no arguments of its own; got {', '.join(self.options.arguments)}")
         env = self.make(0)
+        assert isinstance(env, Canonical)
+        self.keep, self.whole = env.keep, env.whole
         self.obs_dim = int(np.prod(env.observation_space.shape or ()))
         self.action_dim = int(np.prod(env.action_space.shape or ()))
         env.close()
+
+    @classmethod
+    def published(cls, name: str) -> dict[str, Any]:
+        """Return the options that an environment is published with; what a user sets wins."""
+        return {}
+
+    @classmethod
+    def recorded_with(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options that a store's attributes say it was recorded under."""
+        return {}
+
+    def see(self, store: TrajectoryStore) -> None:
+        """Hide from training the columns of a store's observations that the policy will not see."""
+        if self.keep is not None and store.obs_dim == self.whole:
+            store.keep_columns(self.keep)
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Return the raw environment; with `render` its render() gives frames."""

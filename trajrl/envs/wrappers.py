@@ -2,12 +2,14 @@
 
 observations   one flat float32 Box; `observe=positions` hides velocities
 actions        [-1, 1], scaled to the environment's box:  low + (a + 1) / 2 * (high - low)
+               with `actions=clip` taken in the environment's own units and cut to its box
 time limits    reported as truncated, never as terminated
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import gymnasium
@@ -17,6 +19,7 @@ from gymnasium.spaces import Box
 from trajrl.registry import unknown
 
 OBSERVE = ("all", "positions")
+ACTIONS = ("scale", "clip")
 FLAT = "trajrl takes one flat Box of numbers"
 
 
@@ -32,6 +35,8 @@ class EnvOptions:
         0.0  # seconds until a silent environment counts as hung, each in a process of its own; 0: no
     )
     observe: str = "all"  # positions: velocities are hidden, so that a policy needs history
+    actions: str = "scale"  # scale [-1, 1] to the environment's box, or clip: cut to the box as they are
+    arguments: dict[str, Any] = field(default_factory=dict)  # of the environment's own constructor
 
     def __post_init__(self) -> None:
         if self.time_limit < 0 or self.frame_skip < 1:
@@ -41,9 +46,11 @@ class EnvOptions:
             raise ValueError(f"an environment's patience is a number of seconds, or 0; got {self.patience}")
         if self.observe not in OBSERVE:
             raise ValueError(unknown("value of observe", self.observe, OBSERVE))
+        if self.actions not in ACTIONS:
+            raise ValueError(unknown("value of the environment's actions", self.actions, ACTIONS))
 
 
-def make_options(values: dict[str, Any]) -> EnvOptions:
+def make_options(values: Mapping[str, Any]) -> EnvOptions:
     """Build EnvOptions from plain values; an unknown name fails with the nearest one."""
     known = [f.name for f in fields(EnvOptions)]
     for name in values:
@@ -59,7 +66,8 @@ def wrap(env: gymnasium.Env, options: EnvOptions, name: str) -> gymnasium.Env:
         env = FrameSkip(env, options.frame_skip)
     if options.time_limit:
         env = gymnasium.wrappers.TimeLimit(env, options.time_limit)
-    return Canonical(env, positions(env, name) if options.observe == "positions" else None)
+    keep = positions(env, name) if options.observe == "positions" else None
+    return Canonical(env, keep, options.actions)
 
 
 def check_spaces(env: gymnasium.Env, name: str) -> None:
@@ -97,15 +105,17 @@ def positions(env: gymnasium.Env, name: str) -> np.ndarray:
 class Canonical(gymnasium.Wrapper):
     """Flat float32 observations, actions in [-1, 1]; an action outside is an error of the caller."""
 
-    def __init__(self, env: gymnasium.Env, keep: np.ndarray | None = None) -> None:
+    def __init__(self, env: gymnasium.Env, keep: np.ndarray | None = None, actions: str = "scale") -> None:
         super().__init__(env)
         assert isinstance(env.action_space, Box)
         assert isinstance(env.observation_space, Box)
         box = env.action_space
         self._low, self._half = box.low.astype(np.float32), ((box.high - box.low) / 2).astype(np.float32)
+        self._high, self._clips = box.high.astype(np.float32), actions == "clip"
         self._same = bool((box.low == -1).all() and (box.high == 1).all())
-        self._keep = keep
-        width = env.observation_space.shape[0] if keep is None else len(keep)
+        self.keep = keep  # columns of the whole observation that are seen; None: all
+        self.whole = int(env.observation_space.shape[0])  # width of the observation before columns are hidden
+        width = self.whole if keep is None else len(keep)
         self.observation_space = Box(-np.inf, np.inf, (width,), np.float32)
         self.action_space = Box(-1.0, 1.0, box.shape, np.float32)
 
@@ -116,13 +126,17 @@ class Canonical(gymnasium.Wrapper):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Take one step with an action in [-1, 1]."""
-        scaled = action if self._same else self._low + (np.asarray(action, np.float32) + 1) * self._half
-        obs, reward, terminated, truncated, info = self.env.step(scaled)
+        obs, reward, terminated, truncated, info = self.env.step(self._put(action))
         return self._see(obs), float(reward), bool(terminated), bool(truncated), info
+
+    def _put(self, action: np.ndarray) -> np.ndarray:
+        if self._clips:
+            return np.clip(np.asarray(action, np.float32), self._low, self._high)
+        return action if self._same else self._low + (np.asarray(action, np.float32) + 1) * self._half
 
     def _see(self, obs: np.ndarray) -> np.ndarray:
         flat = np.asarray(obs, np.float32)
-        return flat.copy() if self._keep is None else flat[self._keep]
+        return flat.copy() if self.keep is None else flat[self.keep]
 
 
 class FrameSkip(gymnasium.Wrapper):

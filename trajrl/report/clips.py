@@ -40,14 +40,12 @@ def choose(evaluations: pd.DataFrame) -> dict[int, str]:
 
 def film(folder: Path, evaluations: pd.DataFrame) -> list[Clip]:
     """Film the chosen episodes of the last evaluation of a run that lies in a folder."""
-    from trajrl.envs import make_suite
     from trajrl.policy import load_run
 
     run, step = load_run(folder), str(int(evaluations["step"].max()))
-    name = run.environment(step)
-    if not name:
+    if not run.environment(step):
         raise ValueError("there are no videos: the run names no environment")
-    return film_policy(run.agent(step), make_suite(name), run.config.seed, evaluations)
+    return film_policy(run.agent(step), run.suite(step), run.config.seed, evaluations)
 
 
 def film_policy(

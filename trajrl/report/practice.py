@@ -80,7 +80,7 @@ def _train(folder: Path, sampler: str, seed: int) -> None:
     chosen = {**SMALL, "phase": "offline", "sampler": sampler, "seed": seed}
     config = assemble.resolve(chosen, SETTINGS)
     run = assemble.build(config, assemble.new_folder(config, str(folder)))
-    assemble.describe(folder, config, run.store)
+    assemble.describe(folder, run.config, run.store)
     train.offline(run)
 
 
@@ -91,5 +91,5 @@ def _go_online(source: Path, folder: Path) -> None:
     config = assemble.online_config(source, GO, ())
     run = assemble.build(config, assemble.new_folder(config, str(folder)))
     handover.take_over(run, source)
-    assemble.describe(folder, config, run.store)
+    assemble.describe(folder, run.config, run.store)
     train.online(run)

@@ -40,7 +40,6 @@ def open_data(data: str | Path = "") -> TrajectoryStore:
 def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int = 0) -> TrajectoryStore:
     """Run episodes with a kept policy and return them as a store, rewards shaped as in training."""
     from trajrl import assemble
-    from trajrl.envs import make_suite
     from trajrl.policy import load_run
     from trajrl.rollout import Collector, Streams, in_order
     from trajrl.store.store import TrajectoryStore
@@ -49,7 +48,7 @@ def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int =
     name = run.environment(which)
     if not name:
         raise ValueError(f"{folder} names no environment to play in")
-    suite = make_suite(name)
+    suite = run.suite(which)
     collector = Collector(
         suite, run.agent(which), Streams(seed, "report/play", ()), episodes, num_episodes=episodes
     )

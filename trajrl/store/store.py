@@ -147,6 +147,14 @@ class TrajectoryStore:
             self.version += 1
         return before - int(table.length.sum())
 
+    def keep_columns(self, columns: np.ndarray) -> None:
+        """Drop every other column of the observations; what is left is held in memory."""
+        self.obs = Column(np.ascontiguousarray(self.obs.slice(0, len(self.obs))[:, columns]))
+        kept = self.attributes.get("statistics", {})
+        narrowed = {n: v[columns] for n, v in kept.items() if n.startswith("obs_")}
+        self.attributes["statistics"] = {**kept, **narrowed}
+        self.version += 1
+
     def action_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest action recorded, per dimension: (act,), (act,)."""
         kept = self.attributes.get("statistics", {})

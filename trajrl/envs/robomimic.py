@@ -1,0 +1,189 @@
+"""robomimic:NAME: robosuite's own environments, seen as robomimic's published data sees them.
+
+observation    robot0_eef_pos, robot0_eef_quat, robot0_gripper_qpos, the same of robot1, object
+object         for each object its place, its attitude and both relative to the hand, as robosuite 1.2 had it
+action         delta of the hand's pose in the world's frame and the gripper, 20 a second
+reward         1 where the task is solved, else 0; learning sees it less 1; solving ends the episode
+
+robosuite 1.5 orders the objects' numbers otherwise, computes relative poses one step late, turned the sign of
+Lift's gripper_to_cube_pos and reads actions in the robot's frame; the data of 1.2 to 1.4 does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from copy import deepcopy
+from importlib.util import find_spec
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+from trajrl.envs.chance import OwnChance
+from trajrl.envs.protocol import Score
+from trajrl.envs.suite import Suite
+from trajrl.registry import unknown
+
+HAND = ("eef_pos", "eef_quat", "gripper_qpos")  # of every robot, in the published order
+HORIZONS = {  # steps of an episode with the proficient demonstrations; with the multi-human ones 500, 1100
+    "Lift": 400, "NutAssemblySquare": 400, "PickPlaceCan": 400, "ToolHang": 700, "TwoArmTransport": 700,
+}  # fmt: skip
+ARM = {
+    "type": "OSC_POSE", "input_max": 1, "input_min": -1, "output_max": [0.05, 0.05, 0.05, 0.5, 0.5, 0.5],
+    "output_min": [-0.05, -0.05, -0.05, -0.5, -0.5, -0.5], "kp": 150, "damping_ratio": 1,
+    "impedance_mode": "fixed", "kp_limits": [0, 300], "damping_ratio_limits": [0, 10],
+    "position_limits": None, "orientation_limits": None, "uncouple_pos_ori": True, "input_type": "delta",
+    "input_ref_frame": "world", "interpolation": None, "ramp_ratio": 0.2,
+}  # fmt: skip
+FIXED = {  # whatever a file says
+    "has_renderer": False, "use_camera_obs": False, "use_object_obs": True, "ignore_done": True,
+    "lite_physics": False, "renderer": "mujoco",
+}  # fmt: skip
+DROPPED = ("camera_depths", "camera_heights", "camera_names", "camera_widths", "render_gpu_device_id")
+
+
+class RobomimicSuite(Suite):
+    """One of robosuite's tasks, such as robomimic:Lift or robomimic:PickPlaceCan."""
+
+    takes_arguments = True
+
+    def __init__(self, name: str, options: Any = None) -> None:
+        self.task = name
+        super().__init__(f"robomimic:{name}", options)
+
+    @classmethod
+    def published(cls, name: str) -> dict[str, Any]:
+        """Return the published horizon, and the shift that makes every unsolved step cost 1."""
+        return {"time_limit": HORIZONS.get(name, 400), "reward_shift": -1.0}
+
+    @classmethod
+    def recorded_with(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that a file recorded in `env_args`; none where it was stripped of them."""
+        versions = (attributes.get("provenance") or {}).get("versions") or {}
+        found = (versions.get("env_args") or {}).get("env_kwargs")
+        return {"arguments": found} if found else {}
+
+    def build(self, seed: int, render: bool) -> gymnasium.Env:
+        """Make robosuite's environment."""
+        return OwnChance(Task(make_task(self.task, self.options.arguments, render)))
+
+    def score(self, episode_return: float) -> Score:
+        """Robomimic reports success and no score."""
+        return Score(None, "none")
+
+
+def make_task(name: str, arguments: Mapping[str, Any], render: bool) -> Any:
+    """Make a task of robosuite with a file's arguments, else with those the published data was made with."""
+    if find_spec("robosuite") is None:
+        raise ValueError(f"robomimic:{name} needs robosuite, which no extra can express: make robomimic")
+    quiet = logging.getLogger("robosuite_logs")  # it tells of every file it reads
+    quiet.addFilter(lambda record: record.levelno >= logging.ERROR)
+    if render:
+        os.environ.setdefault("MUJOCO_GL", "osmesa")  # needs no display
+    import robosuite
+
+    if name not in robosuite.ALL_ENVIRONMENTS:
+        raise ValueError(unknown("robosuite task", name, robosuite.ALL_ENVIRONMENTS))
+    given = {key: value for key, value in deepcopy(dict(arguments)).items() if key not in DROPPED}
+    robots = given.pop("robots", ["Panda"] * (2 if name.startswith("TwoArm") else 1))
+    robots = [robots] if isinstance(robots, str) else robots
+    control = given.pop("controller_configs", ARM)
+    chosen = {"control_freq": 20, "reward_shaping": False, **given, **FIXED, "robots": robots}
+    chosen["controller_configs"] = [controller(control, robot) for robot in robots]
+    try:
+        return robosuite.make(name, **chosen, has_offscreen_renderer=render)
+    except TypeError as error:
+        raise ValueError(f"robomimic:{name} cannot be made: {error}") from error
+
+
+def controller(found: Any, robot: str) -> Any:
+    """Bring a controller's settings from before robosuite 1.5 to its present names."""
+    from robosuite.controllers.composite import composite_controller_factory as factory
+
+    settings = found[0] if isinstance(found, list) else found
+    if not factory.is_part_controller_config(settings):
+        return settings
+    arm = {("damping_ratio" + key[7:] if key in ("damping", "damping_limits") else key): value
+           for key, value in settings.items()}  # fmt: skip
+    delta = bool(arm.pop("control_delta", True))
+    arm = {"input_type": "delta" if delta else "absolute", "input_ref_frame": "world", **arm}
+    return factory.refactor_composite_controller_config(arm, robot, ["right"])
+
+
+class Task(gymnasium.Env):
+    """A task of robosuite under Gymnasium's interface; solving it ends the episode."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        low, high = raw.action_spec
+        self.action_space = Box(low.astype(np.float32), high.astype(np.float32))
+        width = len(self._see(raw._get_observations(force_update=True)))
+        self.observation_space = Box(-np.inf, np.inf, (width,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode; `seed` settles where everything is put."""
+        super().reset(seed=seed)
+        if seed is not None:
+            self.raw.rng.bit_generator.state = np.random.default_rng(
+                seed
+            ).bit_generator.state  # others hold it
+        return self._see(self.raw.reset()), {"success": False}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Take one step of a twentieth of a second."""
+        seen, reward, _, _ = self.raw.step(action)
+        solved = bool(self.raw._check_success())
+        return self._see(seen), float(reward), solved, False, {"success": solved}
+
+    def render(self) -> np.ndarray:
+        """Return a frame of the camera in front of the arm."""
+        return self.raw.sim.render(height=256, width=256, camera_name="agentview")[::-1]
+
+    def close(self) -> None:
+        """Free the simulation."""
+        self.raw.close()
+
+    def _see(self, seen: Mapping[str, Any]) -> np.ndarray:
+        hands = [seen[f"robot{i}_{key}"] for i in range(len(self.raw.robots)) for key in HAND]
+        return np.concatenate([*hands, objects(seen, self._object_keys())]).astype(np.float32)
+
+    def _object_keys(self) -> list[str]:
+        """Return the names of the objects' numbers in robosuite's present order."""
+        known = self.raw._observables.items()
+        return [key for key, o in known if o.modality == "object" and o.is_enabled() and o.is_active()]
+
+
+def objects(seen: Mapping[str, Any], keys: list[str]) -> np.ndarray:
+    """Return the numbers of all objects, in the order and with the signs of the published data."""
+    parts: list[np.ndarray] = []
+    relative = [key for key in keys if "_to_robot0_eef_" in key]
+    held = {key.split("_to_robot0_eef_")[0] for key in relative}
+    for key in keys:
+        owner = key.rpartition("_")[0]
+        if key == "gripper_to_cube_pos":
+            parts.append(seen["robot0_eef_pos"] - seen["cube_pos"])
+        elif owner in held and key.endswith("_pos"):
+            place = seen[f"{owner}_pos"], seen[f"{owner}_quat"]
+            hand = seen["robot0_eef_pos"], seen["robot0_eef_quat"]
+            parts += [*place, *from_hand(place, hand)]
+        elif key not in relative and not (owner in held and key.endswith("_quat")):
+            parts.append(np.atleast_1d(seen[key]))
+    return np.concatenate(parts)
+
+
+Pose = tuple[np.ndarray, np.ndarray]
+
+
+def from_hand(pose: Pose, hand: Pose) -> Pose:
+    """Return a pose as the hand sees it: inverse(hand) pose."""
+    from robosuite.utils import transform_utils as turn
+
+    inside = turn.pose_in_A_to_pose_in_B(turn.pose2mat(pose), turn.pose_inv(turn.pose2mat(hand)))
+    return turn.mat2pose(inside)

@@ -1,8 +1,11 @@
 # make demo and make test are all a newcomer needs: each makes .venv when it is missing or stale, and goes.
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 EXTRAS := dev,ogbench,export
+EVERY := $(EXTRAS),minari,robotics,ray,wandb
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo test test-all lint legacy robomimic bench bench-check soak-short soak
@@ -15,9 +18,9 @@ help: ## list the targets
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "trajrl needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) -e '.[$(EXTRAS)]'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## train the default agent on the demo store with cluster-balanced sampling
@@ -26,7 +29,9 @@ demo: $(STAMP) ## train the default agent on the demo store with cluster-balance
 test: $(STAMP) ## units, contracts and a few kills; under ten minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
-test-all: $(STAMP) ## everything, the slow tests too; under an hour
+test-all: $(STAMP) ## every extra and both stacks of environments, then everything, the slow tests too; under an hour
+	$(PIP) -e '.[$(EVERY)]'
+	$(MAKE) robomimic legacy VENV=$(VENV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP) ## ruff, the formatter's check, and the type checker over the package
@@ -37,26 +42,31 @@ lint: $(STAMP) ## ruff, the formatter's check, and the type checker over the pac
 bench: $(STAMP) ## every benchmark, one JSON line each
 	for what in gather sampler store update evaluate; do $(BIN)/python run.py bench $$what --json || exit 1; done
 
-MUJOCO210 := $(CURDIR)/.venv/mujoco210
+MUJOCO210 := $(abspath $(VENV))/mujoco210
 LEGACY_ENV := MUJOCO_PY_MUJOCO_PATH=$(MUJOCO210) LD_LIBRARY_PATH=$(MUJOCO210)/bin D4RL_SUPPRESS_IMPORT_ERROR=1
+SMALL := import trajrl; e = trajrl.make_suite('d4rl:hopper-medium-v2'); print(e.score(3234.3))
 
 legacy: $(STAMP) ## the original d4rl, gym and mujoco-py on MuJoCo 2.1.0, into .venv
-	@dpkg -s libosmesa6-dev patchelf >/dev/null 2>&1 || { echo "first: apt-get install -y libosmesa6-dev patchelf"; exit 1; }
-	$(BIN)/pip install --quiet -c constraints.txt 'Cython<3' mujoco-py==2.1.2.14 gym==0.23.1 termcolor click tqdm
-	$(BIN)/pip install --quiet --no-deps d4rl==1.1
-	rm -rf .venv/fetched && mkdir -p .venv/fetched
-	$(BIN)/pip download --quiet --no-deps --ignore-requires-python -d .venv/fetched free-mujoco-py==2.1.6
-	$(BIN)/python -m zipfile -e .venv/fetched/free_mujoco_py-2.1.6-py3-none-any.whl .venv/fetched
-	rm -rf $(MUJOCO210) && mv .venv/fetched/mujoco_py/binaries/linux/mujoco210 $(MUJOCO210) && rm -rf .venv/fetched
-	@echo "compiling mujoco-py, about a minute, once"
-	@$(LEGACY_ENV) $(BIN)/python -W ignore -c "import d4rl.gym_mujoco, gym; e = gym.make('hopper-medium-v2'); e.reset(); e.step(e.action_space.sample()); print('hopper-medium-v2 steps;', 'a return of 3234.3 scores', e.get_normalized_score(3234.3))"
-	@$(BIN)/python -c "import numpy; print('numpy', numpy.__version__)"
-	@echo "before python, set: MUJOCO_PY_MUJOCO_PATH=$(MUJOCO210) LD_LIBRARY_PATH=$(MUJOCO210)/bin"
+	@if ! dpkg -s libosmesa6-dev patchelf >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get install -y -q libosmesa6-dev patchelf >/dev/null || { apt-get update -q >/dev/null && apt-get install -y -q libosmesa6-dev patchelf >/dev/null; }; \
+	  else echo "first, as root: apt-get install -y libosmesa6-dev patchelf"; exit 1; fi; fi
+	$(PIP) 'Cython<3' mujoco-py==2.1.2.14 gym==0.23.1 termcolor click tqdm
+	$(PIP) --no-deps d4rl==1.1
+	rm -rf $(VENV)/fetched && mkdir -p $(VENV)/fetched
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --ignore-requires-python -d $(VENV)/fetched free-mujoco-py==2.1.6
+	$(BIN)/python -m zipfile -e $(VENV)/fetched/free_mujoco_py-2.1.6-py3-none-any.whl $(VENV)/fetched
+	rm -rf $(MUJOCO210) && mv $(VENV)/fetched/mujoco_py/binaries/linux/mujoco210 $(MUJOCO210) && rm -rf $(VENV)/fetched
+	@echo "compiling mujoco-py: one to two minutes, once"
+	@$(LEGACY_ENV) $(BIN)/python -W ignore -c "import mujoco_py" >$(VENV)/mujoco_py.log 2>&1 || { tail -n 20 $(VENV)/mujoco_py.log; exit 1; }
+	@patchelf --set-rpath $(MUJOCO210)/bin $(VENV)/lib/python3*/site-packages/mujoco_py/generated/cymj_*_linux*.so
+	@$(BIN)/python -c "$(SMALL)"
+	@$(BIN)/python -c "import numpy; print('the original D4RL stack is in $(VENV); numpy is', numpy.__version__)"
 
-robomimic: $(STAMP) ## robosuite for robomimic's environments, into .venv; its own pins lower numpy
-	$(BIN)/pip install --quiet 'mujoco==3.8.1' robosuite==1.5.2
-	@$(BIN)/python -W ignore -c "import robosuite; print('robosuite', robosuite.__version__)" | tail -1
-	@$(BIN)/python -c "import numpy; print('numpy', numpy.__version__)"
+robomimic: $(STAMP) ## robosuite for robomimic's environments, into .venv, beside the numpy that is there
+	$(PIP) numba opencv-python-headless termcolor tqdm
+	$(PIP) --no-deps robosuite==1.5.2
+	@$(BIN)/python -W ignore -c "import trajrl; e = trajrl.make_suite('robomimic:Lift'); print(e.name, 'has', e.obs_dim, 'observations and', e.action_dim, 'actions')"
+	@$(BIN)/python -c "import numpy; print('robosuite is in $(VENV), without mink, which only its GR1 robot needs; numpy is', numpy.__version__)"
 
 soak-short: $(STAMP) ## faults, damaged files and hostile input, more of each than in make test; under 20 minutes
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak-short $(BIN)/python -m pytest -m '' -n 2 $(FAULTS)

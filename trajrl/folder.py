@@ -19,6 +19,14 @@ from trajrl.config import RunConfig
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
+ENVIRONMENTS = (
+    "d4rl",
+    "gym",
+    "gymnasium-robotics",
+    "minari",
+    "mujoco-py",
+    "robosuite",
+)  # named where present
 FOLDERS = ("checkpoints", "tb")
 _locks: list[IO[str]] = []  # held for the life of the process
 
@@ -59,7 +67,8 @@ def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> 
     config.save(folder / "config.json")
     (folder / "command.txt").write_text(shlex.join(["python", *sys.argv]) + "\n")
     names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
-    found = {"python": platform.python_version(), **{name: _version(name) for name in names}}
+    present = [name for name in ENVIRONMENTS if _version(name)]
+    found = {"python": platform.python_version(), **{name: _version(name) for name in (*names, *present)}}
     if store is not None:
         found["data_fingerprint"] = store.attributes.get("fingerprint") or store.fingerprint
     (folder / "versions.json").write_text(json.dumps(found, indent=2) + "\n")

@@ -1,6 +1,7 @@
-"""d4rl:NAME: D4RL's data by its own name, with the Gymnasium successor standing in for D4RL's environment.
+"""d4rl:NAME: D4RL's data by its own name, in D4RL's own environment where the original stack is installed.
 
-The successor has other dynamics (MuJoCo 3, not 2), so a score on D4RL's scale names the stand-in.
+Elsewhere the Gymnasium successor stands in.  It has other dynamics (MuJoCo 3, not 2), so a score on D4RL's
+scale always names what it was measured in.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from trajrl.envs import legacy
 from trajrl.envs.gymnasium import make_registered
 from trajrl.envs.protocol import Score
 from trajrl.envs.scores import normalised, table
@@ -38,15 +40,25 @@ class D4rlSuite(Suite):
             raise ValueError(unknown("D4RL name", name, references))
         self.dataset, self.family = name, name.split("-")[0]
         self.low, self.high = references[name]
+        self.original = self.family in legacy.MODULES and legacy.installed()
         super().__init__(f"d4rl:{name}", options)
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
-        """Return the Gymnasium successor."""
+        """Return the original environment, or the Gymnasium successor."""
+        if self.original:
+            return legacy.make_original(self.dataset, self.family, seed)
+        if self.family in legacy.NEEDS_MJRL:
+            raise ValueError(
+                f"{self.name} needs mjrl, which no package registry has; it can be trained on "
+                "(without --env) but not acted in"
+            )
         if self.family not in SUCCESSORS:
             known = ", ".join(sorted(SUCCESSORS))
             raise ValueError(
-                f"{self.name} has no Gymnasium successor of the same shape; only {known} have one, "
-                "so it can be trained on (without --env) but not acted in"
+                f"{self.name} has no Gymnasium successor of the same shape; only {known} have one. "
+                "Its own environment comes with make legacy; without it, train without --env"
+                if self.family in legacy.MODULES
+                else f"{self.name} has no environment here; it can be trained on (without --env)"
             )
         env = make_registered(SUCCESSORS[self.family], render)
         return Padded(env, ANT_WIDTH) if self.family == "ant" else env
@@ -62,6 +74,8 @@ class D4rlSuite(Suite):
         if self.low is None:
             return Score(None, "none")
         value = normalised(episode_return, self.low, self.high)
+        if self.original:
+            return Score(value, f"{self.dataset}@{legacy.stack()}")
         version = SUCCESSORS[self.family].rpartition("-")[2]
         return Score(value, f"{self.family}@gymnasium-{version} (D4RL-scaled, other dynamics)")
 

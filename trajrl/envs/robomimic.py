@@ -110,6 +110,7 @@ def controller(found: Any, robot: str) -> Any:
            for key, value in settings.items()}  # fmt: skip
     delta = bool(arm.pop("control_delta", True))
     arm = {"input_type": "delta" if delta else "absolute", "input_ref_frame": "world", **arm}
+    arm = {**ARM, **arm} if arm["type"] == ARM["type"] else arm  # an old file may leave out what was usual
     return factory.refactor_composite_controller_config(arm, robot, ["right"])
 
 

@@ -169,3 +169,8 @@ class BreakingLater(Uneven):
         if BreakingLater.episodes > 12 and self.step_count == 1:
             raise RuntimeError("the arm is stuck")
         return super().step(action)
+
+
+def sized(length: int = 5) -> gymnasium.Env:
+    """Return a Line of a length of one's own."""
+    return Line(length)

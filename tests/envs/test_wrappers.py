@@ -84,3 +84,29 @@ def test_hidden_velocities_leave_the_positions(name, width):
 def test_positions_of_an_unknown_environment_are_not_guessed():
     with pytest.raises(ValueError, match="knows Gymnasium's MuJoCo environments only"):
         make_suite("Pendulum-v1", observe="positions")
+
+
+@pytest.mark.parametrize(("action", "taken"), [(-3, -2), (0, 0), (3, 3), (9, 4)])
+def test_clipped_actions_stay_in_the_units_of_the_box(action, taken):
+    env = wrapped(Line(low=-2, high=4), actions="clip")
+    env.step(np.array([action], np.float32))
+    assert env.unwrapped.taken == [pytest.approx(taken)]
+
+
+def test_arguments_reach_the_environments_own_constructor():
+    suite = make_suite("Hopper-v5", arguments={"exclude_current_positions_from_observation": False})
+    assert suite.obs_dim == make_suite("Hopper-v5").obs_dim + 1
+    assert make_suite("sample_envs:sized", arguments={"length": 3}).make(0).unwrapped.length == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("toy:point", {"speed": 2}, "takes no arguments of its own; got speed"),
+        ("sample_envs:sized", {"lenth": 3}, "no argument 'lenth'; did you mean 'length'"),
+        ("Hopper-v5", {"healthy": 3}, "cannot be made"),
+    ],
+)
+def test_a_wrong_argument_is_told(name, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        make_suite(name, arguments=arguments)

@@ -132,9 +132,7 @@ class Task(gymnasium.Env):
         """Start an episode; `seed` settles where everything is put."""
         super().reset(seed=seed)
         if seed is not None:
-            self.raw.rng.bit_generator.state = np.random.default_rng(
-                seed
-            ).bit_generator.state  # others hold it
+            self.raw.rng.bit_generator.state = np.random.PCG64(seed).state  # others hold it too
         return self._see(self.raw.reset()), {"success": False}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

@@ -14,6 +14,7 @@ ENVS: dict[str, str] = {
     "bandit": "trajrl.envs.bandit:BanditSuite",
     "d4rl": "trajrl.envs.d4rl:D4rlSuite",
     "gymnasium": "trajrl.envs.gymnasium:GymnasiumSuite",
+    "minari": "trajrl.envs.minari:MinariSuite",
     "ogbench": "trajrl.envs.ogbench:OgbenchSuite",
     "robomimic": "trajrl.envs.robomimic:RobomimicSuite",
     "toy": "trajrl.envs.toy:ToySuite",

@@ -9,7 +9,9 @@ from typing import Any
 
 import gymnasium
 
+from trajrl.envs.legacy import quiet, variables
 from trajrl.envs.suite import Suite
+from trajrl.envs.wrappers import GOAL_KEYS, SideBySide
 from trajrl.registry import unknown
 
 ROBOTICS = ("AdroitHand", "AntMaze", "Fetch", "FrankaKitchen", "Hand", "PointMaze")  # of gymnasium-robotics
@@ -32,9 +34,10 @@ def registered(name: str) -> list[str]:
     if name.startswith(ROBOTICS) and name not in gymnasium.registry:
         if find_spec("gymnasium_robotics") is None:
             raise ValueError(f"{name} needs the extra 'robotics': pip install 'trajrl[robotics]'")
-        import gymnasium_robotics
+        with variables(), quiet():
+            import gymnasium_robotics
 
-        gymnasium.register_envs(gymnasium_robotics)
+            gymnasium.register_envs(gymnasium_robotics)
     return list(gymnasium.registry)
 
 
@@ -42,8 +45,17 @@ def make_registered(name: str, render: bool, arguments: Mapping[str, Any] | None
     """Make an id; versions that moved out of Gymnasium fail with its own words in one line."""
     options: dict[str, Any] = {**(arguments or {}), **({"render_mode": "rgb_array"} if render else {})}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), variables():
             warnings.simplefilter("ignore", DeprecationWarning)  # an older version is asked for on purpose
-            return gymnasium.make(name, disable_env_checker=True, **options)
+            return side_by_side(gymnasium.make(name, disable_env_checker=True, **options))
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         raise ValueError(f"{name} cannot be made: {' '.join(str(error).split())}") from error
+
+
+def side_by_side(env: gymnasium.Env) -> gymnasium.Env:
+    """Lay the parts of a goal environment's observation side by side; goals that are nested are left out."""
+    space = env.observation_space
+    if not isinstance(space, gymnasium.spaces.Dict) or set(space.spaces) != set(GOAL_KEYS):
+        return env
+    flat = all(isinstance(part, gymnasium.spaces.Box) for part in space.spaces.values())
+    return SideBySide(env, GOAL_KEYS if flat else GOAL_KEYS[:1])

@@ -61,17 +61,25 @@ def make_original(name: str, family: str, seed: int) -> gymnasium.Env:
 
 @cache
 def register(family: str) -> None:
-    """Import what registers a family, with the environment variables that mujoco-py asks for."""
-    libraries = str(home() / "bin")
-    paths = ":".join(filter(None, [os.environ.get("LD_LIBRARY_PATH", ""), libraries]))
-    wanted = {"MUJOCO_PY_MUJOCO_PATH": str(home()), "LD_LIBRARY_PATH": paths}
-    wanted["D4RL_SUPPRESS_IMPORT_ERROR"] = "1"
-    with patch.dict(os.environ, wanted), quiet():
+    """Import what registers a family; d4rl imports none of them by itself."""
+    with variables(), quiet():
         try:
             __import__(MODULES[family])
         except Exception as error:  # gym and mujoco-py raise bare ones
             said = " ".join(str(error).split())[:200]
             raise ValueError(f"the original D4RL stack does not load ({said}); make legacy again") from error
+
+
+@contextmanager
+def variables() -> Iterator[None]:
+    """Set what mujoco-py asks for as it is imported; gymnasium-robotics imports it too, where it is there."""
+    if not home().exists():
+        yield
+        return
+    paths = ":".join(filter(None, [os.environ.get("LD_LIBRARY_PATH", ""), str(home() / "bin")]))
+    wanted = {"MUJOCO_PY_MUJOCO_PATH": str(home()), "LD_LIBRARY_PATH": paths}
+    with patch.dict(os.environ, {**wanted, "D4RL_SUPPRESS_IMPORT_ERROR": "1"}):
+        yield
 
 
 @contextmanager
@@ -134,4 +142,4 @@ def layers(env: Any) -> Iterator[Any]:
 
 def box(space: Any) -> Box:
     """Return Gymnasium's word for a box of classic gym."""
-    return Box(np.asarray(space.low), np.asarray(space.high), dtype=np.float32)
+    return Box(np.asarray(space.low, np.float32), np.asarray(space.high, np.float32))

@@ -20,6 +20,7 @@ from trajrl.registry import unknown
 
 OBSERVE = ("all", "positions")
 ACTIONS = ("scale", "clip")
+GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")  # of a goal environment, in trajrl's order
 FLAT = "trajrl takes one flat Box of numbers"
 
 
@@ -137,6 +138,21 @@ class Canonical(gymnasium.Wrapper):
     def _see(self, obs: np.ndarray) -> np.ndarray:
         flat = np.asarray(obs, np.float32)
         return flat.copy() if self.keep is None else flat[self.keep]
+
+
+class SideBySide(gymnasium.ObservationWrapper):
+    """Parts of a dictionary of observations as one flat one, in a stated order."""
+
+    def __init__(self, env: gymnasium.Env, keys: tuple[str, ...]) -> None:
+        super().__init__(env)
+        assert isinstance(env.observation_space, gymnasium.spaces.Dict)
+        self._keys = keys
+        width = sum(int(np.prod(env.observation_space[key].shape or ())) for key in keys)
+        self.observation_space = Box(-np.inf, np.inf, (width,), np.float32)
+
+    def observation(self, observation: Any) -> np.ndarray:
+        """Lay the parts side by side."""
+        return np.concatenate([np.ravel(observation[key]) for key in self._keys]).astype(np.float32)
 
 
 class FrameSkip(gymnasium.Wrapper):

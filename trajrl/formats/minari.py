@@ -23,6 +23,8 @@ from trajrl.formats.transitions import check_numbers
 from trajrl.store.episode import Episode
 
 Tree = dict[str, Any]  # array at every leaf
+GOAL_ORDER = ("observation", "achieved_goal", "desired_goal")  # as trajrl.envs sees goal environments
+GOAL = set(GOAL_ORDER)
 
 
 class Minari(Source):
@@ -121,16 +123,16 @@ class Minari(Source):
         if not isinstance(observations, dict):
             return np.asarray(observations)
         have = ", ".join(observations)
-        if not self.options.obs_keys:
+        keys = self.options.obs_keys or (goal_keys(observations) if set(observations) == GOAL else ())
+        if not keys:
             raise ValueError(
                 f"{self.path}: observations are a dictionary of {have}; choose an order with --obs-keys"
             )
-        absent = [key for key in self.options.obs_keys if key not in observations]
+        absent = [key for key in keys if key not in observations]
         if absent:
             raise ValueError(f"{self.path}: '{name}' has no observation '{absent[0]}'; it has {have}")
         parts = [
-            self._matrix(observations[key], f"{name}/observations/{key}", "observations")
-            for key in self.options.obs_keys
+            self._matrix(observations[key], f"{name}/observations/{key}", "observations") for key in keys
         ]
         return np.concatenate(parts, axis=1)
 
@@ -194,7 +196,7 @@ class Minari(Source):
 
     def _read_metadata(self) -> None:
         """Take environment, action box and version from what the set says."""
-        spec, space = _json(self.metadata.get("env_spec")), _json(self.metadata.get("action_space"))
+        spec, space = as_tree(self.metadata.get("env_spec")), as_tree(self.metadata.get("action_space"))
         if not self.environment and spec.get("id"):
             self.environment = str(spec["id"])
         if space.get("type") == "Box" and "low" in space and len(space.get("shape", ())) == 1:
@@ -206,6 +208,12 @@ class Minari(Source):
             self.restore(str(self.metadata["trajrl"]))
         kept = ("minari_version", "dataset_id", "author", "algorithm_name", "ref_min_score", "ref_max_score")
         self.versions = {name: self.metadata[name] for name in kept if name in self.metadata}
+
+
+def goal_keys(observations: Tree) -> tuple[str, ...]:
+    """Return the order in which a goal environment is seen: all its parts, without goals that are nested."""
+    nested = any(isinstance(part, dict) for part in observations.values())
+    return GOAL_ORDER[:1] if nested else GOAL_ORDER
 
 
 def _tree(group: h5py.Group) -> Tree:
@@ -221,7 +229,7 @@ def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + name, item
 
 
-def _json(value: Any) -> dict[str, Any]:
+def as_tree(value: Any) -> dict[str, Any]:
     """Return a dictionary that may be stored as text; empty where it is neither."""
     if isinstance(value, str):
         try:

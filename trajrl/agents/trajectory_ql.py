@@ -120,8 +120,8 @@ class Config:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
-        "history": 2, "gru_width": 64, "expectile": 0.7, "eta": 0.0, "actor_lr": 2e-3, "critic_lr": 1e-3,
-        "normalize_obs": True, "candidates": 5, "run.reward": "scaled", "run.steps": 7_000,
+        "history": 2, "gru_width": 64, "width": 128, "expectile": 0.7, "eta": 0.0, "actor_lr": 2e-3,
+        "critic_lr": 1e-3, "normalize_obs": True, "run.reward": "scaled",
     },
     "paper": {
         "horizon": 1, "eta": 1.0, "candidates": 50, "temperature": 1.0, "standardise_q": False,

@@ -51,7 +51,7 @@ class Config(ClusterSpec):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"tilt": 0.8, "tilt_from": 3_000, "tilt_ramp": 500},  # balanced first, then the better clusters
+    "demo": {"tilt": 0.8, "tilt_from": 5_000, "tilt_ramp": 500},  # balanced first, then the better clusters
 }
 
 

@@ -49,7 +49,7 @@ def go_on(run, env_steps):
     """Run the loop up to an environment step and leave it as a kill would."""
     config = run.config
     if not run.scores.evaluations:
-        train.assess(run, last=False)
+        train.assess(run, whole=True)
         train.save(run)
     while run.clock < env_steps:
         train.online_step(run)
@@ -94,7 +94,7 @@ def test_episodes_behind_the_checkpoint_are_made_again_and_compared(sources, who
 
 def test_a_run_stopped_before_its_first_checkpoint_is_the_same_run(sources, whole, tmp_path):
     run = small_online(tmp_path / "parts", sources("acfql"))
-    train.assess(run, last=False)
+    train.assess(run, whole=True)
     run.online.interaction.close()
     train.online(reopened(tmp_path / "parts"))
     assert_same_run(whole("acfql", 1), tmp_path / "parts")
@@ -135,6 +135,13 @@ def test_the_phase_switch_keeps_the_agent_and_what_was_counted(sources, tmp_path
 def test_the_journal_is_all_that_a_run_directory_has_besides(sources, whole):
     offline = {path.name for path in sources("acfql").iterdir()}
     assert {path.name for path in whole("acfql", 1).iterdir()} == offline | {"journal"}
+
+
+def test_before_and_after_are_scored_over_as_many_episodes(sources, tmp_path):
+    run = small_online(tmp_path / "a", sources("td3_bc"), eval_episodes=1, last_eval_episodes=3)
+    train.online(run)
+    steps = [int(row["step"]) for row in read_csv(tmp_path / "a" / "evals.csv")]
+    assert [steps.count(step) for step in (0, 40, 72)] == [3, 1, 3]
 
 
 def test_updates_are_counted_apart_from_environment_steps(sources, whole):

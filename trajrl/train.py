@@ -77,7 +77,7 @@ def offline(run: Run) -> None:
 def online(run: Run) -> None:
     """Act and learn in turn, from where the run stands to its last environment step."""
     if not run.scores.evaluations:
-        assess(run, last=False)  # the score before
+        assess(run, whole=True)  # the score before
         save(run)
     while run.clock < run.config.env_steps and not run.stop_reason:
         online_step(run)
@@ -156,20 +156,24 @@ def log(run: Run) -> None:
     run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.clock)
 
 
-def assess(run: Run, last: bool) -> None:
-    """Evaluate the policy, keep its weights, and note its place among all evaluations."""
+def assess(run: Run, whole: bool) -> None:
+    """Evaluate the policy, keep its weights, and note its place among all evaluations.
+
+    Args:
+        whole: over as many episodes as the last evaluation of the run.
+    """
     bc_loss = run.scores.take_bc_loss()
     checkpoint.keep_policy(run.folder / "checkpoints", run.clock, run.agent.state_dict(), facts(run))
     if run.suite is not None:
-        score(run, run.suite, last, bc_loss)
+        score(run, run.suite, whole, bc_loss)
     if run.view is not None:
-        run.view(run, last)
+        run.view(run, run.clock >= run.config.end)
 
 
-def score(run: Run, suite: EnvSuite, last: bool, bc_loss: float | None) -> None:
+def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None:
     """Run the evaluation's episodes, write their rows, and stop early if that is due."""
     config = run.config
-    episodes = (config.last_eval_episodes or config.eval_episodes) if last else config.eval_episodes
+    episodes = (config.last_eval_episodes or config.eval_episodes) if whole else config.eval_episodes
     run.meter.say(f"evaluating {episodes} episodes")
     rows = evaluate(run.agent, suite, config.seed, run.clock, episodes, config.eval_envs)
     found = run.scores.append(Evaluation.of(run.clock, rows, bc_loss, suite))

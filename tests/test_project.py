@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"rng", "registry", "log", "speak", "intervals", "threads"},
+    {"rng", "registry", "log", "speak", "intervals", "threads", "team"},
     {"store"},
     {"nets"},
     {"formats", "samplers"},
@@ -25,6 +25,7 @@ LEVELS = [
         "evaluate",
         "judgement",
         "scores",
+        "scoring",
         "progress",
         "wandb_log",
         "queues",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trajrl.online import Online
     from trajrl.samplers.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
+    from trajrl.team import Team
     from trajrl.train import Run
 
 __all__ = [  # what a command needs to make a run
@@ -31,8 +32,19 @@ __all__ = [  # what a command needs to make a run
 ]  # fmt: skip
 
 
-def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None) -> Run:
-    """Build a run at step 0 in its folder."""
+def build(
+    config: RunConfig, folder: Path, store: TrajectoryStore | None = None, team: Team | None = None
+) -> Run:
+    """Build a run at step 0 in its folder; of a team, the first process builds first."""
+    from trajrl.team import Team
+
+    team = team or Team()
+    with team.in_turn():
+        return build_own(config, folder, store, team)
+
+
+def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, team: Team) -> Run:
+    """Build the run of one process."""
     import torch
 
     from trajrl.log import Logger
@@ -43,12 +55,12 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
     from trajrl.train import Run
 
     set_threads(config)
-    store = open_data(config) if store is None else store
+    store = open_data(config, shared=team.size > 1) if store is None else store
     suite = find_suite(config, store)
     if suite:
         config = replace(config, env_options=asdict(suite.options))
     shape(store, config, suite)
-    device = choose_device(config.device)
+    device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)
     if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
         store.keep_on(device)
@@ -58,7 +70,7 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
         sampler = make_sampler(config.sampler, store, seed=config.seed, **config.sampler_options)
         online = None
     board = None
-    if config.wandb:
+    if config.wandb and team.leads:
         from trajrl.wandb_log import WandbLog
 
         board = WandbLog(folder, config)
@@ -68,7 +80,7 @@ def build(config: RunConfig, folder: Path, store: TrajectoryStore | None = None)
     return Run(
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite, scores=scores,
         provenance=Provenance(store, sampler), logger=Logger(folder, other=board),
-        meter=Meter(config.end, config.phase), online=online,
+        meter=Meter(config.end, config.phase), online=online, team=team,
     )  # fmt: skip
 
 
@@ -88,11 +100,16 @@ def build_online(
     return sampler, Online(interaction, early, Rows(store), config.offline_mode == "keep")
 
 
-def open_data(config: RunConfig) -> TrajectoryStore:
-    """Open the store, read foreign data into memory, or take the data that an environment makes itself."""
+def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
+    """Open the store, read foreign data into memory, or take the data that an environment makes itself.
+
+    Args:
+        shared: several processes open it: they map one file rather than hold a copy each
+    """
     from trajrl.envs import ENVS
     from trajrl.formats import open_source, recognise
     from trajrl.formats import resolve as locate
+    from trajrl.store.describe import describe as describe_store
     from trajrl.store.store import TrajectoryStore
 
     if not Path(config.data).exists() and config.data.partition(":")[0] in ENVS:
@@ -101,11 +118,25 @@ def open_data(config: RunConfig) -> TrajectoryStore:
             return made
     path = Path(config.data) if Path(config.data).exists() else locate(config.data)
     if config.format == "auto" and recognise(path) == "trajrl":
-        return TrajectoryStore.open(path, config.memory)
+        mapped = shared and config.memory == "auto" and not describe_store(path)["packed"]
+        store = TrajectoryStore.open(path, "map" if mapped else config.memory)
+        tell_copies(path, shared and not mapped and config.memory != "map")
+        return store
+    tell_copies(path, shared)
     source = open_source(path, config.format)
     store = TrajectoryStore.of(source.episodes())
     store.attributes["environment"] = source.environment or ""
     return store
+
+
+def tell_copies(path: Path, copied: bool) -> None:
+    """Say it where processes that could map one file hold a copy each."""
+    from trajrl.speak import say
+
+    if copied:
+        say(
+            f"every process holds its own copy of {path}; `store import {path} --out X.h5` makes one to share"
+        )
 
 
 def data_made_by(environment: str) -> TrajectoryStore | None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
-_quiet = False
+_quiet = _silent = False
 
 
 def say(text: str = "") -> None:
     """Print a line for people; with --json it goes to standard error, so that the object stays last."""
-    print(text, file=sys.stderr if _quiet else sys.stdout, flush=True)
+    if not _silent:
+        print(text, file=sys.stderr if _quiet else sys.stdout, flush=True)
+
+
+def fall_silent() -> None:
+    """Say nothing more, and show no progress: another process of the same run speaks."""
+    global _silent
+    _silent = True
+    logging.getLogger("trajrl").setLevel(logging.ERROR)
 
 
 def speak_to_stderr(quiet: bool) -> None:
@@ -26,6 +35,9 @@ def progress(items: Iterable[Item], what: str, total: int | None = None, unit: s
     """Yield the items behind a progress bar on a terminal, or behind a plain line every ten per cent."""
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
+    if _silent:
+        yield from items
+        return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track

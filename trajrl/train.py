@@ -29,8 +29,12 @@ from trajrl.rng import stream, torch_stream
 from trajrl.samplers.protocol import Sampler
 from trajrl.samplers.provenance import Provenance
 from trajrl.scores import Evaluation, Scores
+from trajrl.scoring import part_of, score
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.window import Anchors, gather
+from trajrl.store.window import gather
+from trajrl.team import Team, whole
+
+PARTS = ("agent", "sampler", "logger", "provenance", "scores")  # of a checkpoint; all need the first two
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Run:
     interrupted: bool = field(default=False, repr=False)
     online: Online | None = None
     view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
+    team: Team = field(default_factory=Team)
 
     @property
     def clock(self) -> int:
@@ -99,14 +104,14 @@ def train_step(run: Run) -> Update:
     """Learn from one batch."""
     config, step, law = run.config, run.step + 1, run.law
     for sampler in {id(law): law, id(run.sampler): run.sampler}.values():
-        sampler.refresh(step, lambda anchors: score_anchors(run, anchors))
-    anchors = law.sample(
-        stream(config.seed, "sampler", step), config.batch_size * updates_per_batch(run.agent)
-    )
-    batch = gather(run.store, anchors, run.agent.spec, run.agent.device)
-    with autocast(run):
-        update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
-    td_error = update.td_error.float().cpu().numpy()
+        sampler.refresh(step, lambda anchors: score(run.store, run.agent, run.team, anchors))
+    rows = config.batch_size * updates_per_batch(run.agent)
+    anchors = law.sample(stream(config.seed, "sampler", step), rows)
+    with run.team.learning(rows, updates_per_batch(run.agent)) as own:
+        batch = gather(run.store, part_of(anchors, own), run.agent.spec, run.agent.device)
+        with autocast(run):
+            update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
+        td_error = whole(update.td_error).float().cpu().numpy()
     run.sampler.feedback(anchors, td_error)
     run.provenance.record(anchors, td_error, step)
     run.logger.add(update.metrics)
@@ -120,19 +125,24 @@ def train_step(run: Run) -> Update:
 def after_step(run: Run, taken: int = 1) -> None:
     """Log, evaluate and save when due; `taken` steps of the run's clock were taken since the last call."""
     config, now = run.config, run.clock
-    run.meter.tick(now)
     last = now >= config.end
 
     def due(every: int) -> bool:
         return every > 0 and now // every > (now - taken) // every
 
-    if due(config.log_every) or last:
-        log(run)
-    if last or due(config.eval_every) or now - taken < config.first_eval <= now:
-        assess(run, last)
-    if due(config.checkpoint_every) or last or run.interrupted or run.stop_reason:
+    assessed = last or due(config.eval_every) or now - taken < config.first_eval <= now
+    if run.team.leads:
+        run.meter.tick(now)
+        if due(config.log_every) or last:
+            log(run)
+        if assessed:
+            assess(run, last)
+    if assessed:
+        run.stop_reason = run.team.told(run.stop_reason)
+    interrupted = run.team.any(run.interrupted)
+    if run.team.leads and (due(config.checkpoint_every) or last or interrupted or run.stop_reason):
         save(run)
-    if run.interrupted:
+    if interrupted:
         raise KeyboardInterrupt
 
 
@@ -213,15 +223,16 @@ def restore(run: Run, path: Path) -> None:
     parts = checkpoint.load(path)
     if run.online:  # first: samplers and provenance speak of episodes that the store must hold
         run.online.load_state_dict(parts)
-    for name in ("agent", "logger", "sampler", "provenance", "scores"):
+    for name in PARTS if run.team.leads else PARTS[:2]:
         if name in parts:  # a run made from imported weights has only the agent's
             getattr(run, name).load_state_dict(parts[name])
     run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
     if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
         run.stop_reason = ""  # more failures are allowed now
     run.meter.resume(float(parts["run"]["seconds"]), run.clock)
-    run.logger.cut_back(run.clock)
-    run.scores.cut_back(run.clock)
+    if run.team.leads:
+        run.logger.cut_back(run.clock)
+        run.scores.cut_back(run.clock)
 
 
 def begin_again(run: Run) -> None:
@@ -233,6 +244,8 @@ def begin_again(run: Run) -> None:
 
 def finish(run: Run) -> None:
     """Write episodes.parquet and summary.json."""
+    if not run.team.leads:
+        return
     run.provenance.frame().to_parquet(run.folder / "episodes.parquet")
     summary = {
         **run.scores.summary(),
@@ -246,20 +259,6 @@ def finish(run: Run) -> None:
     run.logger.close()
     if run.online:
         run.online.interaction.close()
-
-
-def score_anchors(run: Run, anchors: Anchors) -> np.ndarray:
-    """Return the Q of the data's actions at anchors by every critic of the agent (n, E), in blocks."""
-    from trajrl.agents.protocol import History
-
-    values = []
-    for first in range(0, len(anchors.episode), 4096):
-        part = Anchors(*(column[first : first + 4096] for column in anchors))
-        batch = gather(run.store, part, run.agent.spec, run.agent.device)
-        history = History(batch.obs, batch.prev_actions, batch.history_mask)
-        with torch.no_grad():
-            values.append(run.agent.values(history, batch.actions).float().cpu().numpy().T)
-    return np.concatenate(values)
 
 
 def updates_per_batch(agent: Agent) -> int:

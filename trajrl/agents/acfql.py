@@ -31,6 +31,7 @@ from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.registry import unknown
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole_rows
 
 __all__ = ["ACFQL", "PRESETS", "Config", "Noise", "preset"]
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
@@ -166,12 +167,12 @@ class ACFQL(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows, size = len(batch.steps), self.size
+        rows, size = whole_rows(len(batch.steps)), self.size
         noise = Noise(
-            flow=torch.randn(rows, size, generator=rng),
-            time=torch.rand(rows, 1, generator=rng),
-            policy=torch.randn(rows, size, generator=rng),
-            next=torch.randn(rows, self.candidates, size, generator=rng),
+            flow=mine(torch.randn(rows, size, generator=rng)),
+            time=mine(torch.rand(rows, 1, generator=rng)),
+            policy=mine(torch.randn(rows, size, generator=rng)),
+            next=mine(torch.randn(rows, self.candidates, size, generator=rng)),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
 
@@ -196,7 +197,7 @@ class ACFQL(Learner):
         metrics = {
             "critic/loss": loss, "critic/q_mean": masked_mean(q, valid),
             "critic/td_abs": masked_mean(td_error, valid), "critic/target_mean": masked_mean(y, valid),
-            "critic/used_share": valid.float().mean(),
+            "critic/used_share": masked_mean(valid.float(), torch.ones_like(valid)),
         }  # fmt: skip
         return loss, td_error, metrics
 

@@ -22,6 +22,7 @@ from trajrl.agents.protocol import History, Update
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ class BCDiffusion(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows = len(batch.steps)
-        level = torch.randint(self.config.diffusion_steps, (rows,), generator=rng)
-        eps = torch.randn(rows, self.width, generator=rng)
+        rows = whole_rows(len(batch.steps))
+        level = mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng))
+        eps = mine(torch.randn(rows, self.width, generator=rng))
         return Noise(level.to(self.device), eps.to(self.device))
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:

@@ -27,6 +27,7 @@ from trajrl.nets.ensemble import Critic
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)
@@ -140,14 +141,15 @@ class DiffusionQL(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows, draws, critics = len(batch.steps), self.actor.plan.draws, self.config.critics
+        rows, critics = whole_rows(len(batch.steps)), self.config.critics
+        draws = self.actor.plan.draws
         first = torch.randint(critics, (), generator=rng)
         other = torch.randint(1, max(2, critics), (), generator=rng)
         noise = Noise(
-            next=torch.randn(draws, rows * self.next_candidates, self.action_dim, generator=rng),
-            level=torch.randint(self.config.diffusion_steps, (rows,), generator=rng),
-            eps=torch.randn(rows, self.action_dim, generator=rng),
-            policy=torch.randn(draws, rows, self.action_dim, generator=rng),
+            next=mine(torch.randn(draws, rows * self.next_candidates, self.action_dim, generator=rng), 1),
+            level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
+            eps=mine(torch.randn(rows, self.action_dim, generator=rng)),
+            policy=mine(torch.randn(draws, rows, self.action_dim, generator=rng), 1),
             pair=torch.stack((first, (first + other) % critics)),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))

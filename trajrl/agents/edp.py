@@ -32,6 +32,7 @@ from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.registry import unknown
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole, whole_rows
 
 Q_TERMS = ("awr", "crr", "iql", "td3")
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
@@ -187,14 +188,14 @@ class EDP(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        config, rows = self.config, len(batch.steps)
+        config, rows = self.config, whole_rows(len(batch.steps))
         draws, act = self.actor.head.plan.draws, self.action_dim
         ahead = rows * config.target_candidates if self.runs_chain else 0
         noise = Noise(
-            next=torch.randn(draws, ahead, act, generator=rng),
-            level=torch.randint(config.diffusion_steps, (rows,), generator=rng),
-            eps=torch.randn(rows, act, generator=rng),
-            around=torch.randn(rows, config.adv_samples, act, generator=rng),
+            next=mine(torch.randn(draws, ahead, act, generator=rng), 1),
+            level=mine(torch.randint(config.diffusion_steps, (rows,), generator=rng)),
+            eps=mine(torch.randn(rows, act, generator=rng)),
+            around=mine(torch.randn(rows, config.adv_samples, act, generator=rng)),
             pick=torch.randint(config.critics, (1,), generator=rng),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
@@ -279,7 +280,7 @@ class EDP(Learner):
         weight = self.weights(adv, real, rows)
         metrics |= {
             "actor/advantage": masked_mean(adv, real), "actor/weight": masked_mean(weight, real),
-            "actor/weight_max": weight.amax(),
+            "actor/weight_max": whole(weight).amax(),
             "actor/capped_share": masked_mean((weight >= config.weight_cap).float(), real),
         }  # fmt: skip
         if config.q_term == "awr":
@@ -315,9 +316,9 @@ class EDP(Learner):
         config = self.config
         if config.adv_norm or config.q_term == "awr":
             logits = torch.where(real, config.eta * adv, -torch.inf)
-            total = torch.logsumexp(logits + rows.log(), 0)
+            total = torch.logsumexp(whole(logits + rows.log()), 0)
             share = torch.where(real & torch.isfinite(total), (logits - total).exp(), 0.0)
-            return share * real.sum() if config.q_term == "awr" else share
+            return share * whole(real).sum() if config.q_term == "awr" else share
         if config.weigh == "step":
             return (real & (adv > 0)).float()
         return torch.where(real, (config.eta * adv).exp().clamp(max=config.weight_cap), 0.0)

@@ -29,6 +29,7 @@ from trajrl.nets.optim import Optimiser
 from trajrl.nets.support import Threshold, denoising_score, score_levels
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole, whole_rows
 
 UNTOLD_BEHAVIOUR_STEPS = 10_000  # where neither the config nor the length of the run says
 
@@ -191,20 +192,23 @@ class EGOOD(Learner):
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
         config, act = self.config, self.action_dim
-        rows, draws, levels = len(batch.steps), self.actor.head.plan.draws, len(self.levels)
+        rows, levels = whole_rows(len(batch.steps)), len(self.levels)
+        draws = self.actor.head.plan.draws
         ahead = rows if config.gamma else 0
         guarded = rows if self.guarded else 0
         guarded_ahead = ahead if self.guarded else 0
         scored = rows if self.calibrating else guarded_ahead
         noise = Noise(
-            next=torch.randn(draws, ahead, act, generator=rng),
-            level=torch.randint(config.diffusion_steps, (rows,), generator=rng),
-            eps=torch.randn(rows, act, generator=rng),
-            score=torch.randn(scored, levels, act, generator=rng),
-            policy=torch.randn(draws, guarded, act, generator=rng),
-            score_policy=torch.randn(guarded, levels, act, generator=rng),
-            support=torch.randn(draws, guarded * config.support_samples, act, generator=rng),
-            next_support=torch.randn(draws, guarded_ahead * config.support_samples, act, generator=rng),
+            next=mine(torch.randn(draws, ahead, act, generator=rng), 1),
+            level=mine(torch.randint(config.diffusion_steps, (rows,), generator=rng)),
+            eps=mine(torch.randn(rows, act, generator=rng)),
+            score=mine(torch.randn(scored, levels, act, generator=rng)),
+            policy=mine(torch.randn(draws, guarded, act, generator=rng), 1),
+            score_policy=mine(torch.randn(guarded, levels, act, generator=rng)),
+            support=mine(torch.randn(draws, guarded * config.support_samples, act, generator=rng), 1),
+            next_support=mine(
+                torch.randn(draws, guarded_ahead * config.support_samples, act, generator=rng), 1
+            ),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
 
@@ -288,7 +292,7 @@ class EGOOD(Learner):
     def calibrate(self, batch: SequenceBatch, noise: Noise) -> None:
         """Take the scores of the data's pairs in; kappa follows from the last ones."""
         context = self.context(self.behaviour.encoder, histories(batch)[0])
-        scores = self.score(context, self.flat_actions(batch), noise.score)[batch.mask[:, 0]]
+        scores = whole(self.score(context, self.flat_actions(batch), noise.score))[whole(batch.mask[:, 0])]
         last = self.updates + 1 == self.config.behaviour_updates + self.config.calibration_steps
         self.threshold.take(scores, self.config.quantile, last)
 

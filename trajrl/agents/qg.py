@@ -29,6 +29,7 @@ from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.registry import unknown
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)
@@ -157,12 +158,12 @@ class QG(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows, draws = len(batch.steps), self.actor.head.plan.draws
+        rows, draws = whole_rows(len(batch.steps)), self.actor.head.plan.draws
         ahead = rows * self.config.target_candidates if self.config.gamma else 0
         noise = Noise(
-            next=torch.randn(draws, ahead, self.action_dim, generator=rng),
-            level=torch.randint(self.config.diffusion_steps, (rows,), generator=rng),
-            eps=torch.randn(rows, self.action_dim, generator=rng),
+            next=mine(torch.randn(draws, ahead, self.action_dim, generator=rng), 1),
+            level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
+            eps=mine(torch.randn(rows, self.action_dim, generator=rng)),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
 

@@ -32,6 +32,7 @@ from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.registry import unknown
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,10 @@ class RLPD(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw the chance of one mini-batch, on the CPU, so that every device sees the same."""
-        rows, config = len(batch.steps), self.config
+        rows, config = whole_rows(len(batch.steps)), self.config
         noise = Noise(
-            next=torch.randn(rows, self.size, generator=rng),
-            policy=torch.randn(rows, self.size, generator=rng),
+            next=mine(torch.randn(rows, self.size, generator=rng)),
+            policy=mine(torch.randn(rows, self.size, generator=rng)),
             subset=torch.randperm(config.critics, generator=rng)[: config.subset],
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
@@ -220,7 +221,7 @@ class RLPD(Learner):
         metrics = {
             "critic/loss": loss, "critic/q_mean": masked_mean(q, valid),
             "critic/td_abs": masked_mean(td_error, valid), "critic/target_mean": masked_mean(y, valid),
-            "critic/used_share": valid.float().mean(),
+            "critic/used_share": masked_mean(valid.float(), torch.ones_like(valid)),
         }  # fmt: skip
         return loss, td_error, metrics
 

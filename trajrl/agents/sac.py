@@ -27,6 +27,7 @@ from trajrl.nets.history import HistoryNet
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ class SAC(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        shape = len(batch.steps), self.action_dim
-        draw = [torch.randn(shape, generator=rng) for _ in Noise._fields]
+        shape = whole_rows(len(batch.steps)), self.action_dim
+        draw = [mine(torch.randn(shape, generator=rng)) for _ in Noise._fields]
         return Noise(*(part.to(self.device, non_blocking=True) for part in draw))
 
     def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:

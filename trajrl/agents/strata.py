@@ -38,6 +38,11 @@ class Strata:
         return len(self.rows["actions"]) if self.rows else 0
 
     @property
+    def is_open(self) -> bool:
+        """Say whether there is room for more."""
+        return self.size < self.capacity
+
+    @property
     def judged(self) -> bool:
         """Say whether there are limits."""
         return "select_above" in self.tables
@@ -64,9 +69,9 @@ class Strata:
 
     def take(self, history: History, actions: Tensor, real: Tensor) -> bool:
         """Add real rows while there is room; say whether the clusters were fitted to more of them."""
-        room = self.capacity - self.size
-        if room <= 0:
+        if not self.is_open:
             return False
+        room = self.capacity - self.size
         obs = torch.where(history.mask[..., None], history.obs, 0.0)
         before = torch.where(history.mask[..., None], history.prev_actions, 0.0)
         new = {"obs": obs, "prev_actions": before, "mask": history.mask, "actions": actions}

@@ -29,6 +29,7 @@ from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.registry import unknown
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole, whole_rows
 
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
 UNTOLD_FRACTION_STEPS = 250_000  # where neither the config nor the length of the run says
@@ -186,15 +187,16 @@ class StratifiedQL(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows, draws, critics = len(batch.steps), self.actor.head.plan.draws, self.config.critics
+        rows, critics = whole_rows(len(batch.steps)), self.config.critics
+        draws = self.actor.head.plan.draws
         ahead = rows * self.config.target_candidates if self.config.gamma else 0
         first = torch.randint(critics, (), generator=rng)
         other = torch.randint(1, max(2, critics), (), generator=rng)
         noise = Noise(
-            next=torch.randn(draws, ahead, self.action_dim, generator=rng),
-            level=torch.randint(self.config.diffusion_steps, (rows,), generator=rng),
-            eps=torch.randn(rows, self.action_dim, generator=rng),
-            policy=torch.randn(draws, rows, self.action_dim, generator=rng),
+            next=mine(torch.randn(draws, ahead, self.action_dim, generator=rng), 1),
+            level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
+            eps=mine(torch.randn(rows, self.action_dim, generator=rng)),
+            policy=mine(torch.randn(draws, rows, self.action_dim, generator=rng), 1),
             pair=torch.stack((first, (first + other) % critics)),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
@@ -271,7 +273,9 @@ class StratifiedQL(Learner):
         """Return which rows (B,) the second actor clones; judge the strata anew when due."""
         config, (now, _), real = self.config, histories(batch), batch.mask[:, 0]
         actions = torch.where(batch.action_mask[..., None], batch.actions, 0.0)
-        grown = self.strata.take(now, actions, real)
+        grown = self.strata.is_open and self.strata.take(
+            History(*map(whole, now)), whole(actions), whole(real)
+        )  # rows of the whole batch: every process holds the same subsample
         if self.strata.size and (grown or self.updates % config.refresh_every == 0):
             follow(self.judging.parameters(), self.target.parameters(), 1.0)
             q = self.judged_value(self.strata.history, self.strata.actions)

@@ -26,6 +26,7 @@ from trajrl.nets.mlp import MLP
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole_rows
 
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
 
@@ -116,7 +117,7 @@ class TD3BC(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        draw = torch.randn(len(batch.steps), self.action_dim, generator=rng)
+        draw = mine(torch.randn(whole_rows(len(batch.steps)), self.action_dim, generator=rng))
         return Noise(draw.to(self.device, non_blocking=True))
 
     def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:

@@ -31,6 +31,7 @@ from trajrl.nets.mlp import MLP
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)
@@ -184,14 +185,15 @@ class TrajectoryQL(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows, draws, critics = len(batch.steps), self.actor.head.plan.draws, self.config.critics
+        rows, critics = whole_rows(len(batch.steps)), self.config.critics
+        draws = self.actor.head.plan.draws
         first = torch.randint(critics, (), generator=rng)
         other = torch.randint(1, max(2, critics), (), generator=rng)
         noise = Noise(
-            next=torch.randn(draws, rows * self.config.target_candidates, self.width, generator=rng),
-            level=torch.randint(self.config.diffusion_steps, (rows,), generator=rng),
-            eps=torch.randn(rows, self.width, generator=rng),
-            policy=torch.randn(draws, rows, self.width, generator=rng),
+            next=mine(torch.randn(draws, rows * self.config.target_candidates, self.width, generator=rng), 1),
+            level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
+            eps=mine(torch.randn(rows, self.width, generator=rng)),
+            policy=mine(torch.randn(draws, rows, self.width, generator=rng), 1),
             pair=torch.stack((first, (first + other) % critics)),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
@@ -226,7 +228,7 @@ class TrajectoryQL(Learner):
         excess = q - self.baseline(context)[:, 0]  # (B,)
         side = torch.where(excess < 0, 1 - self.config.expectile, self.config.expectile)
         loss = masked_mean(side * excess.square(), batch.mask[:, 0], batch.weight)
-        return loss, {"critic/baseline_loss": loss, "critic/advantage": excess.mean()}
+        return loss, {"critic/baseline_loss": loss, "critic/advantage": masked_mean(excess, batch.mask[:, 0])}
 
     def next_value(self, batch: SequenceBatch, then: History, noise: Tensor) -> Tensor:
         """Return the in-sample V, or beta V_pi + (1 - beta) V_data (B,), V_pi where the data ends."""

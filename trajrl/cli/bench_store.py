@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import Common, say
-from trajrl.cli.generated import ACTION_DIM, OBS_DIM, forget, generated, read_through
+from trajrl.cli.generated import forget, generated, read_through
 from trajrl.cli.show import as_text, show_table
 
 if TYPE_CHECKING:
@@ -39,8 +39,16 @@ class Windows(Common):
     """Actions of a window's chunk, N."""
     batches: int = 200
     """Batches of each measured round."""
+    obs_dim: int = 17
+    """Numbers in an observation of the generated store."""
+    action_dim: int = 6
+    """Numbers in an action."""
     scratch: Path | None = None
     """Folder for the generated store, which is removed at the end; left out: a temporary folder."""
+
+    def file(self) -> AbstractContextManager[Path]:
+        """Make the store, and remove it afterwards."""
+        return generated(self.transitions, self.seed, self.scratch, self.obs_dim, self.action_dim)
 
     @property
     def spec(self) -> WindowSpec:
@@ -75,7 +83,16 @@ class BenchGather(Windows):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchStore(Windows):
-    """Time opening, sampling and verifying a large store, and what memory it takes."""
+    """Time opening, sampling, clustering and verifying a large store, and what memory it takes."""
+
+    obs_dim: int = 28
+    """Numbers in an observation of the generated store."""
+    data: Path | None = None
+    """A store to measure on, such as benchmarks/make_large_store.py writes; left out: one is generated."""
+
+    def file(self) -> AbstractContextManager[Path]:
+        """Take the store given, else make one and remove it afterwards."""
+        return nullcontext(self.data) if self.data else super().file()
 
     def run(self) -> dict[str, Any]:
         """Measure on a generated file."""
@@ -86,7 +103,7 @@ def gather(options: BenchGather) -> dict[str, Any]:
     """Time `gather` from memory and from a mapped file, in turns so that noise meets both."""
     from trajrl.store.store import TrajectoryStore
 
-    with generated(options.transitions, options.seed, options.scratch) as path, one_thread():
+    with options.file() as path, one_thread():
         stores = {memory: TrajectoryStore.open(path, memory) for memory in ("ram", "map")}
         anchors = options.anchors(stores["ram"], "gather")
         rounds: dict[str, list[float]] = {memory: [] for memory in stores}
@@ -100,7 +117,7 @@ def gather(options: BenchGather) -> dict[str, Any]:
         "mapped_ratio": mapped[0] / ram[0], "windows_per_second": options.batch / median(ram) * 1e3,
         "limit_ms": LIMIT_MS, "limit_ratio": LIMIT_MAPPED,
         "transitions": options.transitions, "batch": options.batch, "history": options.history,
-        "chunk": options.chunk, "obs_dim": OBS_DIM, "action_dim": ACTION_DIM,
+        "chunk": options.chunk, "obs_dim": options.obs_dim, "action_dim": options.action_dim,
     }  # fmt: skip
     # Other work on the machine only adds time: the best round is the one least disturbed.
     found["within_limits"] = ram[0] <= LIMIT_MS and mapped[0] <= LIMIT_MAPPED * ram[0]
@@ -127,23 +144,26 @@ def store(options: BenchStore) -> dict[str, Any]:
     from trajrl.store.store import TrajectoryStore
     from trajrl.store.verify import verify
 
-    with generated(options.transitions, options.seed, options.scratch) as path, one_thread():
+    with options.file() as path, one_thread():
         size = path.stat().st_size
         forget(path)
-        opened = in_fresh_process(path)
+        opened = in_fresh_process(OPEN, path)
         forget(path)
         mapped = TrajectoryStore.open(path, "map")
         anchors = options.anchors(mapped, "store")
         cold = milliseconds(mapped, anchors, options.spec)
         read_through(path)
         warm = median(sorted(milliseconds(mapped, anchors, options.spec) for _ in range(5)))
+        sampled = in_fresh_process(
+            SAMPLE, path, options.batch, options.history, options.chunk, options.batches
+        )
         started = perf_counter()
         findings = list(verify(path))
         rate = size / (perf_counter() - started)
     found = {
-        "transitions": options.transitions, "episodes": len(mapped), "bytes": size, **opened,
-        "gather_cold_ms": cold, "gather_warm_ms": warm, "verify_bytes_per_second": rate,
-        "findings": len(findings),
+        "transitions": mapped.num_steps, "episodes": len(mapped), "obs_dim": mapped.obs_dim,
+        "action_dim": mapped.action_dim, "bytes": size, **opened, "gather_cold_ms": cold,
+        "gather_warm_ms": warm, **sampled, "verify_bytes_per_second": rate, "findings": len(findings),
     }  # fmt: skip
     show_table(("", ""), [(key, as_text(value)) for key, value in found.items()])
     return found
@@ -193,11 +213,23 @@ print(json.dumps({
 """
 
 
-def in_fresh_process(path: Path) -> dict[str, Any]:
-    """Open the store in a process of its own; returns the time and the whole process's peak memory."""
-    root = str(Path(__file__).parents[2])
+SAMPLE = """
+import json, sys
+from pathlib import Path
+from trajrl.cli.bench_large import sampling
+print(json.dumps(sampling(Path(sys.argv[1]), *map(int, sys.argv[2:]))))
+"""
+
+
+def in_fresh_process(code: str, path: Path, *words: object) -> dict[str, Any]:
+    """Measure on the store in a process of its own, so that its peak of memory is known."""
+    root, path = str(Path(__file__).parents[2]), path.resolve()
     ended = subprocess.run(
-        [sys.executable, "-c", OPEN, str(path)], cwd=root, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, str(path), *map(str, words)],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     found: dict[str, Any] = json.loads(ended.stdout)
     return found

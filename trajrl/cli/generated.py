@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,29 +15,41 @@ from trajrl.cli.common import progress
 if TYPE_CHECKING:
     from trajrl.store.episode import Episode
 
-OBS_DIM, ACTION_DIM, LENGTH = 17, 6, 1000
+LENGTH, POOL = 1000, 32  # steps of an episode; different ones, written over and over
 
 
 @contextmanager
-def generated(transitions: int, seed: int, scratch: Path | None) -> Iterator[Path]:
+def generated(
+    transitions: int, seed: int, scratch: Path | None, obs_dim: int = 17, action_dim: int = 6
+) -> Iterator[Path]:
     """Yield a store file of random episodes, streamed to disk; it is removed at the end."""
-    from trajrl.store.writer import StoreWriter
-
-    if transitions < LENGTH:
-        raise ValueError(f"--transitions is at least {LENGTH}; got {transitions}")
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="trajrl-bench-", dir=scratch) as folder:
         path = Path(folder) / "generated.h5"
-        with StoreWriter(path, {"environment": "generated"}) as writer:
-            pool = random_episodes(seed)
-            for e in progress(range(transitions // LENGTH), "generating", unit="episodes"):
-                writer.append(pool[e % len(pool)])
+        generate(path, transitions, seed, obs_dim, action_dim)
         yield path
 
 
-def random_episodes(seed: int) -> list[Episode]:
-    """Return a few episodes of random numbers, to be written over and over."""
+def generate(path: Path, transitions: int, seed: int, obs_dim: int, action_dim: int) -> None:
+    """Write a store of random episodes; each begins at a place of its own, so that no two are alike."""
+    import numpy as np
+
+    from trajrl.rng import stream
+    from trajrl.store.writer import StoreWriter
+
+    if transitions < LENGTH:
+        raise ValueError(f"--transitions is at least {LENGTH}; got {transitions}")
+    with StoreWriter(path, {"environment": "generated"}) as writer:
+        pool, place = random_episodes(seed, obs_dim, action_dim), stream(seed, "bench places")
+        for e in progress(range(transitions // LENGTH), "generating", unit="episodes"):
+            shift = place.standard_normal(obs_dim, np.float32)
+            episode = pool[e % POOL]
+            writer.append(replace(episode, obs=episode.obs + shift))
+
+
+def random_episodes(seed: int, obs_dim: int, action_dim: int) -> list[Episode]:
+    """Return a few episodes of random numbers."""
     import numpy as np
 
     from trajrl.rng import stream
@@ -45,9 +58,9 @@ def random_episodes(seed: int) -> list[Episode]:
     rng = stream(seed, "bench episodes")
     return [
         Episode(
-            rng.standard_normal((LENGTH + 1, OBS_DIM), np.float32), rng.uniform(-1, 1, (LENGTH, ACTION_DIM)),
+            rng.standard_normal((LENGTH + 1, obs_dim), np.float32), rng.uniform(-1, 1, (LENGTH, action_dim)),
             rng.standard_normal(LENGTH, np.float32), e % 2 == 0,
-        ) for e in range(32)
+        ) for e in range(POOL)
     ]  # fmt: skip
 
 

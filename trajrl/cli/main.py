@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a failure with a one-line reason, 2 wrong usage, 130 inter
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "verify": ("trajrl.cli.store:Verify", "recompute every digest of a store"),
     },
 }
+
+TOGETHER = ("offline",)  # commands that several processes may share
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -96,10 +99,11 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     quiet, debug = "--json" in argv, "--debug" in argv
     speak_to_stderr(quiet)
     try:
+        refuse_several(words)
         command = parse(find(table, name, "command"), words, argv)
         command.check()
         answer = command.run()
-        if command.json:
+        if command.json and answer:  # of several processes the first one answers
             print(json.dumps(answer, default=_plain), flush=True)
     except SystemExit as stop:
         return int(stop.code or 0) if not isinstance(stop.code, str) else 2
@@ -114,6 +118,14 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     finally:
         speak_to_stderr(False)
     return int(bool(answer.get("failed"))) if isinstance(answer, dict) else 0
+
+
+def refuse_several(words: str) -> None:
+    """Refuse to do the same work in every process of torchrun."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and words not in TOGETHER:
+        if os.environ.get("RANK", "0") != "0":
+            raise SystemExit(1)
+        raise ValueError(f"'{words}' works in one process; torchrun is for: {', '.join(TOGETHER)}")
 
 
 def parse(command: type[Common], words: str, argv: list[str]) -> Common:

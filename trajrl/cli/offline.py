@@ -1,13 +1,18 @@
-"""`offline`: learn a policy from a store."""
+"""`offline`: learn a policy from a store, in one process or, under torchrun, in several."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
+
+if TYPE_CHECKING:
+    from trajrl.team import Team
 
 NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config", "seed"}
 
@@ -89,26 +94,35 @@ class Offline(Choices):
     """Learn a policy from a store, evaluate it on the way, and say what it learned."""
 
     def run(self) -> dict[str, Any]:
-        """Train, or go on training."""
-        run = watched(self.resumed() if self.resume else self.fresh())
+        """Train, or go on training; under torchrun as one of several processes."""
         from trajrl import train
+        from trajrl.team import from_environment, joined
 
-        with stop_politely(run):
-            train.offline(run)
-        return report(run)
+        with joined(from_environment()) as team:
+            run = watched(self.opened(team))
+            with stop_politely(run):
+                train.offline(run)
+        return report(run) if team.leads else {}
 
-    def fresh(self) -> Any:
+    def opened(self, team: Team) -> Any:
+        """Build the run, new or where it stood; the first process chooses and tells the others."""
+        if not team.leads:
+            return followed(team)
+        return self.resumed(team) if self.resume else self.fresh(team)
+
+    def fresh(self, team: Team) -> Any:
         """Build a new run."""
         from trajrl import assemble
 
         config = assemble.resolve({**self.chosen(), "phase": "offline"}, self.set, self.config)
         with assemble.fresh_folder(config, self.out) as folder:
-            run = assemble.build(config, folder)
+            team.told((config, folder, None))
+            run = assemble.build(config, folder, team=team)
             assemble.describe(folder, run.config, run.store)
         introduce(run)
         return run
 
-    def resumed(self) -> Any:
+    def resumed(self, team: Team) -> Any:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl import assemble, checkpoint, train
 
@@ -116,12 +130,13 @@ class Offline(Choices):
             raise ValueError("--resume needs --out, the folder of the run to go on with")
         folder = Path(self.out)
         if not (folder / "config.json").exists():
-            return self.fresh()
+            return self.fresh(team)
         assemble.lock(folder)
         config = assemble.resume_config(folder, self.chosen(), self.set)
-        run = assemble.build(config, folder)
-        run.config.save(folder / "config.json")
         found = checkpoint.newest(folder / "checkpoints")
+        team.told((config, folder, found))
+        run = assemble.build(config, folder, team=team)
+        run.config.save(folder / "config.json")
         if found is not None:
             train.restore(run, found)
         else:
@@ -135,6 +150,19 @@ def watched(run: Any) -> Any:
     from trajrl.report.live import LiveView
 
     run.view = LiveView()
+    return run
+
+
+def followed(team: Team) -> Any:
+    """Build what the first process of the team builds, and be silent."""
+    from trajrl import assemble, train
+    from trajrl.speak import fall_silent
+
+    fall_silent()
+    config, folder, found = team.told(None)
+    run = assemble.build(config, folder, team=team)
+    if found is not None:
+        train.restore(run, found)
     return run
 
 

@@ -104,12 +104,13 @@ class Toy(Common):
         """Do one run in its folder and measure its policy."""
         from trajrl import train
         from trajrl.cli.offline import Offline, stop_politely
+        from trajrl.team import Team
 
         command = Offline(
             data=f"bandit:{self.dataset}", agent=self.agent, steps=self.steps, preset="standard",
             out=str(folder), resume=self.resume, set=self.chosen(setting), seed=setting.seed,
         )  # fmt: skip
-        run = command.resumed() if self.resume else command.fresh()
+        run = command.opened(Team())
         with stop_politely(run):
             train.offline(run)
         return self.examine(run)

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trajrl.team import averaged
+
 DECAYS = ("none", "update", "epoch", "as_run")
 EPOCH = 1000  # updates per epoch in the published runs
 EPOCHS_PER_CALL = 50  # epochs between two steps of their scheduler
@@ -53,7 +55,7 @@ class Optimiser:
         self.updates = 0
         self.first = [torch.zeros_like(p) for p in self.parameters]  # running mean of the gradient
         self.second = [torch.zeros_like(p) for p in self.parameters]  # and of its square
-        self.count = torch.zeros((), device=self.parameters[0].device)  # steps taken, shared by all
+        self.count = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)  # steps taken
 
     @torch.no_grad()
     def step(self, loss: Tensor) -> Tensor:
@@ -62,10 +64,10 @@ class Optimiser:
         Gradients reach these parameters alone: autograd.grad leaves every other network untouched.  The fused
         step is called as it is: torch's Adam around it takes longer than the step itself on small networks.
         """
-        found = torch.autograd.grad(loss, self.parameters)
+        found = averaged(torch.autograd.grad(loss, self.parameters))
         gradients = [part.contiguous() for part in found]  # the step reads memory in the parameter's order
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        divisor = ((norm + 1e-6) / self.clip).clamp_(min=1) if self.clip > 0 else None
+        divisor = ((norm + 1e-6) / self.clip).clamp_(min=1).float() if self.clip > 0 else None
         kind = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
         self.count += 1
         kind(

@@ -13,6 +13,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from trajrl.team import totals
+
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -38,7 +40,7 @@ def td_target(
 
 
 def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return sum(weight values) / number of valid entries; mask and weight broadcast.
+    """Return sum(weight values) / number of valid entries of the whole batch; mask and weight broadcast.
 
     A weight of 0 adds 0 and still counts; an entry outside the mask adds nothing and does not count;
     with no valid entry the mean is 0.
@@ -47,7 +49,8 @@ def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> T
     kept = torch.where(mask, values, 0.0)
     if weight is not None:
         kept = kept * weight
-    return kept.sum() / mask.sum().clamp(min=1)
+    top, count = totals(kept.sum(), mask.sum())
+    return top / count.clamp(min=1)
 
 
 @torch.no_grad()

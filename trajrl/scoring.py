@@ -1,0 +1,42 @@
+"""What samplers ask an agent: the Q of the data's actions at anchors, in blocks, shared by the team."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from trajrl.agents.protocol import History
+from trajrl.store.window import Anchors, gather
+from trajrl.team import Team, whole
+
+if TYPE_CHECKING:
+    from trajrl.agents.protocol import Agent
+    from trajrl.store.store import TrajectoryStore
+
+BLOCK = 4096  # windows gathered at a time
+
+
+def score(store: TrajectoryStore, agent: Agent, team: Team, anchors: Anchors) -> np.ndarray:
+    """Return the Q at anchors by every critic of the agent (n, E); every process gets the same numbers."""
+    if len(anchors.episode) < team.size:
+        return np.array(team.told(values_at(store, agent, anchors).tolist()), np.float32)
+    with team.learning(len(anchors.episode)) as own:
+        return whole(torch.from_numpy(values_at(store, agent, part_of(anchors, own)))).numpy()
+
+
+def values_at(store: TrajectoryStore, agent: Agent, anchors: Anchors) -> np.ndarray:
+    """Return the Q at anchors by every critic of the agent (n, E)."""
+    values = []
+    for first in range(0, len(anchors.episode), BLOCK):
+        batch = gather(store, part_of(anchors, slice(first, first + BLOCK)), agent.spec, agent.device)
+        history = History(batch.obs, batch.prev_actions, batch.history_mask)
+        with torch.no_grad():
+            values.append(agent.values(history, batch.actions).float().cpu().numpy().T)
+    return np.concatenate(values)
+
+
+def part_of(anchors: Anchors, rows: slice) -> Anchors:
+    """Return some rows of anchors."""
+    return Anchors(*(column[rows] for column in anchors))

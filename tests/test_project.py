@@ -37,7 +37,9 @@ LEVELS = [
     {"checkpoint"},
     {"train", "assemble", "choices", "export", "folder", "shaping", "policy", "online", "handover"},
     {"report"},
+    {"sweep"},
     {"cli"},
+    {"__main__"},
 ]
 MODULES = sorted(
     path

@@ -74,9 +74,9 @@ def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> 
     (folder / "versions.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
-def lock(folder: Path) -> None:
+def lock(folder: Path, name: str = "checkpoints/lock") -> None:
     """Hold the folder for this process; a second one on the same run is refused."""
-    handle = (folder / "checkpoints" / "lock").open("w")
+    handle = (folder / name).open("w")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -30,6 +30,7 @@ from trajrl.samplers.protocol import Sampler
 from trajrl.samplers.provenance import Provenance
 from trajrl.scores import Evaluation, Scores
 from trajrl.scoring import part_of, score
+from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import gather
 from trajrl.team import Team, whole
@@ -255,7 +256,8 @@ def finish(run: Run) -> None:
         "stop_reason": run.stop_reason,
         **(run.online.summary(run.scores.evaluations, run.meter.seconds) if run.online else {}),
     }
-    (run.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    with new_file(run.folder / "summary.json") as path:  # last and whole: it says that the run has ended
+        path.write_text(json.dumps(summary, indent=2) + "\n")
     run.logger.close()
     if run.online:
         run.online.interaction.close()

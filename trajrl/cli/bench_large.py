@@ -37,7 +37,7 @@ def sampling(path: Path, batch: int, history: int, chunk: int, batches: int) -> 
         anchors = priority.sample(stream(0, "bench priority", index), batch)
         priority.feedback(anchors, stream(0, "bench td", index).random(batch))
     _, ranked = timed(lambda: priority.refresh(priority.config.refresh_every))
-    found, clustered = timed(lambda: cluster_store(store, ClusterSpec(CLUSTERS)))
+    found, clustered = timed(lambda: cluster_store(store, ClusterSpec(min(CLUSTERS, len(store)))))
     return {
         "uniform_batch_ms": seconds / batches * 1e3,
         "uniform_quarters": quarters(np.concatenate(drawn), len(store)),

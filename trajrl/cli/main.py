@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "online": ("trajrl.cli.online:Online", "go on learning in the environment"),
     "report": ("trajrl.cli.report:Report", "show what runs learned, and from what, as one page"),
     "store": ("", "import, export, look into, repair and mix trajectory stores"),
+    "sweep": ("trajrl.cli.sweep:Sweep", "do runs over a grid and seeds, here or on a cluster"),
     "toy": ("trajrl.cli.toy:Toy", "train an agent on a bandit and compare with the closed form"),
 }
 

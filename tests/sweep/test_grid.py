@@ -1,0 +1,63 @@
+"""What a grid stands for, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from trajrl.cli.main import dispatch
+from trajrl.sweep.grid import read_grid, trial_name, trials
+from trajrl.sweep.results import frame, state
+
+
+def test_a_grid_is_every_cell_for_every_seed():
+    grid = read_grid(["agent=td3_bc,sac", "agent.hidden=[16,16],[32,32]", "batch_size=8"])
+    assert grid == {
+        "agent": ["td3_bc", "sac"], "agent.hidden": ["[16,16]", "[32,32]"], "batch_size": ["8"]
+    }  # fmt: skip
+    found = trials(Path("out"), grid, ("steps=5",), [3, 4])
+    assert len(found) == 8
+    assert len({trial.folder for trial in found}) == 8
+    assert found[0].name == "td3_bc-hidden=_16_16_-batch_size=8-s3-" + found[0].name[-8:]
+    assert found[0].settings == ("steps=5", "agent=td3_bc", "agent.hidden=[16,16]", "batch_size=8")
+    assert [trial.seed for trial in found] == [3] * 4 + [4] * 4
+
+
+def test_names_are_short_where_they_can_be_and_never_the_same():
+    assert trial_name([("agent", "sac"), ("sampler", "cluster*priority")], 0).startswith(
+        "sac-cluster-x-priority-s0"
+    )
+    assert trial_name([("agent", "sac"), ("agent.eta", "2.0")], 1) == "sac-eta=2.0-s1"
+    names = {trial_name([("data", text)], 0) for text in ("a/b", "a_b", "a b", "a-x-b", "a*b")}
+    assert len(names) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--grid", "sampler"], "--grid takes NAME=VALUE,VALUE ...; got 'sampler'"),
+        (["--grid", "sampler=uniform,"], "got 'sampler=uniform,'"),
+        (["--grid", "seed=1,2"], "--seeds says how many"),
+        (["--grid", "sampler=uniform", "sampler=top"], "names sampler twice"),
+        (["--grid", "sampler=top,top"], "has a value twice"),
+        (["--grid", "sampler=uniform,clutser"], "did you mean 'cluster'"),
+        (["--grid", "agent=sac,td3"], "no agent 'td3'"),
+        (["--grid", "agent.et=1,2", "--agent", "diffusion_ql"], "did you mean 'eta'"),
+        (["--grid", "agent=sac", "--agent", "sac"], "agent is in the grid, and given beside it as well"),
+        (["--grid", "agent=sac", "--seeds", "0"], "--seeds must be at least 1"),
+        (["--grid", "agent=sac", "--address", "auto"], "--address is for --engine ray"),
+    ],
+)
+def test_bad_grids_are_refused_before_anything_runs(words, said, tmp_path, capsys):
+    assert dispatch(["sweep", *words, "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trial_that_left_nothing_is_waiting(tmp_path):
+    (trial,) = trials(tmp_path, {"sampler": ["top"]}, (), [0])
+    assert state(trial) == "waiting"
+    assert frame([trial]).to_dict("records") == [
+        {"trial": "top-s0", "grid.sampler": "top", "seed": 0, "state": "waiting", "attempts": 0, "error": ""}
+    ]

@@ -1,0 +1,176 @@
+"""`sweep`: runs over a grid and seeds, here or on a cluster; killed and started again, it goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from trajrl.cli.common import say
+from trajrl.cli.offline import Choices
+
+if TYPE_CHECKING:
+    from trajrl.sweep.grid import Trial
+    from trajrl.sweep.process import Resources
+
+OWN = {"grid", "seeds", "engine", "address", "workers", "cpus", "gpus", "retries", "seed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Choices):
+    """Do a run for every cell of a grid and every seed; run again, it keeps what has finished and goes on."""
+
+    grid: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE ...")]
+    """What varies: options or any fields, such as sampler=uniform,cluster agent.eta=1,2."""
+    out: Annotated[str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/sweep)")] = ""
+    """Folder of the sweep: runs under trials/, what they printed under logs/, results.csv."""
+    seeds: int = 1
+    """Runs of each cell, with seeds --seed, --seed + 1 and so on."""
+    engine: Literal["local", "ray"] = "local"
+    """local: processes of this machine.  ray: Ray Tune, on this machine or a cluster."""
+    address: str = ""
+    """Ray cluster to join, such as auto or ray://head:10001; left out: a Ray of this machine."""
+    workers: int = 0
+    """Trials at a time; 0: as many as the cores allow."""
+    cpus: int = 1
+    """Cores, and threads, of a trial."""
+    gpus: float = 0.0
+    """GPUs of a trial; 0.5: two trials share one."""
+    retries: int = 3
+    """How often a trial that was killed is started again, from its checkpoint."""
+    resume: tyro.conf.Suppress[bool] = False  # a sweep always goes on
+    config: tyro.conf.Suppress[Path | None] = None  # --set says it all
+
+    def run(self) -> dict[str, Any]:
+        """Run what has not finished, and tell the results of all."""
+        from trajrl.folder import lock
+        from trajrl.registry import find
+        from trajrl.sweep import ENGINES
+        from trajrl.sweep.grid import read_grid, trials
+        from trajrl.sweep.results import write
+
+        out, grid, base = Path(self.out or "runs/sweep"), read_grid(self.grid), self.base()
+        resources = self.resources()
+        seeds = range(self.seed, self.seed + self.seeds)
+        planned = trials(out, grid, base, list(seeds))
+        check(planned, grid, self.set)
+        out.mkdir(parents=True, exist_ok=True)
+        lock(out, "lock")
+        remember(out, base, list(grid))
+        todo = [trial for trial in planned if not trial.finished]
+        introduce(planned, todo)
+        if todo:
+            find(ENGINES, self.engine, "engine")(todo, resources, Progress(len(planned), len(todo)))
+        found = write(out, planned)
+        return self.answer(out, found, list(grid))
+
+    def base(self) -> tuple[str, ...]:
+        """Return what all trials share, as settings."""
+        given = {name: value for name, value in self.chosen().items() if name not in OWN}
+        plain = {
+            name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()
+        }
+        return (*(f"{name}={value}" for name, value in plain.items()), *self.set)
+
+    def resources(self) -> Resources:
+        """Return what the engine may use."""
+        from trajrl.sweep.process import Resources
+
+        for name, least in (("seeds", 1), ("cpus", 1), ("workers", 0), ("retries", 0), ("gpus", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} must be at least {least}; got {getattr(self, name)}")
+        if self.address and self.engine != "ray":
+            raise ValueError("--address is for --engine ray")
+        return Resources(self.cpus, self.gpus, self.workers, self.retries, self.address)
+
+    def answer(self, out: Path, found: Any, names: list[str]) -> dict[str, Any]:
+        """Print the table and return the counts."""
+        from trajrl.cli.show import show_table
+        from trajrl.sweep.results import HEADER, STATES, table
+
+        say()
+        show_table((*names, *HEADER), table(found, names, self.seed), numbers=HEADER)
+        states = {name: int((found["state"] == name).sum()) for name in STATES}
+        for row in found[found["state"] == "failed"].itertuples():
+            say(f"{row.trial} failed: {row.error}")
+        open_ones = states["begun"] + states["waiting"]
+        if open_ones:
+            say(f"{open_ones} trials have not finished; the same command goes on with them")
+        say(f"{states['finished']} of {len(found)} trials have finished; {out / 'results.csv'}")
+        return {
+            "out": str(out), "results": str(out / "results.csv"), "trials": len(found), **states,
+            "rows": json.loads(found.to_json(orient="records")),
+        }  # fmt: skip
+
+
+class Progress:
+    """Tells each trial's end in a line, with the time left."""
+
+    def __init__(self, planned: int, todo: int) -> None:
+        self.planned, self.todo, self.ended, self.began = planned, todo, 0, time.monotonic()
+
+    def __call__(self, trial: Trial, code: int) -> None:
+        """Print how a trial ended."""
+        from trajrl.sweep.process import reason
+
+        if code < 0:
+            say(f"{trial.name} was killed; what it saved is kept")
+            return
+        self.ended += 1
+        spent = time.monotonic() - self.began
+        left = spent / self.ended * (self.todo - self.ended)
+        score = "" if code else score_of(trial)
+        how = f"failed: {reason(trial)}" if code else f"finished{score}"
+        place = f"[{self.planned - self.todo + self.ended} of {self.planned}]"
+        say(f"{place} {trial.name} {how}, {spent:.0f} s, about {left:.0f} s left")
+
+
+def score_of(trial: Trial) -> str:
+    """Return the last score in words."""
+    scores = json.loads((trial.folder / "summary.json").read_text()).get("scores")
+    return f", score {scores['last']['value']:.1f}" if scores else ""
+
+
+def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str, ...]) -> None:
+    """Refuse, before anything runs, what a trial would refuse when it resolves its choices."""
+    from trajrl.choices import resolve
+    from trajrl.samplers.options import resolve as resolve_sampler
+
+    if not grid:
+        raise ValueError("--grid says what varies, such as sampler=uniform,cluster")
+    names = [setting.partition("=")[0] for setting in planned[0].settings]
+    twice = [name for name in grid if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is in the grid, and given beside it as well")
+    for trial in planned:
+        if trial.seed == planned[0].seed:
+            config = resolve({"phase": "offline", "seed": trial.seed}, trial.settings)
+            resolve_sampler(config.sampler, config.sampler_options)
+
+
+def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
+    """Write what the sweep is of; refuse a folder that holds a sweep of something else."""
+    path, made = out / "sweep.json", {"base": list(base), "grid": names}
+    if not path.exists():
+        path.write_text(json.dumps(made, indent=2) + "\n")
+        return
+    before = json.loads(path.read_text())
+    for name in made:
+        if before[name] != made[name]:
+            was, now = (" ".join(part[name]) or "none" for part in (before, made))
+            raise ValueError(
+                f"{out} holds a sweep with other settings ({was}; now {now}); give another --out"
+            )
+
+
+def introduce(planned: list[Trial], todo: list[Trial]) -> None:
+    """Say what there is to do."""
+    kept, begun = len(planned) - len(todo), sum(trial.begun for trial in todo)
+    words = [f"{len(planned)} trials"]
+    words += [f"{kept} have finished and are kept"] if kept else []
+    words += [f"{begun} go on from a checkpoint"] if begun else []
+    say("; ".join(words))

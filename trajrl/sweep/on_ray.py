@@ -1,0 +1,116 @@
+"""The Ray engine: Ray Tune places trials on a machine or a cluster, and starts those again that were killed.
+
+A worker runs its trial as the local engine does, in a process that dies with it, and a retry goes on from the
+checkpoint.  On a cluster the sweep's folder and the package must lie at the same place on every machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from trajrl.sweep.grid import Trial
+from trajrl.sweep.process import ROOT, Resources, Tell, start
+
+STORE_BYTES = 100 * 2**20  # of Ray's object store on one machine; trials pass nothing through it
+
+
+def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
+    """Run trials to their ends on a cluster, or on a Ray of this machine that ends with this process."""
+    ray, tune = imported()
+    connect(ray, resources)
+    try:
+        room = {"cpu": resources.cpus, **({"gpu": resources.gpus} if resources.gpus else {})}
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(work, cpus=resources.cpus, place=os.getcwd()), room),
+            param_space={"trial": tune.grid_search([packed(trial) for trial in trials])},
+            tune_config=tune.TuneConfig(max_concurrent_trials=resources.workers or None),
+            run_config=tune.RunConfig(
+                name="ray", storage_path=str(trials[0].folder.parents[1].resolve()), verbose=0,
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                callbacks=[teller(tune, tell)],
+            ),
+        )  # fmt: skip
+        tuner.fit()
+    finally:
+        ray.shutdown()
+
+
+def work(config: dict[str, Any], cpus: int, place: str) -> None:
+    """Run one trial inside a worker; where its process is killed, fail, so that Ray starts it again."""
+    from ray import tune
+
+    trial = unpacked(config["trial"])
+    code = start(trial, cpus, place=place).wait()
+    if code < 0:
+        raise RuntimeError(f"{trial.name} was killed by signal {-code}")
+    tune.report({"code": code})
+
+
+def imported() -> tuple[Any, Any]:
+    """Import Ray, or name the extra that brings it."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    try:
+        import ray
+        from ray import tune
+    except ImportError as error:
+        raise ImportError(
+            "--engine ray needs Ray: pip install -e '.[ray]'; --engine local does not"
+        ) from error
+    return ray, tune
+
+
+def connect(ray: Any, resources: Resources) -> None:
+    """Join the cluster at an address, or start a Ray of this machine's cores."""
+    workers = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if resources.address:
+        try:
+            ray.init(address=resources.address, runtime_env=workers, **quiet)
+        except (ConnectionError, ValueError) as error:
+            raise ConnectionError(
+                f"no Ray cluster answers at {resources.address} ({error}); `ray start --head` starts one"
+            ) from error
+        return
+    cores = len(os.sched_getaffinity(0))
+    if resources.workers:
+        cores = resources.workers * resources.cpus
+    ray.init(
+        num_cpus=max(cores, resources.cpus), include_dashboard=False, object_store_memory=STORE_BYTES,
+        runtime_env=workers, **quiet,
+    )  # fmt: skip
+
+
+def teller(tune: Any, tell: Tell) -> Any:
+    """Return what Ray calls when a trial ends."""
+
+    class Teller(tune.Callback):
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **more: Any) -> None:
+            tell(unpacked(trial.config["trial"]), int((trial.last_result or {}).get("code", 0)))
+
+        def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **more: Any) -> None:
+            tell(unpacked(trial.config["trial"]), -9)
+
+        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **more: Any) -> None:
+            tell(unpacked(trial.config["trial"]), -9)
+
+    return Teller()
+
+
+def packed(trial: Trial) -> dict[str, Any]:
+    """Return a trial as plain values, with paths that do not depend on the folder one stands in."""
+    whole = replace(trial, folder=trial.folder.resolve(), log=trial.log.resolve())
+    return {**asdict(whole), "folder": str(whole.folder), "log": str(whole.log)}
+
+
+def unpacked(values: dict[str, Any]) -> Trial:
+    """Undo `packed`."""
+    cell = tuple((str(key), str(value)) for key, value in values["cell"])
+    paths = {name: Path(values[name]) for name in ("folder", "log")}
+    return Trial(**{**values, **paths, "cell": cell, "settings": tuple(values["settings"])})

@@ -70,6 +70,30 @@ def test_every_shard_of_a_hundred_is_read_once_and_in_order(tmp_path):
     assert source.environment == "ogbench:toy-play-v0"
 
 
+def test_the_import_of_a_folder_shows_how_far_it_is(tmp_path):
+    for number in range(100):
+        npz(tmp_path / "set" / f"toy-play-v0-{number}.npz", ogbench([2, 1], seed=number))
+    shown = []
+
+    def show(items, what, total, unit):
+        for count, item in enumerate(items, 1):
+            shown.append((count, total, unit))
+            yield item
+
+    found = import_source(open_source(tmp_path / "set"), tmp_path / "x.h5", show)
+    assert (found["episodes"], found["transitions"]) == (200, 300)
+    assert shown[0] == (1, 200, "episodes")
+    assert shown[-1] == (200, 200, "episodes")
+
+
+def test_a_broken_shard_is_found_before_the_first_is_imported(tmp_path):
+    for number in range(3):
+        npz(tmp_path / "set" / f"toy-{number}.npz", ogbench([2]))
+    (tmp_path / "set" / "toy-2.npz").write_bytes(b"PK broken")
+    with pytest.raises(ValueError, match=r"toy-2\.npz"):
+        open_source(tmp_path / "set")
+
+
 def test_missing_numbers_of_a_set_are_reported(tmp_path):
     for number in (0, 1, 4):
         npz(tmp_path / "set" / f"toy-{number:03d}.npz", ogbench([2]))

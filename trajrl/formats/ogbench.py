@@ -18,7 +18,7 @@ from trajrl.formats.columns import Column, block_rows, narrow
 from trajrl.formats.ledger import Ledger, read_ledger
 from trajrl.formats.npy import open_npz
 from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source
+from trajrl.formats.source import Labelled, Source, undamaged
 from trajrl.formats.transitions import check_numbers
 from trajrl.store.episode import Episode
 
@@ -45,6 +45,7 @@ class OGBench(Source):
             self.environment = f"ogbench:{stem}"
         if attributes:
             self.restore(attributes.decode("utf-8", "replace"))
+        self.count = sum(map(self._episodes_in, self.shards))
 
     @property
     def label(self) -> str:
@@ -59,6 +60,12 @@ class OGBench(Source):
         for number, shard in enumerate(self.shards):
             for episode in self._shard(shard):
                 yield episode, {"shard": number} if sharded else {}
+
+    def _episodes_in(self, path: Path) -> int:
+        """Count the trajectories of a file by its flags alone; what is wrong with a shard is said at once."""
+        with undamaged(path), open_npz(path) as (columns, _):
+            self._check(path, columns)
+            return len(_stops(path, columns))
 
     def _shard(self, path: Path) -> Iterator[Episode]:
         """Yield the trajectories of one file."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BLOCK = 4096  # windows gathered at a time
 
 
-def score(store: TrajectoryStore, agent: Agent, team: Team, anchors: Anchors) -> np.ndarray:
+def q_values(store: TrajectoryStore, agent: Agent, team: Team, anchors: Anchors) -> np.ndarray:
     """Return the Q at anchors by every critic of the agent (n, E); every process gets the same numbers."""
     if len(anchors.episode) < team.size:
         return np.array(team.told(values_at(store, agent, anchors).tolist()), np.float32)

@@ -29,7 +29,7 @@ from trajrl.rng import stream, torch_stream
 from trajrl.samplers.protocol import Sampler
 from trajrl.samplers.provenance import Provenance
 from trajrl.scores import Evaluation, Scores
-from trajrl.scoring import part_of, score
+from trajrl.scoring import part_of, q_values
 from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import gather
@@ -105,7 +105,7 @@ def train_step(run: Run) -> Update:
     """Learn from one batch."""
     config, step, law = run.config, run.step + 1, run.law
     for sampler in {id(law): law, id(run.sampler): run.sampler}.values():
-        sampler.refresh(step, lambda anchors: score(run.store, run.agent, run.team, anchors))
+        sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
     rows = config.batch_size * updates_per_batch(run.agent)
     anchors = law.sample(stream(config.seed, "sampler", step), rows)
     with run.team.learning(rows, updates_per_batch(run.agent)) as own:

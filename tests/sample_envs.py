@@ -174,3 +174,16 @@ class BreakingLater(Uneven):
 def sized(length: int = 5) -> gymnasium.Env:
     """Return a Line of a length of one's own."""
     return Line(length)
+
+
+class Pushed(Line):
+    """Line whose reward is the action taken."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, float(action[0]), terminated, truncated, info
+
+
+def pushed() -> gymnasium.Env:
+    """Return a Pushed with the usual box."""
+    return Pushed(low=-1, high=1)

@@ -188,7 +188,7 @@ def check_finite(obs: np.ndarray, reward: float) -> None:
 def in_order(collector: Collector, explore: bool = False) -> Iterator[Finished]:
     """Run episodes and yield them by number: the order does not depend on how many environments run."""
     waiting: dict[int, Finished] = {}
-    order = iter(count() if collector.numbers is None else collector.numbers)
+    order = iter(count(collector.next_episode) if collector.numbers is None else collector.numbers)
     due = next(order, -1)
     while not collector.done:
         for finished in collector.step(explore):
@@ -199,12 +199,13 @@ def in_order(collector: Collector, explore: bool = False) -> Iterator[Finished]:
 
 
 def collect(
-    suite: EnvSuite, actor: Actor, streams: Streams, num_envs: int, source: str, explore: bool = False
+    suite: EnvSuite, actor: Actor, streams: Streams, num_envs: int, source: str, first: int = 0
 ) -> Iterator[Episode]:
-    """Yield episodes without end, by number; one that broke off raises its EnvFailureError."""
+    """Yield episodes from number `first` on, without end; one that broke off raises its EnvFailureError."""
     collector = Collector(suite, actor, streams, num_envs, source=source)
+    collector.next_episode = first
     try:
-        for finished in in_order(collector, explore):
+        for finished in in_order(collector):
             if finished.failure is not None:
                 raise finished.failure
             assert finished.episode is not None

@@ -1,22 +1,27 @@
-"""`collect`: record whole episodes of a policy into a store."""
+"""`collect`: record whole episodes of a policy, or of a recipe of policies, into a store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from trajrl.cli.common import Common, progress, refuse_existing, say
+from trajrl.cli.option import silent
 
 if TYPE_CHECKING:
+    from trajrl.collection import Collection
     from trajrl.envs.suite import Suite
     from trajrl.queues import Actor
+    from trajrl.recipes import Part
     from trajrl.store.episode import Episode
     from trajrl.store.table import Table
     from trajrl.store.writer import StoreWriter
+
+PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,73 +30,204 @@ class Collect(Common):
 
     env: str
     """suite:name, a registered Gymnasium id, or package.module:callable."""
-    policy: str
+    policy: str = ""
     """random, oracle (the environment's own script), a run directory, or FILE.npz (see data/README.md)."""
+    recipe: str = ""
+    """Instead of --policy: random, medium, expert, medium-expert, skewed, medium-replay (learned online)."""
+    policies: Annotated[Path | None, silent("DIR", "data/policies")] = None
+    """Where a recipe finds its policy files, such as hopper-medium.npz."""
     out: Path
-    """The store file to write."""
+    """The store file to write; with --reference the JSON file."""
     steps: int = 10_000
     """Transitions to record; the last episode is kept whole."""
-    noise: float = 0.0
-    """Standard deviation of Gaussian noise added to every action, in units of the [-1, 1] box."""
+    noise: tuple[float, ...] = (0.0,)
+    """Deviation of Gaussian noise added to every action in [-1, 1]; several are a ladder of equal shares."""
+    epsilon: float = 0.0
+    """Share of the steps with a uniform action instead of the policy's."""
     source: str = ""
     """Label of the episodes; empty: the policy's name."""
     envs: int = 4
     """Environments stepped together; changes speed, never the episodes."""
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="env.NAME=VALUE ...", help_behavior_hint="")] = ()
-    """Options of the environment, such as --set env.time_limit=200."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
+    """Options of the environment, such as env.time_limit=200; with medium-replay the run's fields too."""
+    reference: bool = False
+    """Measure random returns and those of --policy, an expert, as the references of --env."""
+    episodes: int = 20
+    """Episodes of each that --reference takes."""
+    resume: bool = False
+    """Go on with a collection of this --out that was broken off; it ends as the same file."""
     overwrite: bool = False
     """Replace a store that has this name."""
 
     def run(self) -> dict[str, Any]:
         """Record, write, and say what came out."""
-        for name, least in (("steps", 1), ("noise", 0), ("envs", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} is at least {least}; got {getattr(self, name)}")
-        refuse_existing(self.out, self.overwrite)
-        label = self.source or Path(self.policy).stem
-        name, episodes = (self._scripted if self.policy == "oracle" else self._acted)(label)
-        with writer_for(self, name, label) as writer:
-            for episode in progress(up_to(episodes, self.steps), "collecting", unit="episodes"):
-                writer.append(episode)
-            found = summary(writer.table)
-        say(f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}")
-        mean, std, steps = (found[key] for key in ("return_mean", "return_std", "length_mean"))
-        say(f"return {mean:.1f} +- {std:.1f}, {steps:.0f} steps per episode")
-        said = {"out": str(self.out), "environment": name, "policy": self.policy, "source": label}
-        return {**said, **found}
+        self.check()
+        if self.reference:
+            from trajrl.cli.reference import measure
 
-    def _scripted(self, label: str) -> tuple[str, Iterator[Episode]]:
-        """Return the environment's name, and episodes of its own script without end."""
+            return measure(self)
+        refuse_existing(self.out, self.overwrite)
+        if self.recipe == "medium-replay":
+            return self.replayed()
+        from trajrl.collection import Collection, folder_of
+
+        parts = self.parts()
+        suite = None if parts[0].policy == "oracle" else self.suite()
+        policies = [make_policy(part.policy, suite) if suite else None for part in parts]
+        asked = {
+            "env": self.env,
+            "seed": self.seed,
+            "set": list(self.set),
+            "parts": [asdict(p) for p in parts],
+        }
+        if self.overwrite:
+            remove(folder_of(self.out))
+        with Collection(self.out, asked, self.resume) as waiting:
+            for number, part in enumerate(parts):
+                made = self.acted(suite, policies[number], number, part, waiting) if suite else None
+                episodes = made or self.scripted(number, part, waiting)
+                due = self.steps * part.share - waiting.steps[number]
+                shown = progress(up_to(episodes, due), f"collecting {part.source}", unit="episodes")
+                for episode in shown:
+                    waiting.add(number, episode)
+            name = suite.name if suite else scripted_name(self.env)
+            with self.writer(name, [asdict(part) for part in parts]) as writer:
+                waiting.finish(writer)
+                found = summary(writer.table)
+            waiting.remove()
+        return self.told(name, found)
+
+    def check(self) -> None:
+        """Refuse numbers that are none of the kind, and two answers to one question."""
+        least = {"steps": 1, "envs": 1, "episodes": 1, "epsilon": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"--{name} is at least {bound}; got {getattr(self, name)}")
+        if not self.noise or min(self.noise) < 0:
+            raise ValueError(f"--noise is at least 0; got {' '.join(map(str, self.noise))}")
+        if self.epsilon > 1:
+            raise ValueError(f"--epsilon is a share between 0 and 1; got {self.epsilon}")
+        if bool(self.policy) == bool(self.recipe):
+            raise ValueError("give --policy or --recipe, one of them")
+
+    def parts(self) -> list[Part]:
+        """Return what the collection is made of."""
+        from trajrl.recipes import POLICIES, of_policy, of_recipe
+
+        if self.recipe:
+            return of_recipe(self.recipe, self.env, self.epsilon, self.policies or POLICIES)
+        return of_policy(self.policy, self.noise, self.epsilon, self.source)
+
+    def suite(self) -> Suite:
+        """Build the environment with its options."""
+        from trajrl.choices import env_settings
+        from trajrl.config import split_settings
+        from trajrl.envs import make_suite
+
+        found = split_settings(self.set)
+        other = [name for part in ("agent", "sampler", "run") for name in found[part]]
+        if other and self.recipe != "medium-replay":
+            raise ValueError(f"--set takes env.NAME=VALUE here; '{other[0]}' belongs to a run that learns")
+        return make_suite(self.env, **env_settings(found["env"]))
+
+    def scripted(self, number: int, part: Part, waiting: Collection) -> Iterator[Episode]:
+        """Yield episodes of the environment's own script without end."""
         from itertools import count
 
         from trajrl.envs import make_demonstration
         from trajrl.envs.demonstrate import demonstrate
 
-        shown = make_demonstration(self.env)
-        return shown.name, (demonstrate(shown, self.seed, number, label, self.noise) for number in count())
+        shown, first = make_demonstration(self.env), number * PART_NUMBERS + waiting.episodes[number]
+        return (demonstrate(shown, self.seed, n, part.source, part.noise) for n in count(first))
 
-    def _acted(self, label: str) -> tuple[str, Iterator[Episode]]:
-        """Return the environment's name, and episodes of a policy without end."""
-        from trajrl.choices import env_settings
-        from trajrl.config import split_settings
-        from trajrl.envs import make_suite
-        from trajrl.envs.policies import NoisyPolicy
+    def acted(
+        self, suite: Suite, policy: Actor | None, number: int, part: Part, waiting: Collection
+    ) -> Iterator[Episode]:
+        """Yield episodes of a policy without end."""
+        from trajrl.envs.policies import MixedPolicy, NoisyPolicy
         from trajrl.rollout import Streams, collect
 
-        suite = make_suite(self.env, **env_settings(split_settings(self.set)["env"]))
-        policy = make_policy(self.policy, suite)
-        actor: Actor = NoisyPolicy(policy, self.noise) if self.noise else policy
-        return suite.name, collect(suite, actor, Streams(self.seed, "collect"), self.envs, label)
+        actor: Any = policy
+        actor = NoisyPolicy(actor, part.noise) if part.noise else actor
+        actor = MixedPolicy(actor, part.epsilon) if part.epsilon else actor
+        streams = Streams(self.seed, "collect", (number,) if number else ())
+        return collect(suite, actor, streams, self.envs, part.source, waiting.episodes[number])
+
+    def replayed(self) -> dict[str, Any]:
+        """Let an agent learn online from nothing and keep everything it met."""
+        from trajrl.cli.offline import stop_politely
+        from trajrl.collection import folder_of
+        from trajrl.replay import learning, met
+
+        folder, suite = folder_of(self.out), self.suite()
+        if self.overwrite:
+            remove(folder)
+        elif folder.exists() and not self.resume:
+            raise FileExistsError(f"{folder} holds a run that was broken off; --resume goes on with it")
+        run = learning(suite, self.steps, self.seed, folder, self.set)
+        with stop_politely(run):
+            from trajrl import train
+
+            train.online(run)
+        with self.writer(suite.name, [{"policy": run.config.agent, "updates": run.step}]) as writer:
+            for episode in met(run):
+                writer.append(episode)
+            found = summary(writer.table)
+        last = run.scores.evaluations[-1]
+        say(f"the agent that learned ends at a return of {last.return_mean:.1f} ({len(last.rows)} episodes)")
+        run_folder = self.out.with_name(self.out.name + ".run")
+        remove(run_folder)
+        (folder / "run").rename(run_folder)
+        remove(folder)
+        reached = {"reached": last.return_mean, "updates": run.step, "run": str(run_folder)}
+        return {**self.told(suite.name, found), **reached}
+
+    def writer(self, environment: str, parts: list[dict[str, Any]]) -> StoreWriter:
+        """Open the store file, with what a reader must know about where it came from."""
+        from trajrl import __version__
+        from trajrl.store.writer import StoreWriter
+
+        noise = self.noise[0] if len(self.noise) == 1 else list(self.noise)
+        provenance = {
+            "command": "collect", "environment": environment, "policy": Path(self.policy).name,
+            "recipe": self.recipe, "parts": [{**p, "policy": Path(p["policy"]).name} for p in parts],
+            "seed": self.seed, "steps": self.steps, "noise": noise, "epsilon": self.epsilon,
+            "source": self.source or Path(self.policy).stem, "set": list(self.set), "trajrl": __version__,
+        }  # fmt: skip
+        box = {"action_low": -1.0, "action_high": 1.0}  # what trajrl records is in the box it acts in
+        return StoreWriter(self.out, {"environment": environment, "provenance": provenance, **box})
+
+    def told(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
+        """Say what came out, and return the answer."""
+        say(f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}")
+        mean, std, steps = (found[key] for key in ("return_mean", "return_std", "length_mean"))
+        say(f"return {mean:.1f} +- {std:.1f}, {steps:.0f} steps per episode")
+        label = self.source or Path(self.policy).stem or self.recipe
+        said = {"out": str(self.out), "environment": name, "policy": self.policy or self.recipe}
+        return {**said, "source": label, **found}
 
 
-def up_to(episodes: Iterator[Episode], steps: int) -> Iterator[Episode]:
+def remove(folder: Path) -> None:
+    """Remove what an earlier collection left."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def scripted_name(env: str) -> str:
+    """Return what data of an environment's own script calls it."""
+    from trajrl.envs import make_demonstration
+
+    return make_demonstration(env).name
+
+
+def up_to(episodes: Iterator[Episode], steps: float) -> Iterator[Episode]:
     """Yield whole episodes until at least `steps` transitions are there."""
     total = 0
-    for episode in episodes:
+    while total < steps:
+        episode = next(episodes)
         total += len(episode)
         yield episode
-        if total >= steps:
-            return
 
 
 def make_policy(name: str, suite: Suite) -> Actor:
@@ -125,17 +261,3 @@ def summary(table: Table) -> dict[str, Any]:
         "truncated": int((~table.terminated).sum()),
         "success_mean": float((table.success > 0).mean()) if known else None,
     }  # fmt: skip
-
-
-def writer_for(command: Collect, environment: str, label: str) -> StoreWriter:
-    """Open the store file, with what a reader must know about where it came from."""
-    from trajrl import __version__
-    from trajrl.store.writer import StoreWriter
-
-    provenance = {
-        "command": "collect", "environment": environment, "policy": Path(command.policy).name,
-        "seed": command.seed, "steps": command.steps, "noise": command.noise, "source": label,
-        "trajrl": __version__,
-    }  # fmt: skip
-    box = {"action_low": -1.0, "action_high": 1.0}  # what trajrl records is in the box it acts in
-    return StoreWriter(command.out, {"environment": environment, "provenance": provenance, **box})

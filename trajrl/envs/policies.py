@@ -82,6 +82,22 @@ class NoisyPolicy:
         return (chosen + self.scale * noise).clamp(-1, 1)
 
 
+class MixedPolicy:
+    """Another policy that, with probability epsilon at each query, acts uniformly in [-1, 1] instead."""
+
+    def __init__(self, policy: Any, epsilon: float) -> None:
+        self.policy, self.epsilon = policy, epsilon
+        self.spec, self.device, self.action_dim = policy.spec, policy.device, policy.action_dim
+
+    def act(self, history: Seen, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+        """Let the policy act, then replace some rows, each by its own draw: (V, N, act)."""
+        chosen = self.policy.act(history, rng, explore)
+        drawn = [(torch.rand((), generator=row), torch.rand(chosen.shape[1:], generator=row)) for row in rng]
+        instead = torch.stack([coin < self.epsilon for coin, _ in drawn])[:, None, None]
+        uniform = torch.stack([action for _, action in drawn]) * 2 - 1
+        return torch.where(instead.to(chosen.device), uniform.to(chosen.device), chosen)
+
+
 def read_policy(path: Path) -> dict[str, np.ndarray]:
     """Read a policy file, without pickle, and check that its layers fit together."""
     try:

@@ -1,0 +1,161 @@
+"""Recipes, ladders and mixtures of `collect`; what was broken off goes on; references; a real replay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trajrl import TrajectoryStore, make_suite
+from trajrl.cli import collect as command
+from trajrl.cli.main import dispatch
+from trajrl.recipes import RECIPES, of_recipe
+
+ROOT = Path(__file__).parents[2]
+TINY = ("agent.width=8", "batch_size=8", "eval_episodes=1", "log_every=20", "checkpoint_every=15")
+
+
+def run(capsys, out, *words, **options):
+    """Collect at toy:point, and return the exit code, the answer and the last line of what was said."""
+    chosen = {"out": out, "env": "toy:point", "steps": 90, **options}
+    argv = [text for name, value in chosen.items() for text in (f"--{name}", str(value))]
+    code = dispatch(["collect", *argv, *words, "--json"])
+    printed = capsys.readouterr()
+    answer = json.loads(printed.out.splitlines()[-1]) if code == 0 else None
+    return code, answer, (printed.err.splitlines() or [""])[-1]
+
+
+@pytest.fixture
+def policies(tmp_path):
+    """Write two policy files for toy:point: one that always pushes right, one that always pushes left."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    for level, push in (("medium", -1.0), ("expert", 1.0)):
+        zero = {"w0": np.zeros((4, 4)), "b0": np.zeros(4), "w1": np.zeros((4, 4)), "b1": np.zeros(4)}
+        np.savez(folder / f"point-{level}.npz", **zero, w_mean=np.zeros((2, 4)), b_mean=np.full(2, push))
+    return folder
+
+
+@pytest.mark.parametrize("recipe", [name for name, parts in RECIPES.items() if parts])
+def test_recipes_have_their_shares(capsys, tmp_path, policies, recipe):
+    code, _, said = run(capsys, tmp_path / "x.h5", recipe=recipe, policies=policies, steps=240)
+    assert code == 0, said
+    table = TrajectoryStore.open(tmp_path / "x.h5").table
+    for source, share in RECIPES[recipe].items():
+        steps = int(table.length[table.source == source].sum())
+        assert 240 * share <= steps < 240 * share + 30
+    assert set(table.source) == set(RECIPES[recipe])
+    assert not (tmp_path / "x.h5.collecting").exists()
+
+
+def test_the_shipped_policies_are_what_recipes_find():
+    assert [Path(part.policy).name for part in of_recipe("skewed", "Hopper-v4")] == [
+        "hopper-expert.npz", "hopper-medium.npz",
+    ]  # fmt: skip
+    assert Path(of_recipe("medium", "d4rl:hopper-medium-v2")[0].policy).exists()
+    with pytest.raises(FileNotFoundError, match="walker2d-medium"):
+        of_recipe("medium", "Walker2d-v5")
+
+
+def test_a_ladder_has_equal_rungs(capsys, tmp_path, policies):
+    expert = policies / "point-expert.npz"
+    run(capsys, tmp_path / "x.h5", "--noise", "0", "0.2", "0.8", policy=expert, steps=180)
+    store = TrajectoryStore.open(tmp_path / "x.h5")
+    table, spread = store.table, []
+    for rung in ("0", "0.2", "0.8"):
+        mine = [store.episode(e).actions for e in np.flatnonzero(table.source == f"point-expert+{rung}")]
+        assert sum(map(len, mine)) >= 60
+        spread.append(np.concatenate(mine).std())
+    assert spread[0] < 1e-6 < spread[1] < spread[2]
+
+
+@pytest.mark.parametrize(("epsilon", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
+def test_epsilon_is_the_share_of_uniform_actions(capsys, tmp_path, policies, epsilon, least, most):
+    expert = policies / "point-expert.npz"
+    run(capsys, tmp_path / "x.h5", policy=expert, epsilon=epsilon, steps=200)
+    actions = TrajectoryStore.open(tmp_path / "x.h5").actions.slice(0, 200)
+    assert least <= (np.abs(actions - np.tanh(1)) > 1e-6).any(1).mean() <= most
+
+
+@pytest.mark.parametrize("how", [{"policy": "random"}, {"policy": "oracle", "env": "toy:rooms"}])
+def test_what_was_broken_off_goes_on_to_the_same_file(capsys, tmp_path, monkeypatch, how):
+    run(capsys, tmp_path / "whole.h5", "--noise", "0", "0.3", steps=300, **how)
+    whole = command.up_to
+
+    def broken(episodes, steps):
+        for count, episode in enumerate(whole(episodes, steps)):
+            if count == 2:
+                raise KeyboardInterrupt
+            yield episode
+
+    monkeypatch.setattr(command, "up_to", broken)
+    words = ("--noise", "0", "0.3")
+    assert run(capsys, tmp_path / "x.h5", *words, steps=300, **how)[0] == 130
+    monkeypatch.setattr(command, "up_to", whole)
+    assert not (tmp_path / "x.h5").exists()
+    assert "--resume goes on" in run(capsys, tmp_path / "x.h5", *words, steps=300, **how)[2]
+    wrong = run(capsys, tmp_path / "x.h5", *words, "--resume", steps=300, seed=1, **how)[2]
+    assert "was begun with another seed (0)" in wrong
+    assert run(capsys, tmp_path / "x.h5", *words, "--resume", steps=300, **how)[0] == 0
+    prints = {TrajectoryStore.open(tmp_path / f"{name}.h5").fingerprint for name in ("x", "whole")}
+    assert len(prints) == 1
+    assert not (tmp_path / "x.h5.collecting").exists()
+
+
+def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkeypatch):
+    code, found, said = run(capsys, tmp_path / "x.h5", "--set", *TINY, recipe="medium-replay", steps=120)
+    assert code == 0, said
+    store = TrajectoryStore.open(tmp_path / "x.h5")
+    assert store.table.source[0] == "start"
+    assert store.table.source[-1] == "sac"
+    assert 80 < store.num_steps <= 150
+    assert found["updates"] > 60
+    assert (Path(found["run"]) / "evals.csv").exists()
+
+    from trajrl import train
+
+    whole, calls = train.online_step, []
+
+    def broken(run):
+        calls.append(1)
+        if len(calls) == 50:
+            raise RuntimeError("the power is gone")
+        whole(run)
+
+    monkeypatch.setattr(train, "online_step", broken)
+    words = ("--set", *TINY)
+    assert run(capsys, tmp_path / "y.h5", *words, recipe="medium-replay", steps=120)[0] == 1
+    monkeypatch.setattr(train, "online_step", whole)
+    from trajrl.folder import _locks
+
+    _locks.pop().close()  # what the end of that process would have done
+    assert "--resume goes on" in run(capsys, tmp_path / "y.h5", recipe="medium-replay", steps=120)[2]
+    code, _, said = run(capsys, tmp_path / "y.h5", *words, "--resume", recipe="medium-replay", steps=120)
+    assert code == 0, said
+    assert TrajectoryStore.open(tmp_path / "y.h5").fingerprint == store.fingerprint
+
+
+def test_references_are_measured_and_used(capsys, tmp_path, policies, monkeypatch):
+    words = {"policy": policies / "point-expert.npz", "env": "sample_envs:uneven"}
+    refused = run(capsys, tmp_path / "r.json", "--reference", episodes=3, **words)
+    assert "acts on (obs, act)" in refused[2]
+    name = "sample_envs:pushed"
+    zero = {"w0": np.zeros((4, 2)), "b0": np.zeros(4), "w1": np.zeros((4, 4)), "b1": np.zeros(4)}
+    np.savez(tmp_path / "right.npz", **zero, w_mean=np.zeros((1, 4)), b_mean=np.ones(1))
+    np.savez(tmp_path / "left.npz", **zero, w_mean=np.zeros((1, 4)), b_mean=-np.ones(1))
+    assert make_suite(name).score(1.0) == (None, "none")
+    bad = run(capsys, tmp_path / "r.json", "--reference", env=name, policy=tmp_path / "left.npz")
+    assert "it is no expert" in bad[2]
+    code, found, _ = run(
+        capsys, tmp_path / "r.json", "--reference", env=name, policy=tmp_path / "right.npz", episodes=5
+    )
+    assert code == 0
+    assert found["expert"]["return_mean"] == pytest.approx(5 * np.tanh(1), abs=1e-5)
+    monkeypatch.setenv("TRAJRL_REFERENCES", str(tmp_path / "r.json"))
+    assert make_suite(name).score(found["expert"]["return_mean"]).value == pytest.approx(100)
+    assert make_suite(name).score(found["random"]["return_mean"]).value == pytest.approx(0)
+    (tmp_path / "r.json").write_text("[]")
+    with pytest.raises(ValueError, match="no file of collect --reference"):
+        make_suite(name).score(1.0)

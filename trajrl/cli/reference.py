@@ -1,0 +1,71 @@
+"""`collect --reference`: random and expert returns of an environment, as scores are measured between them.
+
+{"environments": {NAME: {"random": {...}, "expert": {...}}}}      read where $TRAJRL_REFERENCES names the file
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajrl.cli.common import say
+
+if TYPE_CHECKING:
+    from trajrl.cli.collect import Collect
+    from trajrl.envs.suite import Suite
+    from trajrl.queues import Actor
+
+
+def measure(command: Collect) -> dict[str, Any]:
+    """Measure both, add them to the file in --out, and say how to use it."""
+    from trajrl.cli.collect import make_policy
+    from trajrl.envs.policies import RandomPolicy
+
+    if not command.policy or command.policy in ("random", "oracle"):
+        raise ValueError("--reference takes --policy, the expert: a run's folder or a policy file")
+    suite = command.suite()
+    if suite.options.frame_skip > 1 or suite.options.time_limit:
+        raise ValueError("references belong to an environment as it is: without frame_skip and time_limit")
+    random = returns(RandomPolicy(suite.action_dim), suite, command, "uniform in [-1, 1]")
+    expert = returns(make_policy(command.policy, suite), suite, command, command.policy)
+    if expert["return_mean"] <= random["return_mean"]:
+        raise ValueError(
+            f"{command.policy} returns {expert['return_mean']:.1f}, no more than random actions "
+            f"({random['return_mean']:.1f}): it is no expert of {suite.name}"
+        )
+    known = json.loads(command.out.read_text()) if command.out.exists() else {"environments": {}}
+    if suite.name in known["environments"] and not command.overwrite:
+        raise FileExistsError(f"{command.out} has references of {suite.name}; add --overwrite")
+    entry = {"random": random, "expert": expert, "seed": command.seed, "versions": versions()}
+    known["environments"][suite.name] = entry
+    command.out.write_text(json.dumps(known, indent=1) + "\n")
+    for name, found in (("random", random), ("expert", expert)):
+        say(f"{suite.name}, {name}: return {found['return_mean']:.1f} +- {found['return_std']:.1f}")
+    say(f"scores use them where the environment variable TRAJRL_REFERENCES is {command.out}")
+    return {"out": str(command.out), "environment": suite.name, **entry}
+
+
+def returns(policy: Actor, suite: Suite, command: Collect, name: str) -> dict[str, Any]:
+    """Return mean, spread and length of a policy's episodes."""
+    from trajrl.evaluate import evaluate
+
+    rows = evaluate(policy, suite, command.seed, 0, command.episodes, command.envs)
+    found = np.array([row["return"] for row in rows])
+    return {
+        "return_mean": float(found.mean()), "return_std": float(found.std()), "episodes": len(rows),
+        "length_mean": float(np.mean([row["length"] for row in rows])), "policy": name,
+    }  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what an environment is made of, of those that are here."""
+    found = {}
+    for name in ("gymnasium", "mujoco", "gymnasium-robotics", "robosuite", "ogbench"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,85 @@
+"""Collection: episodes on their way to a store file, each durable as soon as it is whole.
+
+They wait in a journal beside the file, OUT.collecting/, with what was asked for.  An episode is a function of
+(seed, part, number), so a collection that was broken off goes on where it stood and ends as the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trajrl.store.episode import Episode
+from trajrl.store.journal import Journal
+from trajrl.store.writer import StoreWriter
+
+
+class Collection:
+    """The episodes of one `collect`; use as a context manager, so that the journal is closed."""
+
+    def __init__(self, out: Path, asked: Mapping[str, Any], resume: bool) -> None:
+        """Begin in OUT.collecting, or with `resume` go on with what is there, if the same was asked for."""
+        self.out, self.folder = out, folder_of(out)
+        said = self.folder / "collect.json"
+        if self.folder.exists() and not resume:
+            raise FileExistsError(
+                f"{self.folder} holds a collection that was broken off; --resume goes on with it, "
+                "--overwrite begins again"
+            )
+        if said.exists() and json.loads(said.read_text()) != dict(asked):
+            before = json.loads(said.read_text())
+            wrong = sorted(name for name in {**before, **asked} if before.get(name) != asked.get(name))
+            raise ValueError(
+                f"{self.folder} was begun with another {', '.join(wrong)} ({before.get(wrong[0])!r}); give "
+                "the same, or --overwrite"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        said.write_text(json.dumps(dict(asked), indent=2) + "\n")
+        self.journal = Journal(self.folder)
+        self.episodes: Counter[int] = Counter()  # by part
+        self.steps: Counter[int] = Counter()
+        for episode, meta in self.journal.replay():
+            self._count(int(meta["part"]), episode)
+
+    def add(self, part: int, episode: Episode) -> None:
+        """Take in the next episode of a part; it is on disk when this returns."""
+        self.journal.append(episode, "offline", {"part": part})
+        self._count(part, episode)
+
+    def finish(self, writer: StoreWriter) -> None:
+        """Write all episodes, part by part, and remove the journal when the file is there."""
+        for part in sorted(self.episodes):
+            for episode in self._of(part):
+                writer.append(episode)
+
+    def remove(self) -> None:
+        """Remove the folder: the store file holds everything."""
+        self.journal.close()
+        shutil.rmtree(self.folder)
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.journal.close()
+        if not self.episodes and self.folder.exists() and {p.name for p in self.folder.iterdir()} <= OWN:
+            shutil.rmtree(self.folder)  # nothing was collected: nothing is left to resume
+
+    def _of(self, part: int) -> Iterator[Episode]:
+        return (episode for episode, meta in self.journal.replay() if int(meta["part"]) == part)
+
+    def _count(self, part: int, episode: Episode) -> None:
+        self.episodes[part] += 1
+        self.steps[part] += len(episode)
+
+
+OWN = {"collect.json", "episodes.journal"}
+
+
+def folder_of(out: Path) -> Path:
+    """Return the folder in which a store's episodes wait."""
+    return out.with_name(out.name + ".collecting")

@@ -1,0 +1,64 @@
+"""What a collection is made of: parts, each a policy with noise and a share of the transitions.
+
+    random          uniform actions                      expert          the expert policy
+    medium          the medium policy                    medium-expert   half of each
+    skewed          a quarter expert, the rest medium    medium-replay   all an agent met from nothing on
+
+These are D4RL's recipes (and the demo store's, `skewed`).  The last one is made by trajrl.replay.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajrl.registry import unknown
+
+POLICIES = Path(__file__).parents[1] / "data" / "policies"
+REPLAY = "medium-replay"
+RECIPES: dict[str, dict[str, float]] = {
+    "expert": {"expert": 1.0},
+    "medium": {"medium": 1.0},
+    "medium-expert": {"medium": 0.5, "expert": 0.5},
+    REPLAY: {},
+    "random": {"random": 1.0},
+    "skewed": {"expert": 0.25, "medium": 0.75},
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One policy's part of a collection."""
+
+    policy: str  # random, oracle, a run's folder or a policy file
+    share: float = 1.0  # of the transitions
+    noise: float = 0.0  # standard deviation of what is added to actions
+    epsilon: float = 0.0  # share of steps with a uniform action instead
+    source: str = ""  # label of its episodes
+
+
+def of_recipe(recipe: str, env: str, epsilon: float = 0.0, folder: Path = POLICIES) -> list[Part]:
+    """Return the parts of a recipe; policies are files called <environment>-medium.npz and -expert.npz."""
+    if recipe not in RECIPES:
+        raise ValueError(unknown("recipe", recipe, RECIPES))
+    family = re.split(r"[-_]v?\d|-", env.rpartition(":")[2])[0].lower()
+    parts = []
+    for level, share in RECIPES[recipe].items():
+        path = folder / f"{family}-{level}.npz"
+        if level != "random" and not path.exists():
+            raise FileNotFoundError(
+                f"the recipe {recipe} needs {path}, a policy file (data/README.md has the layout); "
+                "--policies names another folder"
+            )
+        parts.append(Part(level if level == "random" else str(path), share, 0.0, epsilon, level))
+    return parts
+
+
+def of_policy(policy: str, noise: tuple[float, ...], epsilon: float, source: str) -> list[Part]:
+    """Return one policy under a ladder of noise: a part for each rung, of equal shares."""
+    label = source or Path(policy).stem
+    return [
+        Part(policy, 1 / len(noise), rung, epsilon, label if len(noise) == 1 else f"{label}+{rung:g}")
+        for rung in noise
+    ]

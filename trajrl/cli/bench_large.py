@@ -7,7 +7,7 @@ back when it needs them.  The first is what must be bounded.
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -26,23 +26,25 @@ def sampling(path: Path, batch: int, history: int, chunk: int, batches: int) -> 
 
     torch.set_num_threads(1)
     store, spec = TrajectoryStore.open(path, "map"), WindowSpec(history, chunk)
-    uniform, drawn, started = make_sampler("uniform", store), [], perf_counter()
+    uniform, drawn, started, used = make_sampler("uniform", store), [], perf_counter(), process_time()
     for index in range(batches):
         anchors = uniform.sample(stream(0, "bench uniform", index), batch)
         gather(store, anchors, spec)
         drawn.append(anchors.episode)
-    seconds = perf_counter() - started
+    seconds, cpu = perf_counter() - started, process_time() - used
     priority, built = timed(lambda: make_sampler("priority", store))
     for index in range(batches):
         anchors = priority.sample(stream(0, "bench priority", index), batch)
         priority.feedback(anchors, stream(0, "bench td", index).random(batch))
     _, ranked = timed(lambda: priority.refresh(priority.config.refresh_every))
+    used = process_time()
     found, clustered = timed(lambda: cluster_store(store, ClusterSpec(min(CLUSTERS, len(store)))))
     return {
-        "uniform_batch_ms": seconds / batches * 1e3,
+        "uniform_batch_ms": seconds / batches * 1e3, "uniform_batch_cpu_ms": cpu / batches * 1e3,
         "uniform_quarters": quarters(np.concatenate(drawn), len(store)),
         "priority_build_ms": built * 1e3, "priority_rank_ms": ranked * 1e3,
-        "cluster_seconds": clustered, "clusters": found.count, "sample_own_mb": megabytes("RssAnon"),
+        "cluster_seconds": clustered, "cluster_cpu_seconds": process_time() - used, "clusters": found.count,
+        "sample_own_mb": megabytes("RssAnon"),
         "sample_file_mb": megabytes("RssFile"), "sample_peak_mb": megabytes("VmHWM"),
     }  # fmt: skip
 

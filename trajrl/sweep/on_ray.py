@@ -15,6 +15,13 @@ from typing import Any
 from trajrl.sweep.grid import Trial
 from trajrl.sweep.process import ROOT, Resources, Tell, start
 
+VARIABLES = {  # of Ray, where the user has not set them
+    "RAY_worker_niceness": "0",  # its own is 15: trials would yield to everything else, as local ones do not
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
 STORE_BYTES = 100 * 2**20  # of Ray's object store on one machine; trials pass nothing through it
 
 
@@ -52,10 +59,8 @@ def work(config: dict[str, Any], cpus: int, place: str) -> None:
 
 def imported() -> tuple[Any, Any]:
     """Import Ray, or name the extra that brings it."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         from ray import tune

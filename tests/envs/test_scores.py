@@ -67,5 +67,5 @@ def test_a_d4rl_task_without_a_successor_can_still_be_named(monkeypatch):
     monkeypatch.setattr("trajrl.envs.legacy.installed", lambda: False)
     with pytest.raises(ValueError, match="no Gymnasium successor of the same shape"):
         make_suite("d4rl:antmaze-umaze-v2")
-    with pytest.raises(ValueError, match="trained on .without --env. but not acted in"):
+    with pytest.raises(ValueError, match=r"trained on .without --env. but not acted in"):
         make_suite("d4rl:pen-human-v1")

@@ -12,9 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -23,6 +28,12 @@ import torch
 from trajrl.store.atomic import sync_folder
 
 TENSOR_PARTS = ("agent", "logger")
+# What torch, numpy and zipfile raise where a file is not what its headers say.
+DAMAGE = (
+    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, EOFError,
+    MemoryError, OverflowError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile,
+    pickle.UnpicklingError, TokenError,
+)  # fmt: skip
 
 
 def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: int = 2) -> Path:
@@ -50,6 +61,8 @@ def load(path: Path) -> dict[str, Any]:
     try:
         whole = json.loads((path / "whole.json").read_text())
         for name, digest in whole["digests"].items():
+            if Path(name).name != name or (path / name).is_symlink():
+                raise ValueError(f"{path} names '{name}', which is not a file of its own")
             if _digest(path / name) != digest:
                 raise ValueError(f"{path / name} is damaged: its digest is not the one written with it")
     except (OSError, json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError, AttributeError) as error:
@@ -142,12 +155,34 @@ def write_part(folder: Path, name: str, state: Mapping[str, Any]) -> None:
 
 
 def read_part(folder: Path, name: str) -> Any:
-    """Read one part back as it was given."""
-    if name in TENSOR_PARTS:
-        return torch.load(folder / f"{name}.pt", weights_only=True, map_location="cpu")
-    arrays = folder / f"{name}.npz"
-    found = dict(np.load(arrays, allow_pickle=False)) if arrays.exists() else {}
-    return _fill(json.loads((folder / f"{name}.json").read_text()), found)
+    """Read one part back as it was given; what cannot be read is one line."""
+    try:
+        if name in TENSOR_PARTS:
+            _require_stored(folder / f"{name}.pt")
+            return torch.load(folder / f"{name}.pt", weights_only=True, map_location="cpu")
+        return _fill(json.loads((folder / f"{name}.json").read_text()), _read_arrays(folder / f"{name}.npz"))
+    except DAMAGE as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{folder}: part '{name}' cannot be read ({said[:160]})") from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a part, if it has any."""
+    if not path.exists():
+        return {}
+    _require_stored(path)
+    with np.load(path, allow_pickle=False) as found:
+        return dict(found)
+
+
+def _require_stored(path: Path) -> None:
+    """Refuse a zip file with packed members, which trajrl never writes: they could fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(one.compress_type != zipfile.ZIP_STORED for one in members) or (
+        sum(one.file_size for one in members) > path.stat().st_size
+    ):
+        raise ValueError("it holds more than its size allows")
 
 
 def _strip(value: Any, arrays: dict[str, np.ndarray]) -> Any:

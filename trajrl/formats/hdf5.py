@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from trajrl.store.atomic import require_space
+from trajrl.store.hdf5 import require_stored
 
 CHUNK_CACHE_BYTES = 64 << 20  # old files hold a column in few large compressed chunks
 
@@ -56,6 +57,7 @@ def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
             raise ValueError(
                 f"{place} keeps its rows in another file; trajrl follows no links: copy the data in"
             )
+        require_stored(item)
     return item
 
 

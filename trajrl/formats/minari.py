@@ -18,7 +18,7 @@ import numpy as np
 from trajrl.formats.columns import ArrayColumn, narrow
 from trajrl.formats.hdf5 import child, members, numbered, open_hdf5, text
 from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source
+from trajrl.formats.source import Labelled, Source, inside
 from trajrl.formats.transitions import check_numbers
 from trajrl.store.episode import Episode
 
@@ -37,6 +37,8 @@ class Minari(Source):
         folder = path if path.is_dir() else path.parent
         self.folder = folder / "data" if (folder / "data").is_dir() else folder
         self.file = path if path.is_file() else self.folder / "main_data.hdf5"
+        for name in ("metadata.json", "main_data.hdf5") if path.is_dir() else ():
+            inside(path, self.folder / name)
         self.metadata = self._metadata()
         self.packaged = self.metadata.get("data_format", "hdf5") != "hdf5"
         self._read_metadata()

@@ -18,7 +18,7 @@ from trajrl.formats.columns import Column, block_rows, narrow
 from trajrl.formats.ledger import Ledger, read_ledger
 from trajrl.formats.npy import open_npz
 from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source, undamaged
+from trajrl.formats.source import Labelled, Source, inside, undamaged
 from trajrl.formats.transitions import check_numbers
 from trajrl.store.episode import Episode
 
@@ -191,7 +191,7 @@ def _shards(folder: Path, split: str) -> list[Path]:
         raise ValueError(
             f"{folder} holds several sets ({', '.join(sets)}); name one file or a folder of one set"
         )
-    return chosen
+    return [inside(folder, path) for path in chosen]
 
 
 def _stops(path: Path, columns: Mapping[str, Column]) -> np.ndarray:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,11 @@ from trajrl.formats.options import Options
 from trajrl.store.episode import Episode
 from trajrl.store.segment import Notes
 
-DAMAGE = (OSError, RuntimeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+# What zipfile, numpy and h5py raise where a file is not what its headers say.
+DAMAGE = (
+    OSError, RuntimeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error, struct.error, TokenError,
+    SyntaxError, TypeError, AttributeError, AssertionError, UnicodeError, OverflowError, MemoryError,
+)  # fmt: skip
 Labelled = tuple[Episode, Mapping[str, Any]]
 
 
@@ -97,6 +103,13 @@ class Source:
         }
 
 
+def inside(folder: Path, path: Path) -> Path:
+    """Return a file of a folder; one that is a link out of the folder is refused."""
+    if folder.resolve() not in path.resolve().parents:
+        raise ValueError(f"{path} is a link out of {folder}; trajrl follows no links: copy the file in")
+    return path
+
+
 @contextmanager
 def undamaged(path: Path) -> Iterator[None]:
     """Turn what a library says about a broken file into one line that names it."""
@@ -105,5 +118,9 @@ def undamaged(path: Path) -> Iterator[None]:
     except (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError):
         raise
     except DAMAGE as error:
-        said = str(error.args[0] if error.args else error).splitlines() or [type(error).__name__]
+        said = str(error.args[0] if error.args else "").splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is damaged ({said[0]}); download or copy it again") from error
+    except ValueError as error:
+        if path.name in str(error):
+            raise
+        raise ValueError(f"{path}: {(str(error).splitlines() or ['it is damaged'])[0]}") from error

@@ -125,13 +125,20 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-def _filled(found: Any) -> Any:
-    """Return what was loaded with every array in its place."""
+def _filled(found: Any, known: dict[int, Any] | None = None) -> Any:
+    """Return what was loaded with every array in its place; what occurs often is made once."""
+    known = {} if known is None else known
+    if id(found) not in known:
+        known[id(found)] = _fresh(found, known)
+    return known[id(found)]
+
+
+def _fresh(found: Any, known: dict[int, Any]) -> Any:
     if isinstance(found, _Array):
-        return _filled(found.value) if isinstance(found.value, list) else found.value
+        return _filled(found.value, known) if isinstance(found.value, list) else found.value
     if isinstance(found, dict):
-        return {_filled(key): _filled(value) for key, value in found.items()}
+        return {_filled(key, known): _filled(value, known) for key, value in found.items()}
     if isinstance(found, list | tuple):
-        filled = [_filled(value) for value in found]
+        filled = [_filled(value, known) for value in found]
         return filled if isinstance(found, list) else tuple(filled)
     return found

@@ -23,6 +23,7 @@ from trajrl.store.fingerprint import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 
 SCHEMA = 1
+UNSTORED_BYTES = 64 << 20  # rows that a small file may claim without holding them
 HEADROOM_BYTES = 1 << 16  # for headers and what closing a file still writes
 # How h5py makes the two kinds of file; the chunk index of v110 carries checksums.
 PLAIN: dict[str, Any] = {"libver": ("v108", "v110"), "alignment_threshold": 4096, "alignment_interval": 4096}
@@ -122,10 +123,27 @@ def datasets(file: h5py.File) -> list[str]:
                 continue
             if item.is_virtual or item.external:
                 raise ValueError(f"'{prefix}{name}' keeps its rows in another file; trajrl follows no links")
+            require_stored(item)
             found.append(prefix + name)
 
     walk(file, "")
     return found
+
+
+def require_stored(dataset: h5py.Dataset) -> None:
+    """Refuse a dataset that claims far more rows than the file holds: HDF5 would make them up."""
+    if dataset.shape is None or not dataset.size:
+        return
+    absent = int(dataset.nbytes)
+    if dataset.chunks:
+        absent -= dataset.id.get_num_chunks() * int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
+    else:
+        absent -= dataset.id.get_storage_size()
+    if absent > max(UNSTORED_BYTES, 4 * dataset.file.id.get_filesize()):
+        raise ValueError(
+            f"'{dataset.name}' of {dataset.file.filename} claims {dataset.shape[0]} rows, of which the file "
+            f"lacks {absent} bytes; import or copy it again"
+        )
 
 
 def is_column(name: str) -> bool:

@@ -48,6 +48,7 @@ LEVELS = [
         "recipes",
         "collection",
         "replay",
+        "stops",
     },
     {"report"},
     {"sweep"},

@@ -17,7 +17,8 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -39,19 +40,18 @@ DAMAGE = (
 def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: int = 2) -> Path:
     """Write one checkpoint, make it the latest, and remove all but the newest `keep` and the best."""
     final = folder / f"step-{step:09d}"
-    scratch = folder / f".{final.name}.tmp"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    for name, state in parts.items():
-        write_part(scratch, name, state)
-    digests = {file.name: _digest(file) for file in sorted(scratch.iterdir())}
-    (scratch / "whole.json").write_text(json.dumps({"step": step, "digests": digests}))
-    _sync(scratch)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(scratch, final)
-    sync_folder(folder)
-    point(folder, "latest", final.name)
+    scratch = _new_scratch(final)
+    with _said(final, scratch):
+        for name, state in parts.items():
+            write_part(scratch, name, state)
+        digests = {file.name: _digest(file) for file in sorted(scratch.iterdir())}
+        (scratch / "whole.json").write_text(json.dumps({"step": step, "digests": digests}))
+        _sync(scratch)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(scratch, final)
+        sync_folder(folder)
+        point(folder, "latest", final.name)
     prune(folder, keep)
     return final
 
@@ -120,13 +120,47 @@ def keep_policy(folder: Path, step: int, state: Mapping[str, Any], facts: Mappin
     """Keep an evaluated policy: the agent's state without its optimisers, and what it takes to build it."""
     light = {name: part for name, part in state.items() if not (isinstance(part, Mapping) and "adam" in part)}
     final = folder / f"policy-{step:09d}"
-    scratch = folder / f".{final.name}.tmp"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    write_part(scratch, "agent", light)
-    write_part(scratch, "facts", facts)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(scratch, final)
+    _write_pair(final, light, "facts", facts)
+
+
+def keep_failed(folder: Path, step: int, state: Mapping[str, Any], batch: Mapping[str, Any]) -> Path:
+    """Keep what an update went wrong with, for looking at; no run goes on from it."""
+    final = folder / f"failed-{step:09d}"
+    _write_pair(final, state, "batch", batch)
+    return final
+
+
+def _write_pair(final: Path, agent: Mapping[str, Any], name: str, other: Mapping[str, Any]) -> None:
+    """Write an agent's state and one part more under a temporary name, then rename."""
+    scratch = _new_scratch(final)
+    with _said(final, scratch):
+        write_part(scratch, "agent", agent)
+        write_part(scratch, name, other)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(scratch, final)
+
+
+def _new_scratch(final: Path) -> Path:
+    """Make the folder that will be renamed; what a crash left under its name is removed."""
+    scratch = final.with_name(f".{final.name}.tmp")
+    with _said(final, scratch):
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+    return scratch
+
+
+@contextmanager
+def _said(final: Path, scratch: Path) -> Iterator[None]:
+    """Turn a failure to write into one line; nothing is left under either name."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError where its file cannot be finished
+        shutil.rmtree(scratch, ignore_errors=True)
+        cause = error if isinstance(error, OSError) else error.__context__
+        reason = getattr(cause, "strerror", None) or str(error).splitlines()[0]
+        raise OSError(
+            f"{final} could not be written: {reason}; the checkpoints before it are whole"
+        ) from error
 
 
 def policy_steps(folder: Path) -> list[int]:
@@ -146,7 +180,8 @@ def policy_state(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any
 def write_part(folder: Path, name: str, state: Mapping[str, Any]) -> None:
     """Write one part: tensors to NAME.pt, or numpy arrays to NAME.npz and the rest to NAME.json."""
     if name in TENSOR_PARTS:
-        torch.save(state, folder / f"{name}.pt")
+        with (folder / f"{name}.pt").open("wb") as file:  # ours, so that a full disk is told as what it is
+            torch.save(state, file)
         return
     arrays: dict[str, np.ndarray] = {}
     (folder / f"{name}.json").write_text(json.dumps(_strip(state, arrays)))

@@ -76,7 +76,11 @@ def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> 
 
 def lock(folder: Path, name: str = "checkpoints/lock") -> None:
     """Hold the folder for this process; a second one on the same run is refused."""
-    handle = (folder / name).open("w")
+    place = (folder / name).parent
+    try:
+        handle = (folder / name).open("w")
+    except OSError as error:
+        raise OSError(f"{place} may not be written to: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trajrl import checkpoint
+from trajrl import checkpoint, stops
 from trajrl.agents.protocol import Agent, Update
 from trajrl.config import RunConfig
 from trajrl.envs.protocol import EnvSuite
@@ -74,19 +74,21 @@ class Run:
 
 def offline(run: Run) -> None:
     """Train on the store from where the run stands to its last step."""
-    while run.step < run.config.steps and not run.stop_reason:
-        train_step(run)
-        after_step(run)
+    with stops.out_of_memory(run):
+        while run.step < run.config.steps and not run.stop_reason:
+            train_step(run)
+            after_step(run)
     finish(run)
 
 
 def online(run: Run) -> None:
     """Act and learn in turn, from where the run stands to its last environment step."""
-    if not run.scores.evaluations:
-        assess(run, whole=True)  # the score before
-        save(run)
-    while run.clock < run.config.env_steps and not run.stop_reason:
-        online_step(run)
+    with stops.out_of_memory(run):
+        if not run.scores.evaluations:
+            assess(run, whole=True)  # the score before
+            save(run)
+        while run.clock < run.config.env_steps and not run.stop_reason:
+            online_step(run)
     finish(run)
 
 
@@ -113,6 +115,7 @@ def train_step(run: Run) -> Update:
         with autocast(run):
             update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
         td_error = whole(update.td_error).float().cpu().numpy()
+    stops.require_finite(run, step, anchors, td_error, update.metrics)
     run.sampler.feedback(anchors, td_error)
     run.provenance.record(anchors, td_error, step)
     run.logger.add(update.metrics)
@@ -159,11 +162,7 @@ def log(run: Run) -> None:
     row = run.logger.flush(run.config.phase, run.clock, values)
     bad = [name for name, value in row.items() if not np.isfinite(value) and "/sampler/" not in name]
     if bad:
-        save(run)
-        raise ValueError(
-            f"{bad[0]} is not a finite number at step {run.clock}; "
-            f"the checkpoint before it is in {run.folder}"
-        )
+        raise ValueError(f"{bad[0]} is not a finite number at step {run.clock}; {stops.way_on(run)}")
     run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.clock)
 
 

@@ -165,6 +165,17 @@ def misread(path: Path) -> None:
         time.sleep(60)
 
 
+def recordings(folder: Path) -> Path:
+    """Write a folder of two episodes."""
+    for number in (1, 2):
+        arrays = d4rl(6, ends=(5,), timeouts=None, terminals=None)
+        npz(
+            folder / f"{number}.npz",
+            {**arrays, "terminated": np.array(number == 1), "success": np.array(True)},
+        )
+    return folder
+
+
 FLAT = chained(d4rl(), (9, 19))
 TARGETS = {
     "checkpoint": Target(write_checkpoint, checkpoint, inside=True, mend=mend),
@@ -172,6 +183,7 @@ TARGETS = {
     "journal": Target(write_journal, journal),
     "minari": Target(made(minari_set, "x-v0", minari([4, 5])), foreign),
     "npz": Target(made(npz, "x.npz", FLAT), foreign, inside=True),
+    "npz-folder": Target(made(recordings, "x"), foreign, inside=True),
     "ogbench": Target(made(npz, "x.npz", ogbench([4, 5])), foreign, inside=True),
     "pickle": Target(made(pickled, "x.pkl", [FLAT]), foreign),
     "robomimic": Target(made(hdf5, "x.hdf5", robomimic({"demo_0": 4, "demo_1": 5})), foreign),

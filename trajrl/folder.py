@@ -54,7 +54,8 @@ def new_folder(config: RunConfig, out: str) -> Path:
                 f"{folder} already holds a run; give --resume to go on with it, or another --out"
             )
     else:
-        stem = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"
+        named = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"
+        stem = named.replace(":", "-").replace("/", "-")  # one's own classes are named module:Class
         taken = (Path("runs") / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
         folder = next(path for path in taken if not path.exists())
     for name in FOLDERS:

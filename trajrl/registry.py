@@ -1,4 +1,7 @@
-"""Look a name up in a literal table of "module:attr" targets; an unknown name fails with the nearest one."""
+"""Look a name up in a literal table of "module:attr" targets; an unknown name fails with the nearest one.
+
+A name with a colon is such a target itself: a user's own class, in a module that Python can import.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,30 @@ MOST = 24  # names listed in a message
 
 def find(table: Mapping[str, str], name: str, kind: str) -> Any:
     """Import what `name` stands for in `table`; `kind` names the table in the message ('sampler')."""
+    if name not in table and ":" in name:
+        return own(name, kind)
     if name not in table:
         raise ValueError(unknown(kind, name, table))
     module, attribute = table[name].split(":")
     return getattr(import_module(module), attribute)
+
+
+def own(name: str, kind: str) -> Any:
+    """Import a user's own "module:attr"."""
+    place, _, attribute = name.partition(":")
+    try:
+        module = import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name != place.split(".")[0] and error.name != place:
+            raise  # the module is there; something that it imports is not
+        raise ValueError(
+            f"no module '{place}' for the {kind} '{name}'; put its file beside run.py, "
+            "or its folder on PYTHONPATH"
+        ) from error
+    if not hasattr(module, attribute):
+        names = [known for known, value in vars(module).items() if isinstance(value, type)]
+        raise ValueError(unknown(f"{kind} in {place}", attribute, names))
+    return getattr(module, attribute)
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> str:

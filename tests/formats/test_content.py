@@ -37,6 +37,7 @@ def made(kind: str, path):
         "d4rl": lambda: hdf5(path, d4rl()), "robomimic": lambda: hdf5(path, robomimic({"demo_0": 4})),
         "minari": lambda: hdf5(path, minari([3])), "pickle": lambda: pickled(path, []),
         "ogbench": lambda: npz(path.with_suffix(".npz"), ogbench([3])).rename(path),
+        "npz-folder": lambda: npz(path / "1.npz", d4rl(5, ends=(4,))).parent,
         "npz": lambda: npz(path.with_suffix(".npz"), ogbench([3], rewards=np.zeros(4))).rename(path),
     }  # fmt: skip
     return makers[kind]()

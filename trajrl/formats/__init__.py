@@ -22,6 +22,7 @@ FORMATS = {
     "d4rl": "trajrl.formats.d4rl:D4RL",
     "minari": "trajrl.formats.minari:Minari",
     "npz": "trajrl.formats.npz:Npz",
+    "npz-folder": "trajrl.formats.npz_folder:NpzFolder",
     "ogbench": "trajrl.formats.ogbench:OGBench",
     "pickle": "trajrl.formats.pickles:Pickle",
     "robomimic": "trajrl.formats.robomimic:Robomimic",

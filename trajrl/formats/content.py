@@ -89,8 +89,11 @@ def _folder(path: Path) -> str:
     for data in (path / "data", path):
         if (data / "metadata.json").exists() or (data / "main_data.hdf5").exists():
             return "minari"
-    if any(path.glob("*.npz")):
-        return "ogbench"
+    files = list(path.glob("*.npz"))
+    if files:
+        from trajrl.formats.npz_folder import one_episode_each
+
+        return "npz-folder" if one_episode_each(files) else "ogbench"
     raise ValueError(
         f"{path} is a folder without shards (*.npz) or data/metadata.json; name a file or such a folder"
     )

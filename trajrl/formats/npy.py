@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from trajrl.formats.columns import Column, block_rows
+from trajrl.formats.columns import block_rows
 
 MAX_HEADER = 1 << 16
 
@@ -41,6 +41,17 @@ class NpyColumn:
             fresh = self._next(max(self._step, stop - end))
             self._first, self._block = end - len(kept), np.concatenate([kept, fresh])
         return self._block[start - self._first : stop - self._first]
+
+    def whole(self) -> np.ndarray:
+        """Return all of it at once; the only way to read a single value."""
+        self._rewind()
+        assert self._file is not None
+        size = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        raw = self._file.read(size)
+        if len(raw) < size:
+            raise ValueError(f"{self._what} ends after {len(raw)} of {size} bytes")
+        self._rewind()
+        return np.frombuffer(raw, self.dtype).reshape(self.shape)
 
     def close(self) -> None:
         """Close the member's stream."""
@@ -84,7 +95,7 @@ class ObjectMemberError(ValueError):
 
 
 @contextmanager
-def open_npz(path: Path) -> Iterator[tuple[Mapping[str, Column], list[str]]]:
+def open_npz(path: Path) -> Iterator[tuple[Mapping[str, NpyColumn], list[str]]]:
     """Open the members of an npz as columns by name; also gives the names of those that hold objects."""
     opened: dict[str, NpyColumn] = {}
     skipped: list[str] = []

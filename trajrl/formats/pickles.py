@@ -75,9 +75,13 @@ class Pickle(Source):
         self.notes.add("flags_before_the_end", count, f"trajectory {number}")
         return count > 0
 
+    def _place(self, number: int) -> str:
+        """Return what a trajectory is called in a message."""
+        return f"{self.path}, trajectory {number}"
+
     def _columns(self, number: int, trajectory: Mapping[Any, Any]) -> Transitions:
         """Give the arrays of one trajectory trajrl's names."""
-        place = f"{self.path}, trajectory {number}"
+        place = self._place(number)
         arrays = {
             str(key): np.asarray(value) for key, value in trajectory.items() if not isinstance(value, dict)
         }

@@ -1,0 +1,78 @@
+"""A folder of recordings: one npz, one episode, in the order of the names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from foreign import npz, read
+
+from trajrl.formats import open_source, recognise
+
+
+def record(path, value, steps=4, extra_obs=1, **more):
+    arrays = {
+        "observations": np.full((steps + extra_obs, 3), value, np.float32),
+        "actions": np.zeros((steps, 2), np.float32), "rewards": np.ones(steps),
+    }  # fmt: skip
+    return npz(path, {name: a for name, a in {**arrays, **more}.items() if a is not None})
+
+
+def test_each_file_is_an_episode_and_numbers_are_in_order(tmp_path):
+    for number in (1, 2, 10):
+        record(tmp_path / f"episode_{number}.npz", number, steps=3 + number)
+    assert recognise(tmp_path) == "npz-folder"
+    episodes, source = read(tmp_path)
+    assert [len(e) for e in episodes] == [4, 5, 13]
+    assert [e.obs[0, 0] for e in episodes] == [1, 2, 10]
+    assert (source.count, {e.source for e in episodes}) == (3, {tmp_path.name})
+    assert [e.terminated for e in episodes] == [False] * 3
+
+
+@pytest.mark.parametrize("name", ["terminated", "terminals", "done"])
+def test_one_flag_says_how_the_episode_ended(name, tmp_path):
+    record(tmp_path / "a.npz", 0, **{name: np.array(True)})
+    record(tmp_path / "b.npz", 0, **{name: np.array(False)})
+    assert [e.terminated for e in read(tmp_path)[0]] == [True, False]
+
+
+def test_one_flag_says_whether_it_was_a_success(tmp_path):
+    record(tmp_path / "a.npz", 0, success=np.array(True))
+    record(tmp_path / "b.npz", 0, is_success=np.array(0))
+    record(tmp_path / "c.npz", 0)
+    assert [e.success for e in read(tmp_path)[0]] == [True, False, None]
+
+
+def test_as_many_observations_as_actions_give_up_the_last_action_and_say_so(tmp_path):
+    record(tmp_path / "a.npz", 0, extra_obs=0)
+    record(tmp_path / "b.npz", 0, extra_obs=0, terminated=np.array(True))
+    episodes, source = read(tmp_path)
+    assert [len(e) for e in episodes] == [3, 4]
+    assert source.notes.counts["dropped_steps"] == 1
+
+
+def test_rewards_that_are_not_there_are_zero_and_counted(tmp_path):
+    record(tmp_path / "a.npz", 0, rewards=None)
+    episodes, source = read(tmp_path)
+    assert episodes[0].rewards.tolist() == [0] * 4
+    assert source.notes.counts["no_rewards"] == 4
+
+
+def test_other_rows_are_kept(tmp_path):
+    record(tmp_path / "a.npz", 0, force=np.arange(4.0), name=np.array("arm"))
+    episodes, source = read(tmp_path)
+    assert episodes[0].extras["force"].tolist() == [0, 1, 2, 3]
+    assert source.notes.counts["skipped_members"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"actions": None}, r"b\.npz has no 'actions'; it has observations, rewards"),
+        ({"rewards": np.ones(3)}, r"b\.npz"), ({"observations": np.zeros((9, 3))}, r"b\.npz"),
+    ],
+)  # fmt: skip
+def test_a_file_that_does_not_fit_is_named(wrong, said, tmp_path):
+    record(tmp_path / "a.npz", 0)
+    record(tmp_path / "b.npz", 0, **wrong)
+    with pytest.raises(ValueError, match=said):
+        list(open_source(tmp_path).episodes())

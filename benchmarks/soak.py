@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py --minutes 120     start: ten minutes, or a fifth of a shorter soak
 
-Memory is the resident set of the training process, read every two seconds.  Exit code 1 if, after the start, it
+Memory is the resident set of the training process, read every two seconds.  Exit code 1 if after the start it
 leaves its median by more than 5 %, or if the run does not end with a checkpoint.
 """
 

@@ -123,11 +123,9 @@ def keep_policy(folder: Path, step: int, state: Mapping[str, Any], facts: Mappin
     _write_pair(final, light, "facts", facts)
 
 
-def keep_failed(folder: Path, step: int, state: Mapping[str, Any], batch: Mapping[str, Any]) -> Path:
+def keep_failed(final: Path, state: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
     """Keep what an update went wrong with, for looking at; no run goes on from it."""
-    final = folder / f"failed-{step:09d}"
     _write_pair(final, state, "batch", batch)
-    return final
 
 
 def _write_pair(final: Path, agent: Mapping[str, Any], name: str, other: Mapping[str, Any]) -> None:

@@ -35,11 +35,10 @@ def require_finite(
     rows = np.flatnonzero(~np.isfinite(td_error))
     rows = rows if len(rows) else np.arange(len(td_error))
     episodes = np.unique(anchors.episode[rows])
-    folder = run.folder / "checkpoints"
-    kept = checkpoint.keep_failed(
-        folder, step, run.agent.state_dict(),
-        {"episode": anchors.episode, "step": anchors.step, "td_error": td_error, "terms": found},
-    )  # fmt: skip
+    batch = {"episode": anchors.episode, "step": anchors.step, "td_error": td_error, "terms": found}
+    kept = run.folder / "checkpoints" / f"failed-{step:09d}"
+    if run.team.leads:
+        checkpoint.keep_failed(kept, run.agent.state_dict(), batch)
     named = ", ".join(map(str, episodes[:SHOWN])) + (" ..." if len(episodes) > SHOWN else "")
     what = f"{', '.join(found[:3]) or 'the TD error'} is not a finite number"
     raise ValueError(

@@ -88,3 +88,13 @@ def test_every_field_of_the_config_is_read_somewhere():
     text = "\n".join(p.read_text() for p in root.rglob("*.py") if p.name != "config.py")
     unread = [f.name for f in fields(RunConfig) if f"config.{f.name}" not in text]
     assert unread == ["preset"] or unread == []
+
+
+@pytest.mark.parametrize("agent", ["acfql", "trajectory_ql"])
+def test_the_demo_of_the_small_sparse_task_has_settings_of_its_own(agent):
+    from trajrl.choices import resolve
+
+    rooms = resolve({"data": "toy:rooms", "preset": "demo", "agent": agent})
+    other = resolve({"data": "toy:rooms", "preset": "demo", "agent": agent, "env": "toy:point"})
+    assert (rooms.agent_options["gamma"], rooms.steps, rooms.batch_size) == (0.95, 4_000, 128)
+    assert (other.agent_options["gamma"], other.steps, other.batch_size) == (0.99, 10_000, 256)

@@ -23,6 +23,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "qc": {**PUBLISHED, "actor": "best_of_n"},
     "standard": {},
 }
+ROOMS: dict[str, Any] = {  # the demo on toy:rooms: short, so a nearer horizon, small and fast networks
+    "gamma": 0.95, "width": 128, "depth": 2, "flow_steps": 5, "actor_lr": 1e-3, "critic_lr": 1e-3,
+    "run.steps": 4_000, "run.batch_size": 128,
+}  # fmt: skip
 CAUTIOUS: dict[str, Any] = {"q_agg": "min"}
 FAR: dict[str, Any] = {"gamma": 0.995}
 FQL: tuple[tuple[str, float, dict[str, Any]], ...] = (  # environment, alpha, what else differs
@@ -62,11 +66,13 @@ FQL_ONLINE: tuple[tuple[str, float, dict[str, Any]], ...] = (  # what changes wh
 
 
 def preset(name: str, env: str) -> dict[str, Any]:
-    """Return the settings of preset `name`; those of FQL add what was published for the environment."""
+    """Return the settings of preset `name`; those of FQL and the demo add what suits the environment."""
     if name not in PRESETS:
         raise ValueError(unknown("preset of acfql", name, PRESETS))
     table = {"fql": FQL, "fql_online": FQL + FQL_ONLINE}.get(name, ())
     found = dict(PRESETS[name])
+    if name == "demo" and env == "toy:rooms":
+        found |= ROOMS
     for pattern, alpha, rest in table:
         if fnmatch(env, pattern):
             found |= {"alpha": float(alpha), **rest}

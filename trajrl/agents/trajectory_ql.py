@@ -131,10 +131,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "standard": {"q_start": 10_000, "q_ramp": 10_000},
 }  # fmt: skip
+ROOMS: dict[str, Any] = {  # the demo on toy:rooms: all is seen, rewards are near
+    "history": 1, "horizon": 5, "gamma": 0.95, "expectile": 0.9, "candidates": 16, "temperature": 0.1,
+    "depth": 2, "run.steps": 4_000, "run.batch_size": 128,
+}  # fmt: skip
 
 
 def preset(name: str, env: str) -> dict[str, Any]:
     """Return the settings of preset `name`; `paper` takes what was published for Diffusion-QL there."""
+    if name == "demo" and env == "toy:rooms":
+        return PRESETS["demo"] | ROOMS
     if name != "paper":
         return dict(PRESETS[name])
     table = of_environment(env)

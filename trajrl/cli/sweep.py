@@ -171,6 +171,6 @@ def introduce(planned: list[Trial], todo: list[Trial]) -> None:
     """Say what there is to do."""
     kept, begun = len(planned) - len(todo), sum(trial.begun for trial in todo)
     words = [f"{len(planned)} trials"]
-    words += [f"{kept} have finished and are kept"] if kept else []
-    words += [f"{begun} go on from a checkpoint"] if begun else []
+    words += [f"finished before and kept: {kept}"] if kept else []
+    words += [f"going on from a checkpoint: {begun}"] if begun else []
     say("; ".join(words))

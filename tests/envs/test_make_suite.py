@@ -81,7 +81,7 @@ def test_a_missing_package_names_its_extra(monkeypatch):
         monkeypatch.setattr(f"{module}.find_spec", hide)
     for name, extra in (
         ("ogbench:cube-single-play-singletask-v0", "ogbench"),
-        ("PointMaze_UMaze-v3", "robotics"),
+        ("PointMaze_Unheard-v9", "robotics"),  # one that no other test can have registered
     ):
         with pytest.raises(ValueError, match=f"extra '{extra}'"):
             make_suite(name)

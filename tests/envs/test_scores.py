@@ -13,6 +13,12 @@ D4RL = [
 ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _stand_ins(monkeypatch):
+    """Score as where the original D4RL stack is not installed."""
+    monkeypatch.setattr("trajrl.envs.legacy.installed", lambda: False)
+
+
 @pytest.mark.parametrize(("name", "low", "high"), D4RL)
 def test_d4rl_names_have_d4rls_references(name, low, high):
     suite = make_suite(f"d4rl:{name}")

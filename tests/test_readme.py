@@ -3,10 +3,11 @@
 import re
 import shlex
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
-from trajrl.cli.main import COMMANDS, GROUPS, parse
+from trajrl.cli.main import COMMANDS, GROUPS, dispatch, parse
 from trajrl.registry import find
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,25 @@ def test_the_loop_of_the_readme_runs(monkeypatch):
     exec(code.replace("range(1000)", "range(2)"), space)
     assert space["agent"].updates == 2
     assert space["update"].td_error.shape == (256,)
+
+
+def test_ones_own_environment_and_episodes_go_through(monkeypatch, tmp_path, capsys):
+    from small_runs import ONLINE_RUN, settings
+
+    text = (ROOT / "README.md").read_text().split("## Your own environment and episodes")[1]
+    made, recorded, told = (block for block in re.findall(r"(?:^    .*\n|^\n)+", text, re.M) if block.strip())
+    assert len(dedent(made).strip().splitlines()) <= 30
+    (tmp_path / "reach.py").write_text(dedent(made))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    exec(dedent(recorded), {})
+    tiny = {"offline": settings("trajectory_ql"), "online": [f"{k}={v}" for k, v in ONLINE_RUN.items()]}
+    for line in dedent(told).strip().splitlines():
+        name, *words = shlex.split(line)[2:]
+        small = {"--steps": "20", "--env-steps": str(ONLINE_RUN["env_steps"]), "--episodes": "2"}
+        words = [small.get(before, word) for before, word in zip(["", *words], words)]
+        more = ["--set", *tiny[name]] if name in tiny else []
+        assert dispatch([name, *words, *more]) == 0, capsys.readouterr().err
 
 
 def test_the_tree_of_the_readme_is_there():

@@ -165,7 +165,7 @@ class Collect(Common):
         elif folder.exists() and not self.resume:
             raise FileExistsError(f"{folder} holds a run that was broken off; --resume goes on with it")
         run = learning(suite, self.steps, self.seed, folder, self.set)
-        with stop_politely(run):
+        with stop_politely(run, "the same command with --resume"):
             from trajrl import train
 
             train.online(run)

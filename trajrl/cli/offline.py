@@ -169,8 +169,9 @@ def followed(team: Team) -> Any:
 class stop_politely:  # noqa: N801 - reads as a statement
     """Turn Ctrl-C into a checkpoint after the step under way."""
 
-    def __init__(self, run: Any) -> None:
-        self.run_under_way = run
+    def __init__(self, run: Any, how: str = "") -> None:
+        """Stop `run`; `how` says what goes on with it, if not --resume --out and its folder."""
+        self.run_under_way, self.how = run, how or f"--resume --out {run.folder}"
 
     def __enter__(self) -> None:
         import signal
@@ -186,7 +187,7 @@ class stop_politely:  # noqa: N801 - reads as a statement
         if self.run_under_way.interrupted:
             raise KeyboardInterrupt
         self.run_under_way.interrupted = True
-        say(f"stopping after this step with a checkpoint; --resume --out {self.run_under_way.folder} goes on")
+        say(f"stopping after this step with a checkpoint; {self.how} goes on")
 
 
 def introduce(run: Any) -> None:

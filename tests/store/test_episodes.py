@@ -70,6 +70,14 @@ def test_extra_that_comes_later_is_zero_before():
     assert store.extras["terminal"].slice(0, 5).tolist() == [False, False, False, True, False]
 
 
+def test_extras_of_finer_floats_are_rounded_to_those_of_the_store():
+    store = TrajectoryStore.of([counting(1, extras={"goal": np.zeros((1, 2), np.float32)})])
+    store.append(counting(1, extras={"goal": np.full((1, 2), 0.1, np.float64)}))
+    found = store.extras["goal"].slice(0, 2)
+    assert found.dtype == np.float32
+    assert found[1].tolist() == [np.float32(0.1)] * 2
+
+
 @pytest.mark.parametrize(
     ("episode", "message"),
     [
@@ -78,7 +86,7 @@ def test_extra_that_comes_later_is_zero_before():
             "observations of 1 and actions of 1",
         ),
         (counting(2, extras={"goal": np.zeros((2, 3))}), r"extra 'goal'"),
-        (counting(2, extras={"goal": np.zeros((2, 2), np.float64)}), "the episode has float64"),
+        (counting(2, extras={"goal": np.zeros((2, 2), np.int64)}), "the episode has int64"),
     ],
 )
 def test_refused_episode_leaves_the_store_as_it_was(episode, message):

@@ -207,10 +207,14 @@ class TrajectoryStore:
             )
         for name, column in episode.extras.items():
             kept = self.extras.get(name)
-            if kept and (
-                kept.width != column.shape[1:] or not np.can_cast(column.dtype, kept.base.dtype, "safe")
-            ):
+            if kept and (kept.width != column.shape[1:] or not holds(kept.base.dtype, column.dtype)):
                 raise ValueError(
                     f"extra '{name}' of this store is {kept.base.dtype} {kept.width} per step; "
                     f"the episode has {column.dtype} {column.shape[1:]}"
                 )
+
+
+def holds(kept: np.dtype, given: np.dtype) -> bool:
+    """Say whether a column keeps numbers of a type: without loss, or rounded where both are floats."""
+    floats = kept.kind == given.kind == "f"
+    return floats or np.can_cast(given, kept, "safe")

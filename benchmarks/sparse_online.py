@@ -21,7 +21,7 @@ AGENTS = ("trajectory_ql", "acfql")
 OFFLINE = ["--data", "toy:rooms", "--preset", "demo", "--sampler", "uniform"]
 OFFLINE_SET = ["eval_every=0", "first_eval=0", "last_eval_episodes=100", "eval_envs=20", "threads=1"]
 ONLINE = ["--env-steps", "6000"]
-ONLINE_SET = ["envs=5", "eval_every=1000", "eval_episodes=50"]
+ONLINE_SET = ["envs=5", "eval_every=1000", "eval_episodes=50", "last_eval_episodes=50"]
 SAMPLERS = {
     "uniform": ["--sampler", "uniform"],
     "T-PER": ["--sampler", "priority", "--metric", "td_error_rank"],

@@ -187,3 +187,25 @@ def test_a_scene_is_played_with_every_script():
     tasks = {shown.env.reset(seed=seed)[1]["privileged/target_task"] for seed in range(12)}
     assert len(tasks) > 1
     assert demonstrate(shown, 0, 0, "oracle").extras["button_states"].shape == (4, 2)
+
+
+@shared
+@pytest.mark.parametrize(
+    ("data", "env"),
+    [
+        ("cube-single-play-v0-val.npz", CUBE),
+        ("scene-play-v0-val.npz", "ogbench:scene-play-singletask-v0"),
+        ("pointmaze-medium-navigate-v0-val.npz", "ogbench:pointmaze-medium-navigate-singletask-v0"),
+    ],
+)
+def test_online_episodes_join_the_published_data(tmp_path, data, env):
+    from small_runs import small_online, small_run
+
+    from trajrl import train
+
+    source, short = tmp_path / "offline", {"env.time_limit": 25, "eval_every": 0}
+    train.offline(small_run(source, SHARED / data, agent="td3_bc", steps=2, env=env, **short))
+    run = small_online(tmp_path / "online", source, **short)
+    known = len(run.store)
+    train.online(run)
+    assert len(run.store) == known + 2

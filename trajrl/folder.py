@@ -75,8 +75,8 @@ def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> 
     (folder / "versions.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
-def lock(folder: Path, name: str = "checkpoints/lock") -> None:
-    """Hold the folder for this process; a second one on the same run is refused."""
+def lock(folder: Path, name: str = "checkpoints/lock") -> IO[str]:
+    """Hold the folder for this process, or until what is returned is closed; a second process is refused."""
     place = (folder / name).parent
     try:
         handle = (folder / name).open("w")
@@ -90,6 +90,7 @@ def lock(folder: Path, name: str = "checkpoints/lock") -> None:
             f"another process is at work on {folder}; wait for it, or give another --out"
         ) from error
     _locks.append(handle)
+    return handle
 
 
 def _version(name: str) -> str | None:

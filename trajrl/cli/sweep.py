@@ -59,13 +59,13 @@ class Sweep(Choices):
         planned = trials(out, grid, base, list(seeds))
         check(planned, grid, self.set)
         out.mkdir(parents=True, exist_ok=True)
-        lock(out, "lock")
-        remember(out, base, list(grid))
-        todo = [trial for trial in planned if not trial.finished]
-        introduce(planned, todo)
-        if todo:
-            find(ENGINES, self.engine, "engine")(todo, resources, Progress(len(planned), len(todo)))
-        found = write(out, planned)
+        with lock(out, "lock"):
+            remember(out, base, list(grid))
+            todo = [trial for trial in planned if not trial.finished]
+            introduce(planned, todo)
+            if todo:
+                find(ENGINES, self.engine, "engine")(todo, resources, Progress(len(planned), len(todo)))
+            found = write(out, planned)
         return self.answer(out, found, list(grid))
 
     def base(self) -> tuple[str, ...]:

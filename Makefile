@@ -68,13 +68,21 @@ robomimic: $(STAMP) ## robosuite for robomimic's environments, into .venv, besid
 	@$(BIN)/python -W ignore -c "import trajrl; e = trajrl.make_suite('robomimic:Lift'); print(e.name, 'has', e.obs_dim, 'observations and', e.action_dim, 'actions')"
 	@$(BIN)/python -c "import numpy; print('robosuite is in $(VENV), without mink, which only its GR1 robot needs; numpy is', numpy.__version__)"
 
-soak-short: $(STAMP) ## faults, damaged files and hostile input, more of each than in make test; under 20 minutes
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak-short $(BIN)/python -m pytest -m '' -n 2 $(FAULTS)
+soak-short: $(STAMP) ## kills, damaged files and hostile input, more of each than in make test; under 20 minutes
+	$(call soak,soak-short)
 
-soak: $(STAMP) ## the same, many more of each; hours
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m '' -n 2 $(FAULTS)
+soak: $(STAMP) ## the same, many more of each, then two hours of online training; hours
+	$(call soak,soak)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --minutes 120
 
-FAULTS := tests/test_faults.py tests/test_checkpoint.py tests/test_train.py tests/store tests/formats
+FAULTS := tests/test_kills.py tests/test_faults.py tests/test_stops.py tests/test_checkpoint.py \
+	tests/store/test_journal.py tests/store/test_writer.py tests/store/test_full_disk.py tests/formats/test_hostile.py \
+	tests/formats/test_bad_input.py tests/formats/test_download.py
+define soak
+mkdir -p out && rm -f out/tried.txt
+OMP_NUM_THREADS=1 TRIED=out/tried.txt HYPOTHESIS_PROFILE=$(1) $(BIN)/python -m pytest -m '' -n 2 --dist worksteal $(FAULTS)
+echo "tried:"; sort -k2 out/tried.txt; echo "lost: nothing"
+endef
 
 bench-check: $(STAMP) ## compare speed with benchmarks/ratios.json; fails on a loss of more than 20 %
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/check.py

@@ -71,6 +71,47 @@ def run_to_end(
     return ended
 
 
+class Nursery:
+    """A process that has imported what its children need; each child is a fork of it, and starts at once."""
+
+    def __init__(self, modules: str, log: Path) -> None:
+        self.log = log
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        words = [sys.executable, str(CHILD), json.dumps({"nursery": modules})]
+        self.process = subprocess.Popen(
+            words, env=env, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def run(
+        self,
+        program: Program,
+        under: Path,
+        after_writes: int | None = None,
+        after_seconds: float | None = None,
+        torn: bool = False,
+        limit: float = 240.0,
+    ) -> Ended:
+        """Run the program in a new child; kill it where asked, if it has not ended by then."""
+        plan = {
+            "under": os.path.abspath(under), "after_writes": after_writes, "after_seconds": after_seconds,
+            "torn": torn, "limit": limit, "log": str(self.log),
+        }  # fmt: skip
+        plan["code" if isinstance(program, str) else "argv"] = program
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(plan) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        said, code = answer["said"], answer["code"]
+        num_writes = int(said.split("end ")[1]) if "end" in said else None
+        return Ended(num_writes is None and code == -signal.SIGKILL, num_writes, code, self.log.read_text())
+
+    def close(self) -> None:
+        """End the process."""
+        _kill_group(self.process)
+
+
 def _run(program, under, after_writes, after_seconds, torn, env, limit) -> Ended:
     """Start the child, see to the timed kill, and read how it ended."""
     near, far = os.pipe()

@@ -3,18 +3,23 @@
 Run as `python faults_child.py PLAN`; PLAN is JSON.  On the pipe it reports "w" at the first write, and
 "end COUNT" when the program has ended by itself.  A write is a write, sync, truncation or rename that Python
 code makes to a file under the watched folder; those of C code (HDF5, torch) are not seen: timed kills are
-for them.
+for them.  With {"nursery": "module ..."} as PLAN it imports those, and forks a child for each further plan
+that it reads from standard input.
 """
 
 from __future__ import annotations
 
 import builtins
+import importlib
 import io
 import json
 import os
 import runpy
+import select
 import signal
 import sys
+import time
+import traceback
 from pathlib import Path
 
 plan = json.loads(sys.argv[1])
@@ -107,4 +112,52 @@ def main() -> None:
         real["write"](plan["pipe"], f"end {count}".encode())
 
 
-main()
+def raise_child() -> None:
+    """Run one plan in a fork of this process, kill it where that was asked for, and tell how it ended."""
+    near, plan["pipe"] = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(near)
+        live()
+    os.close(plan["pipe"])
+    said = b""
+    if plan["after_seconds"] is not None:
+        select.select([near], [], [], plan["limit"])
+        said = os.read(near, 64)
+        if not said.startswith(b"end"):
+            time.sleep(plan["after_seconds"])
+            os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    while block := os.read(near, 4096):
+        said += block
+    os.close(near)
+    print(json.dumps({"code": code, "said": said.decode()}), flush=True)
+
+
+def live() -> None:
+    """Be the child: run the plan, with its own log, and leave without a look back."""
+    code = 0
+    log = os.open(plan["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    signal.alarm(int(plan["limit"]))
+    try:
+        main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if "nursery" in plan:
+    for module in plan["nursery"].split():
+        importlib.import_module(module)
+    for line in sys.stdin:
+        plan = json.loads(line)
+        raise_child()
+else:
+    main()

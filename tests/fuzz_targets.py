@@ -80,7 +80,7 @@ def store(path: Path) -> None:
     from trajrl.store.store import TrajectoryStore
     from trajrl.store.verify import verify
 
-    verify(path)
+    list(verify(path))
     for episode in TrajectoryStore.open(path).episodes():
         assert len(episode) > 0
 

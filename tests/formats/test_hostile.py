@@ -16,6 +16,7 @@ from fuzz_targets import TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from tried import note
 
 from trajrl.formats import open_source
 from trajrl.rng import stream
@@ -28,7 +29,7 @@ LIMIT = int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200"))
 def test_damaged_files_are_read_or_refused_in_one_line(target):
     count = cases(60)
     failures = fuzz(target, count)
-    print(f"tried: {count} damaged files of kind {target}; crashes, hangs, riddles: {len(failures)}")
+    note(count, f"damaged files of kind {target}", len(failures))
     assert failures == []
 
 

@@ -1,0 +1,257 @@
+"""Kills at random points of each thing that writes: what was reported saved is there, and going on works.
+
+A kill counts where it landed: the child had not ended.  Some come at a write, some of them half done, and
+some after a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults import Ended, Nursery
+from fuzz import kills
+from same_run import assert_same_run
+from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
+from tried import note
+
+from trajrl import checkpoint, train
+from trajrl.rng import stream
+from trajrl.store.journal import replay
+from trajrl.store.store import TrajectoryStore
+from trajrl.store.verify import verify
+
+LIMIT = int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200"))
+pytestmark = pytest.mark.timeout(LIMIT)
+LIGHT = "trajrl.formats trajrl.formats.npz trajrl.store.writer trajrl.store.journal h5py"
+HEAVY = (
+    "trajrl.cli.offline trajrl.cli.online trajrl.train trajrl.assemble trajrl.envs.toy trajrl.agents.td3_bc"
+)
+
+IMPORT = """
+import sys
+from pathlib import Path
+from trajrl.formats import import_source, open_source
+for again in range(3):
+    found = import_source(open_source({source!r}), Path({out!r}), overwrite=True)
+    print("saved", found["episodes"], flush=True)
+assert "torch" not in sys.modules
+"""
+APPEND = """
+import sys
+import numpy as np
+from trajrl import Episode
+from trajrl.store.journal import Journal
+with Journal({folder!r}) as journal:
+    for e in range(journal.num_episodes, journal.num_episodes + 12):
+        rows = np.full((41, 5), e, np.float32)
+        print("saved", journal.append(Episode(rows, rows[1:, :2], rows[1:, 0], False)), flush=True)
+assert "torch" not in sys.modules
+"""
+SAVE = """
+import torch
+from pathlib import Path
+from trajrl import checkpoint
+folder = Path({folder!r})
+found = checkpoint.newest(folder)
+first = checkpoint.load(found)["run"]["step"] + 1 if found else 0
+for step in range(first, first + 6):
+    parts = {{"agent": {{"net": {{"w": torch.full((2000,), float(step))}}}}, "run": {{"step": step}}}}
+    checkpoint.save(folder, step, parts)
+    print("saved", step, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    nursery = Nursery(LIGHT, tmp_path_factory.mktemp("light") / "log")
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory):
+    nursery = Nursery(HEAVY, tmp_path_factory.mktemp("heavy") / "log")
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("store") / "point.h5")
+
+
+def fault(rng: np.random.Generator, writes: int, seconds: float) -> dict:
+    """Choose how to kill: at a write, half way through one, or after a time."""
+    if rng.integers(4) == 0:
+        return {"after_seconds": float(rng.uniform(0, seconds))}
+    return {"after_writes": int(rng.integers(1, writes + 1)), "torn": bool(rng.integers(2))}
+
+
+def saved(ended: Ended) -> list[int]:
+    """Return the numbers that the child reported saved."""
+    return [int(line.split()[1]) for line in ended.output.splitlines() if line.startswith("saved")]
+
+
+def land(nursery: Nursery, what: str, program, under: Path, writes: int, after_each: Callable) -> int:
+    """Kill a program until enough kills have landed, looking after each; returns how many did."""
+    rng, landed, tried = stream(0, f"kills/{what}"), 0, 0
+    while landed < kills():
+        ended = nursery.run(program, under, **fault(rng, writes, 0.3))
+        tried += 1
+        assert ended.killed or ended.code == 0, ended.output
+        assert tried < 20 * kills(), f"{landed} of {tried} kills landed before the end"
+        landed += ended.killed
+        after_each(ended)
+    note(landed, f"kills of {what}, of {tried} aimed")
+    return landed
+
+
+def test_a_killed_import_leaves_the_store_that_was_there_or_the_new_one(light, tmp_path):
+    from foreign import d4rl, npz
+
+    source, out = npz(tmp_path / "x.npz", d4rl(400, ends=(199, 399))), tmp_path / "out" / "x.h5"
+    out.parent.mkdir()
+    program = IMPORT.format(source=str(source), out=str(out))
+    whole, known = light.run(program, out.parent), []
+    assert (whole.code, saved(whole)) == (0, [2, 2, 2]), whole.output
+
+    def look(ended: Ended) -> None:
+        known.extend(saved(ended))
+        assert len(TrajectoryStore.open(out)) == 2
+        assert list(verify(out)) == []
+
+    assert land(light, "import", program, out.parent, whole.num_writes, look) >= kills()
+    light.run(program, out.parent)
+    assert [path.name for path in out.parent.iterdir()] == ["x.h5"]
+
+
+def test_a_killed_journal_keeps_every_episode_it_returned_from(light, tmp_path):
+    program, kept = APPEND.format(folder=str(tmp_path / "j")), []
+
+    def look(ended: Ended) -> None:
+        kept.extend(saved(ended))
+        found = list(replay(tmp_path / "j" / "episodes.journal"))
+        assert [meta["number"] for _, meta in found] == list(range(len(found)))
+        assert len(kept) <= len(found)
+        assert set(kept) <= set(range(len(found)))
+        assert all((episode.obs == e).all() for e, (episode, _) in enumerate(found))
+        kept[:] = range(len(found))  # one whose flush had just ended may be there too
+
+    writes = light.run(APPEND.format(folder=str(tmp_path / "whole")), tmp_path / "whole").num_writes
+    land(light, "journal", program, tmp_path / "j", writes, look)
+
+
+def test_a_killed_checkpoint_is_whole_or_the_one_before_is_there(heavy, tmp_path):
+    program, last = SAVE.format(folder=str(tmp_path / "c")), [-1]
+
+    def look(ended: Ended) -> None:
+        last[0] = max([last[0], *saved(ended)])
+        found = checkpoint.newest(tmp_path / "c")
+        step = -1 if found is None else checkpoint.load(found)["run"]["step"]
+        assert step >= last[0], (step, last)
+        last[0] = step
+
+    writes = heavy.run(SAVE.format(folder=str(tmp_path / "whole")), tmp_path / "whole").num_writes
+    land(heavy, "checkpoint", program, tmp_path / "c", writes, look)
+
+
+def kill_a_run(nursery, what: str, line: list[str], tmp_path: Path, same: Callable) -> None:
+    """Kill a run again and again, each time going on with it; every one that ends must be the whole run."""
+    rng, landed, number, newest = stream(0, f"kills/{what}"), 0, 0, -1
+    writes = nursery.run([*line, "--out", str(tmp_path / "count")], tmp_path / "count").num_writes
+    same(tmp_path / "count")
+    while landed < kills():
+        folder = tmp_path / f"run{number}"
+        ended = nursery.run(["run.py", *line[1:], "--out", str(folder)], folder, **fault(rng, writes, 1.5))
+        assert ended.killed or ended.code == 0, ended.output
+        landed += ended.killed
+        found = checkpoint.newest(folder / "checkpoints")
+        step = -1 if found is None else int(found.name.removeprefix("step-"))
+        assert step >= newest, f"a checkpoint of step {newest} was lost"
+        newest = step
+        if ended.killed and landed == kills():
+            ended = nursery.run(["run.py", *line[1:], "--out", str(folder)], folder)
+            assert ended.code == 0, ended.output
+        if not ended.killed:
+            same(folder)
+            number, newest = number + 1, -1
+    note(landed, f"kills of {what}, over {number} runs, each the same bits in the end")
+
+
+def test_a_killed_offline_run_goes_on_to_the_same_bits(heavy, store, tmp_path):
+    trained(tmp_path / "whole", store, agent="td3_bc")
+    line = ["run.py", "offline", "--data", str(store), "--agent", "td3_bc", "--sampler", "cluster"]
+    line += ["--steps", "25", "--batch-size", "16", "--preset", "demo", "--resume"]
+    line += ["--set", *settings("td3_bc")]
+    kill_a_run(heavy, "offline", line, tmp_path, lambda folder: assert_same_run(tmp_path / "whole", folder))
+
+
+def test_a_killed_online_run_goes_on_to_the_same_bits_and_episodes(heavy, store, tmp_path):
+    trained(tmp_path / "offline", store, agent="td3_bc", steps=10)
+    train.online(small_online(tmp_path / "whole", tmp_path / "offline"))
+    line = ["run.py", "online", "--from", str(tmp_path / "offline"), "--sampler", "priority", "--resume"]
+    line += ["--set", *(f"{name}={value}" for name, value in ONLINE_RUN.items())]
+    episodes = (tmp_path / "whole" / "journal" / "episodes.journal").read_bytes()
+
+    def same(folder: Path) -> None:
+        assert_same_run(tmp_path / "whole", folder)
+        assert (folder / "journal" / "episodes.journal").read_bytes() == episodes
+
+    kill_a_run(heavy, "online", line, tmp_path, same)
+
+
+READ = """
+import time
+from pathlib import Path
+from trajrl.store.journal import replay
+from trajrl.store.store import TrajectoryStore
+Path({mark!r}).write_text("begun")
+counts = []
+for _ in range(40):
+    episodes = list(replay(Path({journal!r})))
+    assert all((episode.obs == e).all() for e, (episode, _) in enumerate(episodes))
+    store = TrajectoryStore.open({store!r})
+    assert len({{len(episode) for episode in store.episodes()}}) == 1
+    counts.append(len(episodes) + len(store))
+    time.sleep(0.002)
+print("saw", min(counts), max(counts))
+"""
+
+
+def test_readers_open_what_is_being_written(light, tmp_path):
+    import subprocess
+    import sys
+
+    from trajrl.store.episode import Episode
+    from trajrl.store.journal import Journal
+    from trajrl.store.writer import StoreWriter
+
+    def write(length: int) -> None:
+        with StoreWriter(tmp_path / "x.h5") as writer:
+            for e in range(length):
+                writer.append(
+                    Episode(np.full((length + 1, 3), e), np.zeros((length, 2)), np.ones(length), False)
+                )
+
+    write(3)
+    mark = tmp_path / "mark"
+    with Journal(tmp_path) as journal:
+        code = READ.format(mark=str(mark), journal=str(journal.path), store=str(tmp_path / "x.h5"))
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        reader = subprocess.Popen(
+            [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        number = 0
+        while reader.poll() is None:
+            rows = np.full((200, 5), number, np.float32)
+            journal.append(Episode(rows, rows[1:, :2], rows[1:, 0], False))
+            write(3 + number % 5)
+            number += 1
+        said, wrong = reader.communicate()
+    assert reader.returncode == 0, wrong
+    least, most = map(int, said.split()[1:])
+    assert most > least  # it read while there was writing

@@ -9,6 +9,7 @@ import pytest
 from synthetic import break_runs, write_run
 
 from trajrl.report import cache, frames
+from trajrl.report.compose import Options, compose
 from trajrl.report.folders import scan
 from trajrl.report.groups import differences, flatten, group_names
 from trajrl.report.selection import four_scores
@@ -249,3 +250,24 @@ def test_a_hundred_kept_runs_load_in_a_blink(many):
     for read in (frames.evals, frames.metrics):
         read(runs)
     assert time.process_time() - began < 1.0
+
+
+def test_scores_that_are_not_numbers_are_told_of_and_the_rest_is_read(tmp_path):
+    _, foreign, infinite = (write_run(tmp_path / name) for name in ("good", "foreign", "infinite"))
+    (foreign / "summary.json").write_text('{"scores": {"last": 3.0}}')
+    with (infinite / "evals.csv").open("a") as file:
+        file.write("1300,0,1,inf,,,5\n1300,1,1,nan,,,5\n")
+    contents = compose([tmp_path], Options(detail=0))
+    told = " ".join(contents.notes)
+    assert f"{foreign / 'summary.json'} cannot be read: it is not the summary of a run" in told
+    assert f"{infinite / 'evals.csv'}: 2 episodes without a finite return and score are left out" in told
+    assert set(frames.evals(frames.frame(scan(tmp_path).runs))["step"]) == set(range(100, 1300, 100))
+
+
+def test_runs_in_an_environment_without_a_scale_are_reported_on(tmp_path):
+    run = write_run(tmp_path / "a")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["data"]["average_score"] = summary["success_mean"] = None
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert np.isnan(frames.load_runs(run)["data_score"][0])
+    assert compose([run], Options(detail=0)).sections

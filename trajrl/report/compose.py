@@ -84,7 +84,8 @@ def _read(folders: Sequence[RunFolder]) -> tuple[Frames, list[str]]:
     notes = [note for table in (evaluations, logged, rows) for note in table.attrs["notes"]]
     scaled = runs["run"].isin(evaluations.loc[evaluations["score"].notna(), "run"])
     runs.loc[scaled & (runs["score_name"] == ""), "score_name"] = "the environment's own"  # not finished
-    ranks = {run.name: int(run.config.get("select_rank", 0)) for run in folders}
+    asked = {run.name: run.config.get("select_rank", 0) for run in folders}
+    ranks = {run: rank if isinstance(rank, int) else 0 for run, rank in asked.items()}
     scores = four_scores(evaluations, logged, ranks)
     return Frames({run.name: run for run in folders}, runs, evaluations, logged, rows, scores), notes
 

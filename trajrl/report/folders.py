@@ -75,7 +75,7 @@ def read_folder(path: Path, name: str, notes: list[str]) -> RunFolder | None:
     if "agent" not in config or "phase" not in config:
         notes.append(f"{path} is not a run of trajrl: its config.json names no agent and phase")
         return None
-    summary = _read_json(path / "summary.json", notes) if (path / "summary.json").exists() else None
+    summary = _read_summary(path / "summary.json", notes) if (path / "summary.json").exists() else None
     versions = _read_json(path / "versions.json", notes) if (path / "versions.json").exists() else None
     if summary is None:
         notes.append(f"{path} has not finished: it has no summary yet; what it has written so far is shown")
@@ -112,6 +112,26 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
         if len(set(names.values())) == len(paths):
             return names
         depth += 1
+
+
+def _read_summary(path: Path, notes: list[str]) -> dict[str, Any] | None:
+    """Read a summary; None, and a note, where its scores are not numbers by name."""
+    found = _read_json(path, notes)
+    if found is None:
+        return None
+    scores, average = (found.get(name) or {} for name in ("scores", "data"))
+    parts = [average, *scores.values()] if isinstance(scores, dict) else [scores]
+    if all(part is None or _holds_numbers(part) for part in parts):
+        return found
+    notes.append(f"{path} cannot be read: it is not the summary of a run")
+    return None
+
+
+def _holds_numbers(part: Any) -> bool:
+    """Tell whether it is a dictionary of numbers, some of them perhaps missing."""
+    return isinstance(part, dict) and all(
+        value is None or isinstance(value, int | float) for value in part.values()
+    )
 
 
 def _read_json(path: Path, notes: list[str]) -> dict[str, Any] | None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SCORES = ("last", "mean_last_10", "best", "selected")
 MEASURED = ("seconds", "updates_per_second", "peak_memory_mib", "return_mean", "success_mean")
+NUMBERS = (*SCORES, *(f"{name}_{end}" for name in SCORES for end in ("low", "high", "step")), *MEASURED,
+           "data_return", "data_score")  # fmt: skip
 
 
 def load_runs(patterns: str | Path | Iterable[str | Path]) -> pd.DataFrame:
@@ -45,6 +47,8 @@ def frame(runs: Sequence[RunFolder]) -> pd.DataFrame:
     import pandas as pd
 
     rows = pd.DataFrame([_row(run) for run in runs])
+    numbers = {name: pd.to_numeric(rows[name], errors="coerce").astype(float) for name in NUMBERS}
+    rows = rows.assign(**numbers)  # where no run has a number a column holds None alone
     rows.insert(1, "group", group_names([run.config for run in runs], [run.environment for run in runs]))
     return rows
 

@@ -32,7 +32,7 @@ class Kind:
 
 def read_evals(path: Path, notes: list[str]) -> pd.DataFrame:
     """Read evals.csv as it is."""
-    return _with_columns(read_rows(path, notes), COLUMNS, path, notes)
+    return _finite(_with_columns(read_rows(path, notes), COLUMNS, path, notes), path, notes)
 
 
 def tidy_evals(rows: pd.DataFrame) -> pd.DataFrame:
@@ -104,6 +104,17 @@ def _with_columns(
     if missing:
         return pd.DataFrame({name: pd.Series(dtype=float) for name in columns})
     return rows if more else rows[columns]
+
+
+def _finite(rows: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+    """Return the episodes whose return and score are numbers; the others would spoil every statistic."""
+    import pandas as pd
+
+    numbers = rows[["return", "score"]].apply(pd.to_numeric, errors="coerce")
+    bad = numbers["return"].isna() | np.isinf(numbers).any(axis=1)
+    if bad.any():
+        notes.append(f"{path}: {bad.sum()} episodes without a finite return and score are left out")
+    return rows[~bad]
 
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:

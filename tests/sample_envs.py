@@ -145,6 +145,32 @@ class Hanging(Uneven):
         return super().step(action)
 
 
+class Once(Uneven):
+    """Breaks at step 3 of every episode, and can be built twice only."""
+
+    built = 0
+
+    def __init__(self) -> None:
+        Once.built += 1
+        if Once.built > 2:
+            raise OSError("no licence is left")
+        super().__init__()
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        if self.step_count == 2:
+            raise RuntimeError("the arm is stuck")
+        return super().step(action)
+
+
+def once() -> gymnasium.Env:
+    return Once()
+
+
+def misdeclared() -> gymnasium.Env:
+    """Return an environment whose observations are narrower than it says."""
+    return with_spaces(Box(-1, 1, (4,)), Box(-1, 1, (2,)))
+
+
 def hanging() -> gymnasium.Env:
     return Hanging()
 

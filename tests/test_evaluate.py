@@ -77,3 +77,11 @@ def test_a_broken_environment_ends_the_evaluation():
 def test_no_episodes_are_no_evaluation():
     with pytest.raises(ValueError, match="at least one episode"):
         evaluate(Counting(1), make_suite("sample_envs:line"), 0, 0, 0)
+
+
+def test_broken_episodes_are_left_out_where_somebody_is_told():
+    told = []
+    rows = evaluate(Counting(1), make_suite("sample_envs:breaking"), 0, 0, 20, broken=told.append)
+    assert rows
+    assert {row["episode"] for row in rows}.isdisjoint(failure.episode for failure in told)
+    assert len(rows) + len(told) == 20

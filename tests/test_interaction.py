@@ -65,6 +65,15 @@ def test_after_too_many_failures_it_gives_up_and_says_why(tmp_path, capsys):
     interaction.close()
 
 
+def test_an_environment_that_cannot_be_built_again_counts_until_the_run_gives_up(tmp_path):
+    interaction = acting(tmp_path, "once", max_failures=3)
+    take(interaction, 50)
+    assert interaction.gave_up
+    assert "could not be built again (no licence is left)" in interaction.stop_reason
+    assert len(on_disk(tmp_path)) == 1
+    interaction.close()
+
+
 def test_a_hanging_or_dying_environment_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(__import__("pathlib").Path(__file__).parent))
     interaction = acting(tmp_path, "hanging", patience=0.5, max_failures=2)

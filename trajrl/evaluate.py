@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trajrl.queues import Actor
-from trajrl.rollout import Collector, Finished, Streams, in_order
+from trajrl.rollout import Collector, EnvFailureError, Finished, Streams, in_order
 
 if TYPE_CHECKING:
     import gymnasium
@@ -26,13 +26,15 @@ def evaluate(
     envs: int = 10,
     *,
     only: Sequence[int] = (),
+    broken: Callable[[EnvFailureError], None] | None = None,
     render: bool = False,
     watch: Callable[[int, gymnasium.Env], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run `episodes` episodes of the policy as it stands at `step`; one row per episode, in order.
 
     `envs` environments step together; as fewer episodes than that remain, fewer do.  `only` names the
-    episodes to run of these; they take the course they take among the others.
+    episodes to run of these; they take the course they take among the others.  `broken` sees why an episode
+    broke off, which is then left out; without it that ends the evaluation.
     """
     if episodes < 1:
         raise ValueError(f"an evaluation needs at least one episode; got {episodes}")
@@ -40,9 +42,18 @@ def evaluate(
     chosen = sorted(only) or range(episodes)
     collector = Collector(suite, agent, streams, envs, numbers=chosen, render=render, watch=watch)
     try:
-        return [to_row(finished, suite) for finished in in_order(collector)]
+        whole = (finished for finished in in_order(collector) if not _left_out(finished, broken))
+        return [to_row(finished, suite) for finished in whole]
     finally:
         collector.close()
+
+
+def _left_out(finished: Finished, broken: Callable[[EnvFailureError], None] | None) -> bool:
+    """Tell whether an episode broke off and somebody was told so."""
+    if finished.failure is None or broken is None:
+        return False
+    broken(finished.failure)
+    return True
 
 
 def to_row(finished: Finished, suite: EnvSuite) -> dict[str, Any]:

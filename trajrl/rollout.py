@@ -164,8 +164,15 @@ class Collector:
         finished = self._end(row, False, failure)
         with suppress(Exception):  # what is broken may break once more as it is closed
             self.envs[row].close()
-        self.envs[row] = self.suite.make(self.streams.seed, self.render)
+        self.envs[row] = self._made_again()
         return finished
+
+    def _made_again(self) -> gymnasium.Env:
+        """Return a fresh environment; where none can be built, one whose reset fails, as one more failure."""
+        try:
+            return self.suite.make(self.streams.seed, self.render)
+        except Exception as error:
+            return Absent(error)
 
     def _replay(self, row: int, saved: dict[str, Any]) -> bool:
         """Bring one environment back to where its episode stood; False if the episode did not get there."""
@@ -177,6 +184,17 @@ class Collector:
                 return False
         self.queues.chunks[row].extend(saved["queued"])
         return True
+
+
+class Absent(gymnasium.Env):
+    """Stands where an environment could not be built again."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def reset(self, **options: Any) -> Any:
+        """Say why there is no environment."""
+        raise RuntimeError(f"it could not be built again ({self._error})")
 
 
 def check_finite(obs: np.ndarray, reward: float) -> None:

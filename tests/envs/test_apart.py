@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -48,3 +50,11 @@ def test_an_error_in_the_process_is_told_with_its_name():
 def test_patience_is_not_negative():
     with pytest.raises(ValueError, match="number of seconds"):
         make_suite("toy:rooms", patience=-1)
+
+
+def test_ctrl_c_is_answered_by_the_parent_alone():
+    env = make_suite("toy:rooms", patience=30).make(0)
+    env.reset(seed=1)
+    os.kill(env._process.pid, signal.SIGINT)
+    env.step(np.zeros(2, np.float32))
+    env.close()

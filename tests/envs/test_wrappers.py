@@ -110,3 +110,8 @@ def test_arguments_reach_the_environments_own_constructor():
 def test_a_wrong_argument_is_told(name, arguments, words):
     with pytest.raises(ValueError, match=words):
         make_suite(name, arguments=arguments)
+
+
+def test_an_observation_of_another_shape_than_declared_is_refused():
+    with pytest.raises(ValueError, match=r"observation of shape \(2,\) and declares \(4,\)"):
+        make_suite("sample_envs:misdeclared")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,7 @@ def serve(pipe: Connection, name: str, options: dict[str, Any], seed: int, rende
     """Build the environment and answer questions until the pipe closes."""
     from trajrl.envs import make_suite
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it
     try:
         env = make_suite(name, **options).make(seed, render)
         pipe.send(

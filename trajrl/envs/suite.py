@@ -71,7 +71,10 @@ class Suite:
     def make_here(self, seed: int, render: bool = False) -> gymnasium.Env:
         """Return one environment in this process, so that its inside can be looked at."""
         env = wrap(self.build(seed, render), self.options, self.name)
-        env.reset(seed=seed)
+        try:
+            env.reset(seed=seed)
+        except Exception as error:
+            raise ValueError(f"{self.name} could not be reset: {type(error).__name__}: {error}") from error
         return env
 
     def episodes(self) -> Iterator[Episode]:

@@ -137,6 +137,8 @@ class Canonical(gymnasium.Wrapper):
 
     def _see(self, obs: np.ndarray) -> np.ndarray:
         flat = np.asarray(obs, np.float32)
+        if flat.shape != (self.whole,):
+            raise ValueError(f"it returned an observation of shape {flat.shape} and declares ({self.whole},)")
         return flat.copy() if self.keep is None else flat[self.keep]
 
 

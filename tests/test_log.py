@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trajrl.log import Logger, read_csv
+from trajrl.log import Logger, append_csv, cut_csv, read_csv
 
 
 def test_a_row_holds_means_over_the_interval(tmp_path):
@@ -101,3 +101,17 @@ def test_wandb_is_offline_unless_told(tmp_path, monkeypatch):
     assert asked["mode"] == "offline"
     assert asked["config"]["seed"] == 5
     assert logged == [({"x": 1.0}, 7), "end"]
+
+
+@pytest.mark.parametrize("torn", ["", "step,off"])
+def test_a_first_line_cut_short_by_a_crash_is_written_again(tmp_path, torn):
+    path = tmp_path / "metrics.csv"
+    path.write_text(torn)
+    logger = Logger(tmp_path, tensorboard=False)
+    logger.cut_back(0)
+    logger.flush("offline", 1, {"a": 1.0})
+    assert path.read_text().split() == ["step,offline/a", "1,1.0"]
+    path.write_text(torn)
+    cut_csv(path, 0)
+    append_csv(path, ["step", "b"], [{"step": 1, "b": 2}])
+    assert read_csv(path) == [{"step": "1", "b": "2"}]

@@ -15,6 +15,8 @@ from trajrl.agents import AGENTS
 from trajrl.log import read_csv
 from trajrl.policy import load_run
 from trajrl.samplers import SAMPLERS
+from trajrl.store.episode import Episode
+from trajrl.store.writer import StoreWriter
 
 AGENTS_OFFLINE = sorted(set(AGENTS) & {"bc_diffusion", "diffusion_ql", "trajectory_ql", "acfql", "td3_bc"})
 
@@ -199,3 +201,26 @@ def test_actions_outside_the_box_ask_for_the_users_word(store, tmp_path):
     assert clipped.shape_action(torch.tensor([3.0, -1.0, 0.5])).tolist() == [1.0, -1.0, 0.5]
     scaled = small_run(tmp_path / "scale", wide, sampler="uniform", actions="scale").store
     assert scaled.shape_action(torch.tensor([[3.0], [-1.0], [1.0]])).flatten().tolist() == [1.0, -1.0, 0.0]
+
+
+def line_run(folder, environment, episodes):
+    """Build a tiny run that is evaluated in a sample environment."""
+    with StoreWriter(folder / "line.h5", {"environment": environment}) as writer:
+        for _ in range(4):
+            writer.append(Episode(np.zeros((5, 2)), np.zeros((4, 1)), np.ones(4), True))
+    return small_run(
+        folder / "a",
+        folder / "line.h5",
+        agent="td3_bc",
+        sampler="uniform",
+        steps=3,
+        last_eval_episodes=episodes,
+    )
+
+
+def test_episodes_that_break_off_in_an_evaluation_do_not_end_the_run(tmp_path, capsys):
+    run = line_run(tmp_path, "sample_envs:breaking", 20)
+    train.offline(run)
+    assert 0 < len(read_csv(tmp_path / "a" / "evals.csv")) < 20
+    assert "episodes of the evaluation broke off and are left out" in capsys.readouterr().out
+    assert json.loads((tmp_path / "a" / "summary.json").read_text())["scores"]["last"]["step"] == 3

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl import threads
-from trajrl.choices import agent_options, online_config, resolve, resume_config
-from trajrl.config import RunConfig
+from trajrl.choices import agent_options, config_again, online_config, resolve, resume_config
+from trajrl.config import NO_DATA, RunConfig
 from trajrl.folder import describe, fresh_folder, lock, new_folder
 from trajrl.shaping import action_box, recorded_actions, shape
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from trajrl.train import Run
 
 __all__ = [  # what a command needs to make a run
-    "action_box", "agent_options", "build", "build_agent", "choose_device", "describe", "find_suite", "fits",
-    "fresh_folder", "lock", "new_folder", "online_config", "open_data", "recorded_actions", "resolve",
-    "resume_config", "set_threads", "shape",
+    "action_box", "agent_options", "build", "build_agent", "choose_device", "config_again", "describe",
+    "find_suite", "fits", "fresh_folder", "lock", "new_folder", "online_config", "open_data",
+    "recorded_actions", "resolve", "resume_config", "set_threads", "shape",
 ]  # fmt: skip
 
 
@@ -112,6 +112,10 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     from trajrl.store.describe import describe as describe_store
     from trajrl.store.store import TrajectoryStore
 
+    if config.data == NO_DATA:
+        raise ValueError(
+            "this run was made from imported weights and names no data to learn from; give --data"
+        )
     if not Path(config.data).exists() and config.data.partition(":")[0] in ENVS:
         made = data_made_by(config.data)
         if made is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from trajrl.config import (
     EMBEDDED,
+    NO_DATA,
     ONLINE,
     ONLINE_SAMPLER,
     PRESETS,
@@ -50,8 +51,13 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
     return config
 
 
-def online_config(source: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
-    """Return the config of an online run that goes on from an offline one; what was given wins."""
+def online_config(
+    source: Path, chosen: Mapping[str, Any], settings: Iterable[str], file: Path | None = None
+) -> RunConfig:
+    """Return the config of an online run that goes on from an offline one; what was given wins.
+
+    `file` is the config of an online run that is run again.
+    """
     from trajrl import checkpoint
     from trajrl.handover import newest
 
@@ -59,10 +65,12 @@ def online_config(source: Path, chosen: Mapping[str, Any], settings: Iterable[st
     if base.online:
         raise ValueError(f"{source} is an online run; --from takes an offline one")
     for name in ("agent", "data"):
-        if str(chosen.get(name, getattr(base, name))) != getattr(base, name):
+        if getattr(base, name) not in (NO_DATA, str(chosen.get(name, getattr(base, name)))):
             raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
-    preset = ONLINE.get(chosen.get("preset", base.preset), ONLINE["paper"])
     made = checkpoint.read_part(newest(source), "run")["step"]
+    if file is not None:
+        return resolve({**chosen, "from_run": str(source), "first_step": made}, settings, file)
+    preset = ONLINE.get(chosen.get("preset", base.preset), ONLINE["paper"])
     carried = {
         "phase": "online", "from_run": str(source), "first_step": made,
         "sampler": ONLINE_SAMPLER, "sampler_options": {},
@@ -98,10 +106,27 @@ def shortened(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def config_again(file: Path, phase: str) -> RunConfig:
+    """Read a config to run again, which must be of this phase."""
+    config = RunConfig.load(file)
+    if config.phase != phase:
+        raise ValueError(
+            f"{file} is of an {config.phase} run; "
+            f"`python run.py {config.phase} --config {file}` runs it again"
+        )
+    return config
+
+
 def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
     """Return the config of the run in a folder, with what was given beside --resume taken in."""
     saved = RunConfig.load(folder / "config.json")
-    for name in ("agent", "seed", "phase"):
+    phase = chosen.get("phase", saved.phase)
+    if phase != saved.phase:
+        raise ValueError(
+            f"{folder} is an {saved.phase} run; "
+            f"`python run.py {saved.phase} --resume --out {folder}` goes on with it"
+        )
+    for name in ("agent", "seed"):
         if chosen.get(name, getattr(saved, name)) != getattr(saved, name):
             kept = getattr(saved, name)
             raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")

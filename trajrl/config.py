@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.registry import unknown
+from trajrl.store.atomic import write_text
 from trajrl.store.normalize import REWARD_TRANSFORMS
 
 PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
+NO_DATA = "none"  # of a run made from weights alone
 EMBEDDED = Path(__file__).parents[1] / "data" / "hopper-skewed.h5"
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
@@ -152,7 +154,7 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write the config as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @property
     def online(self) -> bool:

@@ -108,11 +108,12 @@ class Logger:
 
 
 def read_header(path: Path) -> list[str]:
-    """Return the column names of a csv file; none if there is no file."""
+    """Return the column names of a csv file; none if there is no file, or its first line is cut short."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return next(csv.reader(file), [])
+        first = file.readline()
+    return next(csv.reader([first]), []) if first.endswith("\n") else []
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -144,6 +145,9 @@ def rewrite_csv(path: Path, columns: list[str], rows: list[dict[str, str]]) -> N
 
 
 def cut_csv(path: Path, step: int) -> None:
-    """Keep only the rows up to `step`."""
-    if path.exists():
-        rewrite_csv(path, read_header(path), [row for row in read_csv(path) if int(row["step"]) <= step])
+    """Keep only the rows up to `step`; a file without a whole first line is removed."""
+    columns = read_header(path)
+    if columns:
+        rewrite_csv(path, columns, [row for row in read_csv(path) if int(row["step"]) <= step])
+    else:
+        path.unlink(missing_ok=True)

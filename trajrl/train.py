@@ -7,7 +7,7 @@ same numbers as one that was not, and evaluating more often changes no training 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from trajrl.judgement import judgement
 from trajrl.log import Logger
 from trajrl.online import Online
 from trajrl.progress import Meter
+from trajrl.recording import EnvFailureError
 from trajrl.rng import stream, torch_stream
 from trajrl.samplers.protocol import Sampler
 from trajrl.samplers.provenance import Provenance
 from trajrl.scores import Evaluation, Scores
 from trajrl.scoring import part_of, q_values
+from trajrl.speak import say
 from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import gather
@@ -185,7 +187,14 @@ def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None
     config = run.config
     episodes = (config.last_eval_episodes or config.eval_episodes) if whole else config.eval_episodes
     run.meter.say(f"evaluating {episodes} episodes")
-    rows = evaluate(run.agent, suite, config.seed, run.clock, episodes, config.eval_envs)
+    broken: list[EnvFailureError] = []
+    rows = evaluate(
+        run.agent, suite, config.seed, run.clock, episodes, config.eval_envs, broken=broken.append
+    )
+    if broken:
+        count_broken(run, broken)
+    if not rows:
+        raise broken[-1]
     found = run.scores.append(Evaluation.of(run.clock, rows, bc_loss, suite))
     run.logger.scalars(
         {f"{config.phase}/eval/return": found.return_mean, f"{config.phase}/eval/score": found.value},
@@ -194,6 +203,14 @@ def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None
     run.meter.show(found)
     if config.early_stop and run.scores.bc_loss_rose(config.early_stop):
         run.stop_reason = f"the behaviour-cloning loss rose at step {run.clock}"
+
+
+def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
+    """Say which episodes of an evaluation broke off; online they count as failures like any other."""
+    say(f"{len(broken)} episodes of the evaluation broke off and are left out; the last so: {broken[-1]}")
+    if run.online:
+        interaction = run.online.interaction
+        interaction.failures, interaction.failure = interaction.failures + len(broken), str(broken[-1])
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -225,7 +242,7 @@ def restore(run: Run, path: Path) -> None:
         run.online.load_state_dict(parts)
     for name in PARTS if run.team.leads else PARTS[:2]:
         if name in parts:  # a run made from imported weights has only the agent's
-            getattr(run, name).load_state_dict(parts[name])
+            take_back(run, name, parts[name], path)
     run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
     if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
         run.stop_reason = ""  # more failures are allowed now
@@ -233,6 +250,17 @@ def restore(run: Run, path: Path) -> None:
     if run.team.leads:
         run.logger.cut_back(run.clock)
         run.scores.cut_back(run.clock)
+
+
+def take_back(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None:
+    """Give one part of a run its saved state; what does not fit fails with the name of the part."""
+    try:
+        getattr(run, name).load_state_dict(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the {name} saved in {path} is of another kind or size than the run is now asked for; "
+            f"resume without the options that change it ({type(error).__name__}: {error})"
+        ) from error
 
 
 def begin_again(run: Run) -> None:

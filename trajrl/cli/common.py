@@ -26,7 +26,7 @@ class Common:
 
     def check(self) -> None:
         """Refuse numbers that cannot be, by the name of their option."""
-        if self.seed < 0:
+        if (self.seed or 0) < 0:
             raise ValueError(f"--seed must not be negative; got {self.seed}")
         for name in self.COUNTS:
             value = getattr(self, name)

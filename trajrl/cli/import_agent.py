@@ -34,6 +34,7 @@ class ImportAgent(Common):
         from trajrl import assemble, checkpoint
         from trajrl.agents import make_agent
         from trajrl.agents.import_dql import read
+        from trajrl.config import NO_DATA
         from trajrl.envs import make_suite
         from trajrl.registry import unknown
 
@@ -47,7 +48,7 @@ class ImportAgent(Common):
                 "give the environment it was trained in"
             )
         settings = [f"agent.{name}={value}" for name, value in found.config.items()]
-        chosen = {"agent": self.agent, "env": self.env, "data": self.data or "none", "seed": self.seed}
+        chosen = {"agent": self.agent, "env": self.env, "data": self.data or NO_DATA, "seed": self.seed}
         config = assemble.resolve({**chosen, "preset": "standard"}, settings)
         folder = assemble.new_folder(config, str(self.out))
         size = found.obs_dim, found.action_dim

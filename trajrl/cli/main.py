@@ -140,6 +140,7 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
 
 def join_sets(argv: list[str]) -> list[str]:
     """Let --set be given more than once: `--set a=1 --set b=2` reads as `--set a=1 b=2`."""
+    argv = [part for word in argv for part in (("--set", word[6:]) if word.startswith("--set=") else (word,))]
     if argv.count("--set") < 2:
         return argv
     kept: list[str] = []

@@ -14,13 +14,17 @@ from trajrl.cli.option import silent
 if TYPE_CHECKING:
     from trajrl.team import Team
 
-NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config", "seed"}
+NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choices(Common):
     """Options that every training command shares; what is not given comes from the preset."""
 
+    seed: Annotated[  # type: ignore[assignment]  # not given is another thing than 0
+        int | None, silent("S", "0, or the seed of the run or config gone on from")
+    ] = None
+    """Seed of every random stream."""
     data: Annotated[str | None, silent("PATH|NAME", "the embedded demo store")] = None
     """A store, a file or folder of a known format, or a name such as hopper-medium-v2."""
     env: Annotated[str | None, silent("ID", "the one the data was recorded in")] = None
@@ -85,8 +89,7 @@ class Choices(Common):
         """Return the options that were given."""
         names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]
         values = {name: getattr(self, name) for name in names}
-        given = {name: value for name, value in values.items() if value is not None and value is not False}
-        return given if (self.config or self.resume) and not self.seed else {**given, "seed": self.seed}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,8 @@ class Offline(Choices):
         """Build a new run."""
         from trajrl import assemble
 
+        if self.config is not None:
+            assemble.config_again(self.config, "offline")
         config = assemble.resolve({**self.chosen(), "phase": "offline"}, self.set, self.config)
         with assemble.fresh_folder(config, self.out) as folder:
             team.told((config, folder, None))
@@ -132,15 +137,15 @@ class Offline(Choices):
         if not (folder / "config.json").exists():
             return self.fresh(team)
         assemble.lock(folder)
-        config = assemble.resume_config(folder, self.chosen(), self.set)
+        config = assemble.resume_config(folder, {**self.chosen(), "phase": "offline"}, self.set)
         found = checkpoint.newest(folder / "checkpoints")
         team.told((config, folder, found))
         run = assemble.build(config, folder, team=team)
-        run.config.save(folder / "config.json")
         if found is not None:
             train.restore(run, found)
         else:
             train.begin_again(run)
+        run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
         say(f"going on with {folder} from step {run.step} of {run.config.steps}")
         return run
 

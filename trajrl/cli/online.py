@@ -70,7 +70,7 @@ class Online(Choices):
         from trajrl import assemble, handover
 
         source = self.source()
-        config = assemble.online_config(source, self.chosen(), self.set)
+        config = assemble.online_config(source, self.chosen(), self.set, self.config)
         with assemble.fresh_folder(config, self.out) as folder:
             run = assemble.build(config, folder)
             handover.take_over(run, source)
@@ -89,33 +89,34 @@ class Online(Choices):
         if not (folder / "config.json").exists():
             return self.fresh()
         assemble.lock(folder)
-        config = assemble.resume_config(folder, self.chosen(), self.set)
+        config = assemble.resume_config(folder, {**self.chosen(), "phase": "online"}, self.set)
         run = assemble.build(config, folder)
-        run.config.save(folder / "config.json")
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             train.restore(run, found)
         else:
             handover.take_over(run, Path(config.from_run))
             train.begin_again(run)
+        run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
         say(f"going on with {folder} from environment step {run.clock} of {config.env_steps}")
         return run
 
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given; the seed and the data are the offline run's unless given."""
         given = {name: value for name, value in super().chosen().items() if name not in ("from_run", "steps")}
-        if not self.seed:
-            given.pop("seed", None)
-        if "offline_fraction" in given and not self.resume:
+        if "offline_fraction" in given and not self.resume and self.config is None:
             given.setdefault("offline_mode", "mix")
         return given
 
     def source(self) -> Path:
         """Return the offline run to go on from: the one named, the newest that fits, or a short new one."""
-        from trajrl import handover
+        from trajrl import assemble, handover
 
+        again = assemble.config_again(self.config, "online") if self.config is not None else None
         if self.from_run:
             return Path(self.from_run)
+        if again is not None:
+            return Path(again.from_run)
         wanted = {name: value for name, value in self.chosen().items() if name in (*LEARNED, "seed")}
         found = handover.newest_run(Path("runs"), wanted, self.set)
         if found is not None:

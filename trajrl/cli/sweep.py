@@ -28,6 +28,8 @@ class Sweep(Choices):
     """What varies: options or any fields, such as sampler=uniform,cluster agent.eta=1,2."""
     out: Annotated[str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/sweep)")] = ""
     """Folder of the sweep: runs under trials/, what they printed under logs/, results.csv."""
+    seed: int = 0
+    """The first seed."""
     seeds: int = 1
     """Runs of each cell, with seeds --seed, --seed + 1 and so on."""
     engine: Literal["local", "ray"] = "local"

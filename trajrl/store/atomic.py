@@ -54,6 +54,12 @@ def new_file(path: Path) -> Iterator[Path]:
         scratch.remove()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file whole or not at all."""
+    with new_file(path) as scratch:
+        scratch.write_text(text)
+
+
 def require_space(path: Path, num_bytes: int, at: int = 0) -> None:
     """Fail here if the disk or a limit does not let `path` take bytes [at, at + num_bytes).
 

@@ -1,0 +1,79 @@
+"""Runs gone on with and run again: what is refused leaves the run as it was, and what was given wins."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from small_runs import small_online, trained, write_store
+
+from trajrl import folder, train
+from trajrl.cli.main import dispatch, join_sets
+from trajrl.config import RunConfig
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Return a folder with an offline run of seed 3, and an online one that goes on from it."""
+    place = tmp_path_factory.mktemp("place")
+    store = write_store(place / "point.h5")
+    trained(place / "off", store, agent="td3_bc", sampler="uniform", steps=4, seed=3)
+    train.online(small_online(place / "on", place / "off", env_steps=24, eval_every=0))
+    return place
+
+
+@pytest.fixture(autouse=True)
+def let_go():
+    """Give back the locks that a command holds until its process ends."""
+    yield
+    while folder._locks:
+        folder._locks.pop().close()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--sampler", "cluster"], "the sampler saved in"),
+        (["--set", "agent.width=8"], "the agent saved in"),
+        (["--seed", "0"], "has seed 3"),
+    ],
+)
+def test_a_refused_change_leaves_the_run_as_it_was(place, tmp_path, capsys, words, reason):
+    shutil.copytree(place / "off", tmp_path / "a")
+    before = (tmp_path / "a" / "config.json").read_text()
+    assert dispatch(["offline", "--resume", "--out", str(tmp_path / "a"), "--steps", "6", *words]) == 1
+    assert reason in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "a" / "config.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "run", "other"), [("offline", "on", "online"), ("online", "off", "offline")]
+)
+def test_the_other_phase_is_refused_with_the_right_command(place, capsys, command, run, other):
+    assert dispatch([command, "--resume", "--out", str(place / run)]) == 1
+    assert f"`python run.py {other} --resume --out" in capsys.readouterr().err.splitlines()[-1]
+    assert dispatch([command, "--config", str(place / run / "config.json"), "--out", str(place / "b")]) == 1
+    assert f"`python run.py {other} --config" in capsys.readouterr().err.splitlines()[-1]
+    assert not (place / "b").exists()
+
+
+def test_the_config_of_an_online_run_runs_again(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["online", "--config", str(place / "on" / "config.json"), "--out", "again"]) == 0
+    again, before = (RunConfig.load(path / "config.json") for path in (tmp_path / "again", place / "on"))
+    assert replace(again, env_options={}) == replace(before, env_options={})  # before: not yet resolved
+    names = [tmp_path / "again", place / "on"]
+    assert len({(path / "evals.csv").read_text() for path in names}) == 1
+    assert json.loads((tmp_path / "again" / "summary.json").read_text())["online"]["env_steps"] == 24
+
+
+def test_seed_zero_can_be_asked_for(place, tmp_path):
+    words = ["offline", "--config", str(place / "off" / "config.json"), "--steps", "1"]
+    for name, more, seed in (("a", [], 3), ("b", ["--seed", "0"], 0)):
+        assert dispatch([*words, "--out", str(tmp_path / name), *more]) == 0
+        assert RunConfig.load(tmp_path / name / "config.json").seed == seed
+
+
+def test_no_setting_is_lost_however_set_is_written():
+    expected = ["x", "--set", "a=1", "b=2", "c=3"]
+    assert join_sets(["x", "--set=a=1", "--set=b=2", "--set", "c=3"]) == expected

@@ -257,9 +257,11 @@ def test_scores_that_are_not_numbers_are_told_of_and_the_rest_is_read(tmp_path):
     (foreign / "summary.json").write_text('{"scores": {"last": 3.0}}')
     with (infinite / "evals.csv").open("a") as file:
         file.write("1300,0,1,inf,,,5\n1300,1,1,nan,,,5\n")
+    pd.DataFrame({"x": [1]}).to_parquet(foreign / "episodes.parquet")
     contents = compose([tmp_path], Options(detail=0))
     told = " ".join(contents.notes)
     assert f"{foreign / 'summary.json'} cannot be read: it is not the summary of a run" in told
+    assert f"{foreign / 'episodes.parquet'} is left out: it has no column 'draws'" in told
     assert f"{infinite / 'evals.csv'}: 2 episodes without a finite return and score are left out" in told
     assert set(frames.evals(frames.frame(scan(tmp_path).runs))["step"]) == set(range(100, 1300, 100))
 

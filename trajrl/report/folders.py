@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
+
+from trajrl.config import RunConfig, convert
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ def read_folder(path: Path, name: str, notes: list[str]) -> RunFolder | None:
     if "agent" not in config or "phase" not in config:
         notes.append(f"{path} is not a run of trajrl: its config.json names no agent and phase")
         return None
+    if wrong := _misfit(config):
+        notes.append(f"{path} is not a run of trajrl: in its config.json {wrong}")
+        return None
     summary = _read_summary(path / "summary.json", notes) if (path / "summary.json").exists() else None
     versions = _read_json(path / "versions.json", notes) if (path / "versions.json").exists() else None
     if summary is None:
@@ -125,6 +130,16 @@ def _read_summary(path: Path, notes: list[str]) -> dict[str, Any] | None:
         return found
     notes.append(f"{path} cannot be read: it is not the summary of a run")
     return None
+
+
+def _misfit(config: dict[str, Any]) -> str:
+    """Say which field of a config is of another kind than a run's; empty if none is."""
+    for known in fields(RunConfig):
+        try:
+            convert(known.name, config.get(known.name), getattr(RunConfig(), known.name))
+        except ValueError as error:
+            return str(error)
+    return ""
 
 
 def _holds_numbers(part: Any) -> bool:

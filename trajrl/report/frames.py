@@ -75,7 +75,7 @@ def _row(run: RunFolder) -> dict[str, Any]:
     row.update({name: config.get(name, "") for name in ("phase", "agent", "sampler", "metric")})
     row.update(env=run.environment, data=Path(str(config.get("data", ""))).name, seed=config.get("seed", 0))
     row.update(steps=config.get("steps", 0), finished=run.finished)
-    row.update(score_name=summary.get("score_name", ""))
+    row.update(score_name=str(summary.get("score_name") or ""))
     scores = summary.get("scores") or {}
     for name in SCORES:
         found = scores.get(name) or {}

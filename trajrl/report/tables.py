@@ -66,6 +66,9 @@ def read_episodes(path: Path, notes: list[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         notes.append(f"{path} is left out: {_line(error)}")
         return nothing
+    if "draws" not in rows.columns:
+        notes.append(f"{path} is left out: it has no column 'draws'")
+        return nothing
     return rows if "episode" in rows.columns else rows.rename_axis("episode").reset_index()
 
 
@@ -110,7 +113,7 @@ def _finite(rows: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
     """Return the episodes whose return and score are numbers; the others would spoil every statistic."""
     import pandas as pd
 
-    numbers = rows[["return", "score"]].apply(pd.to_numeric, errors="coerce")
+    numbers = rows[["return", "score"]].apply(pd.to_numeric, errors="coerce").astype(float)
     bad = numbers["return"].isna() | np.isinf(numbers).any(axis=1)
     if bad.any():
         notes.append(f"{path}: {bad.sum()} episodes without a finite return and score are left out")

@@ -21,7 +21,7 @@ NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config"}
 class Choices(Common):
     """Options that every training command shares; what is not given comes from the preset."""
 
-    seed: Annotated[int | None, silent("S", "0, or the seed of the run or config gone on from")] = None  # type: ignore[assignment]  # not given is another thing than 0
+    seed: Annotated[int | None, silent("S", "0, or the seed of the run or config gone on from")] = None  # type: ignore[assignment]
     """Seed of every random stream."""
     data: Annotated[str | None, silent("PATH|NAME", "the embedded demo store")] = None
     """A store, a file or folder of a known format, or a name such as hopper-medium-v2."""

@@ -12,24 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from trajrl.agents.acting import padded, repeated
+from trajrl.agents.checks import at_least_one, chunk_lengths, one_of, shares
 from trajrl.agents.flow_presets import PRESETS, preset
-from trajrl.agents.learner import Learner, Metrics, draw_rows, histories
+from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, next_chunk, td_report
 from trajrl.agents.networks import build_encoder
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.flow import VelocityField, straight_path
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
-from trajrl.nets.optim import Optimiser
-from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
-from trajrl.registry import unknown
+from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
 
@@ -75,29 +73,10 @@ class Config:
 
     def validate(self) -> None:
         """Check what can be checked without data; nets and optimisers check their own."""
-        choices = {
-            "actor": ("distill", "best_of_n"),
-            "q_agg": ("mean", "min"),
-            "partial_chunks": ("pad", "drop"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(unknown(f"value of {name}", getattr(self, name), allowed))
-        for name in ("chunk", "history", "samples", "flow_steps", "critics", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta is a share between 0 and 1; got {self.beta}")
-        if not 0 <= self.critic_chunk <= self.chunk:
-            raise ValueError(
-                f"critic_chunk must not exceed chunk, {self.chunk}: the critic values the actions that the "
-                f"policy gives; got {self.critic_chunk}"
-            )
-        if self.horizon and self.horizon < self.seen:
-            raise ValueError(
-                f"horizon must not be below the critic's chunk, {self.seen}: the rewards of its actions "
-                f"count; got {self.horizon}"
-            )
+        one_of(self, actor=("distill", "best_of_n"), q_agg=("mean", "min"), partial_chunks=("pad", "drop"))
+        at_least_one(self, "chunk", "history", "samples", "flow_steps", "critics", "width", "depth")
+        shares(self, "beta")
+        chunk_lengths(self)
 
     @property
     def seen(self) -> int:
@@ -122,23 +101,19 @@ class Noise(NamedTuple):
 class ACFQL(Learner):
     """Flow Q-learning over chunks."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config, rng = config, self.init_rng
+        rng = self.init_rng
         self.size, self.seen = config.chunk * action_dim, config.seen * action_dim  # of flattened chunks
         self.candidates = config.samples if config.actor == "best_of_n" else 1
         self.build_actor(rng)
         self.build_critic(rng)
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        actor = self.actor.parameters()
-        if config.actor == "distill":
-            actor = chain(actor, self.one_step.parameters())
-        self.actor_optimiser = self.part(
-            "actor_optimiser", Optimiser(actor, config.actor_lr, clip=config.actor_clip, **decay)
-        )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        actor = (self.actor, self.one_step) if config.actor == "distill" else (self.actor,)
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, *actor)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
 
     def build_actor(self, rng: torch.Generator) -> None:
@@ -162,8 +137,7 @@ class ACFQL(Learner):
             config.critics, encoder.context_dim + self.seen, hidden, rng,
             activation="gelu", init="xavier", layer_norm=config.critic_norm, norm_eps=1e-6,
         )  # fmt: skip
-        self.critic = self.part("critic", HistoryNet(encoder, critic))
-        self.target = self.part("target", copy_of(self.critic))
+        self.critic, self.target = self.with_copy("critic", "target", HistoryNet(encoder, critic))
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
@@ -180,7 +154,7 @@ class ACFQL(Learner):
         """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
         config, (here, there) = self.config, histories(batch)
         view = self.context(self.critic.encoder, here)  # (B, ctx)
-        q = self.critic.head(view, self.chunks(batch)[:, : self.seen])  # (E, B)
+        q = self.critic.head(view, self.flat_actions(batch)[:, : self.seen])  # (E, B)
 
         # Bootstrap at o_{t+k}: the online policy proposes, the target critic values.
         with torch.no_grad():
@@ -192,14 +166,11 @@ class ACFQL(Learner):
         drop = config.partial_chunks == "drop"
         valid = batch.steps == self.spec.n if drop else batch.steps > 0  # (B,)
         td = torch.where(valid, q - y, 0.0)  # (E, B)
-        loss = masked_mean(td.square(), torch.ones_like(valid) if drop else valid, batch.weight)
-        td_error = td.detach().abs().mean(0)  # (B,) 0 where the critic does not learn
-        metrics = {
-            "critic/loss": loss, "critic/q_mean": masked_mean(q, valid),
-            "critic/td_abs": masked_mean(td_error, valid), "critic/target_mean": masked_mean(y, valid),
-            "critic/used_share": masked_mean(valid.float(), torch.ones_like(valid)),
+        loss = masked_mean(td.square(), valid | drop, batch.weight)
+        td_error, metrics = td_report(loss, q, y, valid)
+        return loss, td_error, {
+            **metrics, "critic/used_share": masked_mean(valid.float(), torch.ones_like(valid)),
         }  # fmt: skip
-        return loss, td_error, metrics
 
     def next_value(self, batch: SequenceBatch, there: History, noise: Noise) -> Tensor:
         """Return (1 - beta) Q'(o_{t+k}, a_{t+k ..}) + beta Q'(o_{t+k}, a'), (B,)."""
@@ -209,12 +180,9 @@ class ACFQL(Learner):
             return value
 
         # The data's own chunk from t+k on, where the episode holds all of it; elsewhere the policy's alone.
-        assert batch.next_actions is not None
-        assert batch.next_mask is not None
-        mask = batch.next_mask[:, : self.config.seen]  # (B, N of the critic)
-        actions = torch.where(mask[..., None], batch.next_actions[:, : self.config.seen], 0.0).flatten(1)
+        actions, whole = next_chunk(batch, self.config.seen)  # (B, D of the critic), (B,)
         mixed = (1 - beta) * self.pool(self.target.head(context, actions)) + beta * value
-        return torch.where(mask.all(1), mixed, value)
+        return torch.where(whole, mixed, value)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """L_flow, and under distill + alpha L_distill + L_q; returns (loss, metrics)."""
@@ -223,7 +191,7 @@ class ACFQL(Learner):
         real, weight = batch.action_mask, batch.weight  # (B, N), (B,)
 
         # L_flow: the velocity along straight paths from noise to the data's chunk; padded steps add nothing.
-        point, velocity = straight_path(self.chunks(batch), noise.flow, noise.time)  # (B, D) both
+        point, velocity = straight_path(self.flat_actions(batch), noise.flow, noise.time)  # (B, D) both
         error = (self.actor.head(context, point, noise.time) - velocity).square().view_as(batch.actions)
         error = torch.where(real[..., None], error, 0.0)  # (B, N, act)
         counted = torch.ones_like(real) if config.count_padding else real
@@ -255,9 +223,8 @@ class ACFQL(Learner):
         noise = self.draw_noise(batch, rng)
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         actor_loss, actor_metrics = self.actor_loss(batch, noise)
-        actor_norm = self.actor_optimiser.step(
-            actor_loss
-        )  # first: its graph runs through the critic's weights
+        # The actor first: its graph runs through the critic's weights.
+        actor_norm = self.actor_optimiser.step(actor_loss)
         if self.config.late_targets:
             follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
         critic_norm = self.critic_optimiser.step(critic_loss)
@@ -302,7 +269,3 @@ class ACFQL(Learner):
     def pool(self, q: Tensor) -> Tensor:
         """Return one value (...) from the ensemble's (E, ...)."""
         return q.mean(0) if self.config.q_agg == "mean" else q.amin(0)
-
-    def chunks(self, batch: SequenceBatch) -> Tensor:
-        """Return the data's chunks, flattened (B, D), zero where padded."""
-        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)

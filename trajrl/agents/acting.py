@@ -7,7 +7,7 @@ many environments are stepped together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -46,6 +46,28 @@ def draw_candidates(
     noise = torch.stack([torch.randn(draws, count, width, generator=row) for row in rng])  # (V, draws, C, D)
     rows = noise.transpose(1, 2).flatten(0, 1)  # (V C, draws, D)
     return policy.sample(context, padded(rows).transpose(0, 1).to(context.device))
+
+
+def valued_candidates(
+    policy: DiffusionPolicy,
+    critic: Callable[[Tensor, Tensor], Tensor],
+    context: Tensor,
+    view: Tensor,
+    count: int,
+    width: int,
+    rng: Sequence[torch.Generator],
+) -> tuple[Tensor, Tensor]:
+    """Sample `count` actions for each of V rows and value them: (V, C, D) and min_j Q_j (V, C).
+
+    Args:
+        context: what the policy sees, (V, ctx)
+        view: what the critics see, (V, ctx)
+        width: D, the size of a flattened chunk
+    """
+    rows = len(rng)
+    actions = draw_candidates(policy, repeated(context, count), count, width, rng)  # (V C or more, D)
+    q = critic(repeated(view, count), actions).amin(0)  # (V C or more,)
+    return actions[: rows * count].view(rows, count, width), q[: rows * count].view(rows, count)
 
 
 def choose(

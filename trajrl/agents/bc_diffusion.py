@@ -80,11 +80,13 @@ class Noise(NamedTuple):
 class BCDiffusion(Learner):
     """A diffusion policy trained on the data's actions."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config = config
         self.width = config.chunk * action_dim  # D, of a flattened chunk
-        self.actor = self.part("actor", build_actor(config, obs_dim, action_dim, self.init_rng))
+        actor = build_actor(config, obs_dim, action_dim, self.init_rng, config.chunk)
+        self.actor = self.part("actor", actor)
         self.ema_actor = self.part("ema_actor", copy_of(self.actor))
         self.optimiser = self.part(
             "optimiser",

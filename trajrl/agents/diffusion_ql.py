@@ -16,16 +16,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, draw_candidates, repeated
-from trajrl.agents.learner import Learner, Metrics
+from trajrl.agents.acting import choose, valued_candidates
+from trajrl.agents.learner import Learner, Metrics, td_report
 from trajrl.agents.networks import check
 from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
-from trajrl.nets.ensemble import Critic
-from trajrl.nets.optim import Optimiser
-from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.nets.ensemble import Critic, draw_pair
+from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
 
@@ -111,9 +110,11 @@ class Noise(NamedTuple):
 class DiffusionQL(Learner):
     """Diffusion Q-learning on single transitions."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config, rng = config, self.init_rng
+        rng = self.init_rng
         hidden = (config.width,) * config.depth
         denoiser = Denoiser(
             action_dim, obs_dim, hidden, rng, activation=config.activation, layer_norm=config.actor_norm
@@ -124,33 +125,24 @@ class DiffusionQL(Learner):
             activation=config.activation, layer_norm=config.critic_norm,
         )  # fmt: skip
         policy = DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps)
-        self.actor = self.part("actor", policy)
-        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
-        self.critic = self.part("critic", critic)
-        self.target = self.part("target", copy_of(self.critic))
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        self.actor_optimiser = self.part(
-            "actor_optimiser",
-            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
-        )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", policy)
+        self.critic, self.target = self.with_copy("critic", "target", critic)
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
         self.next_candidates = config.backup_candidates if config.max_q_backup else 1
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows, critics = whole_rows(len(batch.steps)), self.config.critics
-        draws = self.actor.plan.draws
-        first = torch.randint(critics, (), generator=rng)
-        other = torch.randint(1, max(2, critics), (), generator=rng)
+        rows, draws = whole_rows(len(batch.steps)), self.actor.plan.draws
+        pair = draw_pair(self.config.critics, rng)
         noise = Noise(
             next=mine(torch.randn(draws, rows * self.next_candidates, self.action_dim, generator=rng), 1),
             level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
             eps=mine(torch.randn(rows, self.action_dim, generator=rng)),
             policy=mine(torch.randn(draws, rows, self.action_dim, generator=rng), 1),
-            pair=torch.stack((first, (first + other) % critics)),
+            pair=pair,
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
 
@@ -165,20 +157,12 @@ class DiffusionQL(Learner):
             next_q = self.next_value(next_obs, noise.next)  # (B,)
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, self.config.gamma)
 
-        td = q - y  # (E, B)
-        loss = masked_mean(td.square().sum(0), real, batch.weight)
-        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
-        metrics = {
-            "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
-            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
-        }  # fmt: skip
-        return loss, td_error, metrics
+        loss = masked_mean((q - y).square().sum(0), real, batch.weight)
+        return loss, *td_report(loss, q, y, real)
 
     def next_value(self, obs: Tensor, noise: Tensor) -> Tensor:
         """Return min_j Q'_j (B,); with max_q_backup each critic first takes the best of its candidates."""
-        many = obs.repeat_interleave(self.next_candidates, 0)  # (B M, obs)
-        q = self.target(many, self.ema_actor.sample(many, noise))  # (E, B M)
-        return q.unflatten(1, (-1, self.next_candidates)).amax(2).amin(0)
+        return best_next_value(self.ema_actor.sample, self.target, obs, obs, noise, self.next_candidates)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Cloning term plus eta times the Q term; gradients flow through every step of the chain."""
@@ -214,28 +198,19 @@ class DiffusionQL(Learner):
     def follow(self) -> None:
         """Move the target actor every few updates, the target critic at every one, and count the update."""
         config = self.config
-        if self.updates % config.ema_every == 0:
-            if self.updates >= config.ema_start:
-                follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - config.ema_decay)
-            elif config.ema_before == "copy":
-                follow(self.ema_actor.parameters(), self.actor.parameters(), 1.0)
+        speed = ema_speed(
+            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
+        )
+        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
         follow(self.target.parameters(), self.critic.parameters(), config.tau)
         self.updates += 1
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the online actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
-        rows, count = len(history.obs), self.config.candidates
-        context = repeated(self.now(history.obs), count)
-        actions = draw_candidates(self.actor, context, count, self.action_dim, rng)
-        q = self.target(context, actions).amin(0)[: rows * count].view(rows, count)
-        found = actions[: rows * count].view(rows, count, self.action_dim)
-        return choose(found, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
-
-    @torch.no_grad()
-    def value(self, history: History, actions: Tensor) -> Tensor:
-        """Return min_j Q'_j (V,) of actions (V, 1, act)."""
-        return self.values(history, actions).amin(0)
+        obs, count = self.now(history.obs), self.config.candidates
+        actions, q = valued_candidates(self.actor, self.target, obs, obs, count, self.action_dim, rng)
+        return choose(actions, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
 
     def values(self, history: History, actions: Tensor) -> Tensor:
         """Return the Q of every critic (E, V)."""
@@ -244,7 +219,3 @@ class DiffusionQL(Learner):
     def now(self, obs: Tensor) -> Tensor:
         """Return the normalised observation (B, obs) at the anchor of obs (B, 1, obs)."""
         return self.normaliser(obs[:, -1])
-
-    def flat_actions(self, batch: SequenceBatch) -> Tensor:
-        """Return the actions (B, D), zero where there are none."""
-        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)

@@ -17,21 +17,21 @@ from dataclasses import dataclass
 from math import log, pi
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
-from trajrl.agents.learner import Learner, Metrics, histories
-from trajrl.agents.networks import Actor, build_actor, build_critics, build_encoder
+from trajrl.agents.acting import choose, padded_history, valued_candidates
+from trajrl.agents.checks import above_zero, at_least_one, one_of
+from trajrl.agents.diffusion_config import DiffusionConfig
+from trajrl.agents.learner import Learner, Metrics, histories, td_report
+from trajrl.agents.networks import build_actor, build_critics, build_encoder
 from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
+from trajrl.nets.diffusion import level_weights
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
-from trajrl.nets.optim import Optimiser
-from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
-from trajrl.registry import unknown
-from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch
 from trajrl.team import mine, whole, whole_rows
 
 Q_TERMS = ("awr", "crr", "iql", "td3")
@@ -39,7 +39,7 @@ SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(DiffusionConfig):
     """Defaults are the published ones: TD3's Q term, sampling by DPM-Solver in 15 evaluations."""
 
     q_term: str = "td3"  # how Q improves the policy: td3 climbs it; crr, iql, awr weigh the data by advantage
@@ -51,76 +51,23 @@ class Config:
     adv_samples: int = 10  # actions around a0 that give the value (crr, awr); raising it: steadier, slower
     expectile: float = 0.7  # of V (iql); raising it: V nearer to the best action's value
     action_clip: float = 0.999  # the data's actions are cut to this bound
-    history: int = 1  # H, observations seen; above 1 a GRU of the policy and one of the critic read them
-    history_actions: bool = True  # the GRUs also see the action before each observation
-    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
-    gru_layers: int = 1  # raising it: longer patterns, slower
-    horizon: int = 1  # n, rewards before the bootstrap; raising it: values travel faster, noisier
     diffusion_steps: int = 1000  # K; raising it: finer actions; with dpm neither acting nor learning slows
     schedule: str = "linear_scaled"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
     solver: str = "dpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
     solver_steps: int = 15  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
-    candidates: int = 50  # actions to choose from when acting; raising it trusts the critic more
-    temperature: float = 1.0  # of that choice, in units of Q; raising it: closer to the plain policy
-    act_ema: bool = True  # act with the target actor, which is steadier than the last weights
-    gamma: float = 0.99  # discount per step; raising it looks further ahead
-    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
-    ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
-    ema_every: int = 5  # updates between moves of the target actor; raising it slows it down
-    ema_start: int = 1000  # updates before it averages; raising it: later averaging
-    ema_before: str = "copy"  # until then it copies the policy; "initial" leaves it untrained, as published
-    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
-    width: int = 256  # of the networks; raising it: finer, slower
-    depth: int = 3  # hidden layers; raising it: finer, slower
-    activation: str = "mish"  # of the networks
-    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
-    critic_norm: str = "none"  # layer norm in the critic; "before" steadies values of unseen actions
-    actor_lr: float = 3e-4  # learning rate of the policy and its GRU
-    critic_lr: float = 3e-4  # learning rate of the critic and its GRU
-    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
-    critic_clip: float = 5.0  # the same for the critic
-    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
-    decay_steps: int = 0  # updates of that cosine; 0: the run's
-    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+    ema_before: str = "copy"  # until ema_start it copies; "initial" leaves it untrained, as published
 
     def validate(self) -> None:
-        """Check what can be checked without data; schedules, solvers and nets check their own."""
-        choices = {
-            "q_term": Q_TERMS, "weigh": ("exp", "step"), "log_p": ("mle", "elbo"),
-            "ema_before": ("copy", "initial"),
-        }  # fmt: skip
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(unknown(f"value of {name}", getattr(self, name), allowed))
-        counts = (
-            "history", "horizon", "gru_width", "gru_layers", "target_candidates", "candidates", "critics",
-            "width", "depth", "ema_every", "adv_samples",
-        )  # fmt: skip
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        """Check what can be checked without data."""
+        super().validate()
+        one_of(self, q_term=Q_TERMS, weigh=("exp", "step"), log_p=("mle", "elbo"))
+        one_of(self, ema_before=("copy", "initial"))
+        at_least_one(self, "target_candidates", "adv_samples")
+        above_zero(self, "weight_cap")
         if not 0 < self.expectile < 1 or not 0 < self.action_clip <= 1:
             got = f"{self.expectile} and {self.action_clip}"
             raise ValueError(f"expectile lies between 0 and 1, action_clip in (0, 1]; got {got}")
-        if self.weight_cap <= 0 or self.temperature < 0:
-            got = f"{self.weight_cap} and {self.temperature}"
-            raise ValueError(f"weight_cap is above 0 and temperature not below 0; got {got}")
-
-    @property
-    def chunk(self) -> int:
-        """Return N: one action at a time."""
-        return 1
-
-    @property
-    def critic_chunk(self) -> int:
-        """Return how many actions Q sees."""
-        return 1
-
-    @property
-    def spec(self) -> WindowSpec:
-        """Return the windows to learn from."""
-        return WindowSpec(self.history, 1, self.horizon)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -156,35 +103,27 @@ class Noise(NamedTuple):
 class EDP(Learner):
     """Efficient diffusion policy on windows of trajectories."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config, rng = config, self.init_rng
-        size = obs_dim, action_dim, rng
-        self.actor = self.part("actor", build_actor(config, *size, cos_first=True))
-        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
-        self.critic = self.part("critic", build_critics(config, *size, sees_history=True))
-        self.target = self.part("target", copy_of(self.critic))
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        self.actor_optimiser = self.part(
-            "actor_optimiser",
-            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        size = obs_dim, action_dim, self.init_rng
+        actor = build_actor(config, *size, cos_first=True)
+        self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", actor)
+        self.critic, self.target = self.with_copy("critic", "target", build_critics(config, *size))
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
-        )
-        self.bound_weight = (
-            torch.tensor(level_weights(self.actor.head.diffusion.abar)).float().to(self.device)
-        )
+        share = torch.tensor(level_weights(self.actor.head.diffusion.abar))  # (K,)
+        self.bound_weight = share.float().to(self.device)
         if config.q_term == "iql":
-            encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+            encoder = build_encoder(config, *size, config.history)
             hidden = (config.width,) * config.depth
-            head = MLP(encoder.context_dim, hidden, 1, rng, activation=config.activation)
+            head = MLP(encoder.context_dim, hidden, 1, self.init_rng, activation=config.activation)
             self.value_net = self.part("value", HistoryNet(encoder, head))
-            self.value_optimiser = self.part(
-                "value_optimiser",
-                Optimiser(self.value_net.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
-            )
+            rate = config.critic_lr, config.critic_clip
+            self.value_optimiser = self.adam("value_optimiser", *rate, self.value_net)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
@@ -235,22 +174,14 @@ class EDP(Learner):
                 next_q = self.next_value(then, noise.next) if gamma else torch.zeros_like(q[0])
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, gamma)
 
-        td = q - y  # (E, B)
-        loss = masked_mean(td.square().sum(0), real, batch.weight)
-        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
-        metrics = {
-            "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
-            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
-        }  # fmt: skip
-        return loss, td_error, metrics
+        loss = masked_mean((q - y).square().sum(0), real, batch.weight)
+        return loss, *td_report(loss, q, y, real)
 
     def next_value(self, then: History, noise: Tensor) -> Tensor:
         """Return min_j Q'_j (B,) of the target actor's action; each critic first takes its best candidate."""
-        count = self.config.target_candidates
-        context = self.context(self.ema_actor.encoder, then).repeat_interleave(count, 0)  # (B M, ctx)
-        view = self.context(self.target.encoder, then).repeat_interleave(count, 0)
-        q = self.target.head(view, self.ema_actor.head.sample(context, noise))  # (E, B M)
-        return q.unflatten(1, (-1, count)).amax(2).amin(0)
+        context, view = self.context(self.ema_actor.encoder, then), self.context(self.target.encoder, then)
+        policy, count = self.ema_actor.head.sample, self.config.target_candidates
+        return best_next_value(policy, self.target.head, context, view, noise, count)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Cloning term and Q term, both of one noisy action per row; critics get no gradient."""
@@ -346,47 +277,29 @@ class EDP(Learner):
     def follow(self) -> None:
         """Move the target actor every few updates, the target critic at every one, and count the update."""
         config = self.config
-        if self.updates % config.ema_every == 0:
-            if self.updates >= config.ema_start:
-                follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - config.ema_decay)
-            elif config.ema_before == "copy":
-                follow(self.ema_actor.parameters(), self.actor.parameters(), 1.0)
+        speed = ema_speed(
+            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
+        )
+        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
         follow(self.target.parameters(), self.critic.parameters(), config.tau)
         self.updates += 1
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the actor's candidates by softmax over min_j Q_j, with `explore` or without."""
-        actor, rows, count = self.acting_policy(), len(history.obs), self.config.candidates
-        filled = padded_history(history)
-        context = repeated(self.context(actor.encoder, filled)[:rows], count)
-        view = repeated(self.context(self.critic.encoder, filled)[:rows], count)
-        actions = draw_candidates(actor.head, context, count, self.action_dim, rng)  # (rows, act)
-        q = self.critic.head(view, actions).amin(0)[: rows * count].view(rows, count)
-        found = actions[: rows * count].view(rows, count, self.action_dim)
-        return choose(found, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
-
-    @torch.no_grad()
-    def value(self, history: History, actions: Tensor) -> Tensor:
-        """Return min_j Q'_j (V,) of actions (V, 1, act)."""
-        return self.values(history, actions).amin(0)
+        config, rows, filled = self.config, len(rng), padded_history(history)
+        actor = self.ema_actor if config.act_ema else self.actor
+        context = self.context(actor.encoder, filled)[:rows]
+        view = self.context(self.critic.encoder, filled)[:rows]
+        actions, q = valued_candidates(
+            actor.head, self.critic.head, context, view, config.candidates, self.action_dim, rng
+        )  # (V, C, act), (V, C)
+        return choose(actions, q, config.temperature, rng)[:, None]  # (V, 1, act)
 
     def values(self, history: History, actions: Tensor) -> Tensor:
         """Return the Q of every critic (E, V)."""
         return self.target.head(self.context(self.target.encoder, history), actions.flatten(1))
 
-    def acting_policy(self) -> Actor:
-        """Return the policy that acts."""
-        return self.ema_actor if self.config.act_ema else self.actor
-
     def flat_actions(self, batch: SequenceBatch) -> Tensor:
         """Return the action (B, act), cut to the bound, zero where there is none."""
-        bound = self.config.action_clip
-        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0).clamp(-bound, bound)
-
-
-def level_weights(abar: np.ndarray) -> np.ndarray:
-    """Return each level's share of the evidence bound, beta / (2 alpha (1 - abar)), scaled to mean 1."""
-    alpha = abar / np.concatenate([[1.0], abar[:-1]])
-    share = (1 - alpha) / (2 * alpha * (1 - abar))
-    return share / share.mean()
+        return super().flat_actions(batch).clamp(-self.config.action_clip, self.config.action_clip)

@@ -20,22 +20,24 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
-from trajrl.agents.learner import Learner, Metrics, histories
-from trajrl.agents.networks import Actor, build_actor, build_critics
+from trajrl.agents.acting import choose, padded, padded_history, repeated, valued_candidates
+from trajrl.agents.checks import above_zero, at_least_one, not_negative, one_of
+from trajrl.agents.diffusion_config import DiffusionConfig
+from trajrl.agents.learner import Learner, Metrics, histories, td_report
+from trajrl.agents.networks import build_actor, build_critics
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.support import Threshold, denoising_score, score_levels
-from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
-from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.nets.targets import ema_speed, follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch
 from trajrl.team import mine, whole, whole_rows
 
 UNTOLD_BEHAVIOUR_STEPS = 10_000  # where neither the config nor the length of the run says
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(DiffusionConfig):
     """Defaults are those of QG, with fifty candidates to act by."""
 
     eta: float = 1.0  # inverse temperature of Q; raising it: bolder, further from the data
@@ -48,55 +50,17 @@ class Config:
     penalty: float = 1.0  # weight of the penalty on Q outside the data; raising it: more cautious
     support_samples: int = 10  # behaviour actions that V_in is the best of; raising it: looser, slower
     score_levels: int = 8  # diffusion levels a score averages over; raising it: steadier, slower
-    history: int = 1  # H, observations seen; above 1 a GRU of the policy and one of the critic read them
-    history_actions: bool = True  # the GRUs also see the action before each observation
-    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
-    gru_layers: int = 1  # raising it: longer patterns, slower
-    horizon: int = 1  # n, rewards before the bootstrap; raising it: values travel faster, noisier
-    diffusion_steps: int = 5  # K; raising it: finer actions, slower to act, no slower to learn from
-    schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
-    solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
-    solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
-    candidates: int = 50  # actions to choose from when acting; raising it trusts the critic more
-    temperature: float = 1.0  # of that choice, in units of Q; raising it: closer to the plain policy
-    act_ema: bool = True  # act with the target actor, which is steadier than the last weights
-    gamma: float = 0.99  # discount per step; raising it looks further ahead
-    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
-    ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
-    ema_every: int = 5  # updates between moves of the target actor; raising it slows it down
-    ema_start: int = 1000  # updates before it averages; raising it: later averaging
-    ema_before: str = "copy"  # until then it copies the policy; "initial" leaves it untrained, as published
-    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
-    width: int = 256  # of the networks; raising it: finer, slower
-    depth: int = 3  # hidden layers; raising it: finer, slower
-    activation: str = "mish"  # of the networks
-    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
-    critic_norm: str = "none"  # layer norm in the critic; "before" steadies values of unseen actions
-    actor_lr: float = 3e-4  # learning rate of the policy and its GRU
-    critic_lr: float = 3e-4  # learning rate of the critic and its GRU
-    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
-    critic_clip: float = 5.0  # the same for the critic
-    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
-    decay_steps: int = 0  # updates of that cosine; 0: the run's
-    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+    ema_before: str = "copy"  # until ema_start it copies; "initial" leaves it untrained, as published
 
     def validate(self) -> None:
-        """Check what can be checked without data; schedules, solvers and nets check their own."""
-        if self.ema_before not in ("copy", "initial"):
-            raise ValueError(f"ema_before is copy or initial; got '{self.ema_before}'")
-        counts = (
-            "calibration_steps", "support_samples", "score_levels", "history", "horizon", "gru_width",
-            "gru_layers", "candidates", "critics", "width", "depth", "ema_every",
-        )  # fmt: skip
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("behaviour_steps", "penalty", "temperature"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
-        if self.guidance_clip <= 0 or not 0 < self.quantile <= 1:
-            got = f"{self.guidance_clip} and {self.quantile}"
-            raise ValueError(f"guidance_clip is above 0 and quantile in (0, 1]; got {got}")
+        """Check what can be checked without data."""
+        super().validate()
+        one_of(self, ema_before=("copy", "initial"))
+        at_least_one(self, "calibration_steps", "support_samples", "score_levels")
+        not_negative(self, "behaviour_steps", "penalty")
+        above_zero(self, "guidance_clip", "quantile")
+        if self.quantile > 1:
+            raise ValueError(f"quantile is at most 1; got {self.quantile}")
         if self.norm_weight and not (len(self.norm_weight) == 2 and min(self.norm_weight) > 0):
             raise ValueError(f"norm_weight is null or [low, high] above 0; got {self.norm_weight}")
 
@@ -104,21 +68,6 @@ class Config:
     def behaviour_updates(self) -> int:
         """Return how many updates the behaviour model learns for."""
         return self.behaviour_steps or self.decay_steps // 4 or UNTOLD_BEHAVIOUR_STEPS
-
-    @property
-    def chunk(self) -> int:
-        """Return N: one action at a time."""
-        return 1
-
-    @property
-    def critic_chunk(self) -> int:
-        """Return how many actions Q sees."""
-        return 1
-
-    @property
-    def spec(self) -> WindowSpec:
-        """Return the windows to learn from."""
-        return WindowSpec(self.history, 1, self.horizon)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -150,29 +99,23 @@ class Noise(NamedTuple):
 class EGOOD(Learner):
     """Q-guided score matching under a guard, on windows of trajectories."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config = config
         size = obs_dim, action_dim, self.init_rng
-        self.actor = self.part("actor", build_actor(config, *size))
-        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
-        self.critic = self.part("critic", build_critics(config, *size, sees_history=True))
-        self.target = self.part("target", copy_of(self.critic))
+        self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", build_actor(config, *size))
+        self.critic, self.target = self.with_copy("critic", "target", build_critics(config, *size))
         self.behaviour = self.part("behaviour", build_actor(config, *size))
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        self.actor_optimiser = self.part(
-            "actor_optimiser",
-            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
-        )
-        decay["decay_steps"] = config.behaviour_updates
-        self.behaviour_optimiser = self.part(
-            "behaviour_optimiser",
-            Optimiser(self.behaviour.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
-        )
+        learner = Optimiser(
+            self.behaviour.parameters(), config.actor_lr, clip=config.actor_clip,
+            decay=config.decay, decay_steps=config.behaviour_updates,
+        )  # fmt: skip
+        self.behaviour_optimiser = self.part("behaviour_optimiser", learner)
         levels = score_levels(config.diffusion_steps, config.score_levels)
         self.levels = levels.to(self.device)  # (L,)
         threshold = Threshold(len(levels), action_dim, self.init_rng, self.device)
@@ -243,13 +186,8 @@ class EGOOD(Learner):
             next_q = self.next_value(then, noise) if gamma else torch.zeros_like(q[0])  # (B,)
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, gamma)
 
-        td = q - y  # (E, B)
-        loss = masked_mean(td.square().sum(0), real, batch.weight)
-        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
-        metrics = {
-            "critic/q_mean": masked_mean(q, real),
-            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
-        }  # fmt: skip
+        loss = masked_mean((q - y).square().sum(0), real, batch.weight)
+        td_error, metrics = td_report(loss, q, y, real)
         if self.guarded:
             penalty, more = self.penalty(batch, now, view, noise)
             loss, metrics = loss + penalty, {**metrics, **more}
@@ -352,11 +290,10 @@ class EGOOD(Learner):
     def follow(self) -> None:
         """Move the target actor every few updates, the target critic at every one, and count the update."""
         config = self.config
-        if self.updates % config.ema_every == 0:
-            if self.updates >= config.ema_start:
-                follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - config.ema_decay)
-            elif config.ema_before == "copy":
-                follow(self.ema_actor.parameters(), self.actor.parameters(), 1.0)
+        speed = ema_speed(
+            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
+        )
+        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
         follow(self.target.parameters(), self.critic.parameters(), config.tau)
         self.updates += 1
 
@@ -366,34 +303,25 @@ class EGOOD(Learner):
 
         Where all of a row's candidates are off the data, all stay.
         """
-        actor, rows, count = self.acting_policy(), len(history.obs), self.config.candidates
-        filled = padded_history(history)
-        context = repeated(self.context(actor.encoder, filled)[:rows], count)
-        view = repeated(self.context(self.target.encoder, filled)[:rows], count)
-        actions = draw_candidates(actor.head, context, count, self.action_dim, rng)  # (rows, act)
-        q = self.target.head(view, actions).amin(0)[: rows * count].view(rows, count)
-        if self.guarded and count > 1:
-            behaviour = repeated(self.context(self.behaviour.encoder, filled)[:rows], count)
-            noise = self.threshold.noise.expand(len(actions), -1, -1)
-            off = self.score(behaviour, actions, noise) > self.threshold.kappa
-            off = off[: rows * count].view(rows, count)
+        config, rows, filled = self.config, len(rng), padded_history(history)
+        actor = self.ema_actor if config.act_ema else self.actor
+        context = self.context(actor.encoder, filled)[:rows]
+        view = self.context(self.target.encoder, filled)[:rows]
+        actions, q = valued_candidates(
+            actor.head, self.target.head, context, view, config.candidates, self.action_dim, rng
+        )  # (V, C, act), (V, C)
+        if self.guarded and config.candidates > 1:
+            off = self.off_data(self.context(self.behaviour.encoder, filled)[:rows], actions)
             q = torch.where(off & ~off.all(1, keepdim=True), -torch.inf, q)
-        found = actions[: rows * count].view(rows, count, self.action_dim)
-        return choose(found, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
+        return choose(actions, q, config.temperature, rng)[:, None]  # (V, 1, act)
 
-    @torch.no_grad()
-    def value(self, history: History, actions: Tensor) -> Tensor:
-        """Return min_j Q'_j (V,) of actions (V, 1, act)."""
-        return self.values(history, actions).amin(0)
+    def off_data(self, context: Tensor, actions: Tensor) -> Tensor:
+        """Say which candidates (V, C, act) score above kappa, always under the same noise: (V, C)."""
+        filled = padded(actions.flatten(0, 1))  # (V C or more, act)
+        noise = self.threshold.noise.expand(len(filled), -1, -1)
+        score = self.score(repeated(context, actions.shape[1]), filled, noise)
+        return (score > self.threshold.kappa)[: actions.shape[:2].numel()].view(actions.shape[:2])
 
     def values(self, history: History, actions: Tensor) -> Tensor:
         """Return the Q of every critic (E, V)."""
         return self.target.head(self.context(self.target.encoder, history), actions.flatten(1))
-
-    def acting_policy(self) -> Actor:
-        """Return the policy that acts."""
-        return self.ema_actor if self.config.act_ema else self.actor
-
-    def flat_actions(self, batch: SequenceBatch) -> Tensor:
-        """Return the action (B, act), zero where there is none."""
-        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0)

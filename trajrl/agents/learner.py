@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from trajrl.agents.protocol import History
 from trajrl.nets.normaliser import Normaliser
+from trajrl.nets.optim import Optimiser
+from trajrl.nets.targets import copy_of, masked_mean
 from trajrl.rng import torch_stream
 from trajrl.store.window import SequenceBatch, WindowSpec
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from trajrl.nets.history import HistoryEncoder
 
 Kind = TypeVar("Kind")
+Net = TypeVar("Net", bound=nn.Module)
 Metrics = dict[str, Tensor]  # scalars on the device, by name
 
 
@@ -27,6 +30,14 @@ class AgentConfig(Protocol):
     @property
     def normalize_obs(self) -> bool:
         """Say whether observations are centred and scaled."""
+
+    @property
+    def decay(self) -> str:
+        """Return how learning rates fall over the run."""
+
+    @property
+    def decay_steps(self) -> int:
+        """Return over how many updates."""
 
     def validate(self) -> None:
         """Raise ValueError where fields do not fit together."""
@@ -39,6 +50,19 @@ class AgentConfig(Protocol):
 class Part(Protocol):
     """Something with a state: a network, an optimiser."""
 
+    def flat_actions(self, batch: SequenceBatch) -> Tensor:
+        """Return the data's actions, flattened (B, D), zero where there are none."""
+        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q_j (V,) of actions (V, N, act); an agent that pools otherwise says so."""
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V); an agent without a critic refuses."""
+        raise NotImplementedError
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
@@ -48,6 +72,7 @@ class Learner:
     """Base of the agents: subclasses build networks in __init__, and register each with `part`."""
 
     Config: ClassVar[Any]  # the dataclass Config of the module that defines the agent
+    config: AgentConfig
     updates_per_batch = 1  # mini-batches that `update` takes at once
 
     def __init_subclass__(cls) -> None:
@@ -65,6 +90,7 @@ class Learner:
     ) -> None:
         """Draw weights from the stream 'init' of `seed`; `statistics` serve config.normalize_obs."""
         config.validate()
+        self.config = config
         self.obs_dim, self.action_dim = obs_dim, action_dim
         self.device = torch.device(device)
         self.spec = config.spec
@@ -80,9 +106,32 @@ class Learner:
         self.parts[name] = cast(Part, part)
         return part
 
+    def with_copy(self, name: str, copy: str, net: Net) -> tuple[Net, Net]:
+        """Register a network, and under `copy` a frozen copy that will follow it: a target or an average."""
+        return self.part(name, net), self.part(copy, copy_of(net))
+
+    def adam(self, name: str, lr: float, clip: float, *nets: nn.Module) -> Optimiser:
+        """Register an optimiser of all parameters of `nets`, which decays as the config says."""
+        parameters = [parameter for net in nets for parameter in net.parameters()]
+        decay, steps = self.config.decay, self.config.decay_steps
+        return self.part(name, Optimiser(parameters, lr, clip=clip, decay=decay, decay_steps=steps))
+
     def context(self, encoder: HistoryEncoder, history: History) -> Tensor:
         """Return what `encoder` makes of a history, normalised: (B, ctx)."""
         return encoder(self.normaliser(history.obs), history.prev_actions, history.mask)
+
+    def flat_actions(self, batch: SequenceBatch) -> Tensor:
+        """Return the data's actions, flattened (B, D), zero where there are none."""
+        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)
+
+    @torch.no_grad()
+    def value(self, history: History, actions: Tensor) -> Tensor:
+        """Return min_j Q_j (V,) of actions (V, N, act); an agent that pools otherwise says so."""
+        return self.values(history, actions).amin(0)
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V); an agent without a critic refuses."""
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every part, and the number of updates."""
@@ -109,3 +158,26 @@ def histories(batch: SequenceBatch) -> tuple[History, History]:
         History(batch.obs, batch.prev_actions, batch.history_mask),
         History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask),
     )
+
+
+def next_chunk(batch: SequenceBatch, count: int) -> tuple[Tensor, Tensor]:
+    """Return the data's `count` actions after the bootstrap (B, count act), and where all are there (B,)."""
+    assert batch.next_actions is not None
+    assert batch.next_mask is not None
+    mask = batch.next_mask[:, :count]  # (B, count)
+    return torch.where(mask[..., None], batch.next_actions[:, :count], 0.0).flatten(1), mask.all(1)
+
+
+def td_report(loss: Tensor, q: Tensor, y: Tensor, real: Tensor) -> tuple[Tensor, Metrics]:
+    """Return the absolute TD error (B,), the mean over the critics, and the metrics every critic's loss has.
+
+    Args:
+        q: values of every critic (E, B)
+        y: their target (B,)
+        real: which rows (B,) the loss counts; the others have an error of 0
+    """
+    td_error = torch.where(real, (q - y).detach().abs().mean(0), 0.0)
+    return td_error, {
+        "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
+        "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
+    }  # fmt: skip

@@ -1,8 +1,8 @@
 """Networks of agents whose policy is a diffusion over windows, built from config fields of the same names.
 
     encoder    history, history_actions, gru_width, gru_layers
-    policy     chunk, width, depth, activation, actor_norm, diffusion_steps, schedule, solver, solver_steps
-    critics    critics, critic_chunk, width, depth, activation, critic_norm
+    policy     width, depth, activation, actor_norm, diffusion_steps, schedule, solver, solver_steps
+    critics    critics, width, depth, activation, critic_norm
 
 A history of 1 builds no GRU, and the context of policy and critics is the observation itself.
 """
@@ -50,18 +50,20 @@ def build_actor(
     obs_dim: int,
     action_dim: int,
     rng: torch.Generator,
+    chunk: int = 1,
     own_encoder: bool = True,
     cos_first: bool = False,
 ) -> Actor:
     """Build the policy over chunks; without an encoder of its own it is given another's context.
 
     Args:
+        chunk: actions given at once
         cos_first: order and spacing of the time embedding, see Denoiser
     """
     encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if own_encoder else 1)
     context_dim = obs_dim + (config.gru_width if config.history > 1 else 0)
     denoiser = Denoiser(
-        config.chunk * action_dim, context_dim, (config.width,) * config.depth, rng,
+        chunk * action_dim, context_dim, (config.width,) * config.depth, rng,
         activation=config.activation, layer_norm=config.actor_norm, cos_first=cos_first,
     )  # fmt: skip
     diffusion = Diffusion(config.diffusion_steps, config.schedule)
@@ -69,12 +71,17 @@ def build_actor(
 
 
 def build_critics(
-    config: Any, obs_dim: int, action_dim: int, rng: torch.Generator, sees_history: bool
+    config: Any,
+    obs_dim: int,
+    action_dim: int,
+    rng: torch.Generator,
+    chunk: int = 1,
+    sees_history: bool = True,
 ) -> Critics:
-    """Build the ensemble over cat(context, a_t .. a_{t + critic_chunk - 1})."""
+    """Build the ensemble over cat(context, a_t .. a_{t + chunk - 1})."""
     encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if sees_history else 1)
     critic = Critic(
-        config.critics, encoder.context_dim + config.critic_chunk * action_dim,
+        config.critics, encoder.context_dim + chunk * action_dim,
         (config.width,) * config.depth, rng, activation=config.activation, layer_norm=config.critic_norm,
     )  # fmt: skip
     return HistoryNet(encoder, critic)

@@ -15,24 +15,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from trajrl.agents.acting import padded
-from trajrl.agents.learner import Learner, Metrics, draw_rows, histories
+from trajrl.agents.checks import above_zero, at_least_one, chunk_lengths, not_negative, one_of
+from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.networks import build_encoder
 from trajrl.agents.protocol import History, Update
+from trajrl.agents.rlpd_presets import PRESETS, preset
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, log_density, squash
 from trajrl.nets.history import HistoryNet
-from trajrl.nets.optim import Optimiser
-from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
-from trajrl.registry import unknown
+from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
+
+__all__ = ["PRESETS", "RLPD", "Config", "Noise", "preset"]
 
 
 @dataclass(frozen=True)
@@ -72,30 +73,13 @@ class Config:
 
     def validate(self) -> None:
         """Check what can be checked without data; nets and optimisers check their own."""
-        choices = {"target": ("subset_min", "mean"), "partial_chunks": ("pad", "drop")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(unknown(f"value of {name}", getattr(self, name), allowed))
-        for name in ("utd", "chunk", "history", "critics", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        one_of(self, target=("subset_min", "mean"), partial_chunks=("pad", "drop"))
+        at_least_one(self, "utd", "chunk", "history", "critics", "width", "depth")
         if not 1 <= self.subset <= self.critics:
             raise ValueError(f"subset is between 1 and critics, {self.critics}; got {self.subset}")
-        if self.temperature <= 0 or self.bc_alpha < 0:
-            raise ValueError(
-                f"temperature must be above 0 and bc_alpha at least 0; got {self.temperature} "
-                f"and {self.bc_alpha}"
-            )
-        if not 0 <= self.critic_chunk <= self.chunk:
-            raise ValueError(
-                f"critic_chunk must not exceed chunk, {self.chunk}: the critic values the actions that the "
-                f"policy gives; got {self.critic_chunk}"
-            )
-        if self.horizon and self.horizon < self.seen:
-            raise ValueError(
-                f"horizon must not be below the critic's chunk, {self.seen}: the rewards of its actions "
-                f"count; got {self.horizon}"
-            )
+        above_zero(self, "temperature")
+        not_negative(self, "bc_alpha")
+        chunk_lengths(self)
 
     @property
     def seen(self) -> int:
@@ -106,41 +90,6 @@ class Config:
     def spec(self) -> WindowSpec:
         """Return the windows to learn from."""
         return WindowSpec(self.history, self.chunk, self.horizon or self.seen)
-
-
-CHUNKED: dict[str, Any] = {
-    "utd": 1, "chunk": 5, "width": 512, "depth": 4, "target": "mean", "target_entropy": False, "joint": True,
-    "partial_chunks": "drop",
-}  # fmt: skip
-SPARSE: dict[str, Any] = {"target_entropy": False, "depth": 3}
-MAZE: dict[str, Any] = {**SPARSE, "subset": 1, "run.reward": "iql_antmaze"}
-ONLINE: dict[str, Any] = {"run.offline_mode": "mix", "run.begin_with": "random"}  # halves in every batch
-PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {**ONLINE, "utd": 2},
-    "paper": ONLINE,
-    "qc_rlpd": {**ONLINE, **CHUNKED, "bc_alpha": 0.01},
-    "rlpd_ac": {**ONLINE, **CHUNKED},
-    "standard": ONLINE,
-}
-TASKS: tuple[tuple[str, dict[str, Any]], ...] = (  # what `paper` changes by environment
-    ("*antmaze-umaze*", MAZE),
-    ("*antmaze-*-play-*", MAZE),
-    ("*antmaze-*-diverse-*", MAZE),
-    ("*pen-binary-*", SPARSE),
-    ("*door-binary-*", SPARSE),
-    ("*relocate-binary-*", SPARSE),
-)
-
-
-def preset(name: str, env: str) -> dict[str, Any]:
-    """Return the settings of preset `name`; `paper` adds what was published for the environment."""
-    if name not in PRESETS:
-        raise ValueError(unknown("preset of rlpd", name, PRESETS))
-    found = dict(PRESETS[name])
-    for pattern, changes in TASKS if name == "paper" else ():
-        if fnmatch(env, pattern):
-            found |= changes
-    return found
 
 
 class Noise(NamedTuple):
@@ -154,9 +103,11 @@ class Noise(NamedTuple):
 class RLPD(Learner):
     """Reinforcement learning with prior data."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config, rng = config, self.init_rng
+        rng = self.init_rng
         self.updates_per_batch = config.utd
         self.size, self.seen = config.chunk * action_dim, config.seen * action_dim  # of flattened chunks
         hidden = (config.width,) * config.depth
@@ -169,26 +120,14 @@ class RLPD(Learner):
             config.critics, encoder.context_dim + self.seen, hidden, rng,
             layer_norm=config.critic_norm, norm_eps=1e-6, **style,
         )  # fmt: skip
-        self.critic = self.part("critic", HistoryNet(encoder, critic))
-        self.target = self.part("target", copy_of(self.critic))
+        self.critic, self.target = self.with_copy("critic", "target", HistoryNet(encoder, critic))
         self.temperature = self.part("temperature", Temperature(config.temperature))
-        self.build_optimisers()
-
-    def build_optimisers(self) -> None:
-        """Give each loss an optimiser of its own."""
-        config = self.config
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        self.actor_optimiser = self.part(
-            "actor_optimiser",
-            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
-        )
-        self.temperature_optimiser = self.part(
-            "temperature_optimiser", Optimiser(self.temperature.parameters(), config.actor_lr, **decay)
-        )
+        rate = config.actor_lr, 0.0
+        self.temperature_optimiser = self.adam("temperature_optimiser", *rate, self.temperature)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw the chance of one mini-batch, on the CPU, so that every device sees the same."""
@@ -204,7 +143,7 @@ class RLPD(Learner):
         """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
         config, (here, there) = self.config, histories(batch)
         view = self.context(self.critic.encoder, here)  # (B, ctx)
-        q = self.critic.head(view, self.chunks(batch)[:, : self.seen])  # (E, B)
+        q = self.critic.head(view, self.flat_actions(batch)[:, : self.seen])  # (E, B)
 
         # Bootstrap at o_{t+k}: the online policy acts, a random few of the target critics value.
         with torch.no_grad():
@@ -216,14 +155,11 @@ class RLPD(Learner):
         drop = config.partial_chunks == "drop"
         valid = batch.steps == self.spec.n if drop else batch.steps > 0  # (B,)
         td = torch.where(valid, q - y, 0.0)  # (E, B)
-        loss = masked_mean(td.square(), torch.ones_like(valid) if drop else valid, batch.weight)
-        td_error = td.detach().abs().mean(0)  # (B,) 0 where the critic does not learn
-        metrics = {
-            "critic/loss": loss, "critic/q_mean": masked_mean(q, valid),
-            "critic/td_abs": masked_mean(td_error, valid), "critic/target_mean": masked_mean(y, valid),
-            "critic/used_share": masked_mean(valid.float(), torch.ones_like(valid)),
+        loss = masked_mean(td.square(), valid | drop, batch.weight)
+        td_error, metrics = td_report(loss, q, y, valid)
+        return loss, td_error, {
+            **metrics, "critic/used_share": masked_mean(valid.float(), torch.ones_like(valid)),
         }  # fmt: skip
-        return loss, td_error, metrics
 
     def next_value(self, there: History, noise: Noise) -> Tensor:
         """Return the value (B,) of the policy where the bootstrap is taken."""
@@ -253,7 +189,9 @@ class RLPD(Learner):
 
         # Behaviour cloning: the density of the data's chunk, per whole chunk; padded steps add nothing.
         if config.bc_alpha > 0:
-            recorded = log_density(mean, log_std, self.chunks(batch)).view_as(batch.actions)  # (B, N, act)
+            recorded = log_density(mean, log_std, self.flat_actions(batch)).view_as(
+                batch.actions
+            )  # (B, N, act)
             bc_loss = -masked_mean(recorded, batch.action_mask[..., None], weight[:, None, None]) * self.size
             loss = loss + config.bc_alpha * bc_loss
             metrics["actor/bc_loss"] = bc_loss
@@ -320,7 +258,3 @@ class RLPD(Learner):
         """Return the Q of every critic (E, V)."""
         context = self.context(self.critic.encoder, history)
         return self.critic.head(context, actions.flatten(1)[:, : self.seen])
-
-    def chunks(self, batch: SequenceBatch) -> Tensor:
-        """Return the data's chunks, flattened (B, D), zero where padded."""
-        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)

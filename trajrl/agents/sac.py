@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.acting import padded
-from trajrl.agents.learner import Learner, Metrics, draw_rows, histories
+from trajrl.agents.checks import above_zero, at_least_one
+from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.networks import build_encoder
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, squash
 from trajrl.nets.history import HistoryNet
-from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
@@ -59,11 +59,8 @@ class Config:
 
     def validate(self) -> None:
         """Check what can be checked without data; nets and optimisers check their own."""
-        for name in ("horizon", "history", "critics", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0; got {self.temperature}")
+        at_least_one(self, "horizon", "history", "critics", "width", "depth")
+        above_zero(self, "temperature")
 
     @property
     def spec(self) -> WindowSpec:
@@ -84,9 +81,11 @@ class Noise(NamedTuple):
 class SAC(Learner):
     """Soft actor-critic."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config, rng = config, self.init_rng
+        rng = self.init_rng
         hidden = (config.width,) * config.depth
         encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
         actor = TanhGaussian(encoder.context_dim, hidden, action_dim, rng)
@@ -99,18 +98,12 @@ class SAC(Learner):
         self.critic = self.part("critic", HistoryNet(encoder, critic))
         self.target = self.part("target", copy_of(self.critic))
         self.temperature = self.part("temperature", Temperature(config.temperature))
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        self.actor_optimiser = self.part(
-            "actor_optimiser",
-            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
-        )
-        self.temperature_optimiser = self.part(
-            "temperature_optimiser", Optimiser(self.temperature.parameters(), config.actor_lr, **decay)
-        )
+        rate = config.actor_lr, 0.0
+        self.temperature_optimiser = self.adam("temperature_optimiser", *rate, self.temperature)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
@@ -121,7 +114,7 @@ class SAC(Learner):
     def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
         """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
         valid, (here, there) = batch.steps > 0, histories(batch)  # (B,)
-        q = self.critic.head(self.context(self.critic.encoder, here), self.action(batch))  # (E, B)
+        q = self.critic.head(self.context(self.critic.encoder, here), self.flat_actions(batch))  # (E, B)
 
         # Bootstrap at o_{t+k}: the soft value of the online policy under the target critics.
         with torch.no_grad():
@@ -131,14 +124,8 @@ class SAC(Learner):
             value = value - self.temperature() * density.sum(-1)
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, self.config.gamma)
 
-        td = torch.where(valid, q - y, 0.0)  # (E, B)
-        loss = masked_mean(td.square().sum(0), valid, batch.weight)
-        td_error = td.detach().abs().mean(0)  # (B,)
-        metrics = {
-            "critic/loss": loss, "critic/q_mean": masked_mean(q, valid),
-            "critic/td_abs": masked_mean(td_error, valid), "critic/target_mean": masked_mean(y, valid),
-        }  # fmt: skip
-        return loss, td_error, metrics
+        loss = masked_mean((q - y).square().sum(0), valid, batch.weight)
+        return loss, *td_report(loss, q, y, valid)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
         """Temp log pi - min Q, and the temperature's own loss; returns both and metrics."""
@@ -184,15 +171,6 @@ class SAC(Learner):
         noise = padded(draw_rows(rng, self.action_dim, device=self.device))
         return squash(mean, log_std, noise)[0][: len(rng), None]
 
-    @torch.no_grad()
-    def value(self, history: History, actions: Tensor) -> Tensor:
-        """Return min_j Q_j (V,) of actions (V, 1, act)."""
-        return self.values(history, actions).amin(0)
-
     def values(self, history: History, actions: Tensor) -> Tensor:
         """Return the Q of every critic (E, V)."""
         return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])
-
-    def action(self, batch: SequenceBatch) -> Tensor:
-        """Return the data's action (B, act), zero where there is none."""
-        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0)

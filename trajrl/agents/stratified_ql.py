@@ -19,16 +19,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
-from trajrl.agents.learner import Learner, Metrics, histories
+from trajrl.agents.acting import choose, padded_history, valued_candidates
+from trajrl.agents.checks import at_least_one, not_negative, one_of, shares
+from trajrl.agents.diffusion_config import DiffusionConfig
+from trajrl.agents.learner import Learner, Metrics, histories, td_report
 from trajrl.agents.networks import Actor, build_actor, build_critics
 from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
 from trajrl.agents.strata import THRESHOLDS, Strata
-from trajrl.nets.optim import Optimiser
-from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
-from trajrl.registry import unknown
-from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.nets.ensemble import draw_pair
+from trajrl.nets.targets import best_next_value, copy_of, ema_speed, follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch
 from trajrl.team import mine, whole, whole_rows
 
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
@@ -36,7 +37,7 @@ UNTOLD_FRACTION_STEPS = 250_000  # where neither the config nor the length of th
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(DiffusionConfig):
     """Defaults are those of Diffusion-QL, with a tenth of each cluster selected at first and half later."""
 
     eta: float = 1.0  # weight of the Q term; raising it: bolder, further from the data
@@ -49,78 +50,21 @@ class Config:
     fraction_steps: int = 0  # updates from start to end, 0: a quarter of the run
     threshold: str = "cluster_mean"  # what a good row beats: cluster_mean, global_mean or cluster_quantile
     share: float = 0.0  # of good rows (cluster_quantile); raising it: more rows are good.  0: estimated
-    history: int = 1  # H, observations seen; above 1 a GRU of the policy and one of the critic read them
-    history_actions: bool = True  # the GRUs also see the action before each observation
-    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
-    gru_layers: int = 1  # raising it: longer patterns, slower
-    horizon: int = 1  # n, rewards before the bootstrap; raising it: values travel faster, noisier
-    diffusion_steps: int = 5  # K; raising it: finer actions, slower updates
-    schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
-    solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
-    solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
-    candidates: int = 50  # actions to choose from when acting; raising it trusts the critic more
-    temperature: float = 1.0  # of that choice, in units of Q; raising it: closer to the plain policy
-    act_ema: bool = True  # act with the second actor's average, steadier than its last weights
-    gamma: float = 0.99  # discount per step; raising it looks further ahead
-    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
-    ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
-    ema_every: int = 5  # updates between moves of the target actor; raising it slows it down
-    ema_start: int = 1000  # updates before it averages; raising it: later averaging
-    ema_before: str = "copy"  # until then it copies the policy; "initial" leaves it untrained, as published
-    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
-    width: int = 256  # of the networks; raising it: finer, slower
-    depth: int = 3  # hidden layers; raising it: finer, slower
-    activation: str = "mish"  # of the networks
-    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
-    critic_norm: str = "none"  # layer norm in the critic; "before" steadies values of unseen actions
-    actor_lr: float = 3e-4  # learning rate of the policy and its GRU
-    critic_lr: float = 3e-4  # learning rate of the critic and its GRU
-    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
-    critic_clip: float = 5.0  # the same for the critic
-    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
-    decay_steps: int = 0  # updates of that cosine; 0: the run's
-    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+    ema_before: str = "copy"  # until ema_start it copies; "initial" leaves it untrained, as published
 
     def validate(self) -> None:
-        """Check what can be checked without data; schedules, solvers and nets check their own."""
-        choices = {"threshold": THRESHOLDS, "ema_before": ("copy", "initial")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(unknown(f"value of {name}", getattr(self, name), allowed))
-        counts = (
-            "clusters", "subsample", "refresh_every", "history", "horizon", "gru_width", "gru_layers",
-            "target_candidates", "candidates", "critics", "width", "depth", "ema_every",
-        )  # fmt: skip
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("fraction_start", "fraction_end", "share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a share between 0 and 1; got {getattr(self, name)}")
-        for name in ("components", "fraction_steps", "temperature"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+        """Check what can be checked without data."""
+        super().validate()
+        one_of(self, threshold=THRESHOLDS, ema_before=("copy", "initial"))
+        at_least_one(self, "clusters", "subsample", "refresh_every", "target_candidates")
+        shares(self, "fraction_start", "fraction_end", "share")
+        not_negative(self, "components", "fraction_steps")
 
     def fraction(self, update: int) -> float:
         """Return f, the share of each cluster that is selected after `update` updates."""
         span = self.fraction_steps or self.decay_steps // 4 or UNTOLD_FRACTION_STEPS
         return self.fraction_start + min(1.0, update / span) * (self.fraction_end - self.fraction_start)
-
-    @property
-    def chunk(self) -> int:
-        """Return N: one action at a time."""
-        return 1
-
-    @property
-    def critic_chunk(self) -> int:
-        """Return how many actions Q sees."""
-        return 1
-
-    @property
-    def spec(self) -> WindowSpec:
-        """Return the windows to learn from."""
-        return WindowSpec(self.history, 1, self.horizon)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -158,46 +102,36 @@ class Noise(NamedTuple):
 class StratifiedQL(Learner):
     """Diffusion Q-learning with a second actor, on windows of trajectories."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config, seed = config, int(options.get("seed", 0))
         size = obs_dim, action_dim, self.init_rng
-        self.actor = self.part("actor", build_actor(config, *size))
-        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
-        self.second = self.part("second", build_actor(config, *size))
-        self.ema_second = self.part("ema_second", copy_of(self.second))
-        self.critic = self.part("critic", build_critics(config, *size, sees_history=True))
-        self.target = self.part("target", copy_of(self.critic))
+        self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", build_actor(config, *size))
+        self.second, self.ema_second = self.with_copy("second", "ema_second", build_actor(config, *size))
+        self.critic, self.target = self.with_copy("critic", "target", build_critics(config, *size))
         self.judging = self.part("judging", copy_of(self.critic))  # the target critic at the last judgement
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        self.actor_optimiser = self.part(
-            "actor_optimiser",
-            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
+        actor = config.actor_lr, config.actor_clip  # of both
+        self.actor_optimiser = self.adam("actor_optimiser", *actor, self.actor)
+        self.second_optimiser = self.adam("second_optimiser", *actor, self.second)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
-        self.second_optimiser = self.part(
-            "second_optimiser",
-            Optimiser(self.second.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
-        )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
-        )
+        seed = int(options.get("seed", 0))
         strata = Strata(config.clusters, config.components, config.subsample, seed, self.device)
         self.strata = self.part("strata", strata)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows, critics = whole_rows(len(batch.steps)), self.config.critics
-        draws = self.actor.head.plan.draws
+        rows, draws = whole_rows(len(batch.steps)), self.actor.head.plan.draws
         ahead = rows * self.config.target_candidates if self.config.gamma else 0
-        first = torch.randint(critics, (), generator=rng)
-        other = torch.randint(1, max(2, critics), (), generator=rng)
+        pair = draw_pair(self.config.critics, rng)
         noise = Noise(
             next=mine(torch.randn(draws, ahead, self.action_dim, generator=rng), 1),
             level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
             eps=mine(torch.randn(rows, self.action_dim, generator=rng)),
             policy=mine(torch.randn(draws, rows, self.action_dim, generator=rng), 1),
-            pair=torch.stack((first, (first + other) % critics)),
+            pair=pair,
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
 
@@ -211,22 +145,14 @@ class StratifiedQL(Learner):
             next_q = self.next_value(then, noise.next) if gamma else torch.zeros_like(q[0])  # (B,)
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, gamma)
 
-        td = q - y  # (E, B)
-        loss = masked_mean(td.square().sum(0), real, batch.weight)
-        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
-        metrics = {
-            "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
-            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
-        }  # fmt: skip
-        return loss, td_error, metrics
+        loss = masked_mean((q - y).square().sum(0), real, batch.weight)
+        return loss, *td_report(loss, q, y, real)
 
     def next_value(self, then: History, noise: Tensor) -> Tensor:
         """Return min_j Q'_j (B,) of the first actor's average; each critic first takes its best candidate."""
-        count = self.config.target_candidates
-        context = self.context(self.ema_actor.encoder, then).repeat_interleave(count, 0)  # (B M, ctx)
-        view = self.context(self.target.encoder, then).repeat_interleave(count, 0)
-        q = self.target.head(view, self.ema_actor.head.sample(context, noise))  # (E, B M)
-        return q.unflatten(1, (-1, count)).amax(2).amin(0)
+        context, view = self.context(self.ema_actor.encoder, then), self.context(self.target.encoder, then)
+        policy, count = self.ema_actor.head.sample, self.config.target_candidates
+        return best_next_value(policy, self.target.head, context, view, noise, count)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Clone every row and climb Q: the first actor is that of Diffusion-QL."""
@@ -304,39 +230,26 @@ class StratifiedQL(Learner):
     def follow(self) -> None:
         """Move both averages every few updates, the target critic at every one, and count the update."""
         config = self.config
-        if self.updates % config.ema_every == 0:
-            speed = 1 - config.ema_decay if self.updates >= config.ema_start else 1.0
-            if self.updates >= config.ema_start or config.ema_before == "copy":
-                follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
-                follow(self.ema_second.parameters(), self.second.parameters(), speed)
+        speed = ema_speed(
+            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
+        )
+        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
+        follow(self.ema_second.parameters(), self.second.parameters(), speed)
         follow(self.target.parameters(), self.critic.parameters(), config.tau)
         self.updates += 1
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the second actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
-        actor, rows, count = self.acting_policy(), len(history.obs), self.config.candidates
-        filled = padded_history(history)
-        context = repeated(self.context(actor.encoder, filled)[:rows], count)
-        view = repeated(self.context(self.target.encoder, filled)[:rows], count)
-        actions = draw_candidates(actor.head, context, count, self.action_dim, rng)  # (rows, act)
-        q = self.target.head(view, actions).amin(0)[: rows * count].view(rows, count)
-        found = actions[: rows * count].view(rows, count, self.action_dim)
-        return choose(found, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
-
-    @torch.no_grad()
-    def value(self, history: History, actions: Tensor) -> Tensor:
-        """Return min_j Q'_j (V,) of actions (V, 1, act)."""
-        return self.values(history, actions).amin(0)
+        config, rows, filled = self.config, len(rng), padded_history(history)
+        actor = self.ema_second if config.act_ema else self.second
+        context = self.context(actor.encoder, filled)[:rows]
+        view = self.context(self.target.encoder, filled)[:rows]
+        actions, q = valued_candidates(
+            actor.head, self.target.head, context, view, config.candidates, self.action_dim, rng
+        )  # (V, C, act), (V, C)
+        return choose(actions, q, config.temperature, rng)[:, None]  # (V, 1, act)
 
     def values(self, history: History, actions: Tensor) -> Tensor:
         """Return the Q of every critic (E, V)."""
         return self.target.head(self.context(self.target.encoder, history), actions.flatten(1))
-
-    def acting_policy(self) -> Actor:
-        """Return the policy that acts: the second."""
-        return self.ema_second if self.config.act_ema else self.second
-
-    def flat_actions(self, batch: SequenceBatch) -> Tensor:
-        """Return the action (B, act), zero where there is none."""
-        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0)

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.acting import padded
-from trajrl.agents.learner import Learner, Metrics, draw_rows, histories
+from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.networks import build_encoder
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
-from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
@@ -90,9 +89,11 @@ class Noise(NamedTuple):
 class TD3BC(Learner):
     """TD3 with behaviour cloning."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config, rng = config, self.init_rng
+        rng = self.init_rng
         hidden = (config.width,) * config.depth
         encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
         actor = MLP(encoder.context_dim, hidden, action_dim, rng, activation="relu")
@@ -105,14 +106,9 @@ class TD3BC(Learner):
         self.critic = self.part("critic", HistoryNet(encoder, critic))
         self.target_actor = self.part("target_actor", copy_of(self.actor))
         self.target = self.part("target", copy_of(self.critic))
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        self.actor_optimiser = self.part(
-            "actor_optimiser",
-            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
-        )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
@@ -123,7 +119,7 @@ class TD3BC(Learner):
     def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
         """Squared TD error of both critics; returns (loss, absolute TD error (B,), metrics)."""
         config, valid, (here, there) = self.config, batch.steps > 0, histories(batch)
-        q = self.critic.head(self.context(self.critic.encoder, here), self.action(batch))  # (E, B)
+        q = self.critic.head(self.context(self.critic.encoder, here), self.flat_actions(batch))  # (E, B)
 
         # Bootstrap at o_{t+k}: the target actor's action, blurred, under the lower target critic.
         with torch.no_grad():
@@ -133,14 +129,8 @@ class TD3BC(Learner):
             value = self.target.head(view, (action + blur).clamp(-1, 1)).amin(0)  # (B,)
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, config.gamma)
 
-        td = torch.where(valid, q - y, 0.0)  # (E, B)
-        loss = masked_mean(td.square().sum(0), valid, batch.weight)
-        td_error = td.detach().abs().mean(0)  # (B,)
-        metrics = {
-            "critic/loss": loss, "critic/q_mean": masked_mean(q, valid),
-            "critic/td_abs": masked_mean(td_error, valid), "critic/target_mean": masked_mean(y, valid),
-        }  # fmt: skip
-        return loss, td_error, metrics
+        loss = masked_mean((q - y).square().sum(0), valid, batch.weight)
+        return loss, *td_report(loss, q, y, valid)
 
     def actor_loss(self, batch: SequenceBatch) -> tuple[Tensor, Metrics]:
         """-lambda Q_1 plus the squared distance to the data's action; returns (loss, metrics)."""
@@ -156,7 +146,7 @@ class TD3BC(Learner):
         q_loss = -scale * masked_mean(q, valid, weight)
 
         # Cloning term.
-        bc_loss = masked_mean((action - self.action(batch)).square(), valid[:, None], weight[:, None])
+        bc_loss = masked_mean((action - self.flat_actions(batch)).square(), valid[:, None], weight[:, None])
         loss = q_loss + bc_loss
         return loss, {"actor/loss": loss, "actor/q_loss": q_loss, "actor/bc_loss": bc_loss}
 
@@ -183,15 +173,6 @@ class TD3BC(Learner):
             action = (action + self.config.explore_noise * noise).clamp(-1, 1)
         return action[:, None]
 
-    @torch.no_grad()
-    def value(self, history: History, actions: Tensor) -> Tensor:
-        """Return min_j Q_j (V,) of actions (V, 1, act)."""
-        return self.values(history, actions).amin(0)
-
     def values(self, history: History, actions: Tensor) -> Tensor:
         """Return the Q of every critic (E, V)."""
         return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])
-
-    def action(self, batch: SequenceBatch) -> Tensor:
-        """Return the data's action (B, act), zero where there is none."""
-        return torch.where(batch.action_mask, batch.actions[:, 0], 0.0)

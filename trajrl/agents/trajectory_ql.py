@@ -22,26 +22,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, draw_candidates, padded_history, repeated
-from trajrl.agents.learner import Learner, Metrics, histories
-from trajrl.agents.networks import Actor, Critics, build_actor, build_critics, check
+from trajrl.agents.acting import choose, padded_history, valued_candidates
+from trajrl.agents.checks import at_least_one, shares
+from trajrl.agents.diffusion_config import DiffusionConfig
+from trajrl.agents.learner import Learner, Metrics, histories, next_chunk, td_report
+from trajrl.agents.networks import Actor, Critics, build_actor, build_critics
 from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
+from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.mlp import MLP
-from trajrl.nets.optim import Optimiser
-from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
+from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(DiffusionConfig):
     """Defaults suit a task of which nothing is known yet."""
 
     history: int = 8  # H, observations seen; raising it: remembers more, slower; 1: no GRU at all
-    history_actions: bool = True  # the GRU also sees the action before each observation
-    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
-    gru_layers: int = 1  # raising it: longer patterns, slower
     critic_context: str = "state"  # what critics see: the observation, or the "context" of the history
     share_encoder: bool = False  # True: one GRU, trained by the critic alone, serves the policy too
     chunk: int = 1  # N, actions given at once, executed open loop; raising it: smoother, slower to react
@@ -52,44 +51,21 @@ class Config:
     eta: float = 0.3  # weight of the Q term; raising it: bolder, further from the data
     q_start: int = 0  # updates of pure cloning; raising it: a sharper policy before it climbs Q
     q_ramp: int = 0  # updates over which the Q term then fades in; raising it: gentler
-    diffusion_steps: int = 5  # K; raising it: finer actions, slower updates
-    schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
-    solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
-    solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
     candidates: int = 10  # actions to choose from when acting; raising it trusts the critic more
     temperature: float = 0.5  # of that choice; raising it: closer to the plain policy
     standardise_q: bool = True  # the choice sees Q scaled over the candidates: free of the rewards' scale
-    act_ema: bool = True  # act with the target actor, which is steadier than the last weights
-    gamma: float = 0.99  # discount per step; raising it looks further ahead
-    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
-    ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
     ema_every: int = 1  # updates between moves of the target actor; raising it slows it down
     ema_start: int = 0  # updates before it averages; until then it is a copy
-    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
-    width: int = 256  # of the networks; raising it: finer, slower
-    depth: int = 3  # hidden layers; raising it: finer, slower
-    activation: str = "mish"  # of the networks
-    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
     critic_norm: str = "before"  # layer norm in the critic; it steadies values of unseen actions
     actor_lr: float = 1e-3  # learning rate of the policy and its GRU
-    critic_lr: float = 3e-4  # learning rate of the critic and its GRU
-    actor_clip: float = 5.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
-    critic_clip: float = 5.0  # the same for the critic
     decay: str = "update"  # learning rates over the run: none, or a cosine per update, epoch or as_run
-    decay_steps: int = 0  # updates of that cosine; 0: the run's
-    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
 
     def validate(self) -> None:
         """Check what can be checked without data."""
-        check(self)
-        counts = (
-            "history", "chunk", "critic_chunk", "horizon", "gru_width", "gru_layers", "target_candidates",
-            "candidates", "critics", "width", "depth", "ema_every",
-        )  # fmt: skip
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        super().validate()
+        at_least_one(self, "chunk", "critic_chunk", "target_candidates")
+        shares(self, "beta")
         if self.critic_chunk > self.chunk:
             raise ValueError(
                 f"critic_chunk ({self.critic_chunk}) is at most chunk ({self.chunk}): the bootstrap needs as "
@@ -104,14 +80,10 @@ class Config:
             raise ValueError(f"critic_context is state or context; got '{self.critic_context}'")
         if self.share_encoder and self.critic_context == "state":
             raise ValueError("share_encoder needs critic_context = context: the critic trains the shared GRU")
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta is a share between 0 and 1; got {self.beta}")
         if not 0 <= self.expectile < 1:
             raise ValueError(f"expectile is at least 0 and below 1; got {self.expectile}")
         if self.expectile and self.beta < 1:
             raise ValueError("expectile and beta both replace the policy's value: give one of them")
-        if self.temperature < 0:
-            raise ValueError(f"temperature must not be negative; got {self.temperature}")
 
     @property
     def spec(self) -> WindowSpec:
@@ -161,46 +133,36 @@ class Noise(NamedTuple):
 class TrajectoryQL(Learner):
     """Diffusion Q-learning on windows of trajectories."""
 
+    config: Config
+
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
-        self.config = config
         self.width, self.seen = config.chunk * action_dim, config.critic_chunk * action_dim  # flattened
         size = obs_dim, action_dim, self.init_rng
-        own = not config.share_encoder
-        self.actor = self.part("actor", build_actor(config, *size, own_encoder=own))
-        self.ema_actor = self.part("ema_actor", copy_of(self.actor))
-        sees_history = config.critic_context == "context"
-        self.critic = self.part("critic", build_critics(config, *size, sees_history=sees_history))
-        self.target = self.part("target", copy_of(self.critic))
+        actor = build_actor(config, *size, chunk=config.chunk, own_encoder=not config.share_encoder)
+        self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", actor)
+        critic = build_critics(config, *size, config.critic_chunk, config.critic_context == "context")
+        self.critic, self.target = self.with_copy("critic", "target", critic)
         self.baseline = self.part("baseline", self._baseline()) if config.expectile else None  # V
-        decay: dict[str, Any] = {"decay": config.decay, "decay_steps": config.decay_steps}
-        self.actor_optimiser = self.part(
-            "actor_optimiser",
-            Optimiser(self.actor.parameters(), config.actor_lr, clip=config.actor_clip, **decay),
-        )
-        self.critic_optimiser = self.part(
-            "critic_optimiser",
-            Optimiser(self.critic.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        self.critic_optimiser = self.adam(
+            "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
         if self.baseline is not None:
-            self.baseline_optimiser = self.part(
-                "baseline_optimiser",
-                Optimiser(self.baseline.parameters(), config.critic_lr, clip=config.critic_clip, **decay),
-            )
+            rate = config.critic_lr, config.critic_clip
+            self.baseline_optimiser = self.adam("baseline_optimiser", *rate, self.baseline)
         self.q_weight = torch.zeros((), device=self.device)  # w, a function of the number of updates
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        rows, critics = whole_rows(len(batch.steps)), self.config.critics
-        draws = self.actor.head.plan.draws
-        first = torch.randint(critics, (), generator=rng)
-        other = torch.randint(1, max(2, critics), (), generator=rng)
+        rows, draws = whole_rows(len(batch.steps)), self.actor.head.plan.draws
+        pair = draw_pair(self.config.critics, rng)
         noise = Noise(
             next=mine(torch.randn(draws, rows * self.config.target_candidates, self.width, generator=rng), 1),
             level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
             eps=mine(torch.randn(rows, self.width, generator=rng)),
             policy=mine(torch.randn(draws, rows, self.width, generator=rng), 1),
-            pair=torch.stack((first, (first + other) % critics)),
+            pair=pair,
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
 
@@ -215,14 +177,8 @@ class TrajectoryQL(Learner):
             next_q = self.next_value(batch, then, noise.next)  # (B,)
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, next_q, self.config.gamma)
 
-        td = q - y  # (E, B)
-        loss = masked_mean(td.square().sum(0), real, batch.weight)
-        td_error = torch.where(real, td.detach().abs().mean(0), 0.0)  # (B,)
-        metrics = {
-            "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
-            "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
-        }  # fmt: skip
-        return loss, td_error, metrics
+        loss = masked_mean((q - y).square().sum(0), real, batch.weight)
+        return loss, *td_report(loss, q, y, real)
 
     def baseline_loss(self, batch: SequenceBatch) -> tuple[Tensor, Metrics]:
         """Expectile regression of V(c_t) on min_j Q'_j(c_t, a): V of the better actions among the data's."""
@@ -244,21 +200,15 @@ class TrajectoryQL(Learner):
         policy_context, critic_context = self.contexts(self.ema_actor, self.target, then)
 
         # V_pi: the target actor proposes; each critic takes its best candidate, the least critic counts.
-        proposed = self.ema_actor.head.sample(policy_context.repeat_interleave(count, 0), noise)  # (B M, D)
-        q = self.target.head(critic_context.repeat_interleave(count, 0), proposed[:, : self.seen])  # (E, B M)
-        value = q.unflatten(1, (-1, count)).amax(2).amin(0)  # (B,)
+        policy = self.ema_actor.head.sample
+        value = best_next_value(policy, self.seen_value, policy_context, critic_context, noise, count)  # (B,)
         if beta == 1:
             return value
 
         # V_data: the actions that follow in the data from t+k on.
-        assert batch.next_actions is not None
-        assert batch.next_mask is not None
-        mask = batch.next_mask[:, : self.config.critic_chunk]
-        following = torch.where(batch.next_mask[..., None], batch.next_actions, 0.0).flatten(1)[
-            :, : self.seen
-        ]
+        following, whole = next_chunk(batch, self.config.critic_chunk)  # (B, seen), (B,)
         data_value = self.target.head(critic_context, following).amin(0)
-        return torch.where(mask.all(1), (1 - beta) * data_value + beta * value, value)
+        return torch.where(whole, (1 - beta) * data_value + beta * value, value)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Cloning term plus w eta times the Q term; gradients flow through every step of the chain."""
@@ -322,39 +272,31 @@ class TrajectoryQL(Learner):
     def follow(self) -> None:
         """Move the target actor every few updates, the target critic at every one, and count the update."""
         config = self.config
-        if self.updates % config.ema_every == 0:
-            speed = 1 - config.ema_decay if self.updates >= config.ema_start else 1.0
-            follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
+        speed = ema_speed(self.updates, config.ema_decay, config.ema_every, config.ema_start)
+        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
         follow(self.target.parameters(), self.critic.parameters(), config.tau)
         self.updates += 1
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
-        config, rows, count = self.config, len(history.obs), self.config.candidates
+        config, rows, filled = self.config, len(rng), padded_history(history)
         actor = self.ema_actor if config.act_ema else self.actor
         shared = self.target if config.act_ema else self.critic  # whose encoder a sharing actor reads
-        filled = padded_history(history)
-        policy_context, _ = self.contexts(actor, shared, filled)
-        critic_context = self.context(self.target.encoder, filled)[:rows]
-        actions = draw_candidates(
-            actor.head, repeated(policy_context[:rows], count), count, self.width, rng
-        )  # (rows, D)
-        q = self.target.head(repeated(critic_context, count), actions[:, : self.seen]).amin(0)
-        found = actions[: rows * count].view(rows, count, self.width)
-        q = q[: rows * count].view(rows, count)
-        best = choose(found, q, config.temperature, rng, config.standardise_q)  # (V, D)
+        context, view = self.contexts(actor, shared, filled)[0], self.context(self.target.encoder, filled)
+        actions, q = valued_candidates(
+            actor.head, self.seen_value, context[:rows], view[:rows], config.candidates, self.width, rng
+        )  # (V, C, D), (V, C)
+        best = choose(actions, q, config.temperature, rng, config.standardise_q)  # (V, D)
         return best.unflatten(1, (-1, self.action_dim))
 
-    @torch.no_grad()
-    def value(self, history: History, actions: Tensor) -> Tensor:
-        """Return min_j Q'_j (V,) of actions (V, N, act), of which Q sees the first `critic_chunk`."""
-        return self.values(history, actions).amin(0)
+    def seen_value(self, view: Tensor, chunks: Tensor) -> Tensor:
+        """Return Q'_j (E, V) of flattened chunks (V, D), of which critics see the first `critic_chunk`."""
+        return self.target.head(view, chunks[:, : self.seen])
 
     def values(self, history: History, actions: Tensor) -> Tensor:
-        """Return the Q of every critic (E, V)."""
-        context = self.context(self.target.encoder, history)
-        return self.target.head(context, actions.flatten(1)[:, : self.seen])
+        """Return the Q of every critic (E, V) of actions (V, N, act)."""
+        return self.seen_value(self.context(self.target.encoder, history), actions.flatten(1))
 
     def _baseline(self) -> MLP:
         """Build V over the critic's context."""
@@ -364,7 +306,3 @@ class TrajectoryQL(Learner):
             self.target.encoder.context_dim, hidden, 1, self.init_rng,
             activation=config.activation, layer_norm=config.critic_norm,
         )  # fmt: skip
-
-    def flat_actions(self, batch: SequenceBatch) -> Tensor:
-        """Return the chunk (B, D), zero where there is none."""
-        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)

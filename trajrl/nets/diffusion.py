@@ -74,3 +74,10 @@ class Diffusion(nn.Module):
     def x0_hat(self, x: Tensor, level: Tensor, eps_hat: Tensor) -> Tensor:
         """Return the estimate of the clean action (B, D), not clamped."""
         return (x - self.noise[level, None] * eps_hat) / self.signal[level, None]
+
+
+def level_weights(abar: np.ndarray) -> np.ndarray:
+    """Return each level's share of the evidence bound, beta / (2 alpha (1 - abar)), scaled to mean 1."""
+    alpha = abar / np.concatenate([[1.0], abar[:-1]])
+    share = (1 - alpha) / (2 * alpha * (1 - abar))
+    return share / share.mean()

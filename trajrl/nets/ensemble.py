@@ -122,3 +122,10 @@ class Critic(nn.Module):
 def chosen(parameter: Tensor, members: Tensor | None) -> Tensor:
     """Return the members' slices of a parameter (E, ...)."""
     return parameter if members is None else parameter.index_select(0, members)
+
+
+def draw_pair(members: int, rng: torch.Generator) -> Tensor:
+    """Draw two members (2,), different ones where there are two."""
+    first = torch.randint(members, (), generator=rng)
+    other = torch.randint(1, max(2, members), (), generator=rng)
+    return torch.stack((first, (first + other) % members))

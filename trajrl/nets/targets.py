@@ -7,7 +7,7 @@ k comes with the batch (a horizon cut by the episode's end is shorter), gamma fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
@@ -39,6 +39,25 @@ def td_target(
     return masked_return(rewards, mask, gamma) + bootstrap
 
 
+def best_next_value(
+    policy: Callable[[Tensor, Tensor], Tensor],
+    critic: Callable[[Tensor, Tensor], Tensor],
+    context: Tensor,
+    view: Tensor,
+    noise: Tensor,
+    count: int,
+) -> Tensor:
+    """Return min_j max_m Q_j(view, a_m) (B,): each critic takes its best of `count` actions, the least wins.
+
+    Args:
+        policy: context (B M, ctx) and noise (draws, B M, D) -> actions (B M, D)
+        critic: view (B M, ctx) and actions -> (E, B M)
+    """
+    actions = policy(context.repeat_interleave(count, 0), noise)  # (B M, D)
+    q = critic(view.repeat_interleave(count, 0), actions)  # (E, B M)
+    return q.unflatten(1, (-1, count)).amax(2).amin(0)
+
+
 def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return sum(weight values) / number of valid entries of the whole batch; mask and weight broadcast.
 
@@ -56,7 +75,20 @@ def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> T
 @torch.no_grad()
 def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
     """Move targets after the optimiser's step: theta' <- theta' + tau (theta - theta').  Polyak and EMA."""
-    torch._foreach_lerp_(list(target), list(online), tau)
+    if tau:
+        torch._foreach_lerp_(list(target), list(online), tau)
+
+
+def ema_speed(update: int, decay: float, every: int, start: int, before: str = "copy") -> float:
+    """Return tau of a slow average at `update`: 1 - decay every `every` updates, between them 0.
+
+    Until `start` it copies (1), or with before "initial" stays as it was drawn (0).
+    """
+    if update % every:
+        return 0.0
+    if update >= start:
+        return 1 - decay
+    return 1.0 if before == "copy" else 0.0
 
 
 def copy_of(net: Net) -> Net:

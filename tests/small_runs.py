@@ -21,8 +21,10 @@ ONLINE_RUN = {
 }  # fmt: skip
 
 
-def write_store(path: Path, episodes: int = 12, environment: str = "toy:point") -> Path:
-    """Record a random policy."""
+def write_store(
+    path: Path, episodes: int = 12, environment: str = "toy:point", recorded_in: str | None = None
+) -> Path:
+    """Record a random policy; `recorded_in` is the environment that the file names, if another or none."""
     import torch
 
     from trajrl.envs import make_suite
@@ -30,7 +32,8 @@ def write_store(path: Path, episodes: int = 12, environment: str = "toy:point") 
 
     torch.set_num_threads(1)
     suite = make_suite(environment)
-    with StoreWriter(path, {"environment": environment}) as writer:
+    named = environment if recorded_in is None else recorded_in
+    with StoreWriter(path, {"environment": named} if named else {}) as writer:
         for index in range(episodes):
             rng, env = stream(0, "test", index), suite.make(index)
             obs, rewards, actions = [env.reset(seed=index)[0]], [], []

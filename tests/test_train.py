@@ -180,6 +180,25 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_term(store, tmp
         train.offline(run)
 
 
+@pytest.mark.parametrize("early_stop", [0.0, 1e-9])
+def test_without_an_environment_the_loss_still_stops_and_selects(tmp_path, early_stop):
+    bare = write_store(tmp_path / "bare.h5", recorded_in="")
+    steady = {
+        "agent.lr": 0.0,
+        "eval_every": 1,
+        "early_stop": early_stop,
+    }  # the loss goes up and down by chance
+    run = trained(tmp_path / "a", bare, agent="bc_diffusion", **steady)
+    assert (run.step < 25) == bool(early_stop)
+    assert ("loss rose" in run.stop_reason) == bool(early_stop)
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    least = min(run.scores.losses, key=lambda each: each[1])[0]
+    assert summary["scores"] is None
+    assert summary["selected_step"] == least == load_run(tmp_path / "a").step("selected")
+    with pytest.raises(ValueError, match="has no 'best' yet"):
+        load_run(tmp_path / "a").step("best")
+
+
 def test_early_stop_ends_the_run_when_the_loss_rises(store, tmp_path):
     run = trained(
         tmp_path / "a", store, agent="bc_diffusion", early_stop=1e-9, eval_every=1, **{"agent.lr": 0.0}

@@ -131,7 +131,15 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
             kept = getattr(saved, name)
             raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
     given = {name: value for name, value in chosen.items() if name != "preset"}
-    return resolve(given, settings, folder / "config.json")
+    config = resolve(given, settings, folder / "config.json")
+    if "decay_steps" in split_settings(settings)["agent"] or not spans(saved):
+        return config
+    return replace(config, agent_options={**config.agent_options, "decay_steps": config.steps})
+
+
+def spans(config: RunConfig) -> bool:
+    """Say whether the rates of an offline run decay over just its steps; then they do over more, if asked."""
+    return not config.online and config.agent_options.get("decay_steps") == config.steps
 
 
 def sampler_preset(config: RunConfig) -> dict[str, Any]:

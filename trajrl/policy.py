@@ -76,13 +76,15 @@ class LoadedRun:
             return int(which)
         if which not in ("best", "selected"):
             raise ValueError(f"a checkpoint is last, best, selected or a step; got '{which}'")
-        summary = self.folder / "summary.json"
-        scores = json.loads(summary.read_text())["scores"] if summary.exists() else None
-        if not scores or not scores[which]:
-            raise ValueError(
-                f"{self.folder} has no '{which}' yet: it is known once a run with evaluations has finished"
-            )
-        return int(scores[which]["step"])
+        path = self.folder / "summary.json"
+        summary = json.loads(path.read_text()) if path.exists() else {}
+        if summary.get("scores") and summary["scores"][which]:
+            return int(summary["scores"][which]["step"])
+        if which == "selected" and summary.get("selected_step") is not None:
+            return int(summary["selected_step"])  # trained without an environment
+        raise ValueError(
+            f"{self.folder} has no '{which}' yet: it is known once a run with evaluations has finished"
+        )
 
     def policy(self, which: str = "last", seed: int = 0, device: str = "cpu") -> Policy:
         """Return the policy, ready to act."""

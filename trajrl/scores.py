@@ -72,6 +72,7 @@ class Scores:
         self.seed, self.select_rank = seed, select_rank
         self.average = {"average_return": average_return, "average_score": average_score}
         self.evaluations: list[Evaluation] = []
+        self.unscored: list[tuple[int, float]] = []  # (step, loss) where there was no environment to score in
         self._bc_sum: Any = 0.0
         self._bc_count = 0
 
@@ -93,9 +94,20 @@ class Scores:
         append_csv(self.path, COLUMNS, [{name: row[name] for name in COLUMNS} for row in evaluation.rows])
         return evaluation
 
+    def note_loss(self, step: int, bc_loss: float | None) -> None:
+        """Keep the loss of a policy that no environment scores: it is selected by that alone."""
+        if bc_loss is not None:
+            self.unscored.append((step, bc_loss))
+
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        """Return (step, behaviour-cloning loss) of every kept policy that has one, by step."""
+        scored = [(e.step, e.bc_loss) for e in self.evaluations if e.bc_loss is not None]
+        return sorted(scored + self.unscored)
+
     def bc_loss_rose(self, tolerance: float) -> bool:
-        """Say whether the last evaluation's loss is above the one before it by more than the tolerance."""
-        losses = [e.bc_loss for e in self.evaluations if e.bc_loss is not None]
+        """Say whether the last policy's loss is above that of the one before by more than the tolerance."""
+        losses = [loss for _, loss in self.losses]
         return len(losses) > 1 and losses[-1] > losses[-2] + tolerance
 
     @property
@@ -104,17 +116,21 @@ class Scores:
         return max(self.evaluations, key=lambda e: (e.value, -e.step)).step if self.evaluations else None
 
     @property
+    def selected_step(self) -> int | None:
+        """Return the step of the policy with the k-th smallest behaviour-cloning loss, ties by step."""
+        ranked = sorted(self.losses, key=lambda each: (each[1], each[0]))
+        return ranked[min(self.select_rank, len(ranked) - 1)][0] if ranked else None
+
+    @property
     def selected(self) -> Evaluation | None:
-        """Return the evaluation with the k-th smallest behaviour-cloning loss, ties by step."""
-        ranked = sorted(
-            (e for e in self.evaluations if e.bc_loss is not None), key=lambda e: (e.bc_loss, e.step)
-        )
-        return ranked[min(self.select_rank, len(ranked) - 1)] if ranked else None
+        """Return the evaluation of the selected policy."""
+        step = self.selected_step
+        return next((e for e in self.evaluations if e.step == step), None)
 
     def summary(self) -> dict[str, Any]:
         """Return the four scores and the data's own average."""
         if not self.evaluations:
-            return {"scores": None, "data": self.average}
+            return {"scores": None, "selected_step": self.selected_step, "data": self.average}
         best = next(e for e in self.evaluations if e.step == self.best_step)
         scores: dict[str, Any] = {
             "last": self._interval(self.evaluations[-1:]),
@@ -138,9 +154,11 @@ class Scores:
     def state_dict(self) -> dict[str, Any]:
         """Return all evaluations and the loss collected since the last."""
         evaluations = [asdict(e) for e in self.evaluations]
-        return {"evaluations": evaluations, "bc_sum": float(self._bc_sum), "bc_count": self._bc_count}
+        loss = {"bc_sum": float(self._bc_sum), "bc_count": self._bc_count, "unscored": self.unscored}
+        return {"evaluations": evaluations, **loss}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the evaluations back."""
         self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
         self._bc_sum, self._bc_count = float(state["bc_sum"]), int(state["bc_count"])
+        self.unscored = [(int(step), float(loss)) for step, loss in state.get("unscored", [])]

@@ -178,12 +178,16 @@ def assess(run: Run, whole: bool) -> None:
     checkpoint.keep_policy(run.folder / "checkpoints", run.clock, run.agent.state_dict(), facts(run))
     if run.suite is not None:
         score(run, run.suite, whole, bc_loss)
+    else:
+        run.scores.note_loss(run.clock, bc_loss)
+    if run.config.early_stop and run.scores.bc_loss_rose(run.config.early_stop):
+        run.stop_reason = f"the behaviour-cloning loss rose at step {run.clock}"
     if run.view is not None:
         run.view(run, run.clock >= run.config.end)
 
 
 def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None:
-    """Run the evaluation's episodes, write their rows, and stop early if that is due."""
+    """Run the evaluation's episodes and write their rows."""
     config = run.config
     episodes = (config.last_eval_episodes or config.eval_episodes) if whole else config.eval_episodes
     run.meter.say(f"evaluating {episodes} episodes")
@@ -201,8 +205,6 @@ def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None
         run.clock,
     )
     run.meter.show(found)
-    if config.early_stop and run.scores.bc_loss_rose(config.early_stop):
-        run.stop_reason = f"the behaviour-cloning loss rose at step {run.clock}"
 
 
 def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from small_runs import small_online, trained, write_store
 
-from trajrl import folder, train
+from trajrl import choices, folder, train
 from trajrl.cli.main import dispatch, join_sets
 from trajrl.config import RunConfig
 
@@ -77,3 +77,13 @@ def test_seed_zero_can_be_asked_for(place, tmp_path):
 def test_no_setting_is_lost_however_set_is_written():
     expected = ["x", "--set", "a=1", "b=2", "c=3"]
     assert join_sets(["x", "--set=a=1", "--set=b=2", "--set", "c=3"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "steps", "decay"), [([], 9, 9), (["agent.decay_steps=6"], 9, 6), ([], None, 4)]
+)
+def test_learning_rates_decay_over_the_updates_that_were_added(tmp_path, words, steps, decay):
+    store = write_store(tmp_path / "point.h5")
+    trained(tmp_path / "off", store, agent="bc_diffusion", sampler="uniform", steps=4)
+    config = choices.resume_config(tmp_path / "off", {"steps": steps} if steps else {}, words)
+    assert config.agent_options["decay_steps"] == decay

@@ -114,6 +114,15 @@ def test_metadata_that_is_no_json_is_refused(folder):
         open_source(folder)
 
 
+@pytest.mark.parametrize("kind", ["h\x7ff5", 3, None])
+def test_a_storage_that_nobody_knows_is_refused(tmp_path, kind):
+    folder = minari_set(tmp_path / "x-v0", minari([4]))
+    path = folder / "data" / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_format": kind}))
+    with pytest.raises(ValueError, match=r"data_format .*; one of hdf5, arrow, parquet"):
+        read(folder)
+
+
 def test_real_set_has_five_episodes():
     episodes, source = read(shared("minari/fixtures/hopper/mixed-v0"))
     assert [len(e) for e in episodes] == [401, 651, 410, 403, 1000]

@@ -112,7 +112,7 @@ def test_normaliser_centres_scales_and_leaves_flat_columns_alone() -> None:
     assert Normaliser(2, False, {"obs_mean": [1.0, 2.0], "obs_std": [4.0, 0.0]})(x) is x
     with pytest.raises(ValueError, match="statistics of 3"):
         Normaliser(2, True, {"obs_mean": torch.zeros(3), "obs_std": torch.ones(3)})
-    with pytest.raises(ValueError, match="give obs_mean"):
+    with pytest.raises(ValueError, match="give make_agent statistics"):
         Normaliser(2, True)(x)
     late = Normaliser(2, True)
     late.load_state_dict(known.state_dict())

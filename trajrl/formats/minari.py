@@ -25,6 +25,7 @@ from trajrl.store.episode import Episode
 Tree = dict[str, Any]  # array at every leaf
 GOAL_ORDER = ("observation", "achieved_goal", "desired_goal")  # as trajrl.envs sees goal environments
 GOAL = set(GOAL_ORDER)
+STORAGES = ("hdf5", "arrow", "parquet")  # of Minari; the package itself reads all but the first
 
 
 class Minari(Source):
@@ -40,7 +41,10 @@ class Minari(Source):
         for name in ("metadata.json", "main_data.hdf5") if path.is_dir() else ():
             inside(path, self.folder / name)
         self.metadata = self._metadata()
-        self.packaged = self.metadata.get("data_format", "hdf5") != "hdf5"
+        kind = self.metadata.get("data_format", "hdf5")
+        if kind not in STORAGES:
+            raise ValueError(f"{path}: its metadata says data_format {kind!r}; one of {', '.join(STORAGES)}")
+        self.packaged = kind != "hdf5"
         self._read_metadata()
         self.episode_names = [] if self.packaged else self._names()
         self.count = int(self.metadata.get("total_episodes", 0)) if self.packaged else len(self.episode_names)

@@ -115,6 +115,27 @@ def test_ctrl_c_in_any_process_is_a_checkpoint(store, tmp_path):
     assert checkpoint.newest(tmp_path / "run" / "checkpoints") is not None
 
 
+def test_an_interrupt_that_comes_twice_to_each_is_a_checkpoint(store, tmp_path):
+    """A launcher passes on what its processes have heard already."""
+    processes = start(2, words(store, tmp_path / "run", steps=100_000, log_every=1, checkpoint_every=50_000))
+    wait_for(tmp_path / "run" / "metrics.csv")
+    for pause in (0.0, 0.02, 0.1):
+        time.sleep(pause)
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+    assert ["Traceback" in said for said in ended(processes, codes=(130,))] == [False, False]
+    assert checkpoint.newest(tmp_path / "run" / "checkpoints") is not None
+
+
+def test_a_batch_too_small_to_share_is_refused_before_anything_is_written(store, tmp_path):
+    from trajrl import assemble
+    from trajrl.team import Team
+
+    config = assemble.resolve({"data": str(store), "preset": "demo", "batch_size": 1})
+    with pytest.raises(ValueError, match="1 rows cannot be shared by 2 processes; raise batch_size"):
+        assemble.build_own(config, tmp_path, None, Team(1, 2))
+
+
 def test_what_the_first_refuses_is_said_once(store, tmp_path):
     said = ended(
         start(2, words(store, tmp_path / "run", agent="diffusion_ql", **{"agent.wdth": 3})), codes=(1,)

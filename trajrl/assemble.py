@@ -54,6 +54,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     from trajrl.scores import Scores
     from trajrl.train import Run
 
+    team.share(config.batch_size)  # refused before anything is written
     set_threads(config)
     store = open_data(config, shared=team.size > 1) if store is None else store
     suite = find_suite(config, store)

@@ -149,6 +149,7 @@ def after_step(run: Run, taken: int = 1) -> None:
     if run.team.leads and (due(config.checkpoint_every) or last or interrupted or run.stop_reason):
         save(run)
     if interrupted:
+        run.team.wait()  # a launcher ends the others when one has left, and the first may still be saving
         raise KeyboardInterrupt
 
 

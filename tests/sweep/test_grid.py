@@ -37,6 +37,7 @@ def test_names_are_short_where_they_can_be_and_never_the_same():
         (["--grid", "sampler"], "--grid takes NAME=VALUE,VALUE ...; got 'sampler'"),
         (["--grid", "sampler=uniform,"], "got 'sampler=uniform,'"),
         (["--grid", "seed=1,2"], "--seeds says how many"),
+        (["--grid", "phase=offline,online"], "--grid cannot vary phase"),
         (["--grid", "sampler=uniform", "sampler=top"], "names sampler twice"),
         (["--grid", "sampler=top,top"], "has a value twice"),
         (["--grid", "sampler=uniform,clutser"], "did you mean 'cluster'"),
@@ -53,6 +54,38 @@ def test_bad_grids_are_refused_before_anything_runs(words, said, tmp_path, capsy
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+GRID = ["sweep", "--grid", "sampler=uniform,top", "--agent", "sac"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("config.json", "{}", "holds a run, not a sweep; give another --out"),
+        ("sweep.json", '{"base": [', "sweep.json does not say what the sweep is of"),
+        ("sweep.json", "[]", "sweep.json does not say what the sweep is of"),
+    ],
+)
+def test_folders_that_are_no_sweep_are_refused(name, text, said, tmp_path, capsys):
+    (tmp_path / name).write_text(text)
+    assert dispatch([*GRID, "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "results.csv").exists()
+
+
+def kill_all(planned, resources, tell):
+    """Be an engine whose trials are killed until it gives up."""
+    for trial in planned:
+        tell(trial, -9)
+
+
+def test_trials_that_were_given_up_are_a_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("trajrl.sweep.local.run", kill_all)
+    assert dispatch([*GRID, "--out", str(tmp_path)]) == 1
+    assert "2 trials have not finished" in capsys.readouterr().out
 
 
 def test_a_trial_that_left_nothing_is_waiting(tmp_path):

@@ -118,7 +118,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
         return 1
     finally:
         speak_to_stderr(False)
-    return int(bool(answer.get("failed"))) if isinstance(answer, dict) else 0
+    return int(any(map(answer.get, ("failed", "unfinished")))) if isinstance(answer, dict) else 0
 
 
 def refuse_several(words: str) -> None:

@@ -101,7 +101,7 @@ class Offline(Choices):
 
         with joined(from_environment()) as team:
             run = watched(self.opened(team))
-            with stop_politely(run):
+            with stop_politely(run, several=team.size > 1):
                 train.offline(run)
         return report(run) if team.leads else {}
 
@@ -172,8 +172,13 @@ def followed(team: Team) -> Any:
 class stop_politely:  # noqa: N801 - reads as a statement
     """Turn Ctrl-C into a checkpoint after the step under way."""
 
-    def __init__(self, run: Any, how: str = "") -> None:
-        """Stop `run`; `how` says what goes on with it, if not --resume --out and its folder."""
+    def __init__(self, run: Any, how: str = "", several: bool = False) -> None:
+        """Stop `run`; `how` says what goes on with it, if not --resume --out and its folder.
+
+        Each of several processes hears a Ctrl-C more than once, as their launcher passes it on; it has a
+        patience of its own, so that repeats need not end anything.
+        """
+        self.several = several
         self.run_under_way, self.how = run, how or f"--resume --out {run.folder}"
 
     def __enter__(self) -> None:
@@ -184,10 +189,12 @@ class stop_politely:  # noqa: N801 - reads as a statement
     def __exit__(self, *error: object) -> None:
         import signal
 
-        signal.signal(signal.SIGINT, self.before)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if self.several else self.before)
 
     def _note(self, *signal_and_frame: object) -> None:
         if self.run_under_way.interrupted:
+            if self.several:
+                return
             raise KeyboardInterrupt
         self.run_under_way.interrupted = True
         say(f"stopping after this step with a checkpoint; {self.how} goes on")

@@ -105,7 +105,7 @@ class Sweep(Choices):
         say(f"{states['finished']} of {len(found)} trials have finished; {out / 'results.csv'}")
         return {
             "out": str(out), "results": str(out / "results.csv"), "trials": len(found), **states,
-            "rows": json.loads(found.to_json(orient="records")),
+            "unfinished": open_ones, "rows": json.loads(found.to_json(orient="records")),
         }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ class Progress:
         spent = time.monotonic() - self.began
         left = spent / self.ended * (self.todo - self.ended)
         score = "" if code else score_of(trial)
-        how = f"failed: {reason(trial)}" if code else f"finished{score}"
+        how = f"failed: {reason(trial) or f'see {trial.log}'}" if code else f"finished{score}"
         place = f"[{self.planned - self.todo + self.ended} of {self.planned}]"
         say(f"{place} {trial.name} {how}, {spent:.0f} s, about {left:.0f} s left")
 
@@ -156,11 +156,18 @@ def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str,
 
 def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
     """Write what the sweep is of; refuse a folder that holds a sweep of something else."""
+    from trajrl.store.atomic import write_text
+
     path, made = out / "sweep.json", {"base": list(base), "grid": names}
+    if (out / "config.json").exists():
+        raise ValueError(f"{out} holds a run, not a sweep; give another --out")
     if not path.exists():
-        path.write_text(json.dumps(made, indent=2) + "\n")
+        write_text(path, json.dumps(made, indent=2) + "\n")
         return
-    before = json.loads(path.read_text())
+    try:
+        before = {name: list(json.loads(path.read_text())[name]) for name in made}
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path} does not say what the sweep is of; give another --out") from error
     for name in made:
         if before[name] != made[name]:
             was, now = (" ".join(part[name]) or "none" for part in (before, made))

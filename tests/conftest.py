@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from trajrl.products import use_onednn
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
+
+use_onednn()  # as every command does: a run in this process and one in another give the same bits
 
 for name, factor in (("soak-short", 10), ("soak", 100)):
     settings.register_profile(name, max_examples=100 * factor, deadline=None)

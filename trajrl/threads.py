@@ -1,4 +1,4 @@
-"""How torch computes on the processor: its threads, and memory that is kept for the next update.
+"""How torch computes on the processor: its threads, memory kept for the next update, its products.
 
 Small networks want one thread.  Two threads that share their cores with other work wait for each other at
 every product, which can make a run ten times slower: that is said in one line.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+from trajrl.products import use_onednn
 from trajrl.speak import say
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt
@@ -16,11 +17,12 @@ KEPT = 32 * 2**20  # bytes, the most that glibc takes as its threshold
 
 
 def set_threads(asked: int = 0) -> None:
-    """Set torch's threads: as asked, else as OMP_NUM_THREADS says, else one."""
+    """Set torch's threads: as asked, else as OMP_NUM_THREADS says, else one; and how it computes with them."""
     import torch
 
     threads = asked or int(os.environ.get("OMP_NUM_THREADS", 1))
     keep_freed_memory()
+    use_onednn()
     if warning := crowded(threads, os.getloadavg()[0], len(os.sched_getaffinity(0))):
         say(warning)
     torch.set_num_threads(threads)

@@ -37,7 +37,7 @@ def test_standardised_choice_is_free_of_scale_and_shift() -> None:
     assert choose(actions(50, 8), level, 0.5, generators(50), standardise=True).unique().numel() > 3
 
 
-@pytest.mark.parametrize(("rows", "filled"), [(1, 16), (16, 16), (17, 24), (50, 56)])
+@pytest.mark.parametrize(("rows", "filled"), [(1, 24), (24, 24), (25, 32), (50, 56)])
 def test_rows_are_filled_up_to_blocks(rows: int, filled: int) -> None:
     x = torch.randn(rows, 3, generator=generators(1)[0])
     assert padded(x).shape == (filled, 3)

@@ -1,6 +1,6 @@
 """Acting: sample candidates for every environment, value them, choose one.
 
-Each row draws from its own generator, and row counts are filled up to multiples of 8, at least 16: a matrix
+Each row draws from its own generator, and row counts are filled up to multiples of 8, at least 24: a matrix
 product then gives a row the same bits whatever rows stand beside it, and an episode does not depend on how
 many environments are stepped together.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from trajrl.agents.protocol import History
 from trajrl.nets.denoiser import DiffusionPolicy
 
-BLOCK, LEAST = 8, 16
+BLOCK, LEAST = 8, 24
 
 
 def padded(rows: Tensor) -> Tensor:

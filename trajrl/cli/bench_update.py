@@ -1,7 +1,7 @@
 """`bench update`: updates per second beside the plain algorithm, in one run, in turns, medians.
 
-plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up; eager, compiled and
-bfloat16 are diffusion_ql.  Drawing the batches is part of an update on both sides.
+plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up, with torch's own choice of
+library for products; eager, compiled and bfloat16 are diffusion_ql.  Drawing the batches is part of an update on both sides.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain, parity
 from trajrl.cli.rounds import Pace, per_second, ratio, rounds
+from trajrl.products import as_torch_has_it
 from trajrl.threads import set_threads
 
 if TYPE_CHECKING:
@@ -69,8 +70,13 @@ class BenchUpdate(Common):
         replay = plain.Replay(self.obs_dim, self.action_dim)
         store = make_store(self.obs_dim, self.action_dim, self.seed)
         size = {"width": self.width}
+
+        def as_published() -> None:
+            with as_torch_has_it():
+                agent.update(replay.sample(self.batch_size), agent.draw(self.batch_size))
+
         found: dict[str, Callable[[], object]] = {
-            "plain": lambda: agent.update(replay.sample(self.batch_size), agent.draw(self.batch_size)),
+            "plain": as_published,
             "eager": self._learning(store, "diffusion_ql", size),
             "bfloat16": self._learning(store, "diffusion_ql", size, bfloat16=True),
         }

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.nets.diffusion import Diffusion
-from trajrl.nets.mlp import MLP
+from trajrl.nets.mlp import MLP, affine
 from trajrl.nets.solvers import plan, sample
 
 
@@ -23,7 +23,7 @@ class Conditioned(NamedTuple):
     """What the first layer makes of a context, and its weight for the rest of the input."""
 
     share: Tensor  # (B, width)  context part of the first layer, bias included
-    weight: Tensor  # (D + time, width)
+    weight: Tensor  # (width, D + time)
 
 
 class Denoiser(nn.Module):
@@ -71,12 +71,12 @@ class Denoiser(nn.Module):
     def condition(self, context: Tensor) -> Conditioned:
         """Compute once per chain what does not depend on the level; context is (B, ctx)."""
         weight, bias = self.net.first()
-        return Conditioned(torch.addmm(bias, context, weight.t()[self.own :]), weight.t()[: self.own])
+        return Conditioned(affine(context, weight[:, self.own :], bias), weight[:, : self.own])
 
     def forward(self, x: Tensor, temb: Tensor, given: Conditioned) -> Tensor:
         """Return eps_hat (B, D) of x (B, D) with temb (B, time), or (time,) for one level of all rows."""
         own = torch.cat((x, temb.expand(len(x), -1)), 1)  # (B, D + time)
-        return self.net.after_first(torch.addmm(given.share, own, given.weight))
+        return self.net.after_first(affine(own, given.weight, given.share))
 
 
 class DiffusionPolicy(nn.Module):

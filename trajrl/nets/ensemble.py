@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.nets.activation import activation as activation_named
-from trajrl.nets.mlp import NORMS, draw_linear
+from trajrl.nets.mlp import FEW, NORMS, draw_linear
 
 
 class EnsembleLinear(nn.Module):
@@ -32,11 +32,11 @@ class EnsembleLinear(nn.Module):
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Apply each member, or those at the indices `members`, to its own rows (E, B, in).
 
-        A single output is a sum, which takes a third of the time of a product.
+        A single output is a sum, which takes a third of the time of a product; few weights are, as in `affine`.
         """
         weight, bias = chosen(self.weight, members), chosen(self.bias, members)
-        if weight.shape[2] == 1:
-            return (x * weight.mT).sum(-1, keepdim=True) + bias
+        if weight.shape[2] == 1 or weight[0].numel() < FEW:
+            return (x.unsqueeze(2) * weight.mT.unsqueeze(1)).sum(-1) + bias  # over (E, B, out, in)
         return torch.baddbmm(bias, x, weight)
 
 

@@ -8,13 +8,11 @@ Sampling is explicit Euler at u = 0, 1/J, .., (J-1)/J.  Lipman et al. 2023, with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
-from trajrl.nets.mlp import MLP
+from trajrl.nets.mlp import MLP, affine
 
 Velocity = Callable[[Tensor, float], Tensor]  # (x (..., D), u) -> dx/du (..., D)
 
@@ -62,11 +60,11 @@ class VelocityField(nn.Module):
 
         The context's share of the first layer is the same at every time, and computed once.
         """
-        first, c = cast(nn.Linear, self.net.layers[0]), self.context_dim
-        share = linear(context, first.weight[:, :c], first.bias)  # (B, hidden)
-        of_x, of_time = first.weight[:, c:-1], first.weight[:, -1]  # (hidden, D), (hidden,)
+        (weight, bias), c = self.net.first(), self.context_dim
+        share = affine(context, weight[:, :c], bias)  # (B, hidden)
+        of_x, of_time = weight[:, c:-1], weight[:, -1]  # (hidden, D), (hidden,)
 
         def velocity(x: Tensor, u: float) -> Tensor:
-            return self.net.after_first(share + u * of_time + linear(x, of_x))
+            return self.net.after_first(affine(x, of_x, share + u * of_time))
 
         return euler(velocity, noise, steps).clamp(-1, 1)

@@ -12,11 +12,13 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear as linear_of
 
 from trajrl.nets.activation import Activation
 from trajrl.nets.activation import activation as activation_named
 
 INITS = ("default", "orthogonal", "xavier")  # default: U(-b, b), b = 1/sqrt(in), as torch has it
+FEW = 171  # with the 24 rows that acting has at least, more than the 4,096 products where torch changes over
 NORMS = ("none", "before", "after")  # where a layer norm stands, seen from the activation
 
 
@@ -42,6 +44,17 @@ def linear(in_dim: int, out_dim: int, rng: torch.Generator, init: str = "default
     layer = nn.utils.skip_init(nn.Linear, in_dim, out_dim)
     draw_linear(layer.weight, layer.bias, rng, init)
     return layer
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x (..., in) times weight (out, in) plus bias, (out,) or one for each row; few weights are summed.
+
+    torch gives very small products to another library than the rest, which of them depending on the rows.
+    With a sum in their place, a row has the same bits whatever rows stand beside it.
+    """
+    if weight.numel() < FEW:
+        return (x.unsqueeze(-2) * weight).sum(-1) + bias
+    return linear_of(x, weight, bias) if bias.dim() == 1 else torch.addmm(bias, x, weight.t())
 
 
 def between(x: Tensor, activation: Activation, norm: nn.Module | None, norm_first: bool) -> Tensor:
@@ -77,15 +90,20 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers."""
-        return self.after_first(self.layers[0](x))
+        return self.after_first(affine(x, *self.first()))
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first layer's weight (width, in) and bias (width,)."""
-        layer = cast(nn.Linear, self.layers[0])
-        return layer.weight, layer.bias
+        return self.weights(0)
 
     def after_first(self, x: Tensor) -> Tensor:
         """Go on from the first layer's output, for callers that compute it in parts."""
-        for i, layer in enumerate(self.layers[1:]):
-            x = layer(between(x, self.activation, self.norms[i] if self.norms else None, self.norm_first))
+        for i in range(1, len(self.layers)):
+            x = between(x, self.activation, self.norms[i - 1] if self.norms else None, self.norm_first)
+            x = affine(x, *self.weights(i))
         return x
+
+    def weights(self, i: int) -> tuple[Tensor, Tensor]:
+        """Return weight (out, in) and bias (out,) of one layer."""
+        layer = cast(nn.Linear, self.layers[i])
+        return layer.weight, layer.bias

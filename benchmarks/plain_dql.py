@@ -223,6 +223,16 @@ class PlainDQL:
             "critic_loss": critic_loss.item(),
         }  # fmt: skip
 
+    @torch.no_grad()
+    def act(self, obs: np.ndarray, candidates: int = 50) -> np.ndarray:
+        """Choose one of the candidate actions for one observation, by softmax over the smaller target Q."""
+        many = torch.repeat_interleave(torch.FloatTensor(obs.reshape(1, -1)), candidates, dim=0)
+        noise = torch.stack([torch.randn(candidates, self.actor.action_dim) for _ in range(self.actor.steps)])
+        actions = self.actor.sample(many, noise)
+        q = torch.min(*self.target(many, actions)).flatten()
+        chosen = torch.multinomial(nn.functional.softmax(q, dim=0), 1)
+        return actions[chosen].cpu().numpy().flatten()
+
     def move_targets(self) -> None:
         """Average the actor every few steps from `ema_start` on, the critic always, tensor by tensor."""
         s = self.settings

@@ -1,9 +1,9 @@
 """Products: which of torch's two libraries multiplies float32 matrices on the processor.
 
-torch asks MKL, which on processors that are not Intel's uses half of their vector units.  oneDNN, which comes
-with torch too, uses all of them: 230 GFLOP/s instead of 107 on one core of an EPYC.  torch has one switch that
-sends products there, named after what oneDNN may do on processors with AMX tiles: round the factors to
-bfloat16.  Those keep MKL; on all others the numbers stay float32, which is tried before it is relied on.
+torch asks MKL, which on AMD's processors uses half of their vector units.  oneDNN, which comes with torch
+too, uses all of them: 230 GFLOP/s instead of 107 on one core of an EPYC.  torch has one switch that sends
+products there, named after what oneDNN may do on processors with AMX tiles: round the factors to bfloat16.
+Those keep MKL; on others the numbers stay float32, which is tried before it is relied on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 CPUINFO = Path("/proc/cpuinfo")
 PRECISE = 1e-3  # of sums of 256 products of normal numbers: float32 is off by 4e-5, bfloat16 by 2e-1
@@ -20,7 +21,7 @@ def use_onednn() -> bool:
     """Send products to oneDNN where that is faster and as exact; returns whether they go there."""
     import torch
 
-    matmul = torch.backends.mkldnn.matmul
+    matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)
     if not (hasattr(matmul, "fp32_precision") and suits(CPUINFO)):  # torch 2.9 has the switch
         return False
     before, matmul.fp32_precision = matmul.fp32_precision, "bf16"
@@ -35,7 +36,7 @@ def as_torch_has_it() -> Iterator[None]:
     """Leave the choice to torch for a while: what others' code meets, to be timed beside ours."""
     import torch
 
-    matmul = torch.backends.mkldnn.matmul
+    matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)
     before = getattr(matmul, "fp32_precision", "none")
     if before != "none":
         matmul.fp32_precision = "none"

@@ -17,7 +17,7 @@ KEPT = 32 * 2**20  # bytes, the most that glibc takes as its threshold
 
 
 def set_threads(asked: int = 0) -> None:
-    """Set torch's threads: as asked, else as OMP_NUM_THREADS says, else one; and how it computes with them."""
+    """Set torch's threads, as asked, else as OMP_NUM_THREADS says, else one, and how they compute."""
     import torch
 
     threads = asked or int(os.environ.get("OMP_NUM_THREADS", 1))

@@ -45,6 +45,7 @@ def test_evaluate_answers_with_steps_per_second(capsys):
     found = answer(capsys, "evaluate", *words)
     assert found["one"] > 0
     assert found["many"] > 0
+    assert found["ratio_plain"] == pytest.approx(found["many"] / found["plain"])
     assert found["latency_ms"] > 0
     assert found["same_episodes"]
 

@@ -1,4 +1,8 @@
-"""`bench evaluate`: environment steps per second of an evaluation, one environment against many together."""
+"""`bench evaluate`: environment steps per second of an evaluation, one environment against many together.
+
+plain is the way of public code: one environment, the policy of benchmarks/plain_dql.py, the same number of
+candidates, torch's own choice of library for products.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import Common, say
+from trajrl.cli.plain import load_plain
+from trajrl.products import as_torch_has_it
 from trajrl.threads import set_threads
 
 if TYPE_CHECKING:
@@ -57,12 +63,16 @@ class BenchEvaluate(Common):
         one, rows = self._rate(agent, suite, 1)
         many, rows_of_many = self._rate(agent, suite, self.envs)
         say(f"one environment {one:.0f} steps/s, {self.envs} together {many:.0f}: {many / one:.2f} times")
+        plain = self._plain_rate(suite)
+        say(
+            f"plain code in one environment {plain:.0f} steps/s; {self.envs} together {many / plain:.2f} times that"
+        )
         latency = self._latency(agent, suite)
         say(f"choosing one action takes {latency:.2f} ms with {self.candidates} candidates")
         say(f"the episodes are {'the same, bit for bit' if rows == rows_of_many else 'NOT the same'}")
         return {
-            "one": one, "many": many, "ratio": many / one, "same_episodes": rows == rows_of_many,
-            "latency_ms": latency,
+            "one": one, "many": many, "plain": plain, "ratio": many / one, "ratio_plain": many / plain,
+            "same_episodes": rows == rows_of_many, "latency_ms": latency,
             "envs": self.envs, "candidates": self.candidates, "agent": self.agent, "environment": suite.name,
             "device": self.device, "threads": get_num_threads(), "failed": rows != rows_of_many,
         }  # fmt: skip
@@ -78,6 +88,23 @@ class BenchEvaluate(Common):
             policy.act(obs)  # a numpy array comes back: a GPU has finished by then
             took.append(time.perf_counter() - began)
         return 1e3 * median(took[5:])
+
+    def _plain_rate(self, suite: EnvSuite) -> float:
+        """Return steps per second of the plain policy in one environment."""
+        plain = load_plain()
+        agent = plain.PlainDQL(suite.obs_dim, suite.action_dim, plain.Settings())
+        env = suite.make(self.seed)
+        obs, _ = env.reset(seed=self.seed)
+        with as_torch_has_it():
+            agent.act(obs, self.candidates)
+            began = time.perf_counter()
+            for _ in range(self.steps):
+                obs, _, terminated, truncated, _ = env.step(agent.act(obs, self.candidates))
+                if terminated or truncated:
+                    obs, _ = env.reset()
+            seconds = time.perf_counter() - began
+        env.close()
+        return self.steps / seconds
 
     def _rate(self, agent: Actor, suite: EnvSuite, envs: int) -> tuple[float, list[dict[str, Any]]]:
         """Return steps per second, the making of environments left out, and what the episodes were."""

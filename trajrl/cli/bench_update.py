@@ -1,7 +1,8 @@
 """`bench update`: updates per second beside the plain algorithm, in one run, in turns, medians.
 
-plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up, with torch's own choice of
-library for products; eager, compiled and bfloat16 are diffusion_ql.  Drawing the batches is part of an update on both sides.
+plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up, its products by the
+library that torch chooses; eager, compiled and bfloat16 are diffusion_ql.  Drawing the batches is part of an
+update on both sides.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class EnsembleLinear(nn.Module):
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Apply each member, or those at the indices `members`, to its own rows (E, B, in).
 
-        A single output is a sum, which takes a third of the time of a product; few weights are, as in `affine`.
+        A single output is a sum, in a third of the time of a product; few weights are too, as in `affine`.
         """
         weight, bias = chosen(self.weight, members), chosen(self.bias, members)
         if weight.shape[2] == 1 or weight[0].numel() < FEW:

@@ -47,7 +47,7 @@ def linear(in_dim: int, out_dim: int, rng: torch.Generator, init: str = "default
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return x (..., in) times weight (out, in) plus bias, (out,) or one for each row; few weights are summed.
+    """Return x (..., in) times weight (out, in) plus bias, (out,) or one per row; few weights are summed.
 
     torch gives very small products to another library than the rest, which of them depending on the rows.
     With a sum in their place, a row has the same bits whatever rows stand beside it.

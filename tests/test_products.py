@@ -1,0 +1,74 @@
+"""Products are as exact as float32 is, wherever they go, and a row does not feel the rows beside it."""
+
+import pytest
+import torch
+
+from trajrl import products
+from trajrl.nets.ensemble import EnsembleLinear
+from trajrl.nets.mlp import FEW, affine
+
+INTEL = "vendor_id : GenuineIntel\nflags : fpu avx512f\n"
+AMD = "vendor_id : AuthenticAMD\nflags : fpu avx512f avx512_bf16\n"
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("text", "suits"),
+    [
+        (AMD, True),
+        (INTEL, False),
+        (AMD + "amx_tile", False),
+        (AMD.replace("avx512f", "avx2"), False),
+        ("", False),
+    ],
+)
+def test_only_processors_that_gain_and_do_not_round_are_switched(tmp_path, text, suits):
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert products.suits(path) is suits
+    assert not products.suits(tmp_path / "missing")
+
+
+def test_a_processor_that_rounds_keeps_its_library(monkeypatch):
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    if not hasattr(matmul, "fp32_precision"):
+        return
+    with products.as_torch_has_it():
+        monkeypatch.setattr(products, "suits", lambda path: True)
+        monkeypatch.setattr(products, "precise", lambda: False)
+        assert not products.use_onednn()
+        assert matmul.fp32_precision == "none"
+
+
+def test_a_rounded_product_is_told_from_an_exact_one(monkeypatch):
+    assert products.precise()
+    exact = torch.Tensor.__matmul__
+
+    def rounded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return exact(a.bfloat16().to(a.dtype) if a.dtype == torch.float32 else a, b)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", rounded)
+    assert not products.precise()
+
+
+@pytest.mark.parametrize("inner", [1, 3, 9, 22, 170, 171, 256])
+@pytest.mark.parametrize("outer", [1, 2, 6, 64])
+def test_a_row_does_not_feel_the_rows_beside_it(inner, outer):
+    """Row counts are those of acting: from 24 on, in steps of 8."""
+    weight, bias, x = random(outer, inner), random(outer), random(512, inner)
+    layer = EnsembleLinear(2, inner, outer, torch.Generator().manual_seed(0))
+    rows, many = affine(x, weight, bias), layer(x.expand(2, -1, -1))
+    shared = affine(x, weight, rows)  # a bias for each row
+    for count in range(24, 512, 8):
+        assert torch.equal(affine(x[:count], weight, bias), rows[:count])
+        assert torch.equal(affine(x[:count], weight, rows[:count]), shared[:count])
+        assert torch.equal(layer(x[:count].expand(2, -1, -1)), many[:, :count])
+
+
+@pytest.mark.parametrize("inner", [FEW // 2, FEW])
+def test_sums_and_products_agree(inner):
+    weight, bias, x = random(1, inner), random(1), random(40, inner)
+    assert torch.allclose(affine(x, weight, bias), x @ weight.T + bias, atol=1e-5)

@@ -64,9 +64,7 @@ class BenchEvaluate(Common):
         many, rows_of_many = self._rate(agent, suite, self.envs)
         say(f"one environment {one:.0f} steps/s, {self.envs} together {many:.0f}: {many / one:.2f} times")
         plain = self._plain_rate(suite)
-        say(
-            f"plain code in one environment {plain:.0f} steps/s; {self.envs} together {many / plain:.2f} times that"
-        )
+        say(f"plain code in one environment {plain:.0f} steps/s; together {many / plain:.2f} times that")
         latency = self._latency(agent, suite)
         say(f"choosing one action takes {latency:.2f} ms with {self.candidates} candidates")
         say(f"the episodes are {'the same, bit for bit' if rows == rows_of_many else 'NOT the same'}")

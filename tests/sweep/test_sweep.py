@@ -27,8 +27,8 @@ def store(tmp_path_factory) -> Path:
     return write_store(tmp_path_factory.mktemp("store") / "point.h5", 16)
 
 
-def words(store: Path, out: Path, *more: str, steps: int = 200) -> list[str]:
-    changes = {"log_every": 50, "eval_every": 0, "checkpoint_every": 5}
+def words(store: Path, out: Path, *more: str, steps: int = 200, saved_every: int = 5) -> list[str]:
+    changes = {"log_every": 50, "eval_every": 0, "checkpoint_every": saved_every}
     return [
         "sweep", "--grid", "sampler=uniform,cluster", "--out", str(out), "--data", str(store),
         "--agent", "diffusion_ql", "--steps", str(steps), "--batch-size", "8", *more,
@@ -110,6 +110,30 @@ def test_a_trial_whose_worker_is_killed_is_retried_from_its_checkpoint(engine, s
     assert "going on with" in both[1].log.read_text()
     assert "cluster-s0 was killed" in said
     assert "2 of 2 trials have finished" in said
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.timeout(900)
+def test_ctrl_c_saves_a_checkpoint_and_tells_the_results_so_far(engine, store, tmp_path):
+    if engine == "ray":
+        pytest.importorskip("ray", reason="ray is not installed")
+    out = tmp_path / "sweep"
+    more = ["--engine", engine, "--workers", "1"]
+    sweep = subprocess.Popen(
+        [sys.executable, "run.py", *words(store, out, *more, steps=1_500, saved_every=150)], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait(lambda: begun(out, "cluster-s0") or sweep.poll() is not None)
+    os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does
+    said = sweep.communicate()[0]
+    assert (sweep.returncode, at_work(out)) == (130, []), said
+    assert said.splitlines()[-1] == "interrupted"
+    assert "1 of 2 trials have finished" in said
+    assert "Traceback" not in said
+    found = pd.read_csv(out / "results.csv")
+    assert found["state"].tolist() == ["finished", "begun"]
+    saved = int((out / "trials" / "cluster-s0" / "checkpoints" / "latest").read_text().split("-")[1])
+    assert saved % 150  # not one of the schedule: that of the interrupt
 
 
 def cmdline(pid: int) -> str:

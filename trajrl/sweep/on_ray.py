@@ -1,17 +1,22 @@
 """The Ray engine: Ray Tune places trials on a machine or a cluster, and starts those again that were killed.
 
 A worker runs its trial as the local engine does, in a process that dies with it, and a retry goes on from the
-checkpoint.  On a cluster the sweep's folder and the package must lie at the same place on every machine.
+checkpoint.  Ctrl-C is a file that all workers look for: each lets its trial save a checkpoint first.
+On a cluster the sweep's folder and the package must lie at the same place on every machine.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from trajrl.speak import say
 from trajrl.sweep.grid import Trial
 from trajrl.sweep.process import ROOT, Resources, Tell, start
 
@@ -21,7 +26,9 @@ VARIABLES = {  # of Ray, where the user has not set them
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
+PAUSE = 0.5  # seconds between a worker's looks at its trial
 STORE_BYTES = 100 * 2**20  # of Ray's object store on one machine; trials pass nothing through it
 
 
@@ -41,7 +48,8 @@ def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
                 callbacks=[teller(tune, tell)],
             ),
         )  # fmt: skip
-        tuner.fit()
+        with interruptible(stop_file(trials[0])):
+            tuner.fit()
     finally:
         ray.shutdown()
 
@@ -51,10 +59,48 @@ def work(config: dict[str, Any], cpus: int, place: str) -> None:
     from ray import tune
 
     trial = unpacked(config["trial"])
-    code = start(trial, cpus, place=place).wait()
-    if code < 0:
-        raise RuntimeError(f"{trial.name} was killed by signal {-code}")
-    tune.report({"code": code})
+    process, stopped = start(trial, cpus, place=place), False
+    while process.poll() is None:
+        time.sleep(PAUSE)
+        if not stopped and stop_file(trial).exists():
+            process.send_signal(signal.SIGINT)
+            stopped = True
+    if stopped:
+        return
+    if process.returncode < 0:
+        raise RuntimeError(f"{trial.name} was killed by signal {-process.returncode}")
+    tune.report({"code": process.returncode})
+
+
+def stop_file(trial: Trial) -> Path:
+    """Return the file that asks the workers of a sweep to let their trials save and end."""
+    return trial.folder.parents[1] / "stop"
+
+
+@contextmanager
+def interruptible(stop: Path) -> Iterator[None]:
+    """Turn Ctrl-C into the file `stop` and an end of Tune's loop, which then waits for the workers.
+
+    Once more, it ends at once.
+    """
+    stop.unlink(missing_ok=True)
+
+    def note(*signal_and_frame: object) -> None:
+        if stop.exists():
+            raise KeyboardInterrupt
+        stop.touch()
+        say("stopping; every trial at work saves a checkpoint, and the same command goes on")
+        os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own word for it
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+        interrupted = stop.exists()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        stop.unlink(missing_ok=True)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def imported() -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_runs import settings, write_store
-from together import ROOT
+from together import ROOT, free_port
 
 from trajrl.cli.main import dispatch
 from trajrl.sweep.grid import trials
@@ -134,6 +134,40 @@ def test_ctrl_c_saves_a_checkpoint_and_tells_the_results_so_far(engine, store, t
     assert found["state"].tolist() == ["finished", "begun"]
     saved = int((out / "trials" / "cluster-s0" / "checkpoints" / "latest").read_text().split("-")[1])
     assert saved % 150  # not one of the schedule: that of the interrupt
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_sweep_joins_a_cluster_that_runs_already(store, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    program, port = str(Path(sys.executable).with_name("ray")), free_port()
+    head = ["start", "--head", "--num-cpus", "2", "--port", str(port), "--include-dashboard", "false"]
+    cluster = subprocess.Popen(
+        [program, *head, "--object-store-memory", "100000000", "--block"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert any("Ray runtime started" in line for line in cluster.stdout)
+        out = tmp_path / "sweep"
+        more = ["--engine", "ray", "--address", f"127.0.0.1:{port}", "--json"]
+        sweep = [sys.executable, "run.py", *words(store, out, *more, steps=20)]
+        done = subprocess.run(sweep, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["finished"] == 2
+        assert cluster.poll() is None  # the sweep leaves it running
+    finally:
+        cluster.send_signal(signal.SIGTERM)
+        cluster.communicate(timeout=60)
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("trajrl.sweep.on_ray.imported", lambda: (None, None))
+    address = f"127.0.0.1:{free_port()}"
+    grid = ["sweep", "--grid", "sampler=uniform,top", "--agent", "sac", "--engine", "ray"]
+    assert dispatch([*grid, "--address", address, "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert f"no Ray cluster answers at {address} (" in error
+    assert error.count("\n") == 1
 
 
 def cmdline(pid: int) -> str:

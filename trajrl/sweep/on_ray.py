@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,12 +29,16 @@ VARIABLES = {  # of Ray, where the user has not set them
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
+KNOCK = 10.0  # seconds that a cluster may take to answer
 PAUSE = 0.5  # seconds between a worker's looks at its trial
 STORE_BYTES = 100 * 2**20  # of Ray's object store on one machine; trials pass nothing through it
 
 
 def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
     """Run trials to their ends on a cluster, or on a Ray of this machine that ends with this process."""
+    if resources.address:
+        knock(resources.address)
+        show_token()
     ray, tune = imported()
     connect(ray, resources)
     try:
@@ -125,9 +130,7 @@ def connect(ray: Any, resources: Resources) -> None:
         try:
             ray.init(address=resources.address, runtime_env=workers, **quiet)
         except (ConnectionError, ValueError) as error:
-            raise ConnectionError(
-                f"no Ray cluster answers at {resources.address} ({error}); `ray start --head` starts one"
-            ) from error
+            raise no_answer(resources.address, error) from error
         return
     cores = len(os.sched_getaffinity(0))
     if resources.workers:
@@ -136,6 +139,32 @@ def connect(ray: Any, resources: Resources) -> None:
         num_cpus=max(cores, resources.cpus), include_dashboard=False, object_store_memory=STORE_BYTES,
         runtime_env=workers, **quiet,
     )  # fmt: skip
+
+
+def knock(address: str) -> None:
+    """Fail at once where nobody listens at host:port; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdecimal()):
+        return  # auto, local: names that Ray looks up
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise no_answer(address, error) from error
+
+
+def no_answer(address: str, error: Exception) -> ConnectionError:
+    """Say that no cluster was found, why, and what starts one."""
+    return ConnectionError(f"no Ray cluster answers at {address} ({error}); `ray start --head` starts one")
+
+
+def show_token() -> None:
+    """Let Ray send the token of its clusters where there is one; given host:port, it would not by itself.
+
+    Ray reads this when it is imported.
+    """
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if os.environ.get("RAY_AUTH_TOKEN") or file.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def teller(tune: Any, tell: Tell) -> Any:

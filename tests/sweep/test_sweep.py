@@ -138,7 +138,7 @@ def test_ctrl_c_saves_a_checkpoint_and_tells_the_results_so_far(engine, store, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_sweep_joins_a_cluster_that_runs_already(store, tmp_path):
+def test_a_sweep_joins_a_cluster_that_runs_already_only_if_told_so(store, tmp_path):
     pytest.importorskip("ray", reason="ray is not installed")
     program, port = str(Path(sys.executable).with_name("ray")), free_port()
     head = ["start", "--head", "--num-cpus", "2", "--port", str(port), "--include-dashboard", "false"]
@@ -148,12 +148,12 @@ def test_a_sweep_joins_a_cluster_that_runs_already(store, tmp_path):
     )  # fmt: skip
     try:
         assert any("Ray runtime started" in line for line in cluster.stdout)
-        out = tmp_path / "sweep"
-        more = ["--engine", "ray", "--address", f"127.0.0.1:{port}", "--json"]
-        sweep = [sys.executable, "run.py", *words(store, out, *more, steps=20)]
-        done = subprocess.run(sweep, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(done.stdout.splitlines()[-1])["finished"] == 2
+        for name, where in (("joined", ["--address", f"127.0.0.1:{port}"]), ("own", [])):
+            asked = words(store, tmp_path / name, "--engine", "ray", "--json", *where, steps=20)
+            sweep = [sys.executable, "run.py", *asked]
+            done = subprocess.run(sweep, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert json.loads(done.stdout.splitlines()[-1])["finished"] == 2
         assert cluster.poll() is None  # the sweep leaves it running
     finally:
         cluster.send_signal(signal.SIGTERM)

@@ -135,9 +135,9 @@ def connect(ray: Any, resources: Resources) -> None:
     cores = len(os.sched_getaffinity(0))
     if resources.workers:
         cores = resources.workers * resources.cpus
-    ray.init(
-        num_cpus=max(cores, resources.cpus), include_dashboard=False, object_store_memory=STORE_BYTES,
-        runtime_env=workers, **quiet,
+    ray.init(  # "local": one of its own, whatever else runs on this machine
+        address="local", num_cpus=max(cores, resources.cpus), include_dashboard=False,
+        object_store_memory=STORE_BYTES, runtime_env=workers, **quiet,
     )  # fmt: skip
 
 

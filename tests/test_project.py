@@ -37,6 +37,7 @@ LEVELS = [
     {"checkpoint"},
     {
         "train",
+        "agreement",
         "assemble",
         "choices",
         "export",

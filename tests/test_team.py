@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from small_runs import reopened, settings, trained, write_store
@@ -84,6 +85,21 @@ def test_one_process_then_two(store, tmp_path):
     )  # fmt: skip
     ended(start(2, ["run.py", "offline", "--resume", "--out", str(other), "--set", "steps=25"]))
     assert furthest(other, run.folder) < 1e-5
+
+
+@pytest.mark.parametrize("metric", ["td_error_rank", "q_uncertainty"])
+def test_a_product_that_ranks_draws_in_two_processes_what_it_draws_in_one(metric, store, tmp_path):
+    """By TD errors, gathered from all, and by the critics, whom all are asked about together."""
+    same = {"agent": "diffusion_ql", "agent.decay_steps": 25, "sampler.left.clusters": 3}
+    same |= {"sampler.right.metric": metric, "sampler.right.refresh_every": 4}
+    alone = trained(tmp_path / "alone", store, batch_size=17, sampler="cluster*priority", **same)
+    out = tmp_path / "two"
+    ended(start(2, words(store, out, "--sampler", "cluster*priority", **same)))
+    assert furthest(out, alone.folder) < 1e-5
+    left, right = (pd.read_parquet(folder / "episodes.parquet") for folder in (alone.folder, out))
+    assert left["draws"].tolist() == right["draws"].tolist()
+    assert left["draws"].sum() == 25 * 17
+    assert left["probability"].nunique() > 3  # there is a ranking within the clusters
 
 
 def test_processes_map_one_file(store, tmp_path):

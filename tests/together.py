@@ -40,12 +40,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def start(size: int, words: list[str]) -> list[subprocess.Popen]:
-    """Start one process per rank."""
+def start(size: int, words: list[str], place: Path = ROOT) -> list[subprocess.Popen]:
+    """Start one process per rank, in the folder `place`."""
     port = free_port()
     return [
         subprocess.Popen(
-            [sys.executable, *words], env=variables(rank, size, port), cwd=ROOT, text=True,
+            [sys.executable, *words], env=variables(rank, size, port), cwd=place, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) for rank in range(size)
     ]  # fmt: skip

@@ -40,7 +40,9 @@ def build(
 
     team = team or Team()
     with team.in_turn():
-        return build_own(config, folder, store, team)
+        run = build_own(config, folder, store, team)
+    run.agreement.require(0)
+    return run
 
 
 def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, team: Team) -> Run:

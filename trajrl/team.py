@@ -81,6 +81,14 @@ class Team:
         _collect(dist.all_reduce, found, op=dist.ReduceOp.MAX)
         return bool(found)
 
+    def all(self, number: int) -> list[int]:
+        """Return what each process passes here, in order of rank."""
+        if self.size == 1:
+            return [number]
+        found = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        _collect(dist.all_gather, found, torch.tensor([number]))
+        return [int(part) for part in found]
+
     def told(self, word: Any) -> Any:
         """Return what the first process passes here, a text or what JSON knows; the others' is ignored."""
         if self.size == 1:

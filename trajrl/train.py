@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from trajrl import checkpoint, stops
 from trajrl.agents.protocol import Agent, Update
+from trajrl.agreement import Agreement
 from trajrl.config import RunConfig
 from trajrl.envs.protocol import EnvSuite
 from trajrl.evaluate import evaluate
@@ -61,6 +63,10 @@ class Run:
     online: Online | None = None
     view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
     team: Team = field(default_factory=Team)
+    agreement: Agreement = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.agreement = Agreement(self.team, self.store)
 
     @property
     def clock(self) -> int:
@@ -112,6 +118,7 @@ def train_step(run: Run) -> Update:
         sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
     rows = config.batch_size * updates_per_batch(run.agent)
     anchors = law.sample(stream(config.seed, "sampler", step), rows)
+    run.agreement.note(anchors)
     with run.team.learning(rows, updates_per_batch(run.agent)) as own:
         batch = gather(run.store, part_of(anchors, own), run.agent.spec, run.agent.device)
         with autocast(run):
@@ -137,6 +144,8 @@ def after_step(run: Run, taken: int = 1) -> None:
         return every > 0 and now // every > (now - taken) // every
 
     assessed = last or due(config.eval_every) or now - taken < config.first_eval <= now
+    if assessed or due(config.log_every) or due(config.checkpoint_every):
+        run.agreement.require(run.step, partial(stops.way_on, run))
     if run.team.leads:
         run.meter.tick(now)
         if due(config.log_every) or last:
@@ -146,6 +155,8 @@ def after_step(run: Run, taken: int = 1) -> None:
     if assessed:
         run.stop_reason = run.team.told(run.stop_reason)
     interrupted = run.team.any(run.interrupted)
+    if interrupted:
+        run.agreement.require(run.step, partial(stops.way_on, run))
     if run.team.leads and (due(config.checkpoint_every) or last or interrupted or run.stop_reason):
         save(run)
     if interrupted:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_runs import settings, write_store
-from together import ROOT
+from together import ROOT, free_port
 
 from trajrl.cli.main import dispatch
 from trajrl.sweep.grid import trials
@@ -27,8 +27,8 @@ def store(tmp_path_factory) -> Path:
     return write_store(tmp_path_factory.mktemp("store") / "point.h5", 16)
 
 
-def words(store: Path, out: Path, *more: str, steps: int = 200) -> list[str]:
-    changes = {"log_every": 50, "eval_every": 0, "checkpoint_every": 5}
+def words(store: Path, out: Path, *more: str, steps: int = 200, saved_every: int = 5) -> list[str]:
+    changes = {"log_every": 50, "eval_every": 0, "checkpoint_every": saved_every}
     return [
         "sweep", "--grid", "sampler=uniform,cluster", "--out", str(out), "--data", str(store),
         "--agent", "diffusion_ql", "--steps", str(steps), "--batch-size", "8", *more,
@@ -110,6 +110,64 @@ def test_a_trial_whose_worker_is_killed_is_retried_from_its_checkpoint(engine, s
     assert "going on with" in both[1].log.read_text()
     assert "cluster-s0 was killed" in said
     assert "2 of 2 trials have finished" in said
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.timeout(900)
+def test_ctrl_c_saves_a_checkpoint_and_tells_the_results_so_far(engine, store, tmp_path):
+    if engine == "ray":
+        pytest.importorskip("ray", reason="ray is not installed")
+    out = tmp_path / "sweep"
+    more = ["--engine", engine, "--workers", "1"]
+    sweep = subprocess.Popen(
+        [sys.executable, "run.py", *words(store, out, *more, steps=1_500, saved_every=150)], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait(lambda: begun(out, "cluster-s0") or sweep.poll() is not None)
+    os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does
+    said = sweep.communicate()[0]
+    assert (sweep.returncode, at_work(out)) == (130, []), said
+    assert said.splitlines()[-1] == "interrupted"
+    assert "1 of 2 trials have finished" in said
+    assert "Traceback" not in said
+    found = pd.read_csv(out / "results.csv")
+    assert found["state"].tolist() == ["finished", "begun"]
+    saved = int((out / "trials" / "cluster-s0" / "checkpoints" / "latest").read_text().split("-")[1])
+    assert saved % 150  # not one of the schedule: that of the interrupt
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_sweep_joins_a_cluster_that_runs_already_only_if_told_so(store, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    program, port = str(Path(sys.executable).with_name("ray")), free_port()
+    head = ["start", "--head", "--num-cpus", "2", "--port", str(port), "--include-dashboard", "false"]
+    cluster = subprocess.Popen(
+        [program, *head, "--object-store-memory", "100000000", "--block"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert any("Ray runtime started" in line for line in cluster.stdout)
+        for name, where in (("joined", ["--address", f"127.0.0.1:{port}"]), ("own", [])):
+            asked = words(store, tmp_path / name, "--engine", "ray", "--json", *where, steps=20)
+            sweep = [sys.executable, "run.py", *asked]
+            done = subprocess.run(sweep, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert json.loads(done.stdout.splitlines()[-1])["finished"] == 2
+        assert cluster.poll() is None  # the sweep leaves it running
+    finally:
+        cluster.send_signal(signal.SIGTERM)
+        cluster.communicate(timeout=60)
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("trajrl.sweep.on_ray.imported", lambda: (None, None))
+    address = f"127.0.0.1:{free_port()}"
+    grid = ["sweep", "--grid", "sampler=uniform,top", "--agent", "sac", "--engine", "ray"]
+    assert dispatch([*grid, "--address", address, "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert f"no Ray cluster answers at {address} (" in error
+    assert error.count("\n") == 1
 
 
 def cmdline(pid: int) -> str:

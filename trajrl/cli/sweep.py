@@ -65,8 +65,12 @@ class Sweep(Choices):
             remember(out, base, list(grid))
             todo = [trial for trial in planned if not trial.finished]
             introduce(planned, todo)
-            if todo:
-                find(ENGINES, self.engine, "engine")(todo, resources, Progress(len(planned), len(todo)))
+            try:
+                if todo:
+                    find(ENGINES, self.engine, "engine")(todo, resources, Progress(len(planned), len(todo)))
+            except KeyboardInterrupt:
+                self.answer(out, write(out, planned), list(grid))
+                raise
             found = write(out, planned)
         return self.answer(out, found, list(grid))
 

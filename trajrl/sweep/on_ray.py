@@ -1,17 +1,23 @@
 """The Ray engine: Ray Tune places trials on a machine or a cluster, and starts those again that were killed.
 
 A worker runs its trial as the local engine does, in a process that dies with it, and a retry goes on from the
-checkpoint.  On a cluster the sweep's folder and the package must lie at the same place on every machine.
+checkpoint.  Ctrl-C is a file that all workers look for: each lets its trial save a checkpoint first.
+On a cluster the sweep's folder and the package must lie at the same place on every machine.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from trajrl.speak import say
 from trajrl.sweep.grid import Trial
 from trajrl.sweep.process import ROOT, Resources, Tell, start
 
@@ -21,12 +27,18 @@ VARIABLES = {  # of Ray, where the user has not set them
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
+KNOCK = 10.0  # seconds that a cluster may take to answer
+PAUSE = 0.5  # seconds between a worker's looks at its trial
 STORE_BYTES = 100 * 2**20  # of Ray's object store on one machine; trials pass nothing through it
 
 
 def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
     """Run trials to their ends on a cluster, or on a Ray of this machine that ends with this process."""
+    if resources.address:
+        knock(resources.address)
+        show_token()
     ray, tune = imported()
     connect(ray, resources)
     try:
@@ -41,7 +53,8 @@ def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
                 callbacks=[teller(tune, tell)],
             ),
         )  # fmt: skip
-        tuner.fit()
+        with interruptible(stop_file(trials[0])):
+            tuner.fit()
     finally:
         ray.shutdown()
 
@@ -51,10 +64,48 @@ def work(config: dict[str, Any], cpus: int, place: str) -> None:
     from ray import tune
 
     trial = unpacked(config["trial"])
-    code = start(trial, cpus, place=place).wait()
-    if code < 0:
-        raise RuntimeError(f"{trial.name} was killed by signal {-code}")
-    tune.report({"code": code})
+    process, stopped = start(trial, cpus, place=place), False
+    while process.poll() is None:
+        time.sleep(PAUSE)
+        if not stopped and stop_file(trial).exists():
+            process.send_signal(signal.SIGINT)
+            stopped = True
+    if stopped:
+        return
+    if process.returncode < 0:
+        raise RuntimeError(f"{trial.name} was killed by signal {-process.returncode}")
+    tune.report({"code": process.returncode})
+
+
+def stop_file(trial: Trial) -> Path:
+    """Return the file that asks the workers of a sweep to let their trials save and end."""
+    return trial.folder.parents[1] / "stop"
+
+
+@contextmanager
+def interruptible(stop: Path) -> Iterator[None]:
+    """Turn Ctrl-C into the file `stop` and an end of Tune's loop, which then waits for the workers.
+
+    Once more, it ends at once.
+    """
+    stop.unlink(missing_ok=True)
+
+    def note(*signal_and_frame: object) -> None:
+        if stop.exists():
+            raise KeyboardInterrupt
+        stop.touch()
+        say("stopping; every trial at work saves a checkpoint, and the same command goes on")
+        os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own word for it
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+        interrupted = stop.exists()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        stop.unlink(missing_ok=True)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def imported() -> tuple[Any, Any]:
@@ -79,17 +130,41 @@ def connect(ray: Any, resources: Resources) -> None:
         try:
             ray.init(address=resources.address, runtime_env=workers, **quiet)
         except (ConnectionError, ValueError) as error:
-            raise ConnectionError(
-                f"no Ray cluster answers at {resources.address} ({error}); `ray start --head` starts one"
-            ) from error
+            raise no_answer(resources.address, error) from error
         return
     cores = len(os.sched_getaffinity(0))
     if resources.workers:
         cores = resources.workers * resources.cpus
-    ray.init(
-        num_cpus=max(cores, resources.cpus), include_dashboard=False, object_store_memory=STORE_BYTES,
-        runtime_env=workers, **quiet,
+    ray.init(  # "local": one of its own, whatever else runs on this machine
+        address="local", num_cpus=max(cores, resources.cpus), include_dashboard=False,
+        object_store_memory=STORE_BYTES, runtime_env=workers, **quiet,
     )  # fmt: skip
+
+
+def knock(address: str) -> None:
+    """Fail at once where nobody listens at host:port; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdecimal()):
+        return  # auto, local: names that Ray looks up
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise no_answer(address, error) from error
+
+
+def no_answer(address: str, error: Exception) -> ConnectionError:
+    """Say that no cluster was found, why, and what starts one."""
+    return ConnectionError(f"no Ray cluster answers at {address} ({error}); `ray start --head` starts one")
+
+
+def show_token() -> None:
+    """Let Ray send the token of its clusters where there is one; given host:port, it would not by itself.
+
+    Ray reads this when it is imported.
+    """
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if os.environ.get("RAY_AUTH_TOKEN") or file.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def teller(tune: Any, tell: Tell) -> Any:

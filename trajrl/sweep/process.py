@@ -75,7 +75,11 @@ def start(
 
 
 def die_with_parent() -> None:
-    """Ask the system to kill this process when the thread that started it ends (Linux)."""
+    """Ask the system to kill this process when the thread that started it ends (Linux), and hear Ctrl-C.
+
+    Workers of Ray block that signal, and a process inherits what its parent blocks.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(DEATH_SIGNAL, signal.SIGKILL)

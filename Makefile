@@ -75,13 +75,14 @@ soak: $(STAMP) ## the same, many more of each, then two hours of online training
 	$(call soak,soak)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --minutes 120
 
-FAULTS := tests/test_kills.py tests/test_faults.py tests/test_stops.py tests/test_checkpoint.py \
+FAULTS := tests/test_kills.py tests/test_stopped_runs.py tests/sweep/test_killed_sweeps.py tests/test_faults.py tests/test_stops.py tests/test_checkpoint.py \
 	tests/store/test_journal.py tests/store/test_writer.py tests/store/test_full_disk.py tests/formats/test_hostile.py \
 	tests/formats/test_bad_input.py tests/formats/test_download.py
 define soak
 mkdir -p out && rm -f out/tried.txt
-OMP_NUM_THREADS=1 TRIED=out/tried.txt HYPOTHESIS_PROFILE=$(1) $(BIN)/python -m pytest -m '' -n 2 --dist worksteal $(FAULTS)
-echo "tried:"; sort -k2 out/tried.txt; echo "lost: nothing"
+@OMP_NUM_THREADS=1 TRIED=out/tried.txt HYPOTHESIS_PROFILE=$(1) $(BIN)/python -m pytest -m '' -n 2 --dist worksteal $(FAULTS); ended=$$?; \
+	echo "tried:"; sort -k2 out/tried.txt; \
+	if [ $$ended = 0 ]; then echo "lost: nothing"; else echo "lost: see what failed above"; fi; exit $$ended
 endef
 
 bench-check: $(STAMP) ## compare speed with benchmarks/ratios.json; fails on a loss of more than 20 %

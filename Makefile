@@ -8,7 +8,7 @@ EXTRAS := dev,ogbench,export
 EVERY := $(EXTRAS),minari,robotics,ray,wandb
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-all lint legacy robomimic bench bench-check soak-short soak
+.PHONY: help .venv lock demo test test-all lint legacy robomimic bench bench-check soak-short soak
 
 help: ## list the targets
 	@grep -E '^[a-z.][a-z.-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,16 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) torch
 	$(PIP) -e '.[$(EXTRAS)]'
 	@touch $(STAMP)
+
+PINNED := import json; found = json.load(open('out/resolved.json'))['install']; \
+	files = [(one['metadata'], one['download_info'].get('archive_info')) for one in found]; \
+	print(*(f"{about['name']}=={about['version']} --hash=sha256:{file['hashes']['sha256']}" for about, file in files if file), sep='\n')
+
+lock: $(STAMP) ## write out/lock.txt: every file that pip takes on this platform, with its hash
+	@mkdir -p out
+	$(PIP) --dry-run --ignore-installed --report out/resolved.json torch '.[$(EXTRAS)]'
+	@$(BIN)/python -c "$(subst ",\",$(PINNED))" > out/lock.txt
+	@echo "pip install --require-hashes --no-deps -r out/lock.txt   takes these $$(wc -l < out/lock.txt) files and no others"
 
 demo: $(STAMP) ## train the default agent on the demo store with cluster-balanced sampling
 	$(BIN)/python run.py offline --sampler cluster

@@ -8,7 +8,7 @@ EXTRAS := dev,ogbench,export
 EVERY := $(EXTRAS),minari,robotics,ray,wandb
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-all lint legacy robomimic bench bench-check soak-short soak
+.PHONY: help .venv lock demo test test-all lint legacy robomimic bench bench-check soak-short soak
 
 help: ## list the targets
 	@grep -E '^[a-z.][a-z.-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,16 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) torch
 	$(PIP) -e '.[$(EXTRAS)]'
 	@touch $(STAMP)
+
+PINNED := import json; found = json.load(open('out/resolved.json'))['install']; \
+	files = [(one['metadata'], one['download_info'].get('archive_info')) for one in found]; \
+	print(*(f"{about['name']}=={about['version']} --hash=sha256:{file['hashes']['sha256']}" for about, file in files if file), sep='\n')
+
+lock: $(STAMP) ## write out/lock.txt: every file that pip takes on this platform, with its hash
+	@mkdir -p out
+	$(PIP) --dry-run --ignore-installed --report out/resolved.json torch '.[$(EXTRAS)]'
+	@$(BIN)/python -c "$(subst ",\",$(PINNED))" > out/lock.txt
+	@echo "pip install --require-hashes --no-deps -r out/lock.txt   takes these $$(wc -l < out/lock.txt) files and no others"
 
 demo: $(STAMP) ## train the default agent on the demo store with cluster-balanced sampling
 	$(BIN)/python run.py offline --sampler cluster
@@ -75,13 +85,14 @@ soak: $(STAMP) ## the same, many more of each, then two hours of online training
 	$(call soak,soak)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --minutes 120
 
-FAULTS := tests/test_kills.py tests/test_faults.py tests/test_stops.py tests/test_checkpoint.py \
+FAULTS := tests/test_kills.py tests/test_stopped_runs.py tests/sweep/test_killed_sweeps.py tests/test_faults.py tests/test_stops.py tests/test_checkpoint.py \
 	tests/store/test_journal.py tests/store/test_writer.py tests/store/test_full_disk.py tests/formats/test_hostile.py \
 	tests/formats/test_bad_input.py tests/formats/test_download.py
 define soak
 mkdir -p out && rm -f out/tried.txt
-OMP_NUM_THREADS=1 TRIED=out/tried.txt HYPOTHESIS_PROFILE=$(1) $(BIN)/python -m pytest -m '' -n 2 --dist worksteal $(FAULTS)
-echo "tried:"; sort -k2 out/tried.txt; echo "lost: nothing"
+@OMP_NUM_THREADS=1 TRIED=out/tried.txt HYPOTHESIS_PROFILE=$(1) $(BIN)/python -m pytest -m '' -n 2 --dist worksteal $(FAULTS); ended=$$?; \
+	echo "tried:"; sort -k2 out/tried.txt; \
+	if [ $$ended = 0 ]; then echo "lost: nothing"; else echo "lost: see what failed above"; fi; exit $$ended
 endef
 
 bench-check: $(STAMP) ## compare speed with benchmarks/ratios.json; fails on a loss of more than 20 %

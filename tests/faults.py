@@ -4,6 +4,7 @@
     run_and_kill(code, under=folder, after_writes=n, torn=True)   dies with the n-th write half done
     run_and_kill([script, *args], under=folder, after_seconds=s)  dies s seconds after its first write
     run_to_end(code, under=folder)                                how many writes there are to die at
+    Nursery(...).run(code, under=folder, room=n)                  its disk is full after n bytes
 
 A kill that comes after the child's own end proves nothing: it raises KillMissedError.
 """
@@ -20,6 +21,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ROOT = Path(__file__).parents[1]
 CHILD = Path(__file__).with_name("faults_child.py")
@@ -38,6 +43,13 @@ class Ended:
     num_writes: int | None  # None: it was killed
     code: int
     output: str  # standard output and error together
+    num_bytes: int | None = None  # that Python code wrote; None: it was killed
+
+
+def told(said: str) -> tuple[int | None, int | None]:
+    """Read how many writes and bytes a child counted; None where it was killed."""
+    found = said.partition("end ")[2].split()
+    return (int(found[0]), int(found[1])) if found else (None, None)
 
 
 def run_and_kill(
@@ -71,6 +83,13 @@ def run_to_end(
     return ended
 
 
+def random_kill(rng: np.random.Generator, writes: int, seconds: float) -> dict[str, Any]:
+    """Choose how to kill: at a write, half way through one, or after a time."""
+    if rng.integers(4) == 0:
+        return {"after_seconds": float(rng.uniform(0, seconds))}
+    return {"after_writes": int(rng.integers(1, writes + 1)), "torn": bool(rng.integers(2))}
+
+
 class Nursery:
     """A process that has imported what its children need; each child is a fork of it, and starts at once."""
 
@@ -90,12 +109,13 @@ class Nursery:
         after_writes: int | None = None,
         after_seconds: float | None = None,
         torn: bool = False,
+        room: int | None = None,
         limit: float = 240.0,
     ) -> Ended:
-        """Run the program in a new child; kill it where asked, if it has not ended by then."""
+        """Run the program in a new child; kill it or fill its disk where asked, unless it ended before."""
         plan = {
             "under": os.path.abspath(under), "after_writes": after_writes, "after_seconds": after_seconds,
-            "torn": torn, "limit": limit, "log": str(self.log),
+            "torn": torn, "room": room, "limit": limit, "log": str(self.log),
         }  # fmt: skip
         plan["code" if isinstance(program, str) else "argv"] = program
         assert self.process.stdin
@@ -104,8 +124,9 @@ class Nursery:
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
         said, code = answer["said"], answer["code"]
-        num_writes = int(said.split("end ")[1]) if "end" in said else None
-        return Ended(num_writes is None and code == -signal.SIGKILL, num_writes, code, self.log.read_text())
+        num_writes, num_bytes = told(said)
+        killed = num_writes is None and code == -signal.SIGKILL
+        return Ended(killed, num_writes, code, self.log.read_text(), num_bytes)
 
     def close(self) -> None:
         """End the process."""
@@ -140,9 +161,9 @@ def _run(program, under, after_writes, after_seconds, torn, env, limit) -> Ended
     finally:
         os.close(near)
         _kill_group(child)
-    ended = b"end" in said
-    num_writes = int(said.split(b"end ")[1]) if ended else None
-    return Ended(not ended and child.returncode == -signal.SIGKILL, num_writes, child.returncode, output)
+    num_writes, num_bytes = told(said.decode())
+    killed = num_writes is None and child.returncode == -signal.SIGKILL
+    return Ended(killed, num_writes, child.returncode, output, num_bytes)
 
 
 def _first_word(pipe: int, limit: float) -> bytes:

@@ -1,15 +1,16 @@
 """The child of tests/faults.py: runs a program, counts its writes, and kills itself at the n-th one.
 
 Run as `python faults_child.py PLAN`; PLAN is JSON.  On the pipe it reports "w" at the first write, and
-"end COUNT" when the program has ended by itself.  A write is a write, sync, truncation or rename that Python
-code makes to a file under the watched folder; those of C code (HDF5, torch) are not seen: timed kills are
-for them.  With {"nursery": "module ..."} as PLAN it imports those, and forks a child for each further plan
-that it reads from standard input.
+"end COUNT BYTES" when the program has ended by itself.  With "room" the disk is full after so many bytes.
+A write is a write, sync, truncation or rename that Python code makes to a file under the watched folder;
+those of C code (HDF5, torch) are not seen: timed kills are for them.  With {"nursery": "module ..."} as PLAN
+it imports those, and forks a child for each further plan that it reads from standard input.
 """
 
 from __future__ import annotations
 
 import builtins
+import errno
 import importlib
 import io
 import json
@@ -27,6 +28,7 @@ CALLS = ("fsync", "replace", "rename", "truncate", "ftruncate")
 real = {name: getattr(os, name) for name in ("write", *CALLS)}
 real_open = io.open
 count = 0
+num_bytes = 0
 
 
 def watched(target: object) -> bool:
@@ -50,12 +52,21 @@ def met(write_half=None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def take_room(size: int) -> None:
+    """Count bytes that are about to be written; fail as a full disk does where they do not fit."""
+    global num_bytes
+    num_bytes += size
+    if plan.get("room") is not None and num_bytes > plan["room"]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class Raw(io.FileIO):
     """A file whose writes are counted."""
 
     def write(self, block) -> int:
         block = memoryview(block).cast("B")
         met(lambda: super(Raw, self).write(block[: len(block) // 2]))
+        take_room(len(block))
         return super().write(block)
 
     def truncate(self, size=None) -> int:
@@ -81,6 +92,7 @@ def open_counted(
 def write_counted(descriptor, block) -> int:
     if watched(descriptor):
         met(lambda: real["write"](descriptor, block[: len(block) // 2]))
+        take_room(len(block))
     return real["write"](descriptor, block)
 
 
@@ -109,7 +121,7 @@ def main() -> None:
             sys.path.insert(0, str(Path(sys.argv[0]).parent))
             runpy.run_path(sys.argv[0], run_name="__main__")
     finally:
-        real["write"](plan["pipe"], f"end {count}".encode())
+        real["write"](plan["pipe"], f"end {count} {num_bytes}".encode())
 
 
 def raise_child() -> None:

@@ -66,6 +66,13 @@ class Breaking(Uneven):
         )
 
 
+class Stuck(Line):
+    """Raises at the first step of every episode."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        raise RuntimeError("the arm is stuck")
+
+
 class Forgetful(Uneven):
     """Not a function of its seed: every reset makes the episode shorter."""
 
@@ -96,6 +103,10 @@ def uneven() -> gymnasium.Env:
 
 def breaking() -> gymnasium.Env:
     return Breaking()
+
+
+def stuck() -> gymnasium.Env:
+    return Stuck()
 
 
 def forgetful() -> gymnasium.Env:

@@ -104,9 +104,9 @@ def small_online(folder: Path, source: Path, sampler: str = "priority", **change
     chosen = {"sampler": sampler, **{name: changes[name] for name in ("env", "seed") if name in changes}}
     config = assemble.online_config(source, chosen, words)
     folder = assemble.new_folder(config, str(folder))
-    assemble.describe(folder, config, None)
     run = assemble.build(config, folder)
     handover.take_over(run, source)
+    assemble.describe(folder, config, run.store)
     return run
 
 

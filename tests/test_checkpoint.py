@@ -46,24 +46,42 @@ def test_the_best_is_kept_beside_the_newest(tmp_path):
     assert kept == [1, 3, 4]
 
 
-@pytest.mark.parametrize("name", ["agent.pt", "logger.pt", "sampler.json", "sampler.npz", "run.json"])
+FILES = ["agent.pt", "logger.pt", "run.json", "sampler.json", "sampler.npz", "whole.json"]
+
+
+def test_every_file_of_a_checkpoint_is_damaged_below(tmp_path):
+    assert sorted(path.name for path in checkpoint.save(tmp_path, 5, parts(5)).iterdir()) == FILES
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_a_flipped_byte_is_found_and_named(tmp_path, name):
     path = checkpoint.save(tmp_path, 5, parts(5))
-    content = bytearray((path / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=name):
-        checkpoint.load(path)
+    whole = (path / name).read_bytes()
+    for sixteenth in range(16):
+        content = bytearray(whole)
+        content[len(content) * sixteenth // 16] ^= 1
+        (path / name).write_bytes(content)
+        said = name if name != "whole.json" else "not a whole checkpoint|damaged"
+        with pytest.raises(ValueError, match=said):
+            checkpoint.load(path)
 
 
-@pytest.mark.parametrize("sixteenth", range(16))
-def test_a_truncated_file_is_found_and_the_one_before_is_taken(tmp_path, sixteenth, capsys):
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file_is_found_and_the_one_before_is_taken(tmp_path, name, capsys):
     checkpoint.save(tmp_path, 1, parts(1))
     path = checkpoint.save(tmp_path, 2, parts(2))
-    content = (path / "agent.pt").read_bytes()
-    (path / "agent.pt").write_bytes(content[: len(content) * sixteenth // 16])
-    assert checkpoint.newest(tmp_path).name == "step-000000001"
-    assert "agent.pt" in capsys.readouterr().out
+    whole = (path / name).read_bytes()
+    for sixteenth in range(16):
+        (path / name).write_bytes(whole[: len(whole) * sixteenth // 16])
+        assert checkpoint.newest(tmp_path).name == "step-000000001"
+        assert (name if name != "whole.json" else "not a whole checkpoint") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["", "step-", "step-000000009\n", "\0\0\0"])
+def test_a_damaged_pointer_is_no_pointer(tmp_path, content):
+    checkpoint.save(tmp_path, 2, parts(2))
+    (tmp_path / "latest").write_text(content)
+    assert checkpoint.newest(tmp_path).name == "step-000000002"
 
 
 def test_nothing_whole_is_an_error_that_says_why(tmp_path):

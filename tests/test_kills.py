@@ -7,18 +7,18 @@ some after a time.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import Ended, Nursery
+from faults import Ended, Nursery, random_kill
 from fuzz import kills
-from same_run import assert_same_run
-from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
 from tried import note
 
-from trajrl import checkpoint, train
+from trajrl import checkpoint
 from trajrl.rng import stream
 from trajrl.store.journal import replay
 from trajrl.store.store import TrajectoryStore
@@ -27,9 +27,7 @@ from trajrl.store.verify import verify
 LIMIT = int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200"))
 pytestmark = pytest.mark.timeout(LIMIT)
 LIGHT = "trajrl.formats trajrl.formats.npz trajrl.store.writer trajrl.store.journal h5py"
-HEAVY = (
-    "trajrl.cli.offline trajrl.cli.online trajrl.train trajrl.assemble trajrl.envs.toy trajrl.agents.td3_bc"
-)
+HEAVY = "torch trajrl.checkpoint"
 
 IMPORT = """
 import sys
@@ -79,18 +77,6 @@ def heavy(tmp_path_factory):
     nursery.close()
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return write_store(tmp_path_factory.mktemp("store") / "point.h5")
-
-
-def fault(rng: np.random.Generator, writes: int, seconds: float) -> dict:
-    """Choose how to kill: at a write, half way through one, or after a time."""
-    if rng.integers(4) == 0:
-        return {"after_seconds": float(rng.uniform(0, seconds))}
-    return {"after_writes": int(rng.integers(1, writes + 1)), "torn": bool(rng.integers(2))}
-
-
 def saved(ended: Ended) -> list[int]:
     """Return the numbers that the child reported saved."""
     return [int(line.split()[1]) for line in ended.output.splitlines() if line.startswith("saved")]
@@ -100,7 +86,7 @@ def land(nursery: Nursery, what: str, program, under: Path, writes: int, after_e
     """Kill a program until enough kills have landed, looking after each; returns how many did."""
     rng, landed, tried = stream(0, f"kills/{what}"), 0, 0
     while landed < kills():
-        ended = nursery.run(program, under, **fault(rng, writes, 0.3))
+        ended = nursery.run(program, under, **random_kill(rng, writes, 0.3))
         tried += 1
         assert ended.killed or ended.code == 0, ended.output
         assert tried < 20 * kills(), f"{landed} of {tried} kills landed before the end"
@@ -159,51 +145,6 @@ def test_a_killed_checkpoint_is_whole_or_the_one_before_is_there(heavy, tmp_path
     land(heavy, "checkpoint", program, tmp_path / "c", writes, look)
 
 
-def kill_a_run(nursery, what: str, line: list[str], tmp_path: Path, same: Callable) -> None:
-    """Kill a run again and again, each time going on with it; every one that ends must be the whole run."""
-    rng, landed, number, newest = stream(0, f"kills/{what}"), 0, 0, -1
-    writes = nursery.run([*line, "--out", str(tmp_path / "count")], tmp_path / "count").num_writes
-    same(tmp_path / "count")
-    while landed < kills():
-        folder = tmp_path / f"run{number}"
-        ended = nursery.run(["run.py", *line[1:], "--out", str(folder)], folder, **fault(rng, writes, 1.5))
-        assert ended.killed or ended.code == 0, ended.output
-        landed += ended.killed
-        found = checkpoint.newest(folder / "checkpoints")
-        step = -1 if found is None else int(found.name.removeprefix("step-"))
-        assert step >= newest, f"a checkpoint of step {newest} was lost"
-        newest = step
-        if ended.killed and landed == kills():
-            ended = nursery.run(["run.py", *line[1:], "--out", str(folder)], folder)
-            assert ended.code == 0, ended.output
-        if not ended.killed:
-            same(folder)
-            number, newest = number + 1, -1
-    note(landed, f"kills of {what}, over {number} runs, each the same bits in the end")
-
-
-def test_a_killed_offline_run_goes_on_to_the_same_bits(heavy, store, tmp_path):
-    trained(tmp_path / "whole", store, agent="td3_bc")
-    line = ["run.py", "offline", "--data", str(store), "--agent", "td3_bc", "--sampler", "cluster"]
-    line += ["--steps", "25", "--batch-size", "16", "--preset", "demo", "--resume"]
-    line += ["--set", *settings("td3_bc")]
-    kill_a_run(heavy, "offline", line, tmp_path, lambda folder: assert_same_run(tmp_path / "whole", folder))
-
-
-def test_a_killed_online_run_goes_on_to_the_same_bits_and_episodes(heavy, store, tmp_path):
-    trained(tmp_path / "offline", store, agent="td3_bc", steps=10)
-    train.online(small_online(tmp_path / "whole", tmp_path / "offline"))
-    line = ["run.py", "online", "--from", str(tmp_path / "offline"), "--sampler", "priority", "--resume"]
-    line += ["--set", *(f"{name}={value}" for name, value in ONLINE_RUN.items())]
-    episodes = (tmp_path / "whole" / "journal" / "episodes.journal").read_bytes()
-
-    def same(folder: Path) -> None:
-        assert_same_run(tmp_path / "whole", folder)
-        assert (folder / "journal" / "episodes.journal").read_bytes() == episodes
-
-    kill_a_run(heavy, "online", line, tmp_path, same)
-
-
 READ = """
 import time
 from pathlib import Path
@@ -223,9 +164,6 @@ print("saw", min(counts), max(counts))
 
 
 def test_readers_open_what_is_being_written(light, tmp_path):
-    import subprocess
-    import sys
-
     from trajrl.store.episode import Episode
     from trajrl.store.journal import Journal
     from trajrl.store.writer import StoreWriter

@@ -208,15 +208,35 @@ time.time = lambda: real() + next(jumps)
 
 def test_a_clock_that_jumps_changes_nothing(store, tmp_path):
     trained(tmp_path / "whole", store)
-    ended = in_a_child([*words(store, tmp_path / "a"), "steps=17"], JUMPING)
-    assert ended.returncode == 0, ended.stderr
+    run = small_run(tmp_path / "a", store)
+    while run.step < 15:
+        train.train_step(run)
+        train.after_step(run)
+    run.logger.close()
     for i, path in enumerate(sorted((tmp_path / "a" / "checkpoints").glob("step-*"))):
         os.utime(path, (10**9 - 10**6 * i,) * 2)  # the newest looks the oldest
-    ended = in_a_child(words(store, tmp_path / "a", "--steps", "25"), JUMPING)
-    assert "going on with" in ended.stdout
-    assert "from step 17" in ended.stdout
+    ended = in_a_child(words(store, tmp_path / "a"), JUMPING)
+    assert ended.returncode == 0, ended.stderr
+    assert f"going on with {tmp_path / 'a'} from step 14" in ended.stdout
+    assert_same_run(tmp_path / "whole", tmp_path / "a")
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert 0 < summary["seconds"] < 600
+
+
+DEAF = """
+import socket
+def refuse(*_):
+    raise AssertionError("something listens on the network")
+socket.socket.listen = socket.socket.bind = refuse
+"""
+
+
+@pytest.mark.parametrize("line", [[], ["report"]], ids=["offline", "report"])
+def test_nothing_listens_on_the_network(store, tmp_path, line):
+    trained(tmp_path / "a", store, steps=5)
+    line = [*line, str(tmp_path / "a"), "--out", str(tmp_path / "r.html")] if line else []
+    ended = in_a_child(line or words(store, tmp_path / "a"), DEAF)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_second_process_on_a_run_is_refused_and_the_first_is_not_disturbed(store, tmp_path):

@@ -12,6 +12,7 @@ from small_runs import reopened, settings, small_run, trained, write_store
 
 from trajrl import assemble, train
 from trajrl.agents import AGENTS
+from trajrl.cli.main import dispatch
 from trajrl.log import read_csv
 from trajrl.policy import load_run
 from trajrl.samplers import SAMPLERS
@@ -243,3 +244,22 @@ def test_episodes_that_break_off_in_an_evaluation_do_not_end_the_run(tmp_path, c
     assert 0 < len(read_csv(tmp_path / "a" / "evals.csv")) < 20
     assert "episodes of the evaluation broke off and are left out" in capsys.readouterr().out
     assert json.loads((tmp_path / "a" / "summary.json").read_text())["scores"]["last"]["step"] == 3
+    run.logger.close()
+    assert dispatch(["evaluate", str(tmp_path / "a"), "--episodes", "20", "--json"]) == 0
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert 0 < answer["broken"] == 20 - answer["episodes"] == 20 - len(answer["returns"])
+    assert f"{answer['broken']} episodes broke off and are left out; last: environment" in said.err
+
+
+def test_an_evaluation_of_which_nothing_is_left_is_one_line(tmp_path, capsys):
+    run = line_run(tmp_path, "sample_envs:line", 1)
+    train.offline(run)
+    run.logger.close()
+    capsys.readouterr()
+    words = ["evaluate", str(tmp_path / "a"), "--env", "sample_envs:stuck", "--episodes", "3"]
+    assert dispatch(words) == 1
+    assert (
+        "failed at step 0 of episode 2: RuntimeError: the arm is stuck"
+        in capsys.readouterr().err.splitlines()[-1]
+    )

@@ -11,7 +11,15 @@ import numpy as np
 from trajrl import threads
 from trajrl.choices import agent_options, config_again, online_config, resolve, resume_config
 from trajrl.config import NO_DATA, RunConfig
-from trajrl.folder import describe, fresh_folder, lock, new_folder
+from trajrl.folder import (
+    describe,
+    fresh_folder,
+    lock,
+    new_folder,
+    refuse_config,
+    refuse_other_data,
+    remember_data,
+)
 from trajrl.shaping import action_box, recorded_actions, shape
 
 if TYPE_CHECKING:
@@ -28,7 +36,8 @@ if TYPE_CHECKING:
 __all__ = [  # what a command needs to make a run
     "action_box", "agent_options", "build", "build_agent", "choose_device", "config_again", "describe",
     "find_suite", "fits", "fresh_folder", "lock", "new_folder", "online_config", "open_data",
-    "recorded_actions", "resolve", "resume_config", "set_threads", "shape",
+    "recorded_actions", "refuse_config", "refuse_other_data", "remember_data", "resolve", "resume_config",
+    "set_threads", "shape",
 ]  # fmt: skip
 
 
@@ -59,6 +68,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     team.share(config.batch_size)  # refused before anything is written
     set_threads(config)
     store = open_data(config, shared=team.size > 1) if store is None else store
+    store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
     suite = find_suite(config, store)
     if suite:
         config = replace(config, env_options=asdict(suite.options))

@@ -51,7 +51,7 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: 
             shutil.rmtree(final)
         os.replace(scratch, final)
         sync_folder(folder)
-        point(folder, "latest", final.name)
+    point(folder, "latest", final.name)
     prune(folder, keep)
     return final
 
@@ -94,11 +94,12 @@ def newest(folder: Path) -> Path | None:
 def point(folder: Path, name: str, target: str) -> None:
     """Let a small text file name a checkpoint, atomically."""
     scratch = folder / f".{name}.tmp"
-    with scratch.open("w") as file:
-        file.write(target + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, folder / name)
+    with _said(folder / name, scratch):
+        with scratch.open("w") as file:
+            file.write(target + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, folder / name)
 
 
 def follow(folder: Path, name: str) -> Path | None:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from trajrl.config import RunConfig
+from trajrl.store.atomic import write_text
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -66,13 +67,54 @@ def new_folder(config: RunConfig, out: str) -> Path:
 def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
     """Write config.json, command.txt and versions.json."""
     config.save(folder / "config.json")
-    (folder / "command.txt").write_text(shlex.join(["python", *sys.argv]) + "\n")
+    write_text(folder / "command.txt", shlex.join(["python", *sys.argv]) + "\n")
     names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
     present = [name for name in ENVIRONMENTS if _version(name)]
     found = {"python": platform.python_version(), **{name: _version(name) for name in (*names, *present)}}
     if store is not None:
-        found["data_fingerprint"] = store.attributes.get("fingerprint") or store.fingerprint
-    (folder / "versions.json").write_text(json.dumps(found, indent=2) + "\n")
+        found["data_fingerprint"] = data_of(store)
+    write_text(folder / "versions.json", json.dumps(found, indent=2) + "\n")
+
+
+def data_of(store: TrajectoryStore) -> str:
+    """Return the fingerprint of the data as it was opened."""
+    return str(store.attributes.get("fingerprint") or store.fingerprint)
+
+
+def refuse_other_data(folder: Path, config: RunConfig, store: TrajectoryStore) -> None:
+    """Refuse data that is not what a run learned from: what it counted speaks of those episodes."""
+    known, found = known_versions(folder).get("data_fingerprint"), data_of(store)
+    if known not in (None, found):
+        raise ValueError(
+            f"{config.data} is not the data that {folder} learned from (fingerprint {found}, not {known}); "
+            "give --data that holds those episodes, or begin a new run with another --out"
+        )
+
+
+def remember_data(folder: Path, store: TrajectoryStore) -> None:
+    """Note the data of a run that began without any, or was killed before it could."""
+    known = known_versions(folder)
+    if "data_fingerprint" not in known:
+        told = {**known, "data_fingerprint": data_of(store)}
+        write_text(folder / "versions.json", json.dumps(told, indent=2) + "\n")
+
+
+def known_versions(folder: Path) -> dict[str, Any]:
+    """Return what versions.json says; nothing where a kill came before it."""
+    try:
+        found = json.loads((folder / "versions.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def refuse_config(folder: Path, file: Path | None) -> None:
+    """Refuse a config file beside --resume: the run has one, and it was begun with that."""
+    if file is not None:
+        raise ValueError(
+            f"--resume goes on with the config in {folder}; leave --config {file} out, and change it with "
+            "options or --set"
+        )
 
 
 def lock(folder: Path, name: str = "checkpoints/lock") -> IO[str]:

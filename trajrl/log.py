@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,9 +65,10 @@ class Logger:
         """Send scalars to TensorBoard only: what depends on the clock never goes into metrics.csv."""
         if self.other is not None:
             self.other.scalars(values, step)
-        board = self.board(step)
-        for name, value in values.items() if board else ():
-            board.add_scalar(name, value, step)
+        with writing(self._folder):
+            board = self.board(step)
+            for name, value in values.items() if board else ():
+                board.add_scalar(name, value, step)
 
     def board(self, step: int) -> Any:
         """Return TensorBoard's writer, opened at `step` of the run; None where nothing is written for it.
@@ -97,7 +99,8 @@ class Logger:
         if self.other is not None:
             self.other.close()
         if self._board is not None:
-            self._board.close()
+            with writing(self._folder):
+                self._board.close()
 
     def _write(self, row: Mapping[str, float]) -> None:
         new = [name for name in row if name not in self._columns]
@@ -105,6 +108,15 @@ class Logger:
             self._columns += new
             rewrite_csv(self.path, self._columns, read_csv(self.path))
         append_csv(self.path, self._columns, [row])
+
+
+@contextmanager
+def writing(path: Path | None) -> Iterator[None]:
+    """Turn a failure to write into one line that names the file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def read_header(path: Path) -> list[str]:
@@ -127,7 +139,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def append_csv(path: Path, columns: list[str], rows: list[Mapping[str, Any]]) -> None:
     """Append rows, with the header if the file is new."""
     fresh = not path.exists()
-    with path.open("a", newline="") as file:
+    with writing(path), path.open("a", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="")
         if fresh:
             writer.writeheader()
@@ -137,11 +149,12 @@ def append_csv(path: Path, columns: list[str], rows: list[Mapping[str, Any]]) ->
 def rewrite_csv(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
     """Write the file anew, under a temporary name first."""
     scratch = path.with_suffix(".tmp")
-    with scratch.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(scratch, path)
+    with writing(path):
+        with scratch.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(scratch, path)
 
 
 def cut_csv(path: Path, step: int) -> None:

@@ -35,6 +35,7 @@ from trajrl.scores import Evaluation, Scores
 from trajrl.scoring import part_of, q_values
 from trajrl.speak import say
 from trajrl.store.atomic import new_file
+from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import gather
 from trajrl.team import Team, whole
@@ -221,7 +222,8 @@ def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None
 
 def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
     """Say which episodes of an evaluation broke off; online they count as failures like any other."""
-    say(f"{len(broken)} episodes of the evaluation broke off and are left out; the last so: {broken[-1]}")
+    left_out = counted("episode[s] of the evaluation broke off and [is|are] left out", len(broken))
+    say(f"{left_out}; the last so: {broken[-1]}")
     if run.online:
         interaction = run.online.interaction
         interaction.failures, interaction.failure = interaction.failures + len(broken), str(broken[-1])

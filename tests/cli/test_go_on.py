@@ -26,6 +26,10 @@ def place(tmp_path_factory):
 def let_go():
     """Give back the locks that a command holds until its process ends."""
     yield
+    let_go_of_locks()
+
+
+def let_go_of_locks():
     while folder._locks:
         folder._locks.pop().close()
 
@@ -44,6 +48,48 @@ def test_a_refused_change_leaves_the_run_as_it_was(place, tmp_path, capsys, word
     assert dispatch(["offline", "--resume", "--out", str(tmp_path / "a"), "--steps", "6", *words]) == 1
     assert reason in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "a" / "config.json").read_text() == before
+
+
+@pytest.mark.parametrize(("command", "run"), [("offline", "off"), ("online", "on")])
+def test_other_data_of_the_same_size_are_refused_and_a_copy_is_not(place, tmp_path, capsys, command, run):
+    shutil.copytree(place / run, tmp_path / "a")
+    other = write_store(tmp_path / "other.h5", episodes=13)
+    copy = shutil.copy(place / "point.h5", tmp_path / "copy.h5")
+    before = (tmp_path / "a" / "config.json").read_text()
+    words = [command, "--resume", "--out", str(tmp_path / "a"), "--data"]
+    assert dispatch([*words, str(other)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{other} is not the data that {tmp_path / 'a'} learned from (fingerprint" in said
+    assert (tmp_path / "a" / "config.json").read_text() == before
+    let_go_of_locks()
+    assert dispatch([*words, str(copy)]) == 0
+
+
+def test_a_store_that_was_written_over_is_refused_by_its_old_name(tmp_path, capsys):
+    store = write_store(tmp_path / "point.h5")
+    trained(tmp_path / "off", store, agent="td3_bc", sampler="uniform", steps=4)
+    store.unlink()
+    write_store(store, episodes=13)
+    assert dispatch(["offline", "--resume", "--out", str(tmp_path / "off"), "--steps", "6"]) == 1
+    assert "is not the data that" in capsys.readouterr().err.splitlines()[-1]
+    assert dispatch(["online", "--from", str(tmp_path / "off"), "--out", str(tmp_path / "on")]) == 1
+    assert "is not the data that" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "on").exists()
+
+
+def test_a_run_killed_before_it_noted_its_data_goes_on_and_notes_them(place, tmp_path):
+    shutil.copytree(place / "off", tmp_path / "a")
+    noted = json.loads((tmp_path / "a" / "versions.json").read_text())["data_fingerprint"]
+    (tmp_path / "a" / "versions.json").unlink()
+    assert dispatch(["offline", "--resume", "--out", str(tmp_path / "a")]) == 0
+    assert json.loads((tmp_path / "a" / "versions.json").read_text()) == {"data_fingerprint": noted}
+
+
+@pytest.mark.parametrize(("command", "run"), [("offline", "off"), ("online", "on")])
+def test_a_config_file_beside_resume_is_refused(place, capsys, command, run):
+    words = [command, "--resume", "--out", str(place / run), "--config", str(place / "off" / "config.json")]
+    assert dispatch(words) == 1
+    assert f"--resume goes on with the config in {place / run}" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

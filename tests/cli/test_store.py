@@ -246,7 +246,7 @@ def test_export_says_in_words_what_other_readers_will_not_see(tmp_path, capsys):
     path, out = store_file(tmp_path / "x.h5"), tmp_path / "x.hdf5"
     assert dispatch(["store", "export", str(path), "--format", "d4rl", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "other readers will not see: 1 sources are named" in said
+    assert "other readers will not see: 1 source is named" in said
     assert "[" not in said
 
 

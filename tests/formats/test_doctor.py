@@ -129,6 +129,7 @@ def test_observation_columns_that_never_vary_are_named():
 def test_rows_of_zeros_are_counted():
     finding = found([SOUND[0], changed(SOUND[1], "obs", slice(2, 4), 0)])["zero_rows"]
     assert (finding.level, finding.count, finding.where) == ("W", 2, "episode 1, step 2")
+    assert "zero_rows" not in found([SOUND[0], changed(SOUND[1], "obs", slice(0, 1), 0)])
 
 
 def test_discrete_actions_are_an_error():

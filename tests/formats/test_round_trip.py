@@ -169,7 +169,7 @@ def test_what_a_format_has_no_place_for_is_said(store, tmp_path):
         for format in sorted(EXPORTS)
     }
     assert said["npz"] == []
-    assert said["d4rl"] == ["4 episodes say whether they succeeded", "1 sources are named"]
+    assert said["d4rl"] == ["4 episodes say whether they succeeded", "1 source is named"]
     assert said["ogbench"][0] == "12 steps have a reward"
     assert "2 episodes are terminated" in said["robomimic"]
 

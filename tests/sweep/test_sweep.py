@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from small_runs import settings, write_store
+from small_sweeps import at_work, wait, words
 from together import ROOT, free_port
 
 from trajrl.cli.main import dispatch
@@ -25,35 +25,6 @@ ENGINES = ["local", pytest.param("ray", marks=pytest.mark.slow)]
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     return write_store(tmp_path_factory.mktemp("store") / "point.h5", 16)
-
-
-def words(store: Path, out: Path, *more: str, steps: int = 200, saved_every: int = 5) -> list[str]:
-    changes = {"log_every": 50, "eval_every": 0, "checkpoint_every": saved_every}
-    return [
-        "sweep", "--grid", "sampler=uniform,cluster", "--out", str(out), "--data", str(store),
-        "--agent", "diffusion_ql", "--steps", str(steps), "--batch-size", "8", *more,
-        "--set", *settings("diffusion_ql", **changes),
-    ]  # fmt: skip
-
-
-def at_work(folder: Path) -> list[int]:
-    """Return the processes that work on runs under a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            said = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"offline" in said and any(str(folder).encode() + b"/trials/" in word for word in said):
-            found.append(int(path.parent.name))
-    return found
-
-
-def wait(condition, limit: float = 240.0) -> None:
-    until = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.05)
 
 
 def begun(out: Path, name: str) -> bool:

@@ -39,7 +39,9 @@ class Evaluate(Common):
         from trajrl.config import split_settings
         from trajrl.evaluate import evaluate
         from trajrl.policy import load_run
+        from trajrl.rollout import EnvFailureError
         from trajrl.scores import Evaluation
+        from trajrl.store.notes import counted
 
         if self.episodes < 1 or self.envs < 1:
             raise ValueError("--episodes and --envs must be at least 1")
@@ -49,10 +51,15 @@ class Evaluate(Common):
         suite = run.suite(self.checkpoint, self.env, **env_settings(split_settings(self.set)["env"]))
         name = suite.name
         step = run.step(self.checkpoint)
-        rows = evaluate(agent, suite, self.seed, step, self.episodes, self.envs)
+        broken: list[EnvFailureError] = []
+        rows = evaluate(agent, suite, self.seed, step, self.episodes, self.envs, broken=broken.append)
+        if not rows:
+            raise broken[-1]
         found = Evaluation.of(step, rows, None, suite)
         videos = self._videos(agent, suite, step) if self.video else []
-        say(f"{name}, policy of step {step}, {self.episodes} episodes: return {found.return_mean:.1f}")
+        if broken:
+            say(f"{counted('episode[s] broke off and [is|are] left out', len(broken))}; last: {broken[-1]}")
+        say(f"{name}, policy of step {step}, {len(rows)} episodes: return {found.return_mean:.1f}")
         if rows[0]["score"] is not None:
             say(f"score {found.value:.1f}  ({found.score_name})")
         if found.success_mean is not None:
@@ -63,8 +70,8 @@ class Evaluate(Common):
             "return_mean": found.return_mean,
             "score_mean": found.value if rows[0]["score"] is not None else None,
             "success_mean": found.success_mean, "returns": [row["return"] for row in rows],
-            "score_name": found.score_name, "environment": name, "step": step, "episodes": self.episodes,
-            "videos": [str(path) for path in videos],
+            "score_name": found.score_name, "environment": name, "step": step, "episodes": len(rows),
+            "broken": len(broken), "videos": [str(path) for path in videos],
         }  # fmt: skip
 
     def _videos(self, agent: Any, suite: Any, step: int) -> list[Path]:

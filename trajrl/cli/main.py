@@ -154,9 +154,10 @@ def join_sets(argv: list[str]) -> list[str]:
 
 
 def one_line(error: Exception) -> str:
-    """Put an exception into one line; what is not an expected kind names its type and where to see more."""
+    """Put an exception into one line; what is not an expected kind names its type and how to see more."""
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
-    if isinstance(error, ValueError | KeyError | OSError | ImportError) and text:
+    ours = type(error).__module__.startswith("trajrl.")
+    if (ours or isinstance(error, ValueError | KeyError | OSError | ImportError)) and text:
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
 

@@ -134,16 +134,19 @@ class Offline(Choices):
         folder = Path(self.out)
         if not (folder / "config.json").exists():
             return self.fresh(team)
+        assemble.refuse_config(folder, self.config)
         assemble.lock(folder)
         config = assemble.resume_config(folder, {**self.chosen(), "phase": "offline"}, self.set)
         found = checkpoint.newest(folder / "checkpoints")
         team.told((config, folder, found))
         run = assemble.build(config, folder, team=team)
+        assemble.refuse_other_data(folder, config, run.store)
         if found is not None:
             train.restore(run, found)
         else:
             train.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
+        assemble.remember_data(folder, run.store)
         say(f"going on with {folder} from step {run.step} of {run.config.steps}")
         return run
 

@@ -73,6 +73,7 @@ class Online(Choices):
         config = assemble.online_config(source, self.chosen(), self.set, self.config)
         with assemble.fresh_folder(config, self.out) as folder:
             run = assemble.build(config, folder)
+            assemble.refuse_other_data(source, config, run.store)
             handover.take_over(run, source)
             assemble.describe(folder, run.config, run.store)
         introduce(run)
@@ -88,9 +89,11 @@ class Online(Choices):
         folder = Path(self.out)
         if not (folder / "config.json").exists():
             return self.fresh()
+        assemble.refuse_config(folder, self.config)
         assemble.lock(folder)
         config = assemble.resume_config(folder, {**self.chosen(), "phase": "online"}, self.set)
         run = assemble.build(config, folder)
+        assemble.refuse_other_data(folder, config, run.store)
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             train.restore(run, found)
@@ -98,6 +101,7 @@ class Online(Choices):
             handover.take_over(run, Path(config.from_run))
             train.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
+        assemble.remember_data(folder, run.store)
         say(f"going on with {folder} from environment step {run.clock} of {config.env_steps}")
         return run
 

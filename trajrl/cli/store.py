@@ -12,8 +12,9 @@ from tyro.conf import Positional
 from trajrl.cli.common import Common, progress, refuse_existing, say
 from trajrl.cli.reading import Reading
 from trajrl.cli.show import as_text, show_table
+from trajrl.store.notes import counted
 
-LEVELS = {"E": "errors", "W": "warnings", "I": "notes"}
+LEVELS = {"E": "error[s]", "W": "warning[s]", "I": "note[s]"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class Doctor(Reading):
         for finding in report.findings:
             say(finding.line())
         say(
-            ", ".join(f"{report.count(level)} {name}" for level, name in LEVELS.items())
+            ", ".join(counted(name, report.count(level)) for level, name in LEVELS.items())
             + f"; {report.sentence()}"
         )
         answer = {

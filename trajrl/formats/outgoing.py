@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trajrl.store.column import Column
+from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
 
 Write = Callable[[TrajectoryStore, Path], None]
@@ -94,13 +95,13 @@ def beside(store: TrajectoryStore, format: str) -> list[str]:
     ended = int(table.terminated[live].sum())
     columns = len(set(store.extras) - {"terminal"})
     found = {
-        "success": (known, "episodes say whether they succeeded"),
-        "source": (sources, "sources are named"),
-        "rewards": (int(np.count_nonzero(rewards)), "steps have a reward"),
-        "terminated": (ended, "episodes are terminated"),
-        "extras": (columns, "further columns are stored for each step"),
+        "success": (known, "episode[s] [says whether it|say whether they] succeeded"),
+        "source": (sources, "source[s] [is|are] named"),
+        "rewards": (int(np.count_nonzero(rewards)), "step[s] [has|have] a reward"),
+        "terminated": (ended, "episode[s] [is|are] terminated"),
+        "extras": (columns, "further column[s] [is|are] stored for each step"),
     }
-    return [f"{count} {text}" for count, text in (found[name] for name in UNSEEN[format]) if count]
+    return [counted(text, count) for count, text in (found[name] for name in UNSEEN[format]) if count]
 
 
 UNSEEN = {  # what a format has no place for

@@ -11,9 +11,10 @@ from trajrl.report import captions, compare, curves, sampling
 from trajrl.report.chart import Figure
 from trajrl.report.contents import Clips, Contents, Item, Listing, Panel, Section
 from trajrl.report.folders import RunFolder, scan
-from trajrl.report.frames import episodes, evals, frame, metrics
+from trajrl.report.frames import frame, gathered
 from trajrl.report.overview import commands, differing, online_table, run_table, versions
 from trajrl.report.selection import four_scores
+from trajrl.report.tables import EPISODES, EVALS, METRICS
 from trajrl.speak import progress
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def compose(patterns: Iterable[str | Path], options: Options) -> Contents:
 def _read(folders: Sequence[RunFolder]) -> tuple[Frames, list[str]]:
     """Read every table of the runs."""
     runs = frame(folders)
-    evaluations, logged, rows = evals(runs), metrics(runs), episodes(runs)
+    evaluations, logged, rows = (gathered(runs, kind) for kind in (EVALS, METRICS, EPISODES))
     notes = [note for table in (evaluations, logged, rows) for note in table.attrs["notes"]]
     scaled = runs["run"].isin(evaluations.loc[evaluations["score"].notna(), "run"])
     runs.loc[scaled & (runs["score_name"] == ""), "score_name"] = "the environment's own"  # not finished

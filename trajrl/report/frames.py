@@ -55,17 +55,17 @@ def frame(runs: Sequence[RunFolder]) -> pd.DataFrame:
 
 def evals(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every evaluation episode; `value` is its score, or its return where there is no scale."""
-    return _gather(runs, EVALS)
+    return _told(runs, EVALS)
 
 
 def metrics(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every log interval, with the columns of all runs."""
-    return _gather(runs, METRICS)
+    return _told(runs, METRICS)
 
 
 def episodes(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every training episode of the runs that have finished."""
-    return _gather(runs, EPISODES)
+    return _told(runs, EPISODES)
 
 
 def _row(run: RunFolder) -> dict[str, Any]:
@@ -87,10 +87,14 @@ def _row(run: RunFolder) -> dict[str, Any]:
     return {**row, "path": str(run.path)}
 
 
-def _gather(runs: pd.DataFrame, kind: Kind) -> pd.DataFrame:
-    """Join one table of every run, in the order of the runs."""
-    paths = dict(zip(runs["run"], (Path(path) for path in runs["path"])))
-    gathered = cache.gather(paths, kind)
-    for note in gathered.attrs["notes"]:
+def gathered(runs: pd.DataFrame, kind: Kind) -> pd.DataFrame:
+    """Join one table of every run, in the order of the runs; attrs["notes"] says what was left out."""
+    return cache.gather(dict(zip(runs["run"], (Path(path) for path in runs["path"]))), kind)
+
+
+def _told(runs: pd.DataFrame, kind: Kind) -> pd.DataFrame:
+    """Join one table of every run, and say what was left out."""
+    found = gathered(runs, kind)
+    for note in found.attrs["notes"]:
         say(f"note: {note}")
-    return gathered
+    return found

@@ -55,9 +55,13 @@ CHOICE = re.compile(r"\[(?:([^|\]]*)\|)?([^\]]*)\]")
 
 
 def sentence(name: str, count: int) -> str:
-    """Return what happened, with how often, in the singular or the plural."""
-    told = CHOICE.sub(lambda found: (found[1] or "") if count == 1 else found[2], SENTENCES[name])
-    return f"{count} {told}"
+    """Return what happened, with how often."""
+    return counted(SENTENCES[name], count)
+
+
+def counted(text: str, count: int) -> str:
+    """Put a number before a text, in which [one|many] and [many] stand for the singular and the plural."""
+    return f"{count} {CHOICE.sub(lambda found: (found[1] or '') if count == 1 else found[2], text)}"
 
 
 class Notes:

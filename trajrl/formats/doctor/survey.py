@@ -117,7 +117,9 @@ def _take_numbers(survey: Survey, episode: Episode, e: int) -> None:
     if len(obs):
         survey.obs_low, survey.obs_high = _widen(survey.obs_low, survey.obs_high, obs)
         survey.whole_obs = survey.whole_obs and bool((obs == np.round(obs)).all() and obs.min() >= 0)
-        survey.zero_rows.add((episode.obs == 0).all(1), e)
+        zeros = (episode.obs == 0).all(1)
+        zeros[0] = False  # an episode may well begin at the origin
+        survey.zero_rows.add(zeros, e)
     if len(actions):
         survey.action_low, survey.action_high = _widen(survey.action_low, survey.action_high, actions)
         whole = (actions == np.round(actions)).all() and actions.min() >= 0

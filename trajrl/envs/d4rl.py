@@ -71,7 +71,7 @@ class D4rlSuite(Suite):
 
     def score(self, episode_return: float) -> Score:
         """Put a return on D4RL's scale, named as what it is."""
-        if self.low is None:
+        if self.low is None or self.options.alters_returns:
             return Score(None, "none")
         value = normalised(episode_return, self.low, self.high)
         if self.original:

@@ -86,6 +86,9 @@ def test_an_oracle_labels_its_own(capsys, tmp_path):
         ({"policy": "", "recipe": "medum"}, "did you mean 'medium'"),
         ({"policy": "", "recipe": "expert"}, "needs"),
         ({"set": "agent.width=3"}, "belongs to a run that learns"),
+        ({"policy": "oracle", "set": "env.time_limit=5"}, "leave --set env.time_limit=5 out"),
+        ({"policy": "", "recipe": "expert", "source": "mine"}, "leave --source out"),
+        ({"policy": "", "recipe": "medium-replay", "epsilon": 0.1}, "leave --epsilon out"),
         ({"env": "sample_envs:breaking"}, "failed at step 1 of episode"),
     ],
 )

@@ -71,6 +71,30 @@ def test_a_ladder_has_equal_rungs(capsys, tmp_path, policies):
     assert spread[0] < 1e-6 < spread[1] < spread[2]
 
 
+def test_a_recipe_under_a_ladder_has_every_policy_on_every_rung(capsys, tmp_path, policies):
+    words = ("--noise", "0", "0.4")
+    run(capsys, tmp_path / "x.h5", *words, recipe="skewed", policies=policies, steps=240)
+    table = TrajectoryStore.open(tmp_path / "x.h5").table
+    for source, share in {
+        "expert+0": 0.125,
+        "expert+0.4": 0.125,
+        "medium+0": 0.375,
+        "medium+0.4": 0.375,
+    }.items():
+        assert 240 * share <= int(table.length[table.source == source].sum()) < 240 * share + 30
+
+
+def test_epsilon_mixes_uniform_actions_into_an_oracle(capsys, tmp_path):
+    at_the_edge = []  # where the script's own noise is cut off; uniform actions never come to lie there
+    for epsilon in (0, 0.5, 1):
+        path = tmp_path / f"{epsilon}.h5"
+        run(capsys, path, env="toy:rooms", policy="oracle", steps=500, epsilon=epsilon)
+        actions = TrajectoryStore.open(path).actions.slice(0, 500)
+        at_the_edge.append((np.abs(actions) == 1).mean())
+    assert at_the_edge[0] > 0.1
+    assert 0 == at_the_edge[2] < at_the_edge[1] < at_the_edge[0]
+
+
 @pytest.mark.parametrize(("epsilon", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
 def test_epsilon_is_the_share_of_uniform_actions(capsys, tmp_path, policies, epsilon, least, most):
     expert = policies / "point-expert.npz"

@@ -54,7 +54,7 @@ def test_a_registered_id_of_ones_own_is_found():
     ("name", "words"),
     [
         ("Hoper-v4", "did you mean 'Hopper-v4'"),
-        ("togy:point", "no environment suite 'togy'; did you mean 'toy'"),
+        ("togy:point", "no environment suite or module 'togy'; did you mean 'toy'"),
         ("toy:pont", "did you mean 'point'"),
         ("d4rl:hoper-medium-v2", "did you mean 'hopper-medium-v2'"),
         ("gymnasium:Pendulm-v1", "did you mean 'Pendulum-v1'"),

@@ -83,6 +83,13 @@ def test_sizes_and_horizons_are_the_published_ones(name):
 
 
 @robosuite
+def test_arms_without_grippers_are_seen_without_fingers():
+    suite = make_suite("robomimic:TwoArmPegInHole")
+    assert suite.action_dim == 12
+    assert len(suite.make(0).reset(seed=0)[0]) == suite.obs_dim
+
+
+@robosuite
 def test_a_seed_settles_where_the_cube_lies(lift):
     one, other = lift.make(0), lift.make(5)
     first = one.reset(seed=3)[0]

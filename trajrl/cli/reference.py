@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def measure(command: Collect) -> dict[str, Any]:
     """Measure both, add them to the file in --out, and say how to use it."""
-    from trajrl.cli.collect import make_policy
     from trajrl.envs.policies import RandomPolicy
+    from trajrl.recipes import make_policy
 
     if not command.policy or command.policy in ("random", "oracle"):
         raise ValueError("--reference takes --policy, the expert: a run's folder or a policy file")

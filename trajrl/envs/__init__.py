@@ -48,7 +48,7 @@ def find_kind(name: str) -> tuple[type[Suite], str]:
     if colon and importable(prefix):
         return CustomSuite, name
     if colon and "." not in prefix:
-        raise ValueError(unknown("environment suite", prefix, ENVS))
+        raise ValueError(unknown("environment suite or module", prefix, ENVS))
     if colon:
         raise ValueError(f"no module '{prefix}' for environment '{name}'; is its folder on PYTHONPATH?")
     raise ValueError(unknown("environment", name, registered(name)))

@@ -150,7 +150,8 @@ class Task(gymnasium.Env):
         self.raw.close()
 
     def _see(self, seen: Mapping[str, Any]) -> np.ndarray:
-        hands = [seen[f"robot{i}_{key}"] for i in range(len(self.raw.robots)) for key in HAND]
+        keys = [f"robot{i}_{key}" for i in range(len(self.raw.robots)) for key in HAND]
+        hands = [seen[key] for key in keys if key in seen]  # TwoArmPegInHole's arms have no grippers
         return np.concatenate([*hands, objects(seen, self._object_keys())]).astype(np.float32)
 
     def _object_keys(self) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from trajrl.config import RunConfig
@@ -35,7 +36,11 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
         place = folder / "run"
         assemble.lock(place)
     else:
-        config = config_of(suite, steps, seed, start, settings)
+        try:
+            config = config_of(suite, steps, seed, start, settings)
+        except (KeyError, ValueError):
+            rmtree(folder)  # nothing was learned: nothing is left to go on with
+            raise
         place = assemble.new_folder(config, str(folder / "run"))
         assemble.lock(place)
     run = assemble.build(config, place)

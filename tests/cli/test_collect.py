@@ -89,6 +89,8 @@ def test_an_oracle_labels_its_own(capsys, tmp_path):
         ({"policy": "oracle", "set": "env.time_limit=5"}, "leave --set env.time_limit=5 out"),
         ({"policy": "", "recipe": "expert", "source": "mine"}, "leave --source out"),
         ({"policy": "", "recipe": "medium-replay", "epsilon": 0.1}, "leave --epsilon out"),
+        ({"policy": "", "recipe": "medium-replay", "set": "eval_ever=5"}, "did you mean 'eval_every'"),
+        ({"policy": "", "recipe": "medium-replay", "set": "agent.widht=5"}, "did you mean 'width'"),
         ({"env": "sample_envs:breaking"}, "failed at step 1 of episode"),
     ],
 )

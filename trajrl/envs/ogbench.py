@@ -57,6 +57,11 @@ class OgbenchSuite(Suite):
             )
         super().__init__(f"ogbench:{name}", options)
 
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """Tell a task's name by the word that all of them have."""
+        return "-singletask-" in name
+
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Make the environment; its draws from numpy's global generator are its own."""
         return make_ogbench(self.task.environment, self.name, render)

@@ -60,6 +60,11 @@ class RobomimicSuite(Suite):
         return {"time_limit": HORIZONS.get(name, 400), "reward_shift": -1.0}
 
     @classmethod
+    def knows(cls, name: str) -> bool:
+        """Tell whether it is one of the published tasks."""
+        return name in HORIZONS
+
+    @classmethod
     def recorded_with(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments that a file recorded in `env_args`; none where it was stripped of them."""
         versions = (attributes.get("provenance") or {}).get("versions") or {}

@@ -78,6 +78,7 @@ def rungs(policy: str, share: float, noise: tuple[float, ...], epsilon: float, l
 def make_policy(name: str, suite: Suite) -> Actor:
     """Build the policy `name` stands for, and check that it fits the environment."""
     from trajrl.envs.policies import FilePolicy, RandomPolicy
+    from trajrl.policy import load_run, require_fit
 
     if name == "random":
         return RandomPolicy(suite.action_dim)
@@ -85,12 +86,8 @@ def make_policy(name: str, suite: Suite) -> Actor:
         raise FileNotFoundError(f"no policy '{name}': it is not random, oracle, a run directory or a file")
     policy: Any
     if Path(name).is_dir():
-        from trajrl.policy import load_run
-
         policy = load_run(name).agent()
     else:
         policy = FilePolicy(name)
-    takes, needs = (policy.obs_dim, policy.action_dim), (suite.obs_dim, suite.action_dim)
-    if takes != needs:
-        raise ValueError(f"{name} acts on (obs, act) of {takes} numbers; {suite.name} has {needs}")
+    require_fit(name, (policy.obs_dim, policy.action_dim), suite)
     return policy

@@ -14,7 +14,10 @@ from trajrl.cli.main import dispatch
 from trajrl.recipes import RECIPES, of_recipe
 
 ROOT = Path(__file__).parents[2]
-TINY = ("agent.width=8", "batch_size=8", "eval_episodes=1", "log_every=20", "checkpoint_every=15")
+TINY = (
+    "agent.width=8", "batch_size=8", "eval_episodes=1", "eval_every=40", "log_every=20",
+    "checkpoint_every=15",
+)  # fmt: skip
 
 
 def run(capsys, out, *words, **options):
@@ -136,7 +139,13 @@ def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkey
     assert store.table.source[-1] == "sac"
     assert 80 < store.num_steps <= 150
     assert found["updates"] > 60
-    assert (Path(found["run"]) / "evals.csv").exists()
+    rows = (Path(found["run"]) / "evals.csv").read_text().splitlines()[1:]
+    returns = {int(row.split(",")[0]): float(row.split(",")[3]) for row in rows}
+    assert len(returns) == 4
+    assert found["best"] == returns[found["best_step"]] == max(returns.values())
+    assert found["reached"] == returns[max(returns)]
+    (tmp_path / "x.h5").rename(tmp_path / "moved.h5")
+    assert "x.h5.run holds the run" in run(capsys, tmp_path / "x.h5", recipe="medium-replay", steps=120)[2]
 
     from trajrl import train
 

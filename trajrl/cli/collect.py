@@ -68,7 +68,9 @@ class Collect(Common):
             return measure(self)
         refuse_existing(self.out, self.overwrite)
         if self.recipe == "medium-replay":
-            return self.replayed()
+            from trajrl.cli.replay import replayed
+
+            return replayed(self)
         from trajrl.collection import Collection, folder_of
         from trajrl.recipes import make_policy
 
@@ -166,35 +168,6 @@ class Collect(Common):
         actor = MixedPolicy(actor, part.epsilon) if part.epsilon else actor
         streams = Streams(self.seed, "collect", (number,) if number else ())
         return collect(suite, actor, streams, self.envs, part.source, waiting.episodes[number])
-
-    def replayed(self) -> dict[str, Any]:
-        """Let an agent learn online from nothing and keep everything it met."""
-        from trajrl.cli.offline import stop_politely
-        from trajrl.collection import folder_of
-        from trajrl.replay import learning, met
-
-        folder, suite = folder_of(self.out), self.suite()
-        if self.overwrite:
-            remove(folder)
-        elif folder.exists() and not self.resume:
-            raise FileExistsError(f"{folder} holds a run that was broken off; --resume goes on with it")
-        run = learning(suite, self.steps, self.seed, folder, self.set)
-        with stop_politely(run, "the same command with --resume"):
-            from trajrl import train
-
-            train.online(run)
-        with self.writer(suite.name, [{"policy": run.config.agent, "updates": run.step}]) as writer:
-            for episode in met(run):
-                writer.append(episode)
-            found = summary(writer.table)
-        last = run.scores.evaluations[-1]
-        say(f"the agent that learned ends at a return of {last.return_mean:.1f} ({len(last.rows)} episodes)")
-        run_folder = self.out.with_name(self.out.name + ".run")
-        remove(run_folder)
-        (folder / "run").rename(run_folder)
-        remove(folder)
-        reached = {"reached": last.return_mean, "updates": run.step, "run": str(run_folder)}
-        return {**self.told(suite.name, found), **reached}
 
     def writer(self, environment: str, parts: list[dict[str, Any]]) -> StoreWriter:
         """Open the store file, with what a reader must know about where it came from."""

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from trajrl.intervals import bootstrap_mean
+from trajrl.progress import told
 from trajrl.scores import Evaluation, Scores
 
 
@@ -19,6 +20,13 @@ def scores(tmp_path, *evaluations: Evaluation, rank: int = 0) -> Scores:
     for one in evaluations:
         found.append(one)
     return found
+
+
+def test_a_return_is_not_called_a_score():
+    rows = [{"return": -200.0, "score": None, "success": False}] * 2
+    assert told(Evaluation(5, rows, None, "none")) == "return -200.0 (episodes -200.0 to -200.0), success 0%"
+    rows = [{"return": 50.0, "score": 1.0 + i, "success": None} for i in range(2)]
+    assert told(Evaluation(5, rows, None, "own")) == "score    1.5 (episodes 1.0 to 2.0), return 50.0"
 
 
 def test_last_best_and_mean_of_the_last_ten(tmp_path):

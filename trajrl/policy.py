@@ -55,11 +55,14 @@ class LoadedRun:
 
     def suite(self, which: str = "last", env: str = "", **options: Any) -> Suite:
         """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
-        own = self.environment(which)
+        facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))[1]
+        own = str(facts["environment"])
         if not (env or own):
             raise ValueError(f"{self.folder} was trained without an environment; give --env")
         kept = self.config.env_options if env in ("", own) else {}
-        return make_suite(env or own, **{**kept, "patience": 0.0, **options})
+        suite = make_suite(env or own, **{**kept, "patience": 0.0, **options})
+        require_fit(str(self.folder), (int(facts["obs_dim"]), int(facts["action_dim"])), suite)
+        return suite
 
     def step(self, which: str) -> int:
         """Return the step of a kept policy."""
@@ -114,6 +117,13 @@ class Policy:
         with torch.no_grad():
             actions = self._queues.act(rows, self._rng)
         return actions[0] if obs.ndim == 1 else actions
+
+
+def require_fit(name: str, takes: tuple[int, int], suite: Suite) -> None:
+    """Refuse a policy that takes other observations or actions than an environment has."""
+    needs = suite.obs_dim, suite.action_dim
+    if takes != needs:
+        raise ValueError(f"{name} acts on (obs, act) of {takes} numbers; {suite.name} has {needs}")
 
 
 def load_run(folder: str | Path) -> LoadedRun:

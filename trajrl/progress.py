@@ -63,13 +63,8 @@ class Meter:
     def show(self, found: Evaluation) -> None:
         """Print the result of an evaluation as a line that stays."""
         self._end_evaluation()
-        low, high = found.values.min(), found.values.max()
-        success = "" if found.success_mean is None else f", success {found.success_mean:.0%}"
-        self._last_score = f"score {found.value:.1f}"
-        line = (
-            f"step {found.step:>7}: score {found.value:6.1f} (episodes {low:.1f} to {high:.1f}), "
-            f"return {found.return_mean:.1f}{success}   [{self.seconds:.0f} s]"
-        )
+        line = f"step {found.step:>7}: {told(found)}   [{self.seconds:.0f} s]"
+        self._last_score = f"{found.scale} {found.value:.1f}"
         if self._bar is not None:
             self._bar.console.print(line, highlight=False)
         else:
@@ -109,3 +104,11 @@ class Meter:
         self._bar.update(
             self._task, completed=self.step, rate=f"{self.rate:.0f} updates/s", score=self._last_score
         )
+
+
+def told(found: Evaluation) -> str:
+    """Say what an evaluation found; without a scale that is a return and no score."""
+    spread = f"(episodes {found.values.min():.1f} to {found.values.max():.1f})"
+    rest = f", return {found.return_mean:.1f}" if found.scale == "score" else ""
+    success = "" if found.success_mean is None else f", success {found.success_mean:.0%}"
+    return f"{found.scale} {found.value:6.1f} {spread}{rest}{success}"

@@ -12,8 +12,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trajrl.registry import unknown
+
+if TYPE_CHECKING:
+    from trajrl.envs.suite import Suite
+    from trajrl.queues import Actor
 
 POLICIES = Path(__file__).parents[1] / "data" / "policies"
 REPLAY = "medium-replay"
@@ -38,12 +43,14 @@ class Part:
     source: str = ""  # label of its episodes
 
 
-def of_recipe(recipe: str, env: str, epsilon: float = 0.0, folder: Path = POLICIES) -> list[Part]:
+def of_recipe(
+    recipe: str, env: str, noise: tuple[float, ...] = (0.0,), epsilon: float = 0.0, folder: Path = POLICIES
+) -> list[Part]:
     """Return the parts of a recipe; policies are files called <environment>-medium.npz and -expert.npz."""
     if recipe not in RECIPES:
         raise ValueError(unknown("recipe", recipe, RECIPES))
     family = re.split(r"[-_]v?\d|-", env.rpartition(":")[2])[0].lower()
-    parts = []
+    parts: list[Part] = []
     for level, share in RECIPES[recipe].items():
         path = folder / f"{family}-{level}.npz"
         if level != "random" and not path.exists():
@@ -51,14 +58,36 @@ def of_recipe(recipe: str, env: str, epsilon: float = 0.0, folder: Path = POLICI
                 f"the recipe {recipe} needs {path}, a policy file (data/README.md has the layout); "
                 "--policies names another folder"
             )
-        parts.append(Part(level if level == "random" else str(path), share, 0.0, epsilon, level))
+        parts += rungs(level if level == "random" else str(path), share, noise, epsilon, level)
     return parts
 
 
 def of_policy(policy: str, noise: tuple[float, ...], epsilon: float, source: str) -> list[Part]:
     """Return one policy under a ladder of noise: a part for each rung, of equal shares."""
-    label = source or Path(policy).stem
+    return rungs(policy, 1.0, noise, epsilon, source or Path(policy).stem)
+
+
+def rungs(policy: str, share: float, noise: tuple[float, ...], epsilon: float, label: str) -> list[Part]:
+    """Split a share of the transitions evenly over the noises, each under a label of its own."""
     return [
-        Part(policy, 1 / len(noise), rung, epsilon, label if len(noise) == 1 else f"{label}+{rung:g}")
+        Part(policy, share / len(noise), rung, epsilon, label if len(noise) == 1 else f"{label}+{rung:g}")
         for rung in noise
     ]
+
+
+def make_policy(name: str, suite: Suite) -> Actor:
+    """Build the policy `name` stands for, and check that it fits the environment."""
+    from trajrl.envs.policies import FilePolicy, RandomPolicy
+    from trajrl.policy import load_run, require_fit
+
+    if name == "random":
+        return RandomPolicy(suite.action_dim)
+    if not Path(name).exists():
+        raise FileNotFoundError(f"no policy '{name}': it is not random, oracle, a run directory or a file")
+    policy: Any
+    if Path(name).is_dir():
+        policy = load_run(name).agent()
+    else:
+        policy = FilePolicy(name)
+    require_fit(name, (policy.obs_dim, policy.action_dim), suite)
+    return policy

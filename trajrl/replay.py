@@ -1,7 +1,8 @@
 """Medium-replay: everything that an agent met while it learned online from nothing, in the order it met it.
 
 START_STEPS of uniform actions come first; then sac acts, one update for each step, on all it met so far.
-The run is an ordinary online run: its checkpoints and journal let a broken-off one go on, bit for bit.
+It is evaluated ten times on the way, for what it has learned comes and goes.  The run is an ordinary online
+run: its checkpoints and journal let a broken-off one go on, bit for bit.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from trajrl.config import RunConfig
@@ -35,7 +37,11 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
         place = folder / "run"
         assemble.lock(place)
     else:
-        config = config_of(suite, steps, seed, start, settings)
+        try:
+            config = config_of(suite, steps, seed, start, settings)
+        except (KeyError, ValueError):
+            rmtree(folder)  # nothing was learned: nothing is left to go on with
+            raise
         place = assemble.new_folder(config, str(folder / "run"))
         assemble.lock(place)
     run = assemble.build(config, place)
@@ -61,7 +67,8 @@ def config_of(suite: Suite, steps: int, seed: int, start: Path, settings: tuple[
         "phase": "online", "agent": AGENT, "data": str(start), "env": suite.name, "seed": seed,
         "env_steps": max(1, left), "sampler": "uniform", "offline_sampler": "uniform", "learn_after": 0,
         "warmup_steps": 0, "offline_mode": "keep", "utd": 1.0, "patience": 0.0, "batch_size": 256,
-        "log_every": 1_000, "eval_every": 0, "eval_episodes": 10, "checkpoint_every": 5_000,
+        "log_every": 1_000, "eval_every": max(1_000, left // 10), "eval_episodes": 10,
+        "checkpoint_every": 5_000,
     }  # fmt: skip
     config = assemble.resolve(chosen, settings)
     return replace(config, env_options=asdict(suite.options))

@@ -46,6 +46,11 @@ class Evaluation:
         )
 
     @property
+    def scale(self) -> str:
+        """Return what `values` are: score or return."""
+        return "return" if self.rows[0]["score"] is None else "score"
+
+    @property
     def value(self) -> float:
         """Return the mean score."""
         return float(self.values.mean())

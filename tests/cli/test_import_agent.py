@@ -37,6 +37,8 @@ def test_the_run_acts_with_the_imported_weights(files, tmp_path):
 def test_the_run_evaluates(files, tmp_path, capsys):
     bring_in(files[1], tmp_path / "run")
     capsys.readouterr()
+    assert dispatch(["evaluate", str(tmp_path / "run"), "--env", "Pendulum-v1"]) == 1
+    assert "numbers; Pendulum-v1 has (3, 1)" in capsys.readouterr().err.splitlines()[-1]
     assert dispatch(["evaluate", str(tmp_path / "run"), "--episodes", "3", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(answer["returns"]) == 3

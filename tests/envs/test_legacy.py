@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +38,9 @@ class Old:
     def step(self, action):
         return np.ones(2), 1.0, bool(self.told), {"TimeLimit.truncated": self.told.get("cut", False)}
 
+    def close(self):
+        pass
+
 
 @pytest.mark.parametrize(
     ("told", "ends"), [({}, (False, False)), ({"cut": True}, (False, True)), ({"cut": False}, (True, False))]
@@ -55,6 +59,22 @@ def test_a_seed_reaches_the_innermost_layer(capsys):
     assert env.step(np.zeros(1))[4]["success"]
     assert env.action_space.high.tolist() == [2]
     assert capsys.readouterr().out == ""  # what the old packages print stays with them
+
+
+def test_an_own_environment_of_classic_gym_is_adapted(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gym", SimpleNamespace(Env=Old))
+    monkeypatch.setitem(sys.modules, "own_old", SimpleNamespace(make=lambda: Old(told={"cut": True})))
+    monkeypatch.setattr("trajrl.envs.custom.importable", lambda name: name == "own_old")
+    env = make_suite("own_old:make").make(0)
+    assert env.reset(seed=3)[0].tolist() == [0, 0]
+    assert env.step(np.zeros(1, np.float32))[1:4] == (1.0, False, True)
+
+
+def test_the_reset_of_later_gyms_is_refused(monkeypatch):
+    env = legacy.Classic(Old())
+    monkeypatch.setattr(env.env, "reset", lambda: (np.zeros(2), {}))
+    with pytest.raises(ValueError, match="use gymnasium"):
+        env.reset()
 
 
 @pytest.mark.parametrize("name", ["pen-human-v1", "kitchen-mixed-v0"])

@@ -54,7 +54,10 @@ def test_a_registered_id_of_ones_own_is_found():
     ("name", "words"),
     [
         ("Hoper-v4", "did you mean 'Hopper-v4'"),
-        ("togy:point", "no environment suite 'togy'; did you mean 'toy'"),
+        ("hopper-medium-v2", "did you mean 'd4rl:hopper-medium-v2'"),
+        ("cube-single-play-singletask-v0", "did you mean 'ogbench:cube-single-play-singletask-v0'"),
+        ("ToolHang", "did you mean 'robomimic:ToolHang'"),
+        ("togy:point", "no environment suite or module 'togy'; did you mean 'toy'"),
         ("toy:pont", "did you mean 'point'"),
         ("d4rl:hoper-medium-v2", "did you mean 'hopper-medium-v2'"),
         ("gymnasium:Pendulm-v1", "did you mean 'Pendulum-v1'"),

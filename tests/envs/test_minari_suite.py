@@ -54,6 +54,7 @@ def test_scores_are_between_its_own_references_or_none(root):
     assert value == 50.0
     assert "own references" in name
     assert "d4rl" not in name.lower()
+    assert make_suite(own.name, arguments={"g": 1.0}).score(10.0) == (None, "none")
 
 
 def test_its_episodes_are_its_data(root):

@@ -33,6 +33,13 @@ shared = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there"
             "antmaze-large-singletask-task5-v0",
             "antmaze-large-navigate-v0",
         ),
+        ("scene-noisy-singletask-v0", "scene-singletask-v0", "scene-noisy-v0"),
+        ("cube-single-singletask-v0", "cube-single-singletask-v0", "cube-single-play-v0"),
+        (
+            "antmaze-giant-singletask-task1-v0",
+            "antmaze-giant-singletask-task1-v0",
+            "antmaze-giant-navigate-v0",
+        ),
     ],
 )
 def test_a_published_name_is_an_environment_and_a_data_set(name, environment, dataset):
@@ -59,11 +66,17 @@ def test_a_goal_conditioned_environment_is_told_its_default_task(name, task):
         ("cube-singel-play-singletask-v0", "did you mean 'cube-single-singletask-v0'"),
         ("visual-cube-single-play-singletask-v0", "images"),
         ("powderworld-easy-play-v0", "images"),
+        ("cube-singel-play-v0", "did you mean 'cube-single-v0'"),
+        ("cube", "no OGBench environment 'cube'"),
+        ("", "no OGBench environment ''"),
+        ("singletask-v0", "no OGBench environment"),
+        ("humanoidmaze-teleport-navigate-singletask-v0", "cannot be made: [^\n]*$"),
     ],
 )
 def test_what_is_not_state_based_or_not_there_is_refused(name, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=words) as caught:
         make_suite(f"ogbench:{name}")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

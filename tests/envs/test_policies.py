@@ -99,7 +99,7 @@ def test_random_actions_fill_the_box():
     ("content", "words"),
     [
         (b"", "not an npz file"),
-        (b"w0 = 3", "not an npz file"),
+        (b"w0 = 3", "and this is none"),
         (b"PK\x03\x04 cut short", "not an npz file"),
     ],
 )

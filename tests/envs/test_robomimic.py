@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import torch
 from trajrl import make_suite
 from trajrl.envs.robomimic import RobomimicSuite, objects
 
-DEMOS = Path(__file__).parents[3] / "shared" / "data" / "robomimic" / "lift_low_dim.hdf5"
+SHARED = Path(os.environ.get("TRAJRL_SHARED", Path(__file__).parents[2] / "../shared"))
+DEMOS = SHARED / "data" / "robomimic" / "lift_low_dim.hdf5"
 KEYS = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "object")
 WIDTHS = {
     "Lift": (19, 7, 400), "NutAssemblySquare": (23, 7, 400), "PickPlaceCan": (23, 7, 400),
@@ -80,6 +82,13 @@ def test_recorded_actions_lift_the_cube(lift, demo):
 def test_sizes_and_horizons_are_the_published_ones(name):
     suite = make_suite(f"robomimic:{name}")
     assert (suite.obs_dim, suite.action_dim, suite.options.time_limit) == WIDTHS[name]
+
+
+@robosuite
+def test_arms_without_grippers_are_seen_without_fingers():
+    suite = make_suite("robomimic:TwoArmPegInHole")
+    assert suite.action_dim == 12
+    assert len(suite.make(0).reset(seed=0)[0]) == suite.obs_dim
 
 
 @robosuite

@@ -57,6 +57,9 @@ def test_gymnasium_versions_have_references_measured_in_themselves(family, versi
         ("Pendulum-v1", {}),
         ("Hopper-v4", {"time_limit": 10}),
         ("Hopper-v4", {"frame_skip": 2}),
+        ("Hopper-v4", {"arguments": {"healthy_reward": 0.5}}),
+        ("d4rl:hopper-medium-v2", {"time_limit": 10}),
+        ("d4rl:hopper-medium-v2", {"frame_skip": 2}),
     ],
 )
 def test_no_reference_is_no_score(name, options):

@@ -68,8 +68,11 @@ class Collect(Common):
             return measure(self)
         refuse_existing(self.out, self.overwrite)
         if self.recipe == "medium-replay":
-            return self.replayed()
+            from trajrl.cli.replay import replayed
+
+            return replayed(self)
         from trajrl.collection import Collection, folder_of
+        from trajrl.recipes import make_policy
 
         parts = self.parts()
         suite = None if parts[0].policy == "oracle" else self.suite()
@@ -109,13 +112,25 @@ class Collect(Common):
             raise ValueError(f"--epsilon is a share between 0 and 1; got {self.epsilon}")
         if bool(self.policy) == bool(self.recipe):
             raise ValueError("give --policy or --recipe, one of them")
+        self.check_company()
+
+    def check_company(self) -> None:
+        """Refuse options that what was asked for would leave unread."""
+        disturbed = [name for name, given in (("noise", any(self.noise)), ("epsilon", self.epsilon)) if given]
+        if disturbed and (self.reference or self.recipe == "medium-replay"):
+            what = "--reference measures policies as they are" if self.reference else "sac explores by itself"
+            raise ValueError(f"{what}: leave --{disturbed[0]} out")
+        if self.recipe and self.source:
+            raise ValueError("a recipe labels its episodes by policy: leave --source out")
+        if self.policy == "oracle" and self.set:
+            raise ValueError(f"an oracle acts in its environment as it is: leave --set {self.set[0]} out")
 
     def parts(self) -> list[Part]:
         """Return what the collection is made of."""
         from trajrl.recipes import POLICIES, of_policy, of_recipe
 
         if self.recipe:
-            return of_recipe(self.recipe, self.env, self.epsilon, self.policies or POLICIES)
+            return of_recipe(self.recipe, self.env, self.noise, self.epsilon, self.policies or POLICIES)
         return of_policy(self.policy, self.noise, self.epsilon, self.source)
 
     def suite(self) -> Suite:
@@ -138,7 +153,8 @@ class Collect(Common):
         from trajrl.envs.demonstrate import demonstrate
 
         shown, first = make_demonstration(self.env), number * PART_NUMBERS + waiting.episodes[number]
-        return (demonstrate(shown, self.seed, n, part.source, part.noise) for n in count(first))
+        chance = part.noise, part.epsilon
+        return (demonstrate(shown, self.seed, n, part.source, *chance) for n in count(first))
 
     def acted(
         self, suite: Suite, policy: Actor | None, number: int, part: Part, waiting: Collection
@@ -152,35 +168,6 @@ class Collect(Common):
         actor = MixedPolicy(actor, part.epsilon) if part.epsilon else actor
         streams = Streams(self.seed, "collect", (number,) if number else ())
         return collect(suite, actor, streams, self.envs, part.source, waiting.episodes[number])
-
-    def replayed(self) -> dict[str, Any]:
-        """Let an agent learn online from nothing and keep everything it met."""
-        from trajrl.cli.offline import stop_politely
-        from trajrl.collection import folder_of
-        from trajrl.replay import learning, met
-
-        folder, suite = folder_of(self.out), self.suite()
-        if self.overwrite:
-            remove(folder)
-        elif folder.exists() and not self.resume:
-            raise FileExistsError(f"{folder} holds a run that was broken off; --resume goes on with it")
-        run = learning(suite, self.steps, self.seed, folder, self.set)
-        with stop_politely(run, "the same command with --resume"):
-            from trajrl import train
-
-            train.online(run)
-        with self.writer(suite.name, [{"policy": run.config.agent, "updates": run.step}]) as writer:
-            for episode in met(run):
-                writer.append(episode)
-            found = summary(writer.table)
-        last = run.scores.evaluations[-1]
-        say(f"the agent that learned ends at a return of {last.return_mean:.1f} ({len(last.rows)} episodes)")
-        run_folder = self.out.with_name(self.out.name + ".run")
-        remove(run_folder)
-        (folder / "run").rename(run_folder)
-        remove(folder)
-        reached = {"reached": last.return_mean, "updates": run.step, "run": str(run_folder)}
-        return {**self.told(suite.name, found), **reached}
 
     def writer(self, environment: str, parts: list[dict[str, Any]]) -> StoreWriter:
         """Open the store file, with what a reader must know about where it came from."""
@@ -228,27 +215,6 @@ def up_to(episodes: Iterator[Episode], steps: float) -> Iterator[Episode]:
         episode = next(episodes)
         total += len(episode)
         yield episode
-
-
-def make_policy(name: str, suite: Suite) -> Actor:
-    """Build the policy `name` stands for, and check that it fits the environment."""
-    from trajrl.envs.policies import FilePolicy, RandomPolicy
-
-    if name == "random":
-        return RandomPolicy(suite.action_dim)
-    if not Path(name).exists():
-        raise FileNotFoundError(f"no policy '{name}': it is not random, oracle, a run directory or a file")
-    policy: Any
-    if Path(name).is_dir():
-        from trajrl.policy import load_run
-
-        policy = load_run(name).agent()
-    else:
-        policy = FilePolicy(name)
-    takes, needs = (policy.obs_dim, policy.action_dim), (suite.obs_dim, suite.action_dim)
-    if takes != needs:
-        raise ValueError(f"{name} acts on (obs, act) of {takes} numbers; {suite.name} has {needs}")
-    return policy
 
 
 def summary(table: Table) -> dict[str, Any]:

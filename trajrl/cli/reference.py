@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 def measure(command: Collect) -> dict[str, Any]:
     """Measure both, add them to the file in --out, and say how to use it."""
-    from trajrl.cli.collect import make_policy
     from trajrl.envs.policies import RandomPolicy
+    from trajrl.recipes import make_policy
 
     if not command.policy or command.policy in ("random", "oracle"):
         raise ValueError("--reference takes --policy, the expert: a run's folder or a policy file")
     suite = command.suite()
-    if suite.options.frame_skip > 1 or suite.options.time_limit:
-        raise ValueError("references belong to an environment as it is: without frame_skip and time_limit")
+    if suite.options.alters_returns:
+        raise ValueError(
+            "references belong to an environment as it is: without arguments, frame_skip and time_limit"
+        )
     random = returns(RandomPolicy(suite.action_dim), suite, command, "uniform in [-1, 1]")
     expert = returns(make_policy(command.policy, suite), suite, command, command.policy)
     if expert["return_mean"] <= random["return_mean"]:

@@ -48,9 +48,12 @@ def find_kind(name: str) -> tuple[type[Suite], str]:
     if colon and importable(prefix):
         return CustomSuite, name
     if colon and "." not in prefix:
-        raise ValueError(unknown("environment suite", prefix, ENVS))
+        raise ValueError(unknown("environment suite or module", prefix, ENVS))
     if colon:
         raise ValueError(f"no module '{prefix}' for environment '{name}'; is its folder on PYTHONPATH?")
+    for suite in ENVS:
+        if find(ENVS, suite, "environment suite").knows(name):
+            raise ValueError(f"no environment '{name}'; did you mean '{suite}:{name}'?")
     raise ValueError(unknown("environment", name, registered(name)))
 
 

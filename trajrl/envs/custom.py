@@ -1,4 +1,7 @@
-"""A user's own environment: `package.module:callable`, where the callable returns a gymnasium.Env."""
+"""A user's own environment: `package.module:callable`, where the callable returns a gymnasium.Env.
+
+One of classic gym (four results of step, seed and reset apart) is brought to the new interface.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from importlib.util import find_spec
 
 import gymnasium
 
+from trajrl.envs.legacy import Classic, is_classic
 from trajrl.envs.suite import Suite
 from trajrl.registry import unknown
 
@@ -30,6 +34,8 @@ class CustomSuite(Suite):
         if strange := [name for name in own if name not in taken]:
             raise ValueError(f"{self.name}: {unknown('argument', strange[0], taken)}")
         env = maker(**{name: value for name, value in offered.items() if name in taken}, **own)
+        if is_classic(env):
+            return Classic(env)
         if not isinstance(env, gymnasium.Env):
             raise ValueError(f"{self.name} returned {type(env).__name__}; trajrl needs a gymnasium.Env")
         return env

@@ -43,6 +43,11 @@ class D4rlSuite(Suite):
         self.original = self.family in legacy.MODULES and legacy.installed()
         super().__init__(f"d4rl:{name}", options)
 
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """Tell whether D4RL has the name."""
+        return name in table("d4rl_reference_scores")
+
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Return the original environment, or the Gymnasium successor."""
         if self.original:
@@ -71,7 +76,7 @@ class D4rlSuite(Suite):
 
     def score(self, episode_return: float) -> Score:
         """Put a return on D4RL's scale, named as what it is."""
-        if self.low is None:
+        if self.low is None or self.options.alters_returns:
             return Score(None, "none")
         value = normalised(episode_return, self.low, self.high)
         if self.original:

@@ -30,8 +30,10 @@ class Demonstration(NamedTuple):
     name: str  # the environment, as data should name it
 
 
-def demonstrate(shown: Demonstration, seed: int, number: int, source: str, noise: float = 0.0) -> Episode:
-    """Run episode `number` of the run with `seed`."""
+def demonstrate(
+    shown: Demonstration, seed: int, number: int, source: str, noise: float = 0.0, epsilon: float = 0.0
+) -> Episode:
+    """Run episode `number` of the run with `seed`; `noise` and `epsilon` are those of `disturbed`."""
     env, script, records, _ = shown
     obs, info = env.reset(seed=integer(seed, "demonstrate", number) >> 32)
     rng = stream(seed, "demonstrate/act", number)
@@ -41,9 +43,7 @@ def demonstrate(shown: Demonstration, seed: int, number: int, source: str, noise
     success: bool | None = None
     terminated = truncated = False
     while not (terminated or truncated):
-        action = np.asarray(script.act(obs, info), np.float32)
-        if noise:
-            action = np.clip(action + noise * rng.standard_normal(len(action)), -1, 1).astype(np.float32)
+        action = disturbed(np.asarray(script.act(obs, info), np.float32), rng, noise, epsilon)
         for name, column in kept.items():
             column.append(np.array(info[name]))
         obs, reward, terminated, truncated, info = env.step(action)
@@ -54,3 +54,12 @@ def demonstrate(shown: Demonstration, seed: int, number: int, source: str, noise
         success = success if found is None else bool(success) or bool(np.any(found))
     extras = {name: np.stack(column) for name, column in kept.items()}
     return Episode(np.stack(seen), np.stack(actions), np.array(rewards), terminated, success, source, extras)
+
+
+def disturbed(action: np.ndarray, rng: np.random.Generator, noise: float, epsilon: float) -> np.ndarray:
+    """Return an action with N(0, noise^2) added or, with probability `epsilon`, a uniform one instead."""
+    if noise:
+        action = np.clip(action + noise * rng.standard_normal(len(action)), -1, 1).astype(np.float32)
+    if epsilon and rng.random() < epsilon:
+        return rng.uniform(-1, 1, len(action)).astype(np.float32)
+    return action

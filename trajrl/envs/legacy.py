@@ -113,7 +113,10 @@ class Classic(gymnasium.Env):
             if seed is not None:
                 for layer in layers(self.env):
                     layer.seed(seed)
-            return np.asarray(self.env.reset()), {"success": False} if self.sparse else {}
+            obs = self.env.reset()
+        if isinstance(obs, tuple):
+            raise ValueError("its reset returned a tuple: gym from 0.26 on is not classic; use gymnasium")
+        return np.asarray(obs), {"success": False} if self.sparse else {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Take one step."""
@@ -130,6 +133,12 @@ class Classic(gymnasium.Env):
     def close(self) -> None:
         """Close it."""
         self.env.close()
+
+
+def is_classic(env: object) -> bool:
+    """Tell whether an object is an environment of classic gym, from before its step had five results."""
+    gym = sys.modules.get("gym")  # not imported: no environment of it
+    return gym is not None and isinstance(env, gym.Env) and hasattr(env, "seed")
 
 
 def layers(env: Any) -> Iterator[Any]:

@@ -51,7 +51,7 @@ class MinariSuite(Suite):
     def score(self, episode_return: float) -> Score:
         """Put a return between the set's own references."""
         low, high = (self.source.metadata.get(f"ref_{end}_score") for end in ("min", "max"))
-        if low is None or high is None or float(low) == float(high) or self.options.frame_skip > 1:
+        if low is None or high is None or float(low) == float(high) or self.options.alters_returns:
             return Score(None, "none")
         value = normalised(episode_return, float(low), float(high))
         return Score(value, f"{self.name} (the data set's own references, {self.spec['id']})")

@@ -50,11 +50,17 @@ class OgbenchSuite(Suite):
         self.task = parse(name)
         self.records = recorded(name)
         if not self.task.single_task:
+            require(without_dataset(name), f"ogbench:{name}")
             raise ValueError(
                 f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)} "
                 "(to record its scripted oracle: collect --policy oracle)"
             )
         super().__init__(f"ogbench:{name}", options)
+
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """Tell a task's name by the word that all of them have."""
+        return "-singletask-" in name
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Make the environment; its draws from numpy's global generator are its own."""
@@ -95,15 +101,33 @@ def parse(name: str) -> Name:
     if "singletask" not in words:
         return Name(name, name, False)
     place = words.index("singletask")
-    environment = "-".join(words[: place - 1] + words[place:])
-    return Name(environment, "-".join(words[:place] + words[-1:]), True)
+    family, task = "-".join(words[:place]), "-".join(words[place:])
+    dataset = f"{family}{usual(family)}-{words[-1]}"
+    return Name(f"{family.removesuffix(kind_of(family))}-{task}", dataset, True)
+
+
+def kind_of(family: str) -> str:
+    """Return the kind of data that a name ends with, such as -play; empty where it names none."""
+    return next((kind for kind in DATASETS if family.endswith(kind)), "")
+
+
+def usual(family: str) -> str:
+    """Return the kind of data to add to a name that names none."""
+    if kind_of(family):
+        return ""
+    return "-navigate" if re.search("maze|soccer", family) else "-play"
+
+
+def without_dataset(name: str) -> str:
+    """Return the environment that a goal-conditioned name belongs to."""
+    family, dash, version = name.rpartition("-")
+    return f"{family.removesuffix(kind_of(family))}{dash}{version}"
 
 
 def single_task(name: str) -> str:
     """Return the default task of a goal-conditioned environment or of a data set's name."""
-    family, version = name.rsplit("-", 1)
-    kind = "" if family.endswith(DATASETS) else "-navigate" if re.search("maze|soccer", family) else "-play"
-    return f"{family}{kind}-singletask-{version}"
+    family, _, version = name.rpartition("-")
+    return f"{family}{usual(family)}-singletask-{version}"
 
 
 def recorded(name: str) -> tuple[str, ...]:
@@ -113,19 +137,29 @@ def recorded(name: str) -> tuple[str, ...]:
 
 def make_ogbench(environment: str, name: str, render: bool, **options: Any) -> gymnasium.Env:
     """Make an environment of the package by its own id."""
+    require(environment, name)
+    warnings.filterwarnings("ignore", ".*precision lowered by casting")  # of its bounds, at every look
+    with warnings.catch_warnings():  # of a missing display
+        warnings.simplefilter("ignore")
+        try:
+            env = gymnasium.make(environment, disable_env_checker=True, **options)
+        except ValueError as error:  # MuJoCo's, about the package's own model
+            raise ValueError(f"{name} cannot be made: {' '.join(str(error).split())}") from error
+        return Physics(OwnChance(FixedSpaces(env)))
+
+
+def require(environment: str, name: str) -> None:
+    """Refuse an environment that the package has not; without the package its extra is named."""
     if find_spec("ogbench") is None:
         raise ValueError(f"{name} needs the extra 'ogbench': pip install 'trajrl[ogbench]'")
-    warnings.filterwarnings("ignore", ".*precision lowered by casting")  # of its bounds, at every look
     with warnings.catch_warnings():  # of a missing display
         warnings.simplefilter("ignore")
         import ogbench
 
-        entries = gymnasium.registry.items()
-        known = [known for known, entry in entries if str(entry.entry_point).startswith(ogbench.__name__)]
-        if environment not in known:
-            raise ValueError(f"{name}: {unknown('OGBench environment', environment, known)}")
-        env = gymnasium.make(environment, disable_env_checker=True, **options)
-        return Physics(OwnChance(FixedSpaces(env)))
+    entries = gymnasium.registry.items()
+    known = [known for known, entry in entries if str(entry.entry_point).startswith(ogbench.__name__)]
+    if environment not in known:
+        raise ValueError(f"{name}: {unknown('OGBench environment', environment, known)}")
 
 
 class FixedSpaces(gymnasium.Wrapper):

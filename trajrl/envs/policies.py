@@ -106,7 +106,8 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such policy file") from None
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} is not an npz file of plain arrays ({error})") from error
+        why = error if zipfile.is_zipfile(path) else "an npz file is a zip of arrays, and this is none"
+        raise ValueError(f"{path} is not an npz file of plain arrays ({why})") from error
     missing = [name for name in NEEDED if name not in weights]
     if missing:
         raise ValueError(

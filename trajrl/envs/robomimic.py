@@ -60,6 +60,11 @@ class RobomimicSuite(Suite):
         return {"time_limit": HORIZONS.get(name, 400), "reward_shift": -1.0}
 
     @classmethod
+    def knows(cls, name: str) -> bool:
+        """Tell whether it is one of the published tasks."""
+        return name in HORIZONS
+
+    @classmethod
     def recorded_with(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments that a file recorded in `env_args`; none where it was stripped of them."""
         versions = (attributes.get("provenance") or {}).get("versions") or {}
@@ -150,7 +155,8 @@ class Task(gymnasium.Env):
         self.raw.close()
 
     def _see(self, seen: Mapping[str, Any]) -> np.ndarray:
-        hands = [seen[f"robot{i}_{key}"] for i in range(len(self.raw.robots)) for key in HAND]
+        keys = [f"robot{i}_{key}" for i in range(len(self.raw.robots)) for key in HAND]
+        hands = [seen[key] for key in keys if key in seen]  # TwoArmPegInHole's arms have no grippers
         return np.concatenate([*hands, objects(seen, self._object_keys())]).astype(np.float32)
 
     def _object_keys(self) -> list[str]:

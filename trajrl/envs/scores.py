@@ -45,7 +45,7 @@ def normalised(episode_return: float, low: float, high: float) -> float:
 def measured(name: str, episode_return: float, options: EnvOptions) -> Score:
     """Score a return with references measured in this very environment; none where there are none."""
     known = {**table("measured_references")["environments"], **own_references()}
-    if name not in known or options.time_limit or options.frame_skip > 1:
+    if name not in known or options.alters_returns:
         return Score(None, "none")
     entry = known[name]
     value = normalised(episode_return, entry["random"]["return_mean"], entry["expert"]["return_mean"])

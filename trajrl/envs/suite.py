@@ -47,6 +47,11 @@ class Suite:
         return {}
 
     @classmethod
+    def knows(cls, name: str) -> bool:
+        """Tell whether a name that came without a suite, and that nothing has, must mean this one."""
+        return False
+
+    @classmethod
     def recorded_with(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that a store's attributes say it was recorded under."""
         return {}

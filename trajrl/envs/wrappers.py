@@ -50,6 +50,11 @@ class EnvOptions:
         if self.actions not in ACTIONS:
             raise ValueError(unknown("value of the environment's actions", self.actions, ACTIONS))
 
+    @property
+    def alters_returns(self) -> bool:
+        """Tell whether returns under these options are other than the environment's own."""
+        return bool(self.time_limit or self.frame_skip > 1 or self.arguments)
+
 
 def make_options(values: Mapping[str, Any]) -> EnvOptions:
     """Build EnvOptions from plain values; an unknown name fails with the nearest one."""

@@ -82,7 +82,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"act_ema": False, "ema_before": "initial"},
     "standard": {},
 }
-BANDIT = {"eta": 1.0, "solver": "ddpm", "solver_steps": 0}  # sharp modes need every level
+BANDIT = {"q_term": "awr", "eta": 3.0, "solver": "ddpm", "solver_steps": 0}  # sharp modes need every level
 FROM_TABLE = ("actor_clip", "critic_clip", "run.reward", "run.eval_episodes")
 
 

@@ -18,7 +18,7 @@ from trajrl.cli.option import silent
 LABORATORY: dict[str, Any] = {
     "gamma": 0.0, "history": 1, "horizon": 1, "chunk": 1, "critic_chunk": 1, "candidates": 1,
     "q_start": 0, "q_ramp": 0, "diffusion_steps": 20, "schedule": "cosine", "width": 64,
-    "lr": 5e-3, "actor_lr": 5e-3, "critic_lr": 3e-3, "critic_norm": "before", "decay": "update",
+    "lr": 1e-2, "actor_lr": 5e-3, "critic_lr": 3e-3, "critic_norm": "before", "decay": "update",
     "actor_clip": 2.0, "critic_clip": 2.0, "ema_every": 1, "ema_start": 0, "ratio": "snr_real",
 }  # fmt: skip
 AVERAGED = ("mean_energy", "total_variation", "off_mode", "sliced_w2", "mmd")
@@ -53,7 +53,7 @@ class Toy(Common):
     """Weight of the Q term; several values are swept and drawn as one figure."""
     beta: Annotated[float | None, silent("BETA", "eta where the agent has one, else 0")] = None
     """Inverse temperature of the closed form p_data(a) exp(beta e(a)) to compare with."""
-    steps: int = 6_000
+    steps: int = 8_000
     """Gradient steps."""
     seeds: int = 1
     """Number of runs, with seeds from --seed on; more than one gives intervals."""

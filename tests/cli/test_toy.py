@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from trajrl import folder
+from trajrl.choices import resolve
 from trajrl.cli.main import dispatch
+from trajrl.cli.toy import Setting, Toy
 from trajrl.envs import bandit
 from trajrl.report import bandit_measures
 
@@ -47,6 +49,23 @@ def test_answer_has_the_fixed_keys_and_a_figure(agent: str, tmp_path: Path, caps
     assert options.get("gamma", 0.0) == 0.0
     assert options["history" if "history" in options else "width"] in (1, 8)
     assert found["beta"] == options.get("eta", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("agent", "own"),
+    [
+        ("diffusion_ql", {"eta": 1.0, "solver": "ddim", "solver_steps": 10}),
+        ("edp", {"eta": 3.0, "q_term": "awr", "solver": "ddpm"}),
+        ("eg_ood", {"eta": 3.0}),
+        ("qg", {"eta": 3.0, "ratio": "snr_real"}),
+    ],
+)
+def test_agents_bring_what_a_bandit_asks_of_them(agent: str, own: dict[str, Any]) -> None:
+    asked = {"data": "bandit:8gaussians", "agent": agent, "preset": "standard"}
+    toy = Toy(dataset="8gaussians", agent=agent)
+    options = resolve(asked, toy.chosen(Setting(None, None, 0))).agent_options
+    shared = {"diffusion_steps": 20, "schedule": "cosine", "gamma": 0.0, "candidates": 1}
+    assert {name: options[name] for name in own | shared} == own | shared
 
 
 def test_a_toy_run_is_evaluated_and_resumed_as_any_run(tmp_path: Path, capsys) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from math import log, pi
 from typing import Any, NamedTuple
 
@@ -81,13 +82,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"act_ema": False, "ema_before": "initial"},
     "standard": {},
 }
+BANDIT = {"q_term": "awr", "eta": 3.0, "solver": "ddpm", "solver_steps": 0}  # sharp modes need every level
 FROM_TABLE = ("actor_clip", "critic_clip", "run.reward", "run.eval_episodes")
 
 
 def preset(name: str, env: str) -> dict[str, Any]:
     """Return the settings of preset `name`; `paper` takes clips and rewards published for the environment."""
     table = of_environment(env) if name == "paper" else {}
-    return {**PRESETS[name], **{key: value for key, value in table.items() if key in FROM_TABLE}}
+    bandit = BANDIT if fnmatch(env, "bandit:*") else {}
+    return {**PRESETS[name], **bandit, **{key: value for key, value in table.items() if key in FROM_TABLE}}
 
 
 class Noise(NamedTuple):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 import torch
@@ -81,6 +82,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"act_ema": False, "ema_before": "initial", "decay": "as_run"},
     "standard": {},
 }
+
+
+def preset(name: str, env: str) -> dict[str, Any]:
+    """Return the settings of preset `name`; on bandits with the guidance published for them."""
+    return {**PRESETS[name], **({"eta": 3.0} if fnmatch(env, "bandit:*") else {})}
 
 
 class Noise(NamedTuple):

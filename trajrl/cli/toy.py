@@ -16,9 +16,10 @@ from trajrl.cli.option import silent
 
 # What a bandit asks of an agent that has such a field: one step, small networks, a short run.
 LABORATORY: dict[str, Any] = {
-    "gamma": 0.0, "history": 1, "horizon": 1, "chunk": 1, "critic_chunk": 1, "candidates": 1, "eta": 3.0,
-    "q_start": 0, "q_ramp": 0, "width": 128, "lr": 1e-3, "actor_lr": 1e-3, "decay": "update",
-    "actor_clip": 2.0, "critic_clip": 2.0,
+    "gamma": 0.0, "history": 1, "horizon": 1, "chunk": 1, "critic_chunk": 1, "candidates": 1,
+    "q_start": 0, "q_ramp": 0, "diffusion_steps": 20, "schedule": "cosine", "width": 64,
+    "lr": 1e-2, "actor_lr": 5e-3, "critic_lr": 3e-3, "critic_norm": "before", "decay": "update",
+    "actor_clip": 2.0, "critic_clip": 2.0, "ema_every": 1, "ema_start": 0, "ratio": "snr_real",
 }  # fmt: skip
 AVERAGED = ("mean_energy", "total_variation", "off_mode", "sliced_w2", "mmd")
 
@@ -48,11 +49,11 @@ class Toy(Common):
     """The algorithm."""
     T: Annotated[tuple[int, ...], silent("T ...", "the agent's own")] = ()
     """Denoising steps; several values are swept and drawn as one figure."""
-    eta: Annotated[tuple[float, ...], silent("ETA ...", "3")] = ()
+    eta: Annotated[tuple[float, ...], silent("ETA ...", "the agent's own for bandits")] = ()
     """Weight of the Q term; several values are swept and drawn as one figure."""
     beta: Annotated[float | None, silent("BETA", "eta where the agent has one, else 0")] = None
     """Inverse temperature of the closed form p_data(a) exp(beta e(a)) to compare with."""
-    steps: int = 10_000
+    steps: int = 8_000
     """Gradient steps."""
     seeds: int = 1
     """Number of runs, with seeds from --seed on; more than one gives intervals."""
@@ -145,8 +146,9 @@ class Toy(Common):
         beta = options.get("eta", 0.0) if self.beta is None else self.beta
         x = sample(run.agent, self.dataset, self.samples, run.config.seed)
         found = measure(self.dataset, x, goal(self.dataset, beta, self.samples))
-        title = f"{self.agent}: {min(self.samples, 2000)} samples over its critic"
         q = critic_values(run.agent, self.dataset)
+        over = "" if q is None else " over its critic"
+        title = f"{self.agent}: {min(self.samples, 2000)} samples{over}"
         figure = draw_run(self.dataset, x, q, title, run.folder / "toy.png")
         summary = json.loads((run.folder / "summary.json").read_text())
         rate = summary["updates_per_second"]  # 0 where nothing was left to do

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from trajrl.cli.main import dispatch
 from trajrl.sweep.grid import read_grid, trial_name, trials
-from trajrl.sweep.results import frame, state
+from trajrl.sweep.on_ray import require_room
+from trajrl.sweep.process import Resources
+from trajrl.sweep.results import frame, state, table
 
 
 def test_a_grid_is_every_cell_for_every_seed():
@@ -86,6 +89,22 @@ def test_trials_that_were_given_up_are_a_failure(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("trajrl.sweep.local.run", kill_all)
     assert dispatch([*GRID, "--out", str(tmp_path)]) == 1
     assert "2 trials have not finished" in capsys.readouterr().out
+
+
+def test_trials_that_no_machine_has_room_for_are_refused_and_on_a_cluster_told(capsys):
+    with pytest.raises(ValueError, match="a trial asks for 1 GPUs, and 0 are here; lower --gpus"):
+        require_room({"CPU": 2.0}, Resources(gpus=1.0))
+    require_room({"CPU": 2.0, "GPU": 1.0}, Resources(cpus=2, gpus=0.5))
+    assert capsys.readouterr().out == ""
+    require_room({"CPU": 2.0}, Resources(cpus=4, address="auto"))
+    assert "asks for 4 CPUs, and the cluster has 2: all wait" in capsys.readouterr().out
+
+
+def test_a_cell_of_an_agent_that_does_not_select_offline_is_empty():
+    row = {"grid.agent": "sac", "last": 40.0, "mean_last_10": 41.0, "best": 42.0, "selected": float("nan")}
+    assert table(pd.DataFrame([row]), ["agent"], 0) == [
+        ("sac", "1 of 1", "40.0", "one seed", "41.0", "42.0", "")
+    ]
 
 
 def test_a_trial_that_left_nothing_is_waiting(tmp_path):

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,8 +40,9 @@ def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
         knock(resources.address)
         show_token()
     ray, tune = imported()
-    connect(ray, resources)
     try:
+        connect(ray, resources)
+        require_room(ray.cluster_resources(), resources)
         room = {"cpu": resources.cpus, **({"gpu": resources.gpus} if resources.gpus else {})}
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(work, cpus=resources.cpus, place=os.getcwd()), room),
@@ -139,6 +140,18 @@ def connect(ray: Any, resources: Resources) -> None:
         address="local", num_cpus=max(cores, resources.cpus), include_dashboard=False,
         object_store_memory=STORE_BYTES, runtime_env=workers, **quiet,
     )  # fmt: skip
+
+
+def require_room(found: Mapping[str, float], resources: Resources) -> None:
+    """Refuse trials that no machine here has room for; a cluster may grow, so there it is only said."""
+    for name, asked in (("CPU", resources.cpus), ("GPU", resources.gpus)):
+        present = found.get(name, 0.0)
+        if asked <= present:
+            continue
+        what = f"a trial asks for {asked:g} {name}s, and"
+        if not resources.address:
+            raise ValueError(f"{what} {present:g} are here; lower --{name.lower()}s")
+        say(f"{what} the cluster has {present:g}: all wait until it has more")
 
 
 def knock(address: str) -> None:

@@ -68,6 +68,7 @@ def table(found: pd.DataFrame, names: Sequence[str], seed: int) -> list[tuple[st
         if len(values):
             low, high = bootstrap_mean(values, seed)
             told += [f"{values.mean():.1f}", f"{low:.1f} to {high:.1f}" if len(values) > 1 else "one seed"]
-            told += [f"{group[name].mean():.1f}" for name in ("mean_last_10", "best", "selected")]
+            means = [group[name].mean() for name in ("mean_last_10", "best", "selected")]
+            told += ["" if np.isnan(mean) else f"{mean:.1f}" for mean in means]  # not all select offline
         rows.append((*map(str, cell), *told, *[""] * (len(HEADER) - len(told))))
     return rows

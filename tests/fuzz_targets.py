@@ -115,6 +115,40 @@ def write_checkpoint(folder: Path) -> Path:
     return checkpoint.save(folder, 3, parts)
 
 
+def weights(path: Path) -> None:
+    """Read public checkpoints, as import-agent does."""
+    from trajrl.agents.import_dql import read
+
+    read(path / "actor.pth", path / "critic.pth")
+
+
+def write_weights(folder: Path) -> Path:
+    """Write checkpoints in the public layout."""
+    import sys
+
+    sys.path[:0] = [str(Path(__file__).with_name("agents")), str(Path(__file__).parents[1] / "benchmarks")]
+    import plain_dql
+    from public_weights import save
+
+    folder.mkdir()
+    save(plain_dql.PlainDQL(5, 2, plain_dql.Settings(), 5, width=16), folder)
+    return folder
+
+
+def policy(path: Path) -> None:
+    """Read the weights of a recorded policy, as collect does."""
+    from trajrl.envs.policies import read_policy
+
+    read_policy(path)
+
+
+def write_policy(folder: Path) -> Path:
+    """Write a network of two layers."""
+    shapes = {"w0": (8, 3), "b0": 8, "w1": (8, 8), "b1": 8, "w_mean": (2, 8), "b_mean": 2}
+    folder.mkdir()
+    return npz(folder / "x.npz", {name: np.ones(shape, np.float32) for name, shape in shapes.items()})
+
+
 def write_journal(folder: Path) -> Path:
     """Write a journal of three episodes."""
     from trajrl.store.episode import Episode
@@ -187,6 +221,8 @@ TARGETS = {
     "ogbench": Target(made(npz, "x.npz", ogbench([4, 5])), foreign, inside=True),
     "pickle": Target(made(pickled, "x.pkl", [FLAT]), foreign),
     "robomimic": Target(made(hdf5, "x.hdf5", robomimic({"demo_0": 4, "demo_1": 5})), foreign),
+    "policy": Target(write_policy, policy, inside=True),
     "store": Target(write_store, store),
+    "weights": Target(write_weights, weights, inside=True),
 }
 BAD = Target(made(lambda path: path.write_text("good") and path, "x"), misread)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +81,7 @@ class Logger:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(self._folder), purge_step=step)
+            threading.excepthook = left_to_the_next_scalar
         return self._board
 
     def cut_back(self, step: int) -> None:
@@ -108,6 +110,12 @@ class Logger:
             self._columns += new
             rewrite_csv(self.path, self._columns, read_csv(self.path))
         append_csv(self.path, self._columns, [row])
+
+
+def left_to_the_next_scalar(failed: threading.ExceptHookArgs) -> None:
+    """Print no traceback where TensorBoard's thread cannot write: the next scalar raises its error again."""
+    if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__name__ == "_AsyncWriterThread"):
+        threading.__excepthook__(failed)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from trajrl.envs.protocol import EnvSuite
 from trajrl.evaluate import evaluate
 from trajrl.exploring import collecting_actor
 from trajrl.judgement import judgement
-from trajrl.log import Logger
+from trajrl.log import Logger, writing
 from trajrl.online import Online
 from trajrl.progress import Meter
 from trajrl.recording import EnvFailureError
@@ -196,7 +196,8 @@ def assess(run: Run, whole: bool) -> None:
     if run.config.early_stop and run.scores.bc_loss_rose(run.config.early_stop):
         run.stop_reason = f"the behaviour-cloning loss rose at step {run.clock}"
     if run.view is not None:
-        run.view(run, run.clock >= run.config.end)
+        with writing(run.folder / "tb"):
+            run.view(run, run.clock >= run.config.end)
 
 
 def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None:

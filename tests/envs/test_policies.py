@@ -98,9 +98,9 @@ def test_random_actions_fill_the_box():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "not an npz file"),
-        (b"w0 = 3", "and this is none"),
-        (b"PK\x03\x04 cut short", "not an npz file"),
+        (b"", "not a whole npz file"),
+        (b"w0 = 3", "not a whole npz file"),
+        (b"PK\x03\x04 cut short", "not a whole npz file"),
     ],
 )
 def test_a_file_that_is_no_npz_is_said_so(tmp_path, content, words):
@@ -115,6 +115,8 @@ def test_a_file_that_is_no_policy_is_said_so(tmp_path):
         FilePolicy(tmp_path / "q.npz")
     with pytest.raises(ValueError, match="do not fit together"):
         FilePolicy(saved(tmp_path / "r.npz", w1=np.zeros((4, 5), np.float32)))
+    with pytest.raises(ValueError, match="do not fit together"):
+        FilePolicy(saved(tmp_path / "r.npz", b1=np.zeros(3, np.float32)))
     with pytest.raises(FileNotFoundError, match="no such policy file"):
         FilePolicy(tmp_path / "none.npz")
 

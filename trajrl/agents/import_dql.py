@@ -10,6 +10,7 @@ tensors.  Files are opened as weights alone: nothing in them is ever executed.
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,13 @@ from trajrl.nets.diffusion import SCHEDULES
 
 Weights = dict[str, Tensor]
 TIME_DIM = 16  # size of the published time embedding
+
+
+# What torch raises where a file is not what its headers say.
+DAMAGE = (
+    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, EOFError,
+    MemoryError, OverflowError, struct.error, pickle.UnpicklingError,
+)  # fmt: skip
 
 
 class PublicWeights(NamedTuple):
@@ -61,7 +69,7 @@ def _load(path: Path) -> Weights:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except DAMAGE as error:
         reason = (str(error) or "it ends too early").splitlines()[0]
         raise ValueError(f"{path} is not a file of weights ({reason})") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):

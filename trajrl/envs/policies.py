@@ -6,7 +6,6 @@ without w_logstd: a = tanh(mu)    with it: a = tanh(mu + exp(clip(w_logstd h + b
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from trajrl.formats.npy import open_npz
+from trajrl.formats.source import undamaged
 from trajrl.store.window import WindowSpec
 
 NEEDED = ("w0", "b0", "w1", "b1", "w_mean", "b_mean")
+OPTIONAL = ("w_logstd", "b_logstd")
 
 
 class Seen(Protocol):
@@ -100,21 +102,28 @@ class MixedPolicy:
 
 def read_policy(path: Path) -> dict[str, np.ndarray]:
     """Read a policy file, without pickle, and check that its layers fit together."""
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            weights = {name: np.asarray(found[name], np.float32) for name in found.files}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such policy file") from None
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
-        why = error if zipfile.is_zipfile(path) else "an npz file is a zip of arrays, and this is none"
-        raise ValueError(f"{path} is not an npz file of plain arrays ({why})") from error
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such policy file")
+    with undamaged(path), open_npz(path) as (columns, objects):
+        if objects:
+            raise ValueError(
+                f"{path} is not an npz file of plain arrays: '{objects[0]}' holds pickled objects"
+            )
+        known = [name for name in (*NEEDED, *OPTIONAL) if name in columns]
+        weights = {name: columns[name].whole().astype(np.float32) for name in known}
     missing = [name for name in NEEDED if name not in weights]
     if missing:
         raise ValueError(
             f"{path} is no policy file: it lacks {', '.join(missing)}; data/README.md has the layout"
         )
-    widths = [weights[name].shape for name in ("w0", "w1", "w_mean")]
-    fit = all(len(shape) == 2 for shape in widths)
-    if not fit or widths[0][0] != widths[1][1] or widths[1][0] != widths[2][1]:
-        raise ValueError(f"{path} has layers that do not fit together: {widths}, each (out, in)")
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    fit = all(len(shapes[name]) == 2 for name in ("w0", "w1", "w_mean"))
+    if fit:
+        (hidden, obs), (last, _), (act, _) = (shapes[name] for name in ("w0", "w1", "w_mean"))
+        fit = shapes.items() <= {
+            "w0": (hidden, obs), "b0": (hidden,), "w1": (last, hidden), "b1": (last,), "w_mean": (act, last),
+            "b_mean": (act,), "w_logstd": (act, last), "b_logstd": (act,),
+        }.items()  # fmt: skip
+    if not fit or ("w_logstd" in shapes) != ("b_logstd" in shapes):
+        raise ValueError(f"{path} has layers that do not fit together: {shapes}, weights as (out, in)")
     return weights

@@ -71,7 +71,7 @@ def need_ray(tmp_path):
 def need_robotics(tmp_path):
     from trajrl.envs import make_suite
 
-    make_suite("FetchReach-v4").make(0)
+    make_suite("FetchUnheard-v9").make(0)  # one that no other test can have registered
 
 
 def need_wandb(tmp_path):

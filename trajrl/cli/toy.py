@@ -47,7 +47,7 @@ class Toy(Common):
     """8gaussians, rings, moons, checkerboard, 2spirals, swissroll, circles, pinwheel or corners."""
     agent: str = "qg"
     """The algorithm."""
-    T: Annotated[tuple[int, ...], silent("T ...", "the agent's own")] = ()
+    T: Annotated[tuple[int, ...], silent("T ...", "20")] = ()
     """Denoising steps; several values are swept and drawn as one figure."""
     eta: Annotated[tuple[float, ...], silent("ETA ...", "the agent's own for bandits")] = ()
     """Weight of the Q term; several values are swept and drawn as one figure."""

@@ -149,3 +149,11 @@ def test_a_recording_is_not_replaced_unasked(capsys, tmp_path):
     assert (tmp_path / "x.h5").read_bytes() == before
     argv = f"collect --env toy:rooms --policy random --steps 50 --out {tmp_path / 'x.h5'} --overwrite"
     assert dispatch(argv.split()) == 0
+
+
+def test_what_is_no_store_is_not_recorded_over(capsys, tmp_path):
+    (tmp_path / "x.h5").write_text("my notes")
+    argv = f"collect --env toy:rooms --policy random --steps 50 --out {tmp_path / 'x.h5'} --overwrite"
+    assert dispatch(argv.split()) == 1
+    assert "is not a store of trajrl" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]

@@ -66,7 +66,10 @@ class Collect(Common):
             from trajrl.cli.reference import measure
 
             return measure(self)
+        from trajrl.store.writer import refuse_foreign
+
         refuse_existing(self.out, self.overwrite)
+        refuse_foreign(self.out)  # before hours of recording
         if self.recipe == "medium-replay":
             from trajrl.cli.replay import replayed
 

@@ -54,7 +54,12 @@ TOGETHER = ("offline",)  # commands that several processes may share
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
-    sys.exit(dispatch(sys.argv[1:] if argv is None else argv))
+    code = dispatch(sys.argv[1:] if argv is None else argv)
+    if "trajrl.team" in sys.modules:
+        from trajrl.team import leave
+
+        leave(code)
+    sys.exit(code)
 
 
 def dispatch(argv: list[str]) -> int:

@@ -86,7 +86,7 @@ def test_onnx_gives_what_the_live_policy_gives(name, tmp_path):
     agent = tiny(name)
     found = windows(agent)
     export.write(agent, found, {}, tmp_path / "p.onnx", "onnx")
-    assert export.largest_difference(export.read(tmp_path / "p.onnx", "onnx"), found) < 1e-5
+    assert export.largest_difference(export.read(tmp_path / "p.onnx", "onnx"), found) < 1e-4  # as the command
 
 
 def test_the_command_writes_checks_and_times(run, tmp_path, capsys):

@@ -32,15 +32,20 @@ def test_only_processors_that_gain_and_do_not_round_are_switched(tmp_path, text,
     assert not products.suits(tmp_path / "missing")
 
 
-def test_a_processor_that_rounds_keeps_its_library(monkeypatch):
-    matmul = getattr(torch.backends.mkldnn, "matmul", None)
-    if not hasattr(matmul, "fp32_precision"):
-        return
+@pytest.mark.parametrize("gpu", [False, True])
+def test_where_factors_would_be_rounded_the_library_is_kept(monkeypatch, gpu):
     with products.as_torch_has_it():
         monkeypatch.setattr(products, "suits", lambda path: True)
-        monkeypatch.setattr(products, "precise", lambda: False)
+        monkeypatch.setattr(products, "precise", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         assert not products.use_onednn()
-        assert matmul.fp32_precision == "none"
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_torch_still_tells_its_precision():
+    """Its compiler asks for it, and a mix of old and new settings is refused there."""
+    products.use_onednn()
+    assert torch.get_float32_matmul_precision() in ("medium", "highest")
 
 
 def test_a_rounded_product_is_told_from_an_exact_one(monkeypatch):

@@ -2,8 +2,9 @@
 
 torch asks MKL, which on AMD's processors uses half of their vector units.  oneDNN, which comes with torch
 too, uses all of them: 230 GFLOP/s instead of 107 on one core of an EPYC.  torch has one switch that sends
-products there, named after what oneDNN may do on processors with AMX tiles: round the factors to bfloat16.
-Those keep MKL; on others the numbers stay float32, which is tried before it is relied on.
+products there, the precision "medium", named after what oneDNN may do on processors with AMX tiles: round the
+factors to bfloat16.  Those keep MKL; on others the numbers stay float32, which is tried before it is relied
+on.  Beside a GPU, where the switch would round the GPU's products, it is left alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 CPUINFO = Path("/proc/cpuinfo")
 PRECISE = 1e-3  # of sums of 256 products of normal numbers: float32 is off by 4e-5, bfloat16 by 2e-1
@@ -21,12 +21,12 @@ def use_onednn() -> bool:
     """Send products to oneDNN where that is faster and as exact; returns whether they go there."""
     import torch
 
-    matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)
-    if not (hasattr(matmul, "fp32_precision") and suits(CPUINFO)):  # torch 2.9 has the switch
+    if torch.cuda.is_available() or not suits(CPUINFO):
         return False
-    before, matmul.fp32_precision = matmul.fp32_precision, "bf16"
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
     if not precise():
-        matmul.fp32_precision = before
+        torch.set_float32_matmul_precision(before)
         return False
     return True
 
@@ -36,15 +36,12 @@ def as_torch_has_it() -> Iterator[None]:
     """Leave the choice to torch for a while: what others' code meets, to be timed beside ours."""
     import torch
 
-    matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)
-    before = getattr(matmul, "fp32_precision", "none")
-    if before != "none":
-        matmul.fp32_precision = "none"
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        if before != "none":
-            matmul.fp32_precision = before
+        torch.set_float32_matmul_precision(before)
 
 
 def suits(cpuinfo: Path) -> bool:

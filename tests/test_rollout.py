@@ -155,3 +155,11 @@ def test_the_saved_state_is_plain():
     assert state["next_episode"] == 2
     assert state["open"][1]["actions"].shape == (1, 2)
     assert state["open"][1]["queued"].shape == (3, 2)
+
+
+def test_an_episode_that_seems_to_have_no_end_is_told_of_once(monkeypatch, capsys):
+    monkeypatch.setattr("trajrl.rollout.LONG", 3)
+    episodes(1, "sample_envs:line", 1)
+    assert (
+        capsys.readouterr().out == "episode 0 has not ended after 3 steps; --set env.time_limit=N ends it\n"
+    )

@@ -17,12 +17,15 @@ import torch
 
 from trajrl.queues import Actor, Queues
 from trajrl.recording import EnvFailureError, Finished, Recording, Streams
+from trajrl.speak import say
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
     from trajrl.envs.protocol import EnvSuite
 
 __all__ = ["Actor", "Collector", "EnvFailureError", "Finished", "Queues", "Streams", "in_order"]
+
+LONG = 50_000  # steps of an episode that may have no end
 
 
 class Collector:
@@ -146,6 +149,11 @@ class Collector:
         except Exception as error:
             return self._break(row, error)
         recording.add(action, float(reward), obs, info)
+        if len(recording.actions) == LONG:
+            say(
+                f"episode {recording.number} has not ended after {LONG:,} steps; "
+                "--set env.time_limit=N ends it"
+            )
         self.queues.see(row, obs)
         return self._end(row, terminated) if terminated or truncated else None
 

@@ -301,6 +301,15 @@ def test_presets_are_valid_configs(name: str) -> None:
         assert isinstance(make_config(name, **own).spec, WindowSpec)
 
 
+@pytest.mark.parametrize("rate", ["gamma", "tau", "ema_decay"])
+@pytest.mark.parametrize("value", [-0.1, 2.0])
+def test_a_rate_outside_of_its_bounds_is_refused(rate: str, value: float) -> None:
+    for name in AGENTS:
+        if any(field.name == rate for field in fields(find(AGENTS, name, "agent").Config)):
+            with pytest.raises(ValueError, match=f"{rate} is a share between 0 and 1; got {value}"):
+                make_config(name, **{rate: value})
+
+
 def test_unknown_names_and_fields_name_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean 'diffusion_ql'"):
         make_agent("difusion_ql", OBS, ACT)

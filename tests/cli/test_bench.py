@@ -87,3 +87,9 @@ def test_a_lost_ratio_is_named(monkeypatch):
 def test_a_size_that_cannot_be_is_refused_by_name(capsys, words, reason):
     assert dispatch(["bench", *words.split()]) == 1
     assert capsys.readouterr().err == f"error: {reason}\n"
+
+
+def test_an_agent_without_candidates_is_timed_too(capsys):
+    assert answer(capsys, "evaluate", "--agent", "sac", "--steps", "3", "--envs", "2", "--json")[
+        "same_episodes"
+    ]

@@ -81,6 +81,11 @@ def test_a_run_that_cannot_be_built_leaves_nothing(tmp_path, words):
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["note"]
 
 
+def test_fewer_videos_than_none_are_refused(capsys):
+    assert dispatch(["evaluate", "nowhere", "--video", "-1"]) == 1
+    assert capsys.readouterr().err == "error: --video must not be negative; got -1\n"
+
+
 @pytest.mark.parametrize("words", ["toy rings --seed -1", "store info nothing.h5 --seed -7"])
 def test_a_negative_seed_is_refused_by_every_command(capsys, words):
     assert dispatch(words.split()) == 1

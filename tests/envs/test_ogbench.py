@@ -56,8 +56,9 @@ def test_a_published_name_is_an_environment_and_a_data_set(name, environment, da
 )
 def test_a_goal_conditioned_environment_is_told_its_default_task(name, task):
     assert single_task(name) == task
-    with pytest.raises(ValueError, match=f"goal-conditioned; take one of its tasks, such as {task}"):
+    with pytest.raises(ValueError, match=f"goal-conditioned; take one of its tasks, such as {task}") as told:
         make_suite(f"ogbench:{name}")
+    assert ("oracle" in str(told.value)) == ("cube" in name)
 
 
 @pytest.mark.parametrize(

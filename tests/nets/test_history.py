@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trajrl.nets.history import HistoryEncoder, fused, to_front, unrolled
+from trajrl.nets.history import NARROWEST, HistoryEncoder, fused, to_front, unrolled
 from trajrl.rng import torch_stream
 
 OBS, ACT, WIDTH = 2, 1, 5
@@ -86,3 +86,21 @@ def test_initial_weights_have_the_law_of_torch() -> None:
         assert parameter.abs().max() <= bound
         assert parameter.abs().max() > 0.5 * bound
     assert [p.shape for p in encoder.parameters()] == [p.shape for p in nn.GRU(OBS + ACT, WIDTH).parameters()]
+
+
+@pytest.mark.parametrize("width", [NARROWEST, 5, 33])
+@pytest.mark.parametrize("inputs", [1, 2, 23])
+def test_a_row_does_not_feel_the_rows_beside_it(inputs: int, width: int) -> None:
+    rng = torch_stream(2, "test")
+    encoder = HistoryEncoder(3, inputs, 0, width, 1, rng)
+    obs, none = torch.randn(200, 3, inputs, generator=rng), torch.zeros(200, 3, 0)
+    rows = obs, none, torch.ones(200, 3, dtype=torch.bool)
+    whole = encoder(*rows)
+    for count in (24, 40, 56, 104):
+        assert torch.equal(encoder(*(part[:count] for part in rows)), whole[:count])
+        assert torch.equal(encoder(*(part[-count:] for part in rows)), whole[-count:])
+
+
+def test_a_gru_too_narrow_for_that_is_refused() -> None:
+    with pytest.raises(ValueError, match="gru_width must be at least 4; got 3"):
+        HistoryEncoder(2, 1, 1, 3, 1, torch_stream(0, "init"))

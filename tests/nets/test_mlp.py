@@ -45,6 +45,28 @@ def test_mish_passes_a_numerical_gradient_check() -> None:
     assert torch.autograd.gradcheck(mish, rows().double().requires_grad_())
 
 
+def test_a_second_derivative_of_mish_is_refused() -> None:
+    x = rows().requires_grad_()
+    (slope,) = torch.autograd.grad(mish(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_a_number_has_the_same_bits_wherever_it_stands(name: str, threads: int) -> None:
+    x, before = rows(3001, 33), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad():
+            whole = activation(name)(x)
+            for count in (1, 24, 40, 497, 504, 992, 1000, 2000):
+                assert torch.equal(activation(name)(x[:count]), whole[:count])
+                assert torch.equal(activation(name)(x[-count:]), whole[-count:])
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("norm", ["none", "before", "after"])
 def test_layers_stand_in_the_order_asked_for(norm: str) -> None:
     net, x = MLP(3, (4,), 2, rng(), activation="relu", layer_norm=norm), rows()

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from trajrl.agents.checks import shares
 from trajrl.registry import find, unknown
 
 if TYPE_CHECKING:
     from trajrl.agents.protocol import Agent
 
+RATES = ("gamma", "tau", "ema_decay")  # outside of [0, 1] what they weigh grows without bound
 AGENTS: dict[str, str] = {
     "acfql": "trajrl.agents.acfql:ACFQL",
     "bc_diffusion": "trajrl.agents.bc_diffusion:BCDiffusion",
@@ -34,6 +36,7 @@ def make_config(name: str, **values: Any) -> Any:
         if key not in known:
             raise ValueError(unknown(f"field of agent '{name}'", key, known))
     config = kind(**values)
+    shares(config, *(rate for rate in RATES if rate in known))
     config.validate()
     return config
 

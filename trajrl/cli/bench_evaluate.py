@@ -35,7 +35,7 @@ class BenchEvaluate(Common):
     envs: int = 10
     """Environments stepped together."""
     candidates: int = 50
-    """Actions sampled and valued per step."""
+    """Actions sampled and valued per step, by agents that have this option and by the plain code."""
     steps: int = 200
     """Length of an episode."""
     device: str = "cpu"
@@ -52,13 +52,14 @@ class BenchEvaluate(Common):
 
         set_threads(self.threads)
         suite = make_suite(self.env, time_limit=self.steps)
+        options: dict[str, Any] = {"candidates": self.candidates} if has_candidates(self.agent) else {}
         agent = make_agent(
             self.agent,
             suite.obs_dim,
             suite.action_dim,
             device=self.device,
             seed=self.seed,
-            candidates=self.candidates,
+            **options,
         )  # fmt: skip
         one, rows = self._rate(agent, suite, 1)
         many, rows_of_many = self._rate(agent, suite, self.envs)
@@ -66,7 +67,8 @@ class BenchEvaluate(Common):
         plain = self._plain_rate(suite)
         say(f"plain code in one environment {plain:.0f} steps/s; together {many / plain:.2f} times that")
         latency = self._latency(agent, suite)
-        say(f"choosing one action takes {latency:.2f} ms with {self.candidates} candidates")
+        among = f" with {self.candidates} candidates" if has_candidates(self.agent) else ""
+        say(f"choosing one action takes {latency:.2f} ms{among}")
         say(f"the episodes are {'the same, bit for bit' if rows == rows_of_many else 'NOT the same'}")
         return {
             "one": one, "many": many, "plain": plain, "ratio": many / one, "ratio_plain": many / plain,
@@ -118,3 +120,11 @@ class BenchEvaluate(Common):
         seconds = time.perf_counter() - began
         collector.close()
         return steps / seconds, rows
+
+
+def has_candidates(agent: str) -> bool:
+    """Tell whether an agent chooses among candidates as many as it is told."""
+    from trajrl.agents import AGENTS
+    from trajrl.registry import find
+
+    return hasattr(find(AGENTS, agent, "agent").Config, "candidates")

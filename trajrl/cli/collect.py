@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +62,6 @@ class Collect(Common):
 
     def run(self) -> dict[str, Any]:
         """Record, write, and say what came out."""
-        self.check()
         if self.reference:
             from trajrl.cli.reference import measure
 
@@ -105,13 +105,14 @@ class Collect(Common):
 
     def check(self) -> None:
         """Refuse numbers that are none of the kind, and two answers to one question."""
-        least = {"steps": 1, "envs": 1, "episodes": 1, "epsilon": 0}
+        super().check()
+        least = {"steps": 1, "envs": 1, "episodes": 1}
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"--{name} is at least {bound}; got {getattr(self, name)}")
-        if not self.noise or min(self.noise) < 0:
-            raise ValueError(f"--noise is at least 0; got {' '.join(map(str, self.noise))}")
-        if self.epsilon > 1:
+        if not self.noise or not all(0 <= noise < inf for noise in self.noise):
+            raise ValueError(f"--noise is at least 0 and finite; got {' '.join(map(str, self.noise))}")
+        if not 0 <= self.epsilon <= 1:
             raise ValueError(f"--epsilon is a share between 0 and 1; got {self.epsilon}")
         if bool(self.policy) == bool(self.recipe):
             raise ValueError("give --policy or --recipe, one of them")

@@ -45,6 +45,8 @@ class Evaluate(Common):
 
         if self.episodes < 1 or self.envs < 1:
             raise ValueError("--episodes and --envs must be at least 1")
+        if self.video < 0:
+            raise ValueError(f"--video must not be negative; got {self.video}")
         run = load_run(self.folder)
         assemble.set_threads(run.config)
         agent = run.agent(self.checkpoint, str(assemble.choose_device(self.device)))

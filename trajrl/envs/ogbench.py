@@ -51,9 +51,10 @@ class OgbenchSuite(Suite):
         self.records = recorded(name)
         if not self.task.single_task:
             require(without_dataset(name), f"ogbench:{name}")
+            oracle = "" if walks(name) else " (to record its scripted oracle: collect --policy oracle)"
             raise ValueError(
-                f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)} "
-                "(to record its scripted oracle: collect --policy oracle)"
+                f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)}"
+                + oracle
             )
         super().__init__(f"ogbench:{name}", options)
 
@@ -115,7 +116,12 @@ def usual(family: str) -> str:
     """Return the kind of data to add to a name that names none."""
     if kind_of(family):
         return ""
-    return "-navigate" if re.search("maze|soccer", family) else "-play"
+    return "-navigate" if walks(family) else "-play"
+
+
+def walks(family: str) -> bool:
+    """Tell what moves itself, and has no scripted oracle, from what handles objects."""
+    return bool(re.search("maze|soccer", family))
 
 
 def without_dataset(name: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 Head = TypeVar("Head", bound=nn.Module)
+NARROWEST = 4  # a GRU's own products of fewer columns give a row other bits among other rows
 
 
 class HistoryEncoder(nn.Module):
@@ -35,6 +36,8 @@ class HistoryEncoder(nn.Module):
         self.context_dim = obs_dim + (width if history > 1 else 0)
         if history == 1:
             return
+        if width < NARROWEST:
+            raise ValueError(f"gru_width must be at least {NARROWEST}; got {width}")
         self.gru = nn.ParameterDict()  # names and order of torch.nn.GRU
         for layer, size in enumerate([obs_dim + (action_dim if actions else 0)] + [width] * (layers - 1)):
             for name, shape in (("weight_ih", (3 * width, size)), ("weight_hh", (3 * width, width))):

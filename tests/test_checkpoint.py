@@ -77,10 +77,10 @@ def test_a_truncated_file_is_found_and_the_one_before_is_taken(tmp_path, name, c
         assert (name if name != "whole.json" else "not a whole checkpoint") in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", ["", "step-", "step-000000009\n", "\0\0\0"])
+@pytest.mark.parametrize("content", [b"", b"step-", b"step-000000009\n", b"\0\0\0", b"\xff\xfe\x80"])
 def test_a_damaged_pointer_is_no_pointer(tmp_path, content):
     checkpoint.save(tmp_path, 2, parts(2))
-    (tmp_path / "latest").write_text(content)
+    (tmp_path / "latest").write_bytes(content)
     assert checkpoint.newest(tmp_path).name == "step-000000002"
 
 

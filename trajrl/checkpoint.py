@@ -105,7 +105,7 @@ def point(folder: Path, name: str, target: str) -> None:
 def follow(folder: Path, name: str) -> Path | None:
     """Return the checkpoint a text file names, if both are there."""
     pointer = folder / name
-    target = folder / pointer.read_text().strip() if pointer.exists() else None
+    target = folder / pointer.read_text(errors="replace").strip() if pointer.exists() else None
     return target if target is not None and target.is_dir() and target.parent == folder else None
 
 

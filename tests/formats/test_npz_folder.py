@@ -76,3 +76,11 @@ def test_a_file_that_does_not_fit_is_named(wrong, said, tmp_path):
     record(tmp_path / "b.npz", 0, **wrong)
     with pytest.raises(ValueError, match=said):
         list(open_source(tmp_path).episodes())
+
+
+@pytest.mark.parametrize("name", ["rewards", "terminated", "success"])
+def test_a_column_of_objects_is_refused_and_not_taken_for_absent(name, tmp_path):
+    record(tmp_path / "a.npz", 0)
+    record(tmp_path / "b.npz", 0, **{name: np.array([1.0, 2, 3, None], object)})
+    with pytest.raises(ValueError, match=f"b.npz: '{name}' holds pickled objects, which are never loaded"):
+        read(tmp_path)

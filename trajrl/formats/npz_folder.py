@@ -91,8 +91,11 @@ class Files(Sequence[Mapping[str, np.ndarray]]):
 
 
 def read_file(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of one file; members that hold objects are never loaded."""
-    with open_npz(path) as (columns, _):
+    """Read the arrays of one file; a column that holds objects is refused, as it would count as absent."""
+    with open_npz(path) as (columns, skipped):
+        lost = [name for name in skipped if role_of(name) or name in OUTCOMES]
+        if lost:
+            raise ValueError(f"{path}: '{lost[0]}' holds pickled objects, which are never loaded")
         return {name: column.whole() for name, column in columns.items()}
 
 

@@ -1,5 +1,7 @@
 """Checkpoints: what is written comes back, what is damaged is named, what points is atomic."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +122,24 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path):
     with pytest.raises(Exception, match=r"(?i)weights|unsupported|global"):
         checkpoint.read_part(tmp_path, "agent")
     assert not (tmp_path / "exploded").exists()
+
+
+def test_every_file_is_on_the_disk_before_its_name_says_so(tmp_path, monkeypatch):
+    told: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(number):
+        told.append(os.readlink(f"/proc/self/fd/{number}"))
+        sync(number)
+
+    def noted_replace(source, target):
+        told.append(f"-> {target}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    final = checkpoint.save(tmp_path, 3, parts(3))
+    scratch, renamed = tmp_path / ".step-000000003.tmp", told.index(f"-> {final}")
+    assert {str(scratch / path.name) for path in final.iterdir()} | {str(scratch)} <= set(told[:renamed])
+    pointed = told.index(f"-> {tmp_path / 'latest'}")
+    assert told[renamed + 1 : pointed] == [str(tmp_path), str(tmp_path / ".latest.tmp")]

@@ -143,3 +143,14 @@ def test_every_file_is_on_the_disk_before_its_name_says_so(tmp_path, monkeypatch
     assert {str(scratch / path.name) for path in final.iterdir()} | {str(scratch)} <= set(told[:renamed])
     pointed = told.index(f"-> {tmp_path / 'latest'}")
     assert told[renamed + 1 : pointed] == [str(tmp_path), str(tmp_path / ".latest.tmp")]
+
+
+@pytest.mark.parametrize("name", ["agent.pt", "facts.json"])
+def test_a_flipped_byte_in_a_kept_policy_is_found_and_named(tmp_path, name):
+    checkpoint.keep_policy(tmp_path, 3, {"net": {"w": torch.ones(1000)}}, {"environment": "toy:point"})
+    path = tmp_path / "policy-000000003" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        checkpoint.policy_state(tmp_path, 3)

@@ -1,5 +1,7 @@
 """Checkpoints: what is written comes back, what is damaged is named, what points is atomic."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -77,10 +79,10 @@ def test_a_truncated_file_is_found_and_the_one_before_is_taken(tmp_path, name, c
         assert (name if name != "whole.json" else "not a whole checkpoint") in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", ["", "step-", "step-000000009\n", "\0\0\0"])
+@pytest.mark.parametrize("content", [b"", b"step-", b"step-000000009\n", b"\0\0\0", b"\xff\xfe\x80"])
 def test_a_damaged_pointer_is_no_pointer(tmp_path, content):
     checkpoint.save(tmp_path, 2, parts(2))
-    (tmp_path / "latest").write_text(content)
+    (tmp_path / "latest").write_bytes(content)
     assert checkpoint.newest(tmp_path).name == "step-000000002"
 
 
@@ -120,3 +122,35 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path):
     with pytest.raises(Exception, match=r"(?i)weights|unsupported|global"):
         checkpoint.read_part(tmp_path, "agent")
     assert not (tmp_path / "exploded").exists()
+
+
+def test_every_file_is_on_the_disk_before_its_name_says_so(tmp_path, monkeypatch):
+    told: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(number):
+        told.append(os.readlink(f"/proc/self/fd/{number}"))
+        sync(number)
+
+    def noted_replace(source, target):
+        told.append(f"-> {target}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    final = checkpoint.save(tmp_path, 3, parts(3))
+    scratch, renamed = tmp_path / ".step-000000003.tmp", told.index(f"-> {final}")
+    assert {str(scratch / path.name) for path in final.iterdir()} | {str(scratch)} <= set(told[:renamed])
+    pointed = told.index(f"-> {tmp_path / 'latest'}")
+    assert told[renamed + 1 : pointed] == [str(tmp_path), str(tmp_path / ".latest.tmp")]
+
+
+@pytest.mark.parametrize("name", ["agent.pt", "facts.json"])
+def test_a_flipped_byte_in_a_kept_policy_is_found_and_named(tmp_path, name):
+    checkpoint.keep_policy(tmp_path, 3, {"net": {"w": torch.ones(1000)}}, {"environment": "toy:point"})
+    path = tmp_path / "policy-000000003" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        checkpoint.policy_state(tmp_path, 3)

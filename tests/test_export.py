@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -149,6 +150,18 @@ def test_a_file_that_acts_otherwise_is_not_kept(run, tmp_path, capsys, monkeypat
     monkeypatch.setattr(export, "read", lambda *given: lambda inputs: plain(*given)(inputs) + 0.01)
     assert dispatch(["export", str(run), "--format", "torch", "--out", str(tmp_path / "p.pt2")]) == 1
     assert "differs from the live one by 0.01" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+def test_a_disk_that_is_full_is_one_line_and_leaves_no_file(run, tmp_path, capsys, format):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        assert dispatch(["export", str(run), "--format", format, "--out", str(tmp_path / "p")]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert f"{tmp_path / 'p'} could not be written: File too large" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

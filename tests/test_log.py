@@ -115,3 +115,12 @@ def test_a_first_line_cut_short_by_a_crash_is_written_again(tmp_path, torn):
     cut_csv(path, 0)
     append_csv(path, ["step", "b"], [{"step": 1, "b": 2}])
     assert read_csv(path) == [{"step": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize("content", [b"\xff\x00\n", b"step,a\n1,\xff\n", b"a,b\n1,2\n", b"step,a\none,2\n"])
+def test_a_file_that_holds_no_rows_of_a_run_is_named_and_left_as_it_is(tmp_path, content):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"metrics\.csv is damaged"):
+        cut_csv(path, 5)
+    assert path.read_bytes() == content

@@ -108,6 +108,10 @@ def test_collect_raises_what_broke():
         list(zip(range(9), collect(suite, Counting(1), Streams(3), 2, "x")))
 
 
+def test_what_a_simulator_says_in_several_lines_is_told_in_one():
+    assert str(EnvFailureError(0, 2, 5, "OSError: not\n  powered")).endswith(": OSError: not powered")
+
+
 @pytest.mark.parametrize("steps", [0, 1, 7, 30])
 @pytest.mark.parametrize("name", ["sample_envs:uneven", "toy:rooms", "Hopper-v4"])
 def test_a_collector_that_was_saved_goes_on_as_if_it_had_not_been(name, steps):

@@ -1,7 +1,7 @@
 """Checkpoints: directories written under a temporary name, flushed to disk, and renamed.
 
     checkpoints/step-000012000/{agent.pt, logger.pt, sampler.json, sampler.npz, ..., whole.json}
-    checkpoints/policy-000012000/{agent.pt, facts.json}       the light weights of an evaluated policy
+    checkpoints/policy-000012000/{agent.pt, facts.json, whole.json}   the light weights of an evaluated policy
     checkpoints/{latest, best}                                small text files that name one of the first kind
 
 Tensors are loaded with weights_only, all else is JSON and npz without pickle: a checkpoint runs no code.
@@ -44,9 +44,7 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: 
     with _said(final, scratch):
         for name, state in parts.items():
             write_part(scratch, name, state)
-        digests = {file.name: _digest(file) for file in sorted(scratch.iterdir())}
-        (scratch / "whole.json").write_text(json.dumps({"step": step, "digests": digests}))
-        _sync(scratch)
+        _seal(scratch, step=step)
         if final.exists():
             shutil.rmtree(final)
         os.replace(scratch, final)
@@ -58,6 +56,19 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: 
 
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint's parts; a damaged one fails with the name of the file."""
+    names = {name.split(".")[0] for name in _whole(path)}
+    return {name: read_part(path, name) for name in sorted(names)}
+
+
+def _seal(folder: Path, **facts: int) -> None:
+    """Write the digest of every file beside them, and flush all to disk."""
+    digests = {file.name: _digest(file) for file in sorted(folder.iterdir())}
+    (folder / "whole.json").write_text(json.dumps({**facts, "digests": digests}))
+    _sync(folder)
+
+
+def _whole(path: Path) -> list[str]:
+    """Return the files of a sealed folder; one that is not what was sealed fails by its name."""
     try:
         whole = json.loads((path / "whole.json").read_text())
         for name, digest in whole["digests"].items():
@@ -67,8 +78,7 @@ def load(path: Path) -> dict[str, Any]:
                 raise ValueError(f"{path / name} is damaged: its digest is not the one written with it")
     except (OSError, json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole checkpoint ({type(error).__name__}: {error})") from error
-    names = {name.split(".")[0] for name in whole["digests"]}
-    return {name: read_part(path, name) for name in sorted(names)}
+    return list(whole["digests"])
 
 
 def newest(folder: Path) -> Path | None:
@@ -105,7 +115,7 @@ def point(folder: Path, name: str, target: str) -> None:
 def follow(folder: Path, name: str) -> Path | None:
     """Return the checkpoint a text file names, if both are there."""
     pointer = folder / name
-    target = folder / pointer.read_text().strip() if pointer.exists() else None
+    target = folder / pointer.read_text(errors="replace").strip() if pointer.exists() else None
     return target if target is not None and target.is_dir() and target.parent == folder else None
 
 
@@ -135,6 +145,7 @@ def _write_pair(final: Path, agent: Mapping[str, Any], name: str, other: Mapping
     with _said(final, scratch):
         write_part(scratch, "agent", agent)
         write_part(scratch, name, other)
+        _seal(scratch)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(scratch, final)
 
@@ -171,6 +182,8 @@ def policy_state(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any
     """Return the light state kept at `step`, and the facts beside it."""
     path = folder / f"policy-{step:09d}"
     try:
+        if (path / "whole.json").exists():  # earlier versions wrote none
+            _whole(path)
         return read_part(path, "agent"), read_part(path, "facts")
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from error

@@ -9,6 +9,7 @@ observations are given as recorded, and normalised inside.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import time
@@ -78,7 +79,9 @@ def write(agent: Agent, windows: Sequence[Window], facts: dict[str, Any], path: 
     with _quiet(), torch.no_grad():
         program = torch.export.export(PolicyStep(agent, example.kinds), example.inputs, strict=False)
         if format == "torch":
-            torch.export.save(program, path, extra_files={"trajrl.json": text})
+            whole = io.BytesIO()  # torch would not say that a disk is full
+            torch.export.save(program, whole, extra_files={"trajrl.json": text})
+            path.write_bytes(whole.getvalue())
         else:
             _write_onnx(program, example, text, path)
 

@@ -127,20 +127,32 @@ def writing(path: Path | None) -> Iterator[None]:
         raise OSError(f"{path} could not be written: {error.strerror or error}") from error
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn a file that holds no rows of a run into one line that names it."""
+    try:
+        yield
+    except (csv.Error, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged ({type(error).__name__}: {error}); move it away, and the rows from the last "
+            "checkpoint on are written to a new one"
+        ) from error
+
+
 def read_header(path: Path) -> list[str]:
     """Return the column names of a csv file; none if there is no file, or its first line is cut short."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with reading(path), path.open(newline="") as file:
         first = file.readline()
-    return next(csv.reader([first]), []) if first.endswith("\n") else []
+        return next(csv.reader([first]), []) if first.endswith("\n") else []
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the whole rows of a csv file; a row cut short by a crash is left out."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with reading(path), path.open(newline="") as file:
         return [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
 
 
@@ -169,6 +181,9 @@ def cut_csv(path: Path, step: int) -> None:
     """Keep only the rows up to `step`; a file without a whole first line is removed."""
     columns = read_header(path)
     if columns:
-        rewrite_csv(path, columns, [row for row in read_csv(path) if int(row["step"]) <= step])
+        rows = read_csv(path)
+        with reading(path):
+            kept = [row for row in rows if int(row["step"]) <= step]
+        rewrite_csv(path, columns, kept)
     else:
         path.unlink(missing_ok=True)

@@ -36,6 +36,7 @@ class EnvFailureError(RuntimeError):
     """An environment raised, or returned numbers that are not finite."""
 
     def __init__(self, row: int, episode: int, step: int, reason: str) -> None:
+        reason = " ".join(reason.split())  # simulators write several lines
         super().__init__(f"environment {row} failed at step {step} of episode {episode}: {reason}")
         self.row, self.episode, self.step, self.reason = row, episode, step, reason
 

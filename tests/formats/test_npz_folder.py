@@ -76,3 +76,20 @@ def test_a_file_that_does_not_fit_is_named(wrong, said, tmp_path):
     record(tmp_path / "b.npz", 0, **wrong)
     with pytest.raises(ValueError, match=said):
         list(open_source(tmp_path).episodes())
+
+
+@pytest.mark.parametrize("name", ["rewards", "terminated", "success"])
+def test_a_column_of_objects_is_refused_and_not_taken_for_absent(name, tmp_path):
+    record(tmp_path / "a.npz", 0)
+    record(tmp_path / "b.npz", 0, **{name: np.array([1.0, 2, 3, None], object)})
+    with pytest.raises(ValueError, match=f"b.npz: '{name}' holds pickled objects, which are never loaded"):
+        read(tmp_path)
+
+
+def test_a_small_file_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("trajrl.formats.npz_folder.UNPACKED", 1000)
+    record(tmp_path / "a.npz", 0, steps=200)  # not packed: read, whatever its size
+    assert len(read(tmp_path)[0]) == 1
+    np.savez_compressed(tmp_path / "b.npz", actions=np.zeros((10**5, 2)), obs=np.zeros((10**5, 3)))
+    with pytest.raises(ValueError, match=r"b.npz unpacks to 4 MiB, more than 50 times its size"):
+        read(tmp_path)

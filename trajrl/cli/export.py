@@ -46,6 +46,7 @@ class Export(Common):
     def run(self) -> dict[str, Any]:
         """Write, check, time."""
         from trajrl import assemble, export
+        from trajrl.log import writing
         from trajrl.policy import load_run
 
         if self.windows < 1:
@@ -66,7 +67,8 @@ class Export(Common):
         }  # fmt: skip
         scratch = out.with_name(f".{out.name}.tmp{ENDINGS[self.format]}")
         try:
-            export.write(agent, windows, facts, scratch, self.format)
+            with writing(out):
+                export.write(agent, windows, facts, scratch, self.format)
             found = self._check(scratch, agent, windows)
             os.replace(scratch, out)
         finally:

@@ -39,6 +39,27 @@ def test_latest_names_the_newest_and_two_are_kept(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-000000002", "step-000000003"]
 
 
+def test_one_that_is_written_over_is_there_at_every_moment(tmp_path, monkeypatch):
+    """A kill may fall after any change to the folder."""
+    checkpoint.save(tmp_path, 5, parts(5))
+    moments = 0
+
+    def watched(change):
+        def done(*words, **options):
+            nonlocal moments
+            change(*words, **options)
+            moments += 1
+            assert checkpoint.load(checkpoint.newest(tmp_path))["run"]["step"] == 5
+
+        return done
+
+    monkeypatch.setattr(checkpoint.os, "replace", watched(os.replace))
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", watched(checkpoint.shutil.rmtree))
+    checkpoint.save(tmp_path, 5, parts(5))
+    assert moments >= 4
+    assert [path.name for path in tmp_path.glob("step-*")] == ["step-000000005"]
+
+
 def test_the_best_is_kept_beside_the_newest(tmp_path):
     checkpoint.save(tmp_path, 1, parts(1))
     checkpoint.point(tmp_path, "best", "step-000000001")

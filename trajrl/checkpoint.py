@@ -45,11 +45,14 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: 
         for name, state in parts.items():
             write_part(scratch, name, state)
         _seal(scratch, step=step)
+        written_over = final.with_name(f"{final.name}.old")  # found by `newest` until the new one is there
         if final.exists():
-            shutil.rmtree(final)
+            shutil.rmtree(written_over, ignore_errors=True)
+            os.replace(final, written_over)
         os.replace(scratch, final)
         sync_folder(folder)
     point(folder, "latest", final.name)
+    shutil.rmtree(written_over, ignore_errors=True)
     prune(folder, keep)
     return final
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 SETS = ("8gaussians", "rings")
-AGENTS = {"bc_diffusion": 8_000, "qg": 8_000, "edp": 8_000, "diffusion_ql": 4_000}  # updates
+AGENTS = {"bc_diffusion": 16_000, "qg": 12_000, "edp": 8_000, "diffusion_ql": 4_000}  # updates
 COLUMNS = (
     "run", "mean energy", "closed form", "total variation", "off every mode, %", "mode masses", "s", "seeds",
 )  # fmt: skip
@@ -50,8 +50,10 @@ def trials() -> list[Trial]:
     from trajrl.nets.guidance import RATIOS
 
     agents = [Trial("agents", each, name, name, 5, steps) for each in SETS for name, steps in AGENTS.items()]
-    td3 = ("agent.q_term=td3", "agent.eta=1")
-    terms = [Trial("agents", each, "edp", "edp-td3", 2, set=td3) for each in SETS]
+    terms = [
+        Trial("agents", SETS[0], "edp", "edp-td3", 2, set=("agent.q_term=td3", "agent.eta=1")),
+        Trial("agents", SETS[1], "edp", "edp-awr", 2, set=("agent.q_term=awr", "agent.eta=3")),
+    ]
     ratios = [Trial("ratios", SETS[0], "qg", name, 2, set=(f"agent.ratio={name}",)) for name in RATIOS]
     levels = [Trial("T", SETS[0], "bc_diffusion", f"{T}", 2, T=(T,)) for T in LEVELS]
     etas = [Trial("eta", SETS[0], "qg", f"{eta:g}", 2, eta=(eta,)) for eta in ETAS]

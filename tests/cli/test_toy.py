@@ -52,17 +52,18 @@ def test_answer_has_the_fixed_keys_and_a_figure(agent: str, tmp_path: Path, caps
 
 
 @pytest.mark.parametrize(
-    ("agent", "own"),
+    ("dataset", "agent", "own"),
     [
-        ("diffusion_ql", {"eta": 1.0, "solver": "ddim", "solver_steps": 10}),
-        ("edp", {"eta": 3.0, "q_term": "awr", "solver": "ddpm"}),
-        ("eg_ood", {"eta": 3.0}),
-        ("qg", {"eta": 3.0, "ratio": "snr_real"}),
+        ("8gaussians", "diffusion_ql", {"eta": 1.0, "solver": "ddim", "solver_steps": 10}),
+        ("8gaussians", "edp", {"eta": 3.0, "q_term": "awr", "solver": "ddpm"}),
+        ("rings", "edp", {"eta": 1.0, "q_term": "td3", "solver": "ddpm"}),
+        ("8gaussians", "eg_ood", {"eta": 3.0}),
+        ("8gaussians", "qg", {"eta": 3.0, "ratio": "snr_real"}),
     ],
 )
-def test_agents_bring_what_a_bandit_asks_of_them(agent: str, own: dict[str, Any]) -> None:
-    asked = {"data": "bandit:8gaussians", "agent": agent, "preset": "standard"}
-    toy = Toy(dataset="8gaussians", agent=agent)
+def test_agents_bring_what_a_bandit_asks_of_them(dataset: str, agent: str, own: dict[str, Any]) -> None:
+    asked = {"data": f"bandit:{dataset}", "agent": agent, "preset": "standard"}
+    toy = Toy(dataset=dataset, agent=agent)
     options = resolve(asked, toy.chosen(Setting(None, None, 0))).agent_options
     shared = {"diffusion_steps": 20, "schedule": "cosine", "gamma": 0.0, "candidates": 1}
     assert {name: options[name] for name in own | shared} == own | shared

@@ -82,14 +82,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"act_ema": False, "ema_before": "initial"},
     "standard": {},
 }
-BANDIT = {"q_term": "awr", "eta": 3.0, "solver": "ddpm", "solver_steps": 0}  # sharp modes need every level
+BANDITS = {  # sharp modes need every level; weights do not tell rings apart that the policy cannot resolve
+    "bandit:rings": {"q_term": "td3", "eta": 1.0, "solver": "ddpm", "solver_steps": 0},
+    "bandit:*": {"q_term": "awr", "eta": 3.0, "solver": "ddpm", "solver_steps": 0},
+}
 FROM_TABLE = ("actor_clip", "critic_clip", "run.reward", "run.eval_episodes")
 
 
 def preset(name: str, env: str) -> dict[str, Any]:
     """Return the settings of preset `name`; `paper` takes clips and rewards published for the environment."""
     table = of_environment(env) if name == "paper" else {}
-    bandit = BANDIT if fnmatch(env, "bandit:*") else {}
+    bandit = next((own for pattern, own in BANDITS.items() if fnmatch(env, pattern)), {})
     return {**PRESETS[name], **bandit, **{key: value for key, value in table.items() if key in FROM_TABLE}}
 
 

@@ -51,16 +51,23 @@ class Trial(NamedTuple):
 
 
 def trials(data: dict[str, Path], seeds: int) -> Iterator[Trial]:
-    """Yield every run, the tables' first rows first: the mixture on each task by seed, then the sweeps."""
-    for seed in range(seeds):
-        for task, path in data.items():
-            for name, (agent, extra) in AGENTS.items():
-                words = [*offline(path, agent, seed, 10_000), *extra]
-                yield Trial("mixture", task, name, seed, words)
+    """Yield every run: the two agents on the mixture by seed, the sweeps, the second actor that clones all."""
+    for names in (("diffusion_ql", "stratified_ql"), ("all rows",)):
+        for seed in range(seeds):
+            for task, path in data.items():
+                for name in names:
+                    agent, extra = AGENTS[name]
+                    words = [*offline(path, agent, seed, 10_000), *extra]
+                    yield Trial("mixture", task, name, seed, words)
+        yield from sweeps(data["hopper"]) if "all rows" not in names else ()
+
+
+def sweeps(data: Path) -> Iterator[Trial]:
+    """Yield the runs of T and of eta, two seeds."""
     for seed in range(2):
         for field, values in SWEEPS.items():
             for value in values:
-                words = offline(data["hopper"], "diffusion_ql", seed, 5_000)
+                words = offline(data, "diffusion_ql", seed, 5_000)
                 words.append(f"agent.{FIELDS[field]}={value:g}")
                 yield Trial(field, "hopper", f"{value:g}", seed, words)
 

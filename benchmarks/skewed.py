@@ -51,7 +51,7 @@ class Trial(NamedTuple):
 
 
 def trials(data: dict[str, Path], seeds: int) -> Iterator[Trial]:
-    """Yield every run: the two agents on the mixture by seed, the sweeps, the second actor that clones all."""
+    """Yield every run: the two agents on the mixture by seed, the sweeps, the agent that clones all rows."""
     for names in (("diffusion_ql", "stratified_ql"), ("all rows",)):
         for seed in range(seeds):
             for task, path in data.items():

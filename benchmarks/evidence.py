@@ -1,0 +1,174 @@
+"""Evidence: how soon a score comes, which sampler helps, what history and long returns are worth.
+
+    python benchmarks/evidence.py run --policies data/policies --workers 2     # what is missing, for hours
+    python benchmarks/evidence.py run --only samplers history --hours 1        # some of it
+    python benchmarks/evidence.py table                                        # what is there, as markdown
+    python benchmarks/evidence.py smoke --policies data/policies               # a cell of each, once more
+
+Every finished run is a few lines of docs/evidence/TABLE.csv, one for each evaluation; those runs are not done
+again, wherever their folders went.  A run that was cut short goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from evidence_data import ROOT, made
+from evidence_tables import tables
+from evidence_trials import Trial, trials
+
+ROWS = ROOT / "docs" / "evidence"
+SCORES = ("last", "mean_last_10", "best", "selected")
+WRITING = Lock()
+
+
+def rows_of(trial: Trial, folder: Path) -> pd.DataFrame:
+    """Return a line for each evaluation of a finished run; the last one also has the run's scores."""
+    summary = json.loads((folder / "summary.json").read_text())
+    versions = json.loads((folder / "versions.json").read_text())
+    evals = pd.read_csv(folder / "evals.csv").groupby("step")
+    found = evals[["return", "score"]].mean().round(2)
+    if "success" in evals.obj and evals.obj.success.notna().any():
+        found["success"] = evals.success.mean().round(4)
+    found = found.reset_index()
+    found.insert(0, "seed", trial.seed)
+    found.insert(0, "cell", trial.cell)
+    found.insert(0, "data", trial.data)
+    last = found.index[-1]
+    for name in SCORES:
+        found.loc[last, name] = round(summary["scores"][name]["value"], 2)
+    found.loc[last, "low"], found.loc[last, "high"] = (
+        round(summary["scores"]["last"][end], 2) for end in ("low", "high")
+    )
+    found.loc[last, "seconds"] = round(summary["seconds"])
+    found.loc[last, "commit"] = commit()
+    found.loc[last, "fingerprint"] = versions["data_fingerprint"]
+    return found
+
+
+def commit() -> str:
+    """Return the commit of this tree, with a + where files differ from it."""
+    words = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*words, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout
+    changed = subprocess.run([*words, "diff", "--quiet", "HEAD", "--", "trajrl"], check=False).returncode
+    return head.strip() + ("+" if changed else "")
+
+
+def kept(table: str) -> pd.DataFrame:
+    """Return the lines of a table that are there."""
+    path = ROWS / f"{table}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["data", "cell", "seed", "step"])
+
+
+def is_kept(trial: Trial) -> bool:
+    """Tell whether the lines of a run are there."""
+    own = kept(trial.table)
+    return bool(((own.data == trial.data) & (own.cell == trial.cell) & (own.seed == trial.seed)).any())
+
+
+def do(trial: Trial, out: Path, policies: Path) -> Path:
+    """Do a run, or what is left of it; return its folder."""
+    with WRITING:  # two runs may want the same data
+        data = made(trial.data, out, policies)
+    folder = out / trial.name
+    if not (folder / "summary.json").exists():
+        words = trial.command(str(data), str(folder))
+        if (folder / "checkpoints" / "latest").exists():
+            words.insert(1, "--resume")
+        with (out / f"{trial.name}.txt").open("w") as log:
+            subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True, stdout=log, stderr=log)
+    return folder
+
+
+def add(trial: Trial, folder: Path) -> None:
+    """Add the lines of a finished run to its table."""
+    with WRITING:
+        ROWS.mkdir(parents=True, exist_ok=True)
+        both = pd.concat([kept(trial.table), rows_of(trial, folder)])
+        order = ["data", "cell", "seed", "step"]
+        both.sort_values(order, kind="stable").to_csv(ROWS / f"{trial.table}.csv", index=False)
+
+
+def run(wanted: Iterable[Trial], out: Path, policies: Path, workers: int, hours: float) -> None:
+    """Do what is missing, some runs at a time; none is begun after `hours`."""
+    out.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + 3600 * hours
+
+    def one(trial: Trial) -> None:
+        if time.monotonic() < until and not is_kept(trial):
+            add(trial, do(trial, out, policies))
+            print(f"{trial.name} is done", flush=True)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for done in [pool.submit(one, trial) for trial in wanted]:
+            done.result()
+
+
+def smoke(out: Path, policies: Path, workers: int) -> None:
+    """Do the quickest kept run of each table again; its last score must lie in the interval kept."""
+    out.mkdir(parents=True, exist_ok=True)
+    chosen: dict[str, tuple[Trial, Any]] = {}
+    for trial in filter(is_kept, trials()):
+        own = kept(trial.table)
+        mine = own[(own.data == trial.data) & (own.cell == trial.cell) & (own.seed == trial.seed)]
+        line = mine.dropna(subset=["seconds"]).iloc[-1]
+        if trial.table not in chosen or line.seconds < chosen[trial.table][1].seconds:
+            chosen[trial.table] = trial, line
+    with ThreadPoolExecutor(workers) as pool:
+        folders = pool.map(lambda pair: do(pair[0], out, policies), chosen.values())
+        found = [
+            (trial, line, rows_of(trial, folder)) for (trial, line), folder in zip(chosen.values(), folders)
+        ]
+    outside = 0
+    for trial, line, again in found:
+        value = again["last"].iloc[-1]
+        inside = line.low <= value <= line.high
+        outside += not inside
+        told = "inside" if inside else "OUTSIDE"
+        print(
+            f"{trial.name}: {value:.1f}, {told} {line.low:.1f} to {line.high:.1f} (kept {line['last']:.1f})"
+        )
+    if outside or not found:
+        raise SystemExit(f"{outside} outside" if found else "no table is there yet")
+
+
+def main() -> None:
+    """Run, show or check the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("run", "table", "smoke"))
+    parser.add_argument("--only", nargs="*", default=[], help="tables; left out: all")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "evidence", help="folder of data and runs")
+    parser.add_argument("--policies", type=Path, default=ROOT / "data" / "policies")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--hours", type=float, default=1e9, help="begin nothing after them")
+    options = parser.parse_args()
+    if options.command == "table":
+        print(tables(ROWS))
+    elif options.command == "smoke":
+        smoke(options.out / "smoke", options.policies.resolve(), options.workers)
+    else:
+        every = list(trials())
+        unknown = set(options.only) - {trial.table for trial in every}
+        if unknown:
+            raise SystemExit(f"no table {', '.join(sorted(unknown))}")
+        wanted = [trial for trial in every if not options.only or trial.table in options.only]
+        out = options.out.resolve()
+        run(wanted, out, options.policies.resolve(), options.workers, options.hours)
+        print(tables(ROWS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The data that the evidence is taken from: mixtures of what two policies and chance did, made here.
+
+hopper-medium-expert   half, half              200,000 transitions
+hopper-expert10        10 % expert, 90 % medium
+hopper-expert5         5 % expert, 95 % random
+hopper-expert25        25 % expert, 75 % medium
+walker2d-expert25      the same on Walker2d
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TRANSITIONS = 200_000
+ENVS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}
+MIXTURES: dict[str, dict[str, float]] = {
+    "hopper-medium-expert": {"medium": 0.5, "expert": 0.5},
+    "hopper-expert10": {"expert": 0.1, "medium": 0.9},
+    "hopper-expert5": {"expert": 0.05, "random": 0.95},
+    "hopper-expert25": {"expert": 0.25, "medium": 0.75},
+    "walker2d-expert25": {"expert": 0.25, "medium": 0.75},
+}
+
+
+def made(name: str, out: Path, policies: Path) -> Path:
+    """Return the store of a mixture, made unless it is there."""
+    path = out / f"{name}.h5"
+    if not path.exists():
+        task = name.partition("-")[0]
+        parts = [f"{recorded(task, level, out, policies)}:{share}" for level, share in MIXTURES[name].items()]
+        call("store", "mix", *parts, "--transitions", str(TRANSITIONS), "--out", str(path))
+    return path
+
+
+def recorded(task: str, level: str, out: Path, policies: Path) -> Path:
+    """Return the store of one policy's episodes, recorded unless it is there."""
+    path = out / f"{task}-{level}.h5"
+    if not path.exists():
+        policy = "random" if level == "random" else str(policies / f"{task}-{level}.npz")
+        words = ["--policy", policy, "--source", level, "--steps", str(TRANSITIONS), "--envs", "10"]
+        call("collect", "--env", ENVS[task], *words, "--out", str(path))
+    return path
+
+
+def call(*words: str) -> None:
+    """Run a command of the project."""
+    subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True)

@@ -1,0 +1,55 @@
+"""Tables of the evidence from its csv files: for each cell means over seeds, with 95 % intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trajrl.report.stats import improvement, interval, iqm, weighted_mean
+
+SCORES = {"last": "last", "mean_last_10": "mean of the last ten", "best": "best", "selected": "selected"}
+
+
+def tables(folder: Path) -> str:
+    """Return every table as markdown."""
+    return "\n\n".join(table(path.stem, pd.read_csv(path)) for path in sorted(folder.glob("*.csv")))
+
+
+def table(name: str, rows: pd.DataFrame) -> str:
+    """Return a table: a line for each data and cell, in the order of the file."""
+    whole = rows.dropna(subset=["last"])
+    lines = [f"{name}", ""]
+    header = ["data", "cell", *SCORES.values(), "seeds", "P(better)"]
+    lines += ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for data, of_data in whole.groupby("data", sort=False):
+        for cell, own in of_data.groupby("cell", sort=False):
+            first = of_data[of_data.cell == reference(list(of_data.cell), cell)]
+            scores = [estimate(own[column].to_numpy()) for column in SCORES]
+            cells = [str(data), str(cell), *scores, str(len(own)), better(own, first)]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def reference(cells: list[str], cell: str) -> str:
+    """Return the cell that a cell is compared with: uniform sampling by the same agent, else the first."""
+    uniform = f"{cell.partition(',')[0]}, uniform"
+    return uniform if uniform in cells else cells[0]
+
+
+def estimate(values: np.ndarray) -> str:
+    """Return mean and interval over seeds; of four and more the interquartile mean."""
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    found = interval([values], weighted_mean)
+    middle = iqm(values) if len(values) > 3 else float(found.value)
+    return f"{middle:.1f} ({found.low:.1f} to {found.high:.1f})"
+
+
+def better(own: pd.DataFrame, first: pd.DataFrame) -> str:
+    """Return the probability that a run has a higher last score than one of the first cell."""
+    if own.cell.iloc[0] == first.cell.iloc[0] or len(own) < 2:
+        return ""
+    found = improvement([own["last"].to_numpy()], [first["last"].to_numpy()])
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"

@@ -162,6 +162,14 @@ def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {f.name: found[f.name] for f in fields(EnvOptions) if f.name in settings}
 
 
+def agent_settings(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `--set agent.NAME=VALUE` settings of a run's agent by name, each read as its kind."""
+    from trajrl.agents import AGENTS
+
+    found = options("agent", find(AGENTS, config.agent, "agent").Config(), settings)
+    return {name: found[name] for name in settings}
+
+
 def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return every field of the agent's config, changed as asked; the decay spans the run unless said."""
     from trajrl.agents import AGENTS

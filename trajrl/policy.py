@@ -34,8 +34,12 @@ class LoadedRun:
     folder: Path
     config: RunConfig
 
-    def agent(self, which: str = "last", device: str = "cpu") -> Agent:
-        """Build the agent with the weights of `which`: last, best, selected, or the step of an evaluation."""
+    def agent(self, which: str = "last", device: str = "cpu", **options: Any) -> Agent:
+        """Build the agent with the weights of `which`: last, best, selected, or the step of an evaluation.
+
+        Args:
+            options: fields of the agent's config that act otherwise than the run's, such as candidates
+        """
         light, facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))
         size = int(facts["obs_dim"]), int(facts["action_dim"])
         statistics = {
@@ -44,9 +48,18 @@ class LoadedRun:
         }  # the saved ones replace them
         agent = make_agent(
             self.config.agent, *size, device=device, seed=self.config.seed, statistics=statistics,
-            **self.config.agent_options,
+            **{**self.config.agent_options, **options},
         )  # fmt: skip
-        agent.load_state_dict({**agent.state_dict(), **light})
+        try:
+            agent.load_state_dict({**agent.state_dict(), **light})
+        except (RuntimeError, ValueError) as error:
+            if not options:
+                raise
+            names = ", ".join(f"agent.{name}" for name in options)
+            raise ValueError(
+                f"{self.folder} has other networks than {names} would make; change what only acts, such as "
+                "agent.candidates"
+            ) from error
         return agent
 
     def environment(self, which: str = "last") -> str:

@@ -42,6 +42,26 @@ def test_every_option_is_stated_in_the_config_and_holds_in_every_rollout(tmp_pat
     assert all(-2 <= value <= 0 for value in returns)
 
 
+def test_a_policy_is_evaluated_as_it_would_act_with_other_options(tmp_path, capsys):
+    data = write_store(tmp_path / "x.h5", 4)
+    trained(tmp_path / "run", data)
+    run = load_run(tmp_path / "run")
+    obs = np.ones(run.suite().obs_dim, np.float32)
+    assert run.agent(explore_noise=0.7).config.explore_noise == 0.7
+    np.testing.assert_array_equal(run.policy().act(obs), run.policy().act(obs))
+    words = ["evaluate", str(tmp_path / "run"), "--episodes", "2"]
+    assert dispatch([*words, "--set", "agent.explore_noise=0.7"]) == 0
+    for setting, told in (
+        ("agent.width=7", "other networks than agent.width"),
+        ("agent.explor_noise=1", "explore_noise"),
+        ("eval_every=3", "'eval_every' is of training"),
+        ("sampler.clusters=3", "'clusters' is of training"),
+    ):
+        capsys.readouterr()
+        assert dispatch([*words, "--set", setting]) == 1
+        assert told in capsys.readouterr().err
+
+
 def test_what_is_learned_from_is_shifted(tmp_path):
     data = write_store(tmp_path / "x.h5", 2)
     run = trained(tmp_path / "run", data, "env.reward_shift=-2.5")

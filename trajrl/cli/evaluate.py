@@ -27,15 +27,16 @@ class Evaluate(Common):
     """Environments stepped together."""
     video: int = 0
     """Write this many MP4 videos of the first episodes into the run's folder."""
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="env.NAME=VALUE ...", help_behavior_hint="")] = ()
-    """Options of the environment, such as --set env.time_limit=200; the others are the run's."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
+    """Options of the environment or of acting that differ from the run's, such as --set env.time_limit=200
+    agent.candidates=32."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
 
     def run(self) -> dict[str, Any]:
         """Evaluate and answer."""
         from trajrl import assemble
-        from trajrl.choices import env_settings
+        from trajrl.choices import agent_settings, env_settings
         from trajrl.config import split_settings
         from trajrl.evaluate import evaluate
         from trajrl.policy import load_run
@@ -49,8 +50,13 @@ class Evaluate(Common):
             raise ValueError(f"--video must not be negative; got {self.video}")
         run = load_run(self.folder)
         assemble.set_threads(run.config)
-        agent = run.agent(self.checkpoint, str(assemble.choose_device(self.device)))
-        suite = run.suite(self.checkpoint, self.env, **env_settings(split_settings(self.set)["env"]))
+        asked = split_settings(self.set)
+        if asked["run"] or asked["sampler"]:
+            name = next(iter({**asked["run"], **asked["sampler"]}))
+            raise ValueError(f"evaluate sets env.NAME and agent.NAME; '{name}' is of training")
+        options = agent_settings(run.config, asked["agent"])
+        agent = run.agent(self.checkpoint, str(assemble.choose_device(self.device)), **options)
+        suite = run.suite(self.checkpoint, self.env, **env_settings(asked["env"]))
         name = suite.name
         step = run.step(self.checkpoint)
         broken: list[EnvFailureError] = []

@@ -302,4 +302,11 @@ def test_bad_configs_are_refused(change: dict[str, Any], message: str) -> None:
 def test_paper_preset_takes_the_published_table() -> None:
     assert preset("paper", "antmaze-umaze-diverse-v0")["target_candidates"] == 10
     assert "target_candidates" not in preset("paper", "hopper-medium-v2")
-    assert "eta" not in preset("standard", "hopper-medium-v2")
+
+
+def test_a_policy_that_the_critic_chooses_for_does_not_climb_but_in_a_bandit() -> None:
+    chosen = replace(Config(), **{k: v for k, v in preset("standard", "Hopper-v4").items() if "." not in k})
+    assert chosen.eta == 0
+    assert chosen.expectile > 0
+    assert chosen.candidates > 1
+    assert replace(Config(), **preset("standard", "bandit:rings")).eta > 0

@@ -14,23 +14,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-DEMO = ("agent", "trajectory_ql", "preset", "demo")
 CLONE = ("agent.lr=1e-3", "agent.decay=update", "eval_every=5000", "eval_episodes=10")
 OFTEN = ("eval_every=2500", "eval_episodes=10", "last_eval_episodes=10")
 SHORT = ("eval_every=2000", "eval_episodes=10", "last_eval_episodes=20")
 PARTS: dict[str, tuple[str, ...]] = {  # one ingredient changed at a time
     "standard": (),
     "history 1": ("agent.history=1",),
+    "history 8": ("agent.history=8",),
     "returns of 1": ("agent.horizon=1",),
     "returns of 100": ("agent.horizon=100",),
     "no critic norm": ("agent.critic_norm=none",),
-    "in-sample values": ("agent.expectile=0.7",),
-    "cloning alone": ("agent.eta=0",),
-    "Q term from the start": ("agent.q_start=0", "agent.q_ramp=0"),
-    "no decay": ("agent.decay=none",),
+    "values of the policy": ("agent.expectile=0",),
+    "a Q term of 0.3": ("agent.eta=0.3",),
     "one candidate": ("agent.candidates=1",),
-    "best of 50": ("agent.candidates=50", "agent.temperature=0"),
+    "10 candidates, temperature 0.5": ("agent.candidates=10", "agent.temperature=0.5"),
     "ensemble of 5": ("agent.critics=5",),
+    "learning rates of 3e-4": ("agent.actor_lr=3e-4", "agent.critic_lr=3e-4"),
+    "no decay": ("agent.decay=none",),
+    "raw observations": ("agent.normalize_obs=false",),
+    "raw rewards": ("reward=no",),
+    "width 256": ("agent.width=256",),
 }
 CLONED = ("uniform", "episode", "top", "weighted", "cluster", "quality", "mixture", "priority")
 VALUED = ("uniform", "cluster", "weighted", "priority", "cluster*priority")
@@ -62,8 +65,7 @@ class Trial:
 
 def offline(agent: str, preset: str, steps: int, sampler: str = "uniform") -> tuple[str, ...]:
     """Return the options of a run."""
-    words = ("--agent", agent, "--preset", preset, "--steps", str(steps), "--sampler", sampler)
-    return (*words, "--reward", "scaled") if agent == "trajectory_ql" else words
+    return ("--agent", agent, "--preset", preset, "--steps", str(steps), "--sampler", sampler)
 
 
 def trials() -> Iterator[Trial]:

@@ -91,10 +91,10 @@ class Config(DiffusionConfig):
         return WindowSpec(self.history, self.chunk, self.horizon, next_actions=self.beta < 1)
 
 
-# A policy that clones, sharp and small; values in-sample, over long returns; they choose among many actions.
+# A policy that clones, sharp and small; values in-sample, over long returns; they choose among its actions.
 CHOOSING: dict[str, Any] = {
-    "history": 2, "gru_width": 64, "width": 128, "expectile": 0.7, "eta": 0.0, "candidates": 32,
-    "temperature": 0.1, "actor_lr": 2e-3, "critic_lr": 1e-3, "normalize_obs": True, "run.reward": "scaled",
+    "history": 2, "gru_width": 64, "width": 128, "expectile": 0.7, "eta": 0.0, "actor_lr": 2e-3,
+    "critic_lr": 1e-3, "normalize_obs": True, "run.reward": "scaled",
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": CHOOSING,
@@ -103,7 +103,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "act_ema": False, "ema_every": 5, "ema_start": 1000, "critic_norm": "none", "actor_lr": 3e-4,
         "decay": "as_run", "gru_width": 256,
     },
-    "standard": CHOOSING,
+    "standard": {**CHOOSING, "candidates": 32, "temperature": 0.1},
 }  # fmt: skip
 ROOMS: dict[str, Any] = {  # the demo on toy:rooms: all is seen, rewards are near
     "history": 1, "horizon": 5, "gamma": 0.95, "expectile": 0.9, "candidates": 16, "temperature": 0.1,

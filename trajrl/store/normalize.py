@@ -101,12 +101,13 @@ def iql_locomotion(store: TrajectoryStore) -> tuple[float, float]:
 
 
 def scaled(store: TrajectoryStore) -> tuple[float, float]:
-    """0.1 r / root mean square of r: values of about 10 where gamma is 0.99, whatever the task's scale"""
+    """0.1 r / root mean square of r: values of about 10 where gamma is 0.99, whatever the task's scale
+
+    Rewards that are all 0 are 0 at any scale.
+    """
     found = statistics(store)
     square = float(found["reward_mean"][0]) ** 2 + float(found["reward_std"][0]) ** 2
-    if square == 0:
-        raise ValueError("reward transform 'scaled' needs rewards other than 0; all are 0")
-    return 0.1 / square**0.5, 0.0
+    return (0.1 / square**0.5 if square else 1.0), 0.0
 
 
 def cql_antmaze(store: TrajectoryStore) -> tuple[float, float]:

@@ -165,6 +165,9 @@ def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkey
 
     _locks.pop().close()  # what the end of that process would have done
     assert "--resume goes on" in run(capsys, tmp_path / "y.h5", recipe="medium-replay", steps=120)[2]
+    other = {"recipe": "medium-replay", "steps": 90, "seed": 1}
+    said = run(capsys, tmp_path / "y.h5", *words, "--resume", **other)[2]
+    assert "was begun with another seed, steps (0)" in said
     code, _, said = run(capsys, tmp_path / "y.h5", *words, "--resume", recipe="medium-replay", steps=120)
     assert code == 0, said
     assert TrajectoryStore.open(tmp_path / "y.h5").fingerprint == store.fingerprint

@@ -123,6 +123,13 @@ def test_an_unknown_task_is_told_the_nearest():
         make_suite("robomimic:Lft")
 
 
+@robosuite
+@pytest.mark.parametrize(("name", "value"), [("robots", "Panbda"), ("control_freq", 0), ("horizn", 3)])
+def test_a_wrong_argument_is_named_with_its_task(name, value):
+    with pytest.raises(ValueError, match=f"robomimic:Lift cannot be made with the arguments {name}: "):
+        make_suite("robomimic:Lift", arguments={name: value})
+
+
 def test_arguments_come_from_the_file_where_it_has_them():
     inside = {"env_name": "Lift", "env_kwargs": {"control_freq": 10}}
     attributes = {"provenance": {"versions": {"env_args": inside}}}

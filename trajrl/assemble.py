@@ -122,6 +122,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     from trajrl.envs import ENVS
     from trajrl.formats import open_source, recognise
     from trajrl.formats import resolve as locate
+    from trajrl.formats.ingest import context
     from trajrl.store.describe import describe as describe_store
     from trajrl.store.store import TrajectoryStore
 
@@ -142,7 +143,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     tell_copies(path, shared)
     source = open_source(path, config.format)
     store = TrajectoryStore.of(source.episodes())
-    store.attributes["environment"] = source.environment or ""
+    store.attributes.update(context(source))
     return store
 
 

@@ -107,7 +107,7 @@ def test_options_are_named_and_checked():
         make_suite("Hopper-v4", observe="position")
     with pytest.raises(ValueError, match="frame_skip >= 1"):
         make_suite("toy:point", frame_skip=0)
-    with pytest.raises(ValueError, match="belongs to ogbench"):
+    with pytest.raises(ValueError, match="toy:point has no sparse variant"):
         make_suite("toy:point", sparse=True)
 
 

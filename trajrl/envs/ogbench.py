@@ -46,6 +46,8 @@ class Name(NamedTuple):
 class OgbenchSuite(Suite):
     """One task of OGBench by its published name."""
 
+    has_sparse = True
+
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         self.task = parse(name)
         self.records = recorded(name)

@@ -13,7 +13,7 @@ from typing import Any
 
 import gymnasium
 
-from trajrl.envs.legacy import Classic, is_classic
+from trajrl.envs.legacy import Classic, is_classic, variables
 from trajrl.envs.suite import Suite
 from trajrl.registry import unknown
 
@@ -50,7 +50,8 @@ class CustomSuite(Suite):
     def called(self, code: Callable[[], Any]) -> Any:
         """Run the user's code; where it fails, its environment and its own words are told in one line."""
         try:
-            return code()
+            with variables():  # what it makes may stand on mujoco-py
+                return code()
         except Exception as error:
             said = " ".join(str(error).split())
             raise ValueError(f"{self.name} cannot be made: {type(error).__name__}: {said}") from error

@@ -73,6 +73,7 @@ def test_hidden_velocities_are_hidden_from_the_data_too(tmp_path):
         ("env.time_limt=3", "did you mean 'time_limit'"),
         ("env.observe=velocities", "no value of observe"),
         ("env.frame_skip=half", "takes a whole number"),
+        ("env.arguments=half", "takes names and values as in "),
     ],
 )
 def test_a_wrong_option_is_one_line(tmp_path, capsys, word, said):

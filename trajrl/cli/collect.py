@@ -75,7 +75,7 @@ class Collect(Common):
 
             return replayed(self)
         from trajrl.collection import Collection, folder_of
-        from trajrl.recipes import make_policy
+        from trajrl.recipes import make_policy, other_options
 
         parts = self.parts()
         suite = None if parts[0].policy == "oracle" else self.suite()
@@ -198,23 +198,6 @@ class Collect(Common):
         label = self.source or Path(self.policy).stem or self.recipe
         said = {"out": str(self.out), "environment": name, "policy": self.policy or self.recipe}
         return {**said, "source": label, **found}
-
-
-def other_options(policy: str, suite: Suite) -> str:
-    """Return a line where a run acts under other options of the environment than it was trained under."""
-    from json import dumps
-    from shlex import quote
-
-    from trajrl.config import RunConfig
-
-    if not (Path(policy) / "config.json").exists():
-        return ""
-    trained = RunConfig.load(Path(policy) / "config.json").env_options
-    now = {name: value for name, value in asdict(suite.options).items() if name != "patience"}
-    other = {name: trained[name] for name in now if trained.get(name, now[name]) != now[name]}
-    plain = {name: value if isinstance(value, str) else dumps(value) for name, value in other.items()}
-    words = " ".join(quote(f"env.{name}={value}") for name, value in plain.items())
-    return f"note: {policy} was trained under other options: --set {words}" if words else ""
 
 
 def remove(folder: Path) -> None:

@@ -117,6 +117,14 @@ def no_env() -> int:
     return 3
 
 
+def no_space() -> gymnasium.Env:
+    return gymnasium.Env()
+
+
+def fails() -> gymnasium.Env:
+    raise KeyError("the arm is elsewhere")
+
+
 def with_spaces(observation: gymnasium.Space, action: gymnasium.Space) -> gymnasium.Env:
     env = Line()
     env.observation_space, env.action_space = observation, action
@@ -211,6 +219,11 @@ class BreakingLater(Uneven):
 def sized(length: int = 5) -> gymnasium.Env:
     """Return a Line of a length of one's own."""
     return Line(length)
+
+
+def open_ended(**arguments: Any) -> gymnasium.Env:
+    """Return a Line made from whatever arguments come."""
+    return Line(**arguments)
 
 
 class Pushed(Line):

@@ -122,6 +122,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     from trajrl.envs import ENVS
     from trajrl.formats import open_source, recognise
     from trajrl.formats import resolve as locate
+    from trajrl.formats.ingest import context
     from trajrl.store.describe import describe as describe_store
     from trajrl.store.store import TrajectoryStore
 
@@ -142,7 +143,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     tell_copies(path, shared)
     source = open_source(path, config.format)
     store = TrajectoryStore.of(source.episodes())
-    store.attributes["environment"] = source.environment or ""
+    store.attributes.update(context(source))
     return store
 
 
@@ -159,9 +160,13 @@ def tell_copies(path: Path, copied: bool) -> None:
 def data_made_by(environment: str) -> TrajectoryStore | None:
     """Return the data of an environment that makes it on the spot; None where it is read from files."""
     from trajrl.envs import make_suite
+    from trajrl.envs.protocol import NoEnvironmentError
     from trajrl.store.store import TrajectoryStore
 
-    suite = make_suite(environment)
+    try:
+        suite = make_suite(environment)
+    except NoEnvironmentError:
+        return None
     if not suite.makes_data:
         return None
     store = TrajectoryStore.of(suite.episodes())
@@ -172,6 +177,7 @@ def data_made_by(environment: str) -> TrajectoryStore | None:
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: then there are no scores."""
     from trajrl.envs import find_kind, make_suite
+    from trajrl.envs.protocol import NoEnvironmentError
     from trajrl.speak import say
 
     name = config.env or str(store.attributes.get("environment") or "")
@@ -180,7 +186,13 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None
     recorded = find_kind(name)[0].recorded_with(store.attributes)
-    suite = make_suite(name, **{**recorded, **config.env_options, **patience})
+    try:
+        suite = make_suite(name, **{**recorded, **config.env_options, **patience})
+    except NoEnvironmentError as missing:
+        if config.env or config.online:
+            raise
+        say(f"training without evaluation: {missing}")
+        return None
     suite.see(store)
     if (suite.obs_dim, suite.action_dim) != (store.obs_dim, store.action_dim):
         raise ValueError(

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trajrl.store.atomic import write_text
 from trajrl.store.episode import Episode
 from trajrl.store.journal import Journal
 from trajrl.store.writer import StoreWriter
@@ -24,21 +25,7 @@ class Collection:
     def __init__(self, out: Path, asked: Mapping[str, Any], resume: bool) -> None:
         """Begin in OUT.collecting, or with `resume` go on with what is there, if the same was asked for."""
         self.out, self.folder = out, folder_of(out)
-        said = self.folder / "collect.json"
-        if self.folder.exists() and not resume:
-            raise FileExistsError(
-                f"{self.folder} holds a collection that was broken off; --resume goes on with it, "
-                "--overwrite begins again"
-            )
-        if said.exists() and json.loads(said.read_text()) != dict(asked):
-            before = json.loads(said.read_text())
-            wrong = sorted(name for name in {**before, **asked} if before.get(name) != asked.get(name))
-            raise ValueError(
-                f"{self.folder} was begun with another {', '.join(wrong)} ({before.get(wrong[0])!r}); give "
-                "the same, or --overwrite"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        said.write_text(json.dumps(dict(asked), indent=2) + "\n")
+        claim(self.folder, asked, resume)
         self.journal = Journal(self.folder)
         self.episodes: Counter[int] = Counter()  # by part
         self.steps: Counter[int] = Counter()
@@ -75,6 +62,26 @@ class Collection:
     def _count(self, part: int, episode: Episode) -> None:
         self.episodes[part] += 1
         self.steps[part] += len(episode)
+
+
+def claim(folder: Path, asked: Mapping[str, Any], resume: bool) -> None:
+    """Begin a folder for what is asked, or with `resume` take one that was begun for the very same."""
+    said = folder / "collect.json"
+    if folder.exists() and not resume:
+        raise FileExistsError(
+            f"{folder} holds a collection that was broken off; --resume goes on with it, "
+            "--overwrite begins again"
+        )
+    if said.exists():
+        before = json.loads(said.read_text())
+        wrong = sorted(name for name in {**before, **asked} if before.get(name) != asked.get(name))
+        if wrong:
+            raise ValueError(
+                f"{folder} was begun with another {', '.join(wrong)} ({before.get(wrong[0])!r}); give "
+                "the same, or --overwrite"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(said, json.dumps(dict(asked), indent=2) + "\n")
 
 
 OWN = {"collect.json", "episodes.journal"}

@@ -251,4 +251,5 @@ def options(kind: str, defaults: Any, changes: Mapping[str, Any]) -> dict[str, A
 
 def _kind(like: Any) -> str:
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list"}
+    names[dict] = 'names and values as in {"length": 3}'
     return names.get(type(like), type(like).__name__)

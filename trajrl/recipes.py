@@ -10,8 +10,10 @@ These are D4RL's recipes (and the demo store's, `skewed`).  The last one is made
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from json import dumps
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from trajrl.registry import unknown
@@ -91,3 +93,17 @@ def make_policy(name: str, suite: Suite) -> Actor:
         policy = FilePolicy(name)
     require_fit(name, (policy.obs_dim, policy.action_dim), suite)
     return policy
+
+
+def other_options(policy: str, suite: Suite) -> str:
+    """Return a line where a run acts under other options of the environment than it was trained under."""
+    from trajrl.config import RunConfig
+
+    if not (Path(policy) / "config.json").exists():
+        return ""
+    trained = RunConfig.load(Path(policy) / "config.json").env_options
+    now = {name: value for name, value in asdict(suite.options).items() if name != "patience"}
+    other = {name: trained[name] for name in now if trained.get(name, now[name]) != now[name]}
+    plain = {name: value if isinstance(value, str) else dumps(value) for name, value in other.items()}
+    words = " ".join(quote(f"env.{name}={value}") for name, value in plain.items())
+    return f"note: {policy} was trained under other options: --set {words}" if words else ""

@@ -260,6 +260,7 @@ def restore(run: Run, path: Path) -> None:
     for name in PARTS if run.team.leads else PARTS[:2]:
         if name in parts:  # a run made from imported weights has only the agent's
             take_back(run, name, parts[name], path)
+    require_same_scale(run)
     run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
     if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
         run.stop_reason = ""  # more failures are allowed now
@@ -278,6 +279,16 @@ def take_back(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None
             f"the {name} saved in {path} is of another kind or size than the run is now asked for; "
             f"resume without the options that change it ({type(error).__name__}: {error})"
         ) from error
+
+
+def require_same_scale(run: Run) -> None:
+    """Refuse to go on where scores would be on another scale than those before: a column has one."""
+    before, now = [found.score_name for found in run.scores.evaluations[-1:]], run.suite
+    if before and now and now.score(0.0).name != before[0]:
+        raise ValueError(
+            f"{run.folder} was scored as {before[0]}, and here it would be as {now.score(0.0).name}: "
+            "go on where the environment and its references are the same, or begin another run"
+        )
 
 
 def begin_again(run: Run) -> None:

@@ -64,6 +64,16 @@ def test_the_expert_is_an_expert_and_the_medium_one_is_not(capsys, tmp_path):
     assert ((store.table.length == 1000) == ~store.table.terminated).all()
 
 
+def test_a_run_that_acts_under_other_options_than_it_was_trained_under_is_told(capsys, tmp_path):
+    from small_runs import trained, write_store
+
+    trained(tmp_path / "run", write_store(tmp_path / "x.h5", 4), agent="td3_bc", **{"env.frame_skip": 2})
+    words = {"env": "toy:point", "policy": tmp_path / "run", "steps": 20}
+    said = run(capsys, tmp_path / "a.h5", **words)[2]
+    assert f"{tmp_path / 'run'} was trained under other options: --set env.frame_skip=2" in said
+    assert "trained under" not in run(capsys, tmp_path / "b.h5", **words, set="env.frame_skip=2")[2]
+
+
 def test_an_oracle_labels_its_own(capsys, tmp_path):
     code, found, _ = run(capsys, tmp_path / "x.h5", policy="oracle", steps=1000)
     assert code == 0

@@ -165,6 +165,9 @@ def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkey
 
     _locks.pop().close()  # what the end of that process would have done
     assert "--resume goes on" in run(capsys, tmp_path / "y.h5", recipe="medium-replay", steps=120)[2]
+    other = {"recipe": "medium-replay", "steps": 90, "seed": 1}
+    said = run(capsys, tmp_path / "y.h5", *words, "--resume", **other)[2]
+    assert "was begun with another seed, steps (0)" in said
     code, _, said = run(capsys, tmp_path / "y.h5", *words, "--resume", recipe="medium-replay", steps=120)
     assert code == 0, said
     assert TrajectoryStore.open(tmp_path / "y.h5").fingerprint == store.fingerprint
@@ -189,6 +192,17 @@ def test_references_are_measured_and_used(capsys, tmp_path, policies, monkeypatc
     monkeypatch.setenv("TRAJRL_REFERENCES", str(tmp_path / "r.json"))
     assert make_suite(name).score(found["expert"]["return_mean"]).value == pytest.approx(100)
     assert make_suite(name).score(found["random"]["return_mean"]).value == pytest.approx(0)
-    (tmp_path / "r.json").write_text("[]")
-    with pytest.raises(ValueError, match="no file of collect --reference"):
-        make_suite(name).score(1.0)
+    assert make_suite(name).score(1.0).name == f"{name} (random and expert of r.json)"
+
+
+@pytest.mark.parametrize("text", ["[]", "none", '{"a": 1}', '{"environments": {"Hopper-v4": 3}}', "\x89"])
+def test_what_is_no_file_of_references_is_told_before_anything_is_measured(
+    capsys, tmp_path, policies, monkeypatch, text
+):
+    (tmp_path / "r.json").write_text(text, "latin-1")
+    monkeypatch.setattr("trajrl.cli.reference.returns", None)
+    words = {"policy": policies / "point-expert.npz", "env": "toy:point"}
+    assert "is no file of collect --reference" in run(capsys, tmp_path / "r.json", "--reference", **words)[2]
+    monkeypatch.setenv("TRAJRL_REFERENCES", str(tmp_path / "r.json"))
+    with pytest.raises(ValueError, match="is no file of collect --reference"):
+        make_suite("Hopper-v4").score(1.0)

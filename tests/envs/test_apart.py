@@ -47,6 +47,17 @@ def test_an_error_in_the_process_is_told_with_its_name():
     env.close()
 
 
+def test_one_that_draws_no_frames_gives_none():
+    from trajrl.report.video import frame_of
+
+    env = make_suite("toy:point", patience=30).make(0)
+    env.reset(seed=3)
+    assert env.render() is None
+    with pytest.raises(ValueError, match="toy:point gives no frames"):
+        frame_of(env, "toy:point")
+    env.close()
+
+
 def test_patience_is_not_negative():
     with pytest.raises(ValueError, match="number of seconds"):
         make_suite("toy:rooms", patience=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 
@@ -68,6 +69,18 @@ def test_an_own_environment_of_classic_gym_is_adapted(monkeypatch):
     env = make_suite("own_old:make").make(0)
     assert env.reset(seed=3)[0].tolist() == [0, 0]
     assert env.step(np.zeros(1, np.float32))[1:4] == (1.0, False, True)
+
+
+def test_an_own_environment_may_stand_on_mujoco_py(monkeypatch, tmp_path):
+    from sample_envs import line
+
+    found = []
+    make = lambda: found.append(os.environ.get("MUJOCO_PY_MUJOCO_PATH")) or line()  # noqa: E731
+    monkeypatch.setattr(legacy, "home", lambda: tmp_path)
+    monkeypatch.setitem(sys.modules, "own_old", SimpleNamespace(make=make))
+    monkeypatch.setattr("trajrl.envs.custom.importable", lambda name: name == "own_old")
+    make_suite("own_old:make")
+    assert found == [str(tmp_path)]
 
 
 def test_the_reset_of_later_gyms_is_refused(monkeypatch):

@@ -64,11 +64,16 @@ def test_a_registered_id_of_ones_own_is_found():
         ("no.such.package:make", "no module 'no.such.package'"),
         ("sample_envs:lin", "did you mean 'line'"),
         ("sample_envs:no_env", "returned int"),
+        ("sample_envs:no_space", "sample_envs:no_space has no observation_space"),
+        ("sample_envs:fails", "sample_envs:fails cannot be made: KeyError: 'the arm is elsewhere'"),
+        ("broken_module:make", "broken_module:make cannot be made: SyntaxError"),
         ("Hopper-v2", "cannot be made"),
         ("", "no environment ''"),
     ],
 )
-def test_a_wrong_name_is_told_what_to_do(name, words):
+def test_a_wrong_name_is_told_what_to_do(name, words, tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("def make(:")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=words) as caught:
         make_suite(name)
     assert "\n" not in str(caught.value)
@@ -102,7 +107,7 @@ def test_options_are_named_and_checked():
         make_suite("Hopper-v4", observe="position")
     with pytest.raises(ValueError, match="frame_skip >= 1"):
         make_suite("toy:point", frame_skip=0)
-    with pytest.raises(ValueError, match="belongs to ogbench"):
+    with pytest.raises(ValueError, match="toy:point has no sparse variant"):
         make_suite("toy:point", sparse=True)
 
 

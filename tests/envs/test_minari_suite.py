@@ -57,6 +57,11 @@ def test_scores_are_between_its_own_references_or_none(root):
     assert make_suite(own.name, arguments={"g": 1.0}).score(10.0) == (None, "none")
 
 
+def test_a_reference_that_is_no_number_is_told(root):
+    with pytest.raises(ValueError, match="has a ref_min_score that is no number: 'low'"):
+        make_suite(write(root, ref_min_score="low", ref_max_score=1)).score(0.0)
+
+
 def test_its_episodes_are_its_data(root):
     store = TrajectoryStore.of(make_suite(write(root)).episodes())
     assert store.table.returns.tolist() == [21.0]
@@ -66,6 +71,8 @@ def test_its_episodes_are_its_data(root):
     ("spec", "words"),
     [
         (None, "does not say which environment"),
+        ({**SPEC, "id": 5}, "does not say which environment"),
+        ({**SPEC, "kwargs": [1]}, "does not say which environment"),
         ({**SPEC, "additional_wrappers": [{"name": "Flatten"}]}, "under wrappers .Flatten."),
         ({**SPEC, "id": "Pendulm-v1"}, "did you mean 'Pendulum-v1'"),
     ],

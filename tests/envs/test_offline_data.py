@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from trajrl import make_suite
+from trajrl.cli.main import dispatch
 
 
 @pytest.fixture
@@ -55,3 +56,14 @@ def test_an_ogbench_task_reads_the_cache_of_ogbench(home):
 def test_toy_rooms_makes_its_own():
     assert make_suite("toy:rooms").makes_data
     assert not make_suite("toy:point").makes_data
+
+
+@pytest.mark.parametrize("data", ["pen-human-v1", "d4rl:pen-human-v1"])
+def test_data_that_cannot_be_acted_in_is_trained_on(home, capsys, data):
+    d4rl_file(home / ".d4rl/datasets/pen-human-v1.hdf5", 45, 24)
+    words = ["offline", "--data", data, "--agent", "td3_bc", "--steps", "2", "--out", str(home / "run")]
+    words += ["--set", "batch_size=4", "agent.width=8"]
+    assert dispatch(words) == 0
+    assert "training without evaluation: d4rl:pen-human-v1 needs mjrl" in capsys.readouterr().out
+    assert dispatch([*words[:-4], str(home / "other"), "--env", "d4rl:pen-human-v1"]) == 1
+    assert "needs mjrl" in capsys.readouterr().err

@@ -196,6 +196,13 @@ def test_an_oracle_moves_the_cube_and_its_play_is_a_function_of_the_seed(name):
     assert not episode.terminated
 
 
+@pytest.mark.parametrize(
+    "name", ["cube-single-v0", "cube-single-play-v0", "cube-single-play-singletask-task2-v0"]
+)
+def test_whatever_name_is_told_of_the_oracle_names_its_environment(name):
+    assert make_demonstration(f"ogbench:{name}").name == "ogbench:cube-single-v0"
+
+
 def test_a_scene_is_played_with_every_script():
     shown = short_demonstration("ogbench:scene-v0", 4)
     tasks = {shown.env.reset(seed=seed)[1]["privileged/target_task"] for seed in range(12)}

@@ -93,6 +93,7 @@ def test_hidden_velocities_are_hidden_from_the_data_too(tmp_path):
         ("env.time_limt=3", "did you mean 'time_limit'"),
         ("env.observe=velocities", "no value of observe"),
         ("env.frame_skip=half", "takes a whole number"),
+        ("env.arguments=half", "takes names and values as in "),
     ],
 )
 def test_a_wrong_option_is_one_line(tmp_path, capsys, word, said):
@@ -101,3 +102,22 @@ def test_a_wrong_option_is_one_line(tmp_path, capsys, word, said):
     assert dispatch(["offline", "--data", str(data), "--agent", "td3_bc", "--steps", "5", *out]) == 1
     assert said in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_only_where_it_is_scored_as_before(tmp_path, capsys, monkeypatch):
+    data = write_store(tmp_path / "x.h5", 4, "sample_envs:line")
+    trained(tmp_path / "run", data)
+    rows = (tmp_path / "run" / "evals.csv").read_text()
+    entry = {"random": {"return_mean": 0}, "expert": {"return_mean": 1}}
+    (tmp_path / "r.json").write_text(json.dumps({"environments": {"sample_envs:line": entry}}))
+    words = ["offline", "--resume", "--out", str(tmp_path / "run"), "--steps", "20"]
+    with monkeypatch.context() as inside:
+        inside.setenv("TRAJRL_REFERENCES", str(tmp_path / "r.json"))
+        assert dispatch(words) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "scored as none, and here it would be as sample_envs:line (random and expert of r.json)" in said
+    assert (tmp_path / "run" / "evals.csv").read_text() == rows
+    from trajrl.folder import _locks
+
+    _locks.pop().close()  # what the end of that process would have done
+    assert dispatch(words) == 0

@@ -106,6 +106,8 @@ def test_a_seed_settles_where_the_cube_lies(lift):
 def test_old_arguments_of_a_file_are_honoured():
     arguments = {
         "robots": ["Panda"], "control_freq": 10, "camera_depths": False, "has_renderer": True,
+        "has_offscreen_renderer": True, "ignore_done": True, "use_object_obs": True, "use_camera_obs": False,
+        "camera_heights": 84, "camera_widths": 84, "reward_shaping": False, "render_gpu_device_id": 0,
         "controller_configs": {"type": "OSC_POSE", "kp": 99, "damping": 1, "control_delta": True,
                                "input_max": 1, "input_min": -1, "output_max": [0.05] * 6,
                                "output_min": [-0.05] * 6, "uncouple_pos_ori": True},
@@ -121,6 +123,13 @@ def test_old_arguments_of_a_file_are_honoured():
 def test_an_unknown_task_is_told_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'Lift'"):
         make_suite("robomimic:Lft")
+
+
+@robosuite
+@pytest.mark.parametrize(("name", "value"), [("robots", "Panbda"), ("control_freq", 0), ("horizn", 3)])
+def test_a_wrong_argument_is_named_with_its_task(name, value):
+    with pytest.raises(ValueError, match=f"robomimic:Lift cannot be made with the arguments {name}: "):
+        make_suite("robomimic:Lift", arguments={name: value})
 
 
 def test_arguments_come_from_the_file_where_it_has_them():

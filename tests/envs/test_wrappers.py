@@ -96,7 +96,8 @@ def test_clipped_actions_stay_in_the_units_of_the_box(action, taken):
 def test_arguments_reach_the_environments_own_constructor():
     suite = make_suite("Hopper-v5", arguments={"exclude_current_positions_from_observation": False})
     assert suite.obs_dim == make_suite("Hopper-v5").obs_dim + 1
-    assert make_suite("sample_envs:sized", arguments={"length": 3}).make(0).unwrapped.length == 3
+    for maker in ("sized", "open_ended"):
+        assert make_suite(f"sample_envs:{maker}", arguments={"length": 3}).make(0).unwrapped.length == 3
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from foreign import at, hdf5, read, robomimic, shared
 
+from trajrl.assemble import open_data
+from trajrl.config import RunConfig
+from trajrl.envs.robomimic import RobomimicSuite
 from trajrl.formats import import_source, open_source
 from trajrl.store.store import TrajectoryStore
 
@@ -155,3 +158,13 @@ def test_real_files_give_two_demonstrations_each():
     episodes, source = read(shared("robomimic/robomimic_test.hdf5"))
     assert [len(e) for e in episodes] == [58, 57]
     assert source.notes.counts["missing_attributes"] == 3
+
+
+def test_training_from_the_file_itself_knows_what_it_was_recorded_under(path):
+    arguments = {"env_name": "Lift", "env_kwargs": {"control_freq": 10}}
+    hdf5(path, robomimic({"demo_0": 6}), {"data@env_args": json.dumps(arguments)})
+    import_source(open_source(path), path.with_name("x.h5"))
+    for file in (path, path.with_name("x.h5")):
+        attributes = open_data(RunConfig(data=str(file))).attributes
+        assert RobomimicSuite.recorded_with(attributes) == {"arguments": {"control_freq": 10}}
+        assert set(attributes["action_low"]) == {-1.0}

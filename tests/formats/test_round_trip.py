@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,17 @@ def test_environment_and_box_come_back(store, format, tmp_path):
     source = open_source(tmp_path / NAMES[format])
     assert source.environment == "d4rl:hopper-medium-v2"
     assert source.action_low.tolist() == [-1.0]
+
+
+def test_one_bound_for_all_actions_is_written_for_each(tmp_path):
+    episode = Episode(np.zeros((4, 2)), np.ones((3, 3)), np.ones(3), True)
+    store = store_of(
+        [episode], environment="Hopper-v5", action_low=-1.0, action_high=1.0
+    )  # as collect has it
+    export(store, tmp_path / NAMES["minari"], "minari")
+    metadata = json.loads((tmp_path / NAMES["minari"] / "data" / "metadata.json").read_text())
+    space = json.loads(metadata["action_space"])
+    assert (space["shape"], space["low"], space["high"]) == ([3], [-1.0] * 3, [1.0] * 3)
 
 
 @pytest.mark.parametrize("format", sorted(EXPORTS))

@@ -75,11 +75,13 @@ class Collect(Common):
 
             return replayed(self)
         from trajrl.collection import Collection, folder_of
-        from trajrl.recipes import make_policy
+        from trajrl.recipes import make_policy, other_options
 
         parts = self.parts()
         suite = None if parts[0].policy == "oracle" else self.suite()
         policies = [make_policy(part.policy, suite) if suite else None for part in parts]
+        if suite and (note := other_options(parts[0].policy, suite)):
+            say(note)
         asked = {
             "env": self.env,
             "seed": self.seed,

@@ -62,7 +62,8 @@ class Online(Choices):
         with stop_politely(run):
             train.online(run)
         answer = report(run)
-        tell(answer["online"], run.stop_reason)
+        scale = next((found.scale for found in run.scores.evaluations[-1:]), "score")
+        tell(answer["online"], run.stop_reason, scale)
         return {**answer, "failed": bool(run.stop_reason and run.online.interaction.gave_up)}
 
     def fresh(self) -> Any:
@@ -142,12 +143,12 @@ class Online(Choices):
         )  # fmt: skip
 
 
-def tell(found: dict[str, Any], stop_reason: str) -> None:
-    """Say what the phase did."""
+def tell(found: dict[str, Any], stop_reason: str, scale: str) -> None:
+    """Say what the phase did; `scale` is score, or return where no scale belongs to the environment."""
     say(f"{found['env_steps']} environment steps, {found['episodes']} episodes, {found['updates']} updates")
     if "before" in found:
         say(
-            f"score {found['before']:.1f} before, {found['last']:.1f} at the end; "
+            f"{scale} {found['before']:.1f} before, {found['last']:.1f} at the end; "
             f"deepest dip {found['dip']:.1f}, mean regret {found['regret']:.2f}"
         )
     shares = ", ".join(f"{name} {share:.0%}" for name, share in found["rows"].items())

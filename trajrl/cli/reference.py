@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trajrl.cli.common import say
+from trajrl.envs.scores import span
+from trajrl.store.atomic import write_text
 
 if TYPE_CHECKING:
     from trajrl.cli.collect import Collect
@@ -31,6 +34,9 @@ def measure(command: Collect) -> dict[str, Any]:
         raise ValueError(
             "references belong to an environment as it is: without arguments, frame_skip and time_limit"
         )
+    known = references_in(command.out)  # before hours of measuring
+    if suite.name in known["environments"] and not command.overwrite:
+        raise FileExistsError(f"{command.out} has references of {suite.name}; add --overwrite")
     random = returns(RandomPolicy(suite.action_dim), suite, command, "uniform in [-1, 1]")
     expert = returns(make_policy(command.policy, suite), suite, command, command.policy)
     if expert["return_mean"] <= random["return_mean"]:
@@ -38,16 +44,28 @@ def measure(command: Collect) -> dict[str, Any]:
             f"{command.policy} returns {expert['return_mean']:.1f}, no more than random actions "
             f"({random['return_mean']:.1f}): it is no expert of {suite.name}"
         )
-    known = json.loads(command.out.read_text()) if command.out.exists() else {"environments": {}}
-    if suite.name in known["environments"] and not command.overwrite:
-        raise FileExistsError(f"{command.out} has references of {suite.name}; add --overwrite")
     entry = {"random": random, "expert": expert, "seed": command.seed, "versions": versions()}
     known["environments"][suite.name] = entry
-    command.out.write_text(json.dumps(known, indent=1) + "\n")
+    write_text(command.out, json.dumps(known, indent=1) + "\n")
     for name, found in (("random", random), ("expert", expert)):
         say(f"{suite.name}, {name}: return {found['return_mean']:.1f} +- {found['return_std']:.1f}")
     say(f"scores use them where the environment variable TRAJRL_REFERENCES is {command.out}")
     return {"out": str(command.out), "environment": suite.name, **entry}
+
+
+def references_in(path: Path) -> dict[str, Any]:
+    """Return what a file of references holds; where there is none, none."""
+    if not path.exists():
+        return {"environments": {}}
+    try:
+        found = json.loads(path.read_text())
+        for entry in found["environments"].values():
+            span(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} exists and is no file of collect --reference; choose another name"
+        ) from error
+    return dict(found)
 
 
 def returns(policy: Actor, suite: Suite, command: Collect, name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def replayed(command: Collect) -> dict[str, Any]:
     """Let an agent learn online from nothing and keep everything it met."""
     from trajrl.cli.collect import remove, summary
     from trajrl.cli.offline import stop_politely
-    from trajrl.collection import folder_of
+    from trajrl.collection import claim, folder_of
     from trajrl.replay import learning, met
 
     folder, suite = folder_of(command.out), command.suite()
@@ -23,8 +23,11 @@ def replayed(command: Collect) -> dict[str, Any]:
         remove(folder)
     elif run_folder.exists():
         raise FileExistsError(f"{run_folder} holds the run of an earlier replay; --overwrite replaces it")
-    elif folder.exists() and not command.resume:
-        raise FileExistsError(f"{folder} holds a run that was broken off; --resume goes on with it")
+    asked = {
+        "env": command.env, "seed": command.seed, "set": list(command.set), "recipe": command.recipe,
+        "steps": command.steps,
+    }  # fmt: skip
+    claim(folder, asked, command.resume)
     run = learning(suite, command.steps, command.seed, folder, command.set)
     with stop_politely(run, "the same command with --resume"):
         from trajrl import train

@@ -102,7 +102,7 @@ def serve(pipe: Connection, name: str, options: dict[str, Any], seed: int, rende
     answers: dict[str, Callable[..., Any]] = {
         "reset": lambda seed, options: env.reset(seed=seed, options=options),
         "step": lambda action: env.step(action),
-        "render": lambda: env.render(),
+        "render": lambda: frame(env),
     }
     while True:
         try:
@@ -113,3 +113,11 @@ def serve(pipe: Connection, name: str, options: dict[str, Any], seed: int, rende
             pipe.send((False, answers[question](*arguments)))
         except Exception as error:
             pipe.send((True, f"{type(error).__name__}: {error}"))
+
+
+def frame(env: gymnasium.Env) -> Any:
+    """Return a frame; None from an environment that draws none, which is no failure of its process."""
+    try:
+        return env.render()
+    except NotImplementedError:
+        return None

@@ -15,7 +15,7 @@ from gymnasium.spaces import Box
 
 from trajrl.envs import legacy
 from trajrl.envs.gymnasium import make_registered
-from trajrl.envs.protocol import Score
+from trajrl.envs.protocol import NoEnvironmentError, Score
 from trajrl.envs.scores import normalised, table
 from trajrl.envs.suite import Suite
 from trajrl.envs.wrappers import EnvOptions
@@ -53,13 +53,13 @@ class D4rlSuite(Suite):
         if self.original:
             return legacy.make_original(self.dataset, self.family, seed)
         if self.family in legacy.NEEDS_MJRL:
-            raise ValueError(
+            raise NoEnvironmentError(
                 f"{self.name} needs mjrl, which no package registry has; it can be trained on "
                 "(without --env) but not acted in"
             )
         if self.family not in SUCCESSORS:
             known = ", ".join(sorted(SUCCESSORS))
-            raise ValueError(
+            raise NoEnvironmentError(
                 f"{self.name} has no Gymnasium successor of the same shape; only {known} have one. "
                 "Its own environment comes with make legacy; without it, train without --env"
                 if self.family in legacy.MODULES

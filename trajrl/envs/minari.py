@@ -50,10 +50,10 @@ class MinariSuite(Suite):
 
     def score(self, episode_return: float) -> Score:
         """Put a return between the set's own references."""
-        low, high = (self.source.metadata.get(f"ref_{end}_score") for end in ("min", "max"))
-        if low is None or high is None or float(low) == float(high) or self.options.alters_returns:
+        low, high = (reference(self.source, f"ref_{end}_score") for end in ("min", "max"))
+        if low is None or high is None or low == high or self.options.alters_returns:
             return Score(None, "none")
-        value = normalised(episode_return, float(low), float(high))
+        value = normalised(episode_return, low, high)
         return Score(value, f"{self.name} (the data set's own references, {self.spec['id']})")
 
 
@@ -71,9 +71,18 @@ def recovered(source: Minari) -> dict[str, Any]:
     from trajrl.formats.minari import as_tree
 
     spec = as_tree(source.metadata.get("env_spec"))
-    if not spec.get("id"):
+    if not isinstance(spec.get("id"), str) or not isinstance(spec.get("kwargs") or {}, dict):
         raise ValueError(f"{source.path} does not say which environment it was recorded in; give --env")
     if spec.get("additional_wrappers"):
         names = ", ".join(str(wrapper.get("name")) for wrapper in spec["additional_wrappers"])
         raise ValueError(f"{source.path} was recorded in {spec['id']} under wrappers ({names}); give --env")
     return spec
+
+
+def reference(source: Minari, name: str) -> float | None:
+    """Return one of a set's reference scores; None where it has none."""
+    found = source.metadata.get(name)
+    try:
+        return None if found is None else float(found)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source.path} has a {name} that is no number: {found!r}") from error

@@ -46,11 +46,13 @@ class Name(NamedTuple):
 class OgbenchSuite(Suite):
     """One task of OGBench by its published name."""
 
+    has_sparse = True
+
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         self.task = parse(name)
         self.records = recorded(name)
         if not self.task.single_task:
-            require(without_dataset(name), f"ogbench:{name}")
+            require(self.task.environment, f"ogbench:{name}")
             oracle = "" if walks(name) else " (to record its scripted oracle: collect --policy oracle)"
             raise ValueError(
                 f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)}"
@@ -100,7 +102,7 @@ def parse(name: str) -> Name:
     if words[0] in ("visual", "powderworld") or "oraclerep" in words:
         raise ValueError(f"ogbench:{name} has images or goal representations; trajrl takes state-based tasks")
     if "singletask" not in words:
-        return Name(name, name, False)
+        return Name(without_dataset(name), name, False)
     place = words.index("singletask")
     family, task = "-".join(words[:place]), "-".join(words[place:])
     dataset = f"{family}{usual(family)}-{words[-1]}"

@@ -22,6 +22,10 @@ class Score(NamedTuple):
     name: str  # 'd4rl', 'hopper@gymnasium-v4 (D4RL-scaled, other dynamics)', 'none' ...
 
 
+class NoEnvironmentError(ValueError):
+    """A name that has data and, here, no environment: it can be trained on, and not acted in."""
+
+
 class EnvSuite(Protocol):
     """Inside trajrl actions lie in [-1, 1]; make() scales them to the environment's box."""
 

@@ -97,11 +97,13 @@ def make_task(name: str, arguments: Mapping[str, Any], render: bool) -> Any:
     robots = [robots] if isinstance(robots, str) else robots
     control = given.pop("controller_configs", ARM)
     chosen = {"control_freq": 20, "reward_shaping": False, **given, **FIXED, "robots": robots}
-    chosen["controller_configs"] = [controller(control, robot) for robot in robots]
+    chosen["has_offscreen_renderer"] = render
     try:
-        return robosuite.make(name, **chosen, has_offscreen_renderer=render)
-    except TypeError as error:
-        raise ValueError(f"robomimic:{name} cannot be made: {error}") from error
+        chosen["controller_configs"] = [controller(control, robot) for robot in robots]
+        return robosuite.make(name, **chosen)
+    except Exception as error:  # robosuite raises all kinds for an argument that it does not know
+        reason, under = f"{type(error).__name__}: {error}", f" with the arguments {', '.join(arguments)}"
+        raise ValueError(f"robomimic:{name} cannot be made{under if arguments else ''}: {reason}") from error
 
 
 def controller(found: Any, robot: str) -> Any:

@@ -18,6 +18,8 @@ from trajrl.envs.protocol import Score
 if TYPE_CHECKING:
     from trajrl.envs.wrappers import EnvOptions
 
+BUILT_IN = "measured random and expert"  # of tables/measured_references.json
+
 
 @cache
 def table(name: str) -> dict[str, Any]:
@@ -32,7 +34,9 @@ def own_references() -> dict[str, Any]:
         return {}
     try:
         found = json.loads(Path(path).read_text())["environments"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for entry in found.values():
+            span(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"TRAJRL_REFERENCES={path} is no file of collect --reference ({error!r})") from error
     return dict(found)
 
@@ -42,11 +46,16 @@ def normalised(episode_return: float, low: float, high: float) -> float:
     return 100.0 * (episode_return - low) / (high - low)
 
 
+def span(entry: dict[str, Any]) -> tuple[float, float]:
+    """Return the mean returns of random actions and of the expert."""
+    return float(entry["random"]["return_mean"]), float(entry["expert"]["return_mean"])
+
+
 def measured(name: str, episode_return: float, options: EnvOptions) -> Score:
     """Score a return with references measured in this very environment; none where there are none."""
-    known = {**table("measured_references")["environments"], **own_references()}
-    if name not in known or options.alters_returns:
+    own, known = own_references(), table("measured_references")["environments"]
+    entry = own.get(name) or known.get(name)
+    if entry is None or options.alters_returns:
         return Score(None, "none")
-    entry = known[name]
-    value = normalised(episode_return, entry["random"]["return_mean"], entry["expert"]["return_mean"])
-    return Score(value, f"{name} (measured random and expert)")
+    ends = f"random and expert of {Path(os.environ['TRAJRL_REFERENCES']).name}" if name in own else BUILT_IN
+    return Score(normalised(episode_return, *span(entry)), f"{name} ({ends})")

@@ -24,14 +24,15 @@ class Suite:
 
     name: str  # what the user asked for, resolvable again
     takes_arguments = False  # True: build() hands options.arguments to the environment's constructor
+    has_sparse = False  # True: shape_reward() knows options.sparse
     makes_data = False  # True: episodes() makes the offline data on the spot, the same at every call
     records: tuple[str, ...] = ()  # entries of info that collected data keeps, as they were before each step
 
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         self.name = name
         self.options = options or EnvOptions()
-        if self.options.sparse and not name.startswith("ogbench:"):
-            raise ValueError(f"the option sparse belongs to ogbench tasks; {name} is none")
+        if self.options.sparse and not self.has_sparse:
+            raise ValueError(f"{name} has no sparse variant: leave the option sparse out")
         if self.options.arguments and not self.takes_arguments:
             raise ValueError(f"{name} takes no arguments of its own; got {', '.join(self.options.arguments)}")
         env = self.make(0)

@@ -79,6 +79,13 @@ class _Transfer:
         """Return how many bytes there are."""
         return self.file.seek(0, os.SEEK_END)
 
+    @property
+    def left(self) -> str:
+        """Say what there is after a failure, and what to do."""
+        if self.arrived:
+            return "what came is kept, and the same command goes on from there"
+        return f"nothing came; try again, or put the file at {self.path} by hand"
+
     def drop_if_empty(self) -> None:
         """Remove a part without content."""
         if self.part.exists() and not self.part.stat().st_size:
@@ -105,9 +112,7 @@ def _fetch_all(transfer: _Transfer, wait: Callable[[float], None]) -> int | None
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         failures = 0 if transfer.arrived > before else failures + 1
         if failures == ATTEMPTS:
-            raise OSError(
-                f"{transfer.url}: {reason}; what came is kept, and the same command goes on from there"
-            )
+            raise OSError(f"{transfer.url}: {reason}; {transfer.left}")
         wait(2.0**failures)
 
 

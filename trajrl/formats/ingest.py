@@ -82,7 +82,12 @@ def _note_limits(table: Table, source: Source) -> None:
 
 def attributes(source: Source) -> dict[str, Any]:
     """Return what is kept with the store about where it came from."""
-    found: dict[str, Any] = {"units": dict(source.units), "provenance": source.provenance}
+    return {**context(source), "provenance": source.provenance}
+
+
+def context(source: Source) -> dict[str, Any]:
+    """Return what training must know of where data was recorded; the file is not read for it."""
+    found: dict[str, Any] = {"units": dict(source.units), "provenance": source.reading()}
     if source.environment:
         found["environment"] = source.environment
     if source.action_low is not None and source.action_high is not None:
@@ -112,4 +117,4 @@ def spread(values: np.ndarray) -> dict[str, float]:
     return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
 
 
-__all__ = ["Labelled", "Show", "attributes", "import_source", "quietly", "spread", "summary"]
+__all__ = ["Labelled", "Show", "attributes", "context", "import_source", "quietly", "spread", "summary"]

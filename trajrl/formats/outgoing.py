@@ -79,11 +79,12 @@ def last_step(span: Span) -> np.ndarray:
 
 
 def action_box(store: TrajectoryStore) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the box that the store's actions were recorded in, where it is known."""
+    """Return the box that the store's actions were recorded in, two (act,) arrays, where it is known."""
     kept = store.attributes
     if "action_low" not in kept or "action_high" not in kept:
         return None
-    return np.asarray(kept["action_low"], np.float32), np.asarray(kept["action_high"], np.float32)
+    low, high = np.asarray(kept["action_low"], np.float32), np.asarray(kept["action_high"], np.float32)
+    return np.broadcast_to(low, store.action_dim), np.broadcast_to(high, store.action_dim)
 
 
 def beside(store: TrajectoryStore, format: str) -> list[str]:

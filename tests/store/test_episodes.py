@@ -190,3 +190,14 @@ def test_reward_transforms_give_the_published_numbers(name, expected):
 def test_reward_transform_that_would_divide_by_zero_says_so(name):
     with pytest.raises(ValueError, match="all are equal"):
         REWARD_TRANSFORMS[name](TrajectoryStore.of([counting(3), counting(3)]))
+
+
+def test_scaled_rewards_do_not_depend_on_the_tasks_scale_and_zeros_stay_as_they_are():
+    def store(scale: float) -> TrajectoryStore:
+        return TrajectoryStore.of(
+            [Episode(np.zeros((4, 1)), np.zeros((3, 1)), scale * np.arange(3.0), False)]
+        )
+
+    assert apply("scaled", store(7.0), 7.0) == pytest.approx(apply("scaled", store(0.2), 0.2))
+    assert apply("scaled", store(0.0), 0.0) == 0.0
+    assert apply("scaled", store(0.0), 1.0) == 1.0

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 SETS = ("8gaussians", "rings")
-AGENTS = {"bc_diffusion": 16_000, "qg": 12_000, "edp": 8_000, "diffusion_ql": 4_000}  # updates
+AGENTS = {"bc_diffusion": 16_000, "qg": 8_000, "edp": 8_000, "diffusion_ql": 4_000}  # updates
 COLUMNS = (
     "run", "mean energy", "closed form", "total variation", "off every mode, %", "mode masses", "s", "seeds",
 )  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trajrl.formats.ingest import Show, quietly
+from trajrl.speak import say
 from trajrl.store.atomic import said, sync_folder
 
 PIECE_BYTES = 1 << 20
@@ -113,6 +114,7 @@ def _fetch_all(transfer: _Transfer, wait: Callable[[float], None]) -> int | None
         failures = 0 if transfer.arrived > before else failures + 1
         if failures == ATTEMPTS:
             raise OSError(f"{transfer.url}: {reason}; {transfer.left}")
+        say(f"{transfer.path.name}: {reason}; trying again in {2**failures} s")
         wait(2.0**failures)
 
 

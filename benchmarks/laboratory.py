@@ -54,7 +54,7 @@ def trials() -> list[Trial]:
         Trial("agents", SETS[0], "edp", "edp-td3", 2, set=("agent.q_term=td3", "agent.eta=1")),
         Trial("agents", SETS[1], "edp", "edp-awr", 2, set=("agent.q_term=awr", "agent.eta=3")),
     ]
-    ratios = [Trial("ratios", SETS[0], "qg", name, 2, set=(f"agent.ratio={name}",)) for name in RATIOS]
+    ratios = [Trial("ratios", SETS[0], "qg", name, 1, set=(f"agent.ratio={name}",)) for name in RATIOS]
     levels = [Trial("T", SETS[0], "bc_diffusion", f"{T}", 2, T=(T,)) for T in LEVELS]
     etas = [Trial("eta", SETS[0], "qg", f"{eta:g}", 2, eta=(eta,)) for eta in ETAS]
     climbs = [Trial("eta", SETS[0], "diffusion_ql", f"{eta:g}", 2, 4_000, eta=(eta,)) for eta in ETAS]

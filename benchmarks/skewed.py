@@ -11,6 +11,7 @@ runs.csv.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,7 +111,7 @@ def found(out: Path, every: list[Trial]) -> pd.DataFrame:
         metrics = pd.read_csv(folder / "metrics.csv").set_index("step")
         judged = metrics[[c for c in metrics if c.rsplit("/", 1)[-1] in JUDGED]].dropna(how="all")
         judged.columns = [column.rsplit("/", 1)[-1] for column in judged]
-        rate = metrics.filter(regex="updates_per_second$").median().max()
+        rate = json.loads((folder / "summary.json").read_text())["updates_per_second"]
         base = {"part": trial.part, "task": trial.task, "value": trial.value, "seed": trial.seed}
         for step, row in evals.join(judged, how="outer").iterrows():
             rows.append({**base, "step": int(step), "updates_per_second": rate, **row.to_dict()})
@@ -142,7 +143,8 @@ def tables(runs: pd.DataFrame) -> str:
         names = [name for name in JUDGED if name in rows]
         lines += ["", f"{task}, judgement by stratified_ql", "| step | " + " | ".join(names) + " |"]
         lines.append("|---" * (len(names) + 1) + "|")
-        for step, own in rows[rows.value == "stratified_ql"].dropna(subset=names[:1]).groupby("step"):
+        evaluated = rows[(rows.value == "stratified_ql") & rows.score.notna()]
+        for step, own in evaluated.dropna(subset=names[:1]).groupby("step"):
             lines.append(f"| {step} | " + " | ".join(spread(own[name], 3) for name in names) + " |")
     for field in SWEEPS:
         rows = scored[scored.part == field]

@@ -12,6 +12,7 @@ from trajrl.config import (
     EMBEDDED,
     NO_DATA,
     ONLINE,
+    ONLINE_FIELDS,
     ONLINE_SAMPLER,
     PRESETS,
     RunConfig,
@@ -70,12 +71,12 @@ def online_config(
     made = checkpoint.read_part(newest(source), "run")["step"]
     if file is not None:
         return resolve({**chosen, "from_run": str(source), "first_step": made}, settings, file)
-    preset = ONLINE.get(chosen.get("preset", base.preset), ONLINE["paper"])
     carried = {
         "phase": "online", "from_run": str(source), "first_step": made,
         "sampler": ONLINE_SAMPLER, "sampler_options": {},
         "offline_sampler": base.sampler, "offline_sampler_options": base.sampler_options, "early_stop": 0.0,
     }  # fmt: skip
+    preset = _online_preset(chosen.get("preset", base.preset), base)
     config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
     found = split_settings(settings)
     given = {*chosen, *found["run"]}
@@ -183,7 +184,21 @@ def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
-    """Return the defaults under a preset; keys 'run.NAME' of the agent's preset are the run's own."""
+    """Return the defaults under a preset, and under the agent's own of that name."""
+    run, own = _agent_preset(preset, agent, env)
+    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
+    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
+
+
+def _online_preset(preset: str, base: RunConfig) -> dict[str, Any]:
+    """Return what a preset sets online; what the agent's own sets of the online phase wins."""
+    run, _ = _agent_preset(preset, base.agent, base.env or base.data)
+    own = {name: value for name, value in run.items() if name in ONLINE_FIELDS}
+    return {**ONLINE.get(preset, ONLINE["paper"]), **own}
+
+
+def _agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a preset of an agent sets of the run, under keys 'run.NAME' there, and of the agent."""
     from trajrl.agents import AGENTS
 
     module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
@@ -192,8 +207,7 @@ def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
         raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
     own = dict(module.preset(preset, env)) if hasattr(module, "preset") else dict(table.get(preset, {}))
     run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
-    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
-    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
+    return run, own
 
 
 def _fitting(config: RunConfig, base: RunConfig) -> dict[str, Any]:

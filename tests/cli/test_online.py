@@ -79,6 +79,15 @@ def test_options_of_the_online_phase_are_told_apart(offline):
     assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
 
 
+@pytest.mark.parametrize("preset", ["demo", "standard", "paper"])
+def test_batches_of_rlpd_are_half_offline_under_every_preset(store, tmp_path, preset):
+    trained(tmp_path / "a", store, agent="rlpd", steps=2)
+    config = assemble.online_config(tmp_path / "a", {"preset": preset}, [])
+    assert (config.offline_mode, config.offline_fraction, config.begin_with) == ("mix", 0.5, "random")
+    asked = assemble.online_config(tmp_path / "a", {"preset": preset, "offline_fraction": 0.2}, [])
+    assert asked.offline_fraction == 0.2
+
+
 @pytest.mark.parametrize(
     ("words", "decay", "steps"),
     [
@@ -108,6 +117,7 @@ def test_a_short_phase_still_learns(offline):
     [
         (["--agent", "sac"], "has agent acfql; got --agent sac"),
         (["--utd", "0"], "utd must be above 0"),
+        (["--preset", "fast"], "no preset of acfql 'fast'"),
         (["--offline-fraction", "1.5"], "a share between 0 and 1"),
         (["--sampler", "priorty"], "did you mean 'priority'"),
         (["--env", "sample_envs:dict_obs"], "Dict observations"),

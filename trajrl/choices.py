@@ -23,6 +23,9 @@ from trajrl.config import (
 )
 from trajrl.registry import find, unknown
 
+# What a checkpoint speaks of: one sampler would take another's law for its own.
+LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")
+
 
 def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path | None = None) -> RunConfig:
     """Resolve options that were given, `--set` and a config file to one complete config."""
@@ -34,6 +37,8 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
         preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
         base = _from_preset(preset, asked.get("agent", RunConfig.agent), str(asked.get("env") or data))
     config = merge(base, asked)
+    if file and config.sampler != base.sampler:
+        config = merge(config, _fitting_sampler(config, asked))
     sampler = {**({} if file else sampler_preset(config)), **config.sampler_options}
     if config.metric:
         sampler["metric"] = config.metric
@@ -69,19 +74,28 @@ def online_config(
         if getattr(base, name) not in (NO_DATA, str(chosen.get(name, getattr(base, name)))):
             raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
     made = checkpoint.read_part(newest(source), "run")["step"]
+    found = split_settings(settings)
+    asked = {**chosen, **found["run"]}
     if file is not None:
-        return resolve({**chosen, "from_run": str(source), "first_step": made}, settings, file)
+        before = RunConfig.load(file)
+        side = offline_side(before.offline_sampler, before.offline_sampler_options, asked)
+        return resolve({**side, **chosen, "from_run": str(source), "first_step": made}, settings, file)
     carried = {
         "phase": "online", "from_run": str(source), "first_step": made,
-        "sampler": ONLINE_SAMPLER, "sampler_options": {},
-        "offline_sampler": base.sampler, "offline_sampler_options": base.sampler_options, "early_stop": 0.0,
+        "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0,
+        **offline_side(base.sampler, base.sampler_options, asked),
     }  # fmt: skip
     preset = _online_preset(chosen.get("preset", base.preset), base)
     config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
-    found = split_settings(settings)
-    given = {*chosen, *found["run"]}
+    given = set(asked)
     config = replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
     return replace(config, agent_options={**config.agent_options, **rates(config, found["agent"])})
+
+
+def offline_side(sampler: str, options: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what draws the offline share: as before, or another sampler, which does not take its options."""
+    name = str(asked.get("offline_sampler", sampler))
+    return {"offline_sampler": name, "offline_sampler_options": options if name == sampler else {}}
 
 
 def rates(config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,12 +141,12 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
             f"{folder} is an {saved.phase} run; "
             f"`python run.py {saved.phase} --resume --out {folder}` goes on with it"
         )
-    for name in ("agent", "seed"):
-        if chosen.get(name, getattr(saved, name)) != getattr(saved, name):
-            kept = getattr(saved, name)
-            raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
     given = {name: value for name, value in chosen.items() if name != "preset"}
     config = resolve(given, settings, folder / "config.json")
+    for name in ("agent", "seed") if saved.data == NO_DATA else LASTING:
+        if getattr(config, name) != getattr(saved, name):
+            kept = getattr(saved, name)
+            raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
     if "decay_steps" in split_settings(settings)["agent"] or not spans(saved):
         return config
     return replace(config, agent_options={**config.agent_options, "decay_steps": config.steps})
@@ -208,6 +222,15 @@ def _agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], di
     own = dict(module.preset(preset, env)) if hasattr(module, "preset") else dict(table.get(preset, {}))
     run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
     return run, own
+
+
+def _fitting_sampler(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what another sampler takes over from a config file: a metric, if it ranks by one; no options."""
+    from trajrl.samplers.options import resolved_options
+
+    ranks = any(name.rpartition(".")[2] == "metric" for name in resolved_options(config.sampler, {}))
+    metric = asked.get("metric", config.metric if ranks else "")
+    return {"sampler_options": asked.get("sampler_options", {}), "metric": metric}
 
 
 def _fitting(config: RunConfig, base: RunConfig) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from small_runs import ONLINE_RUN, settings, trained, write_store
+from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
 
 from trajrl import assemble, handover
 from trajrl.cli.main import dispatch
@@ -77,6 +77,25 @@ def test_options_of_the_online_phase_are_told_apart(offline):
     published = assemble.online_config(offline / "acfql", {"preset": "standard"}, [])
     assert (published.env_steps, published.eval_every, published.eval_episodes) == (1_000_000, 100_000, 50)
     assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_another_sampler_of_the_offline_share_takes_none_of_the_old_ones_options(offline, tmp_path, again):
+    source, chosen = offline / "acfql", {"offline_sampler": "uniform"}
+    as_before = assemble.online_config(source, {}, [])
+    as_before.save(tmp_path / "config.json")
+    assert as_before.offline_sampler_options  # of cluster, by the demo preset
+    file = tmp_path / "config.json" if again else None
+    config = assemble.online_config(source, chosen, [], file)
+    assert (config.offline_sampler, config.offline_sampler_options) == ("uniform", {})
+
+
+def test_another_sampler_of_the_offline_share_keeps_its_own_law(offline, tmp_path):
+    changes = {"offline_mode": "mix", "offline_sampler": "uniform"}
+    run = small_online(tmp_path / "a", offline / "acfql", **changes)
+    length = run.store.table.length
+    assert run.sampler.sides["offline"].probabilities() == pytest.approx(length / length.sum())
+    run.online.interaction.close()
 
 
 @pytest.mark.parametrize("preset", ["demo", "standard", "paper"])

@@ -67,6 +67,8 @@ def online_config(
     from trajrl import checkpoint
     from trajrl.handover import newest
 
+    if not (source / "config.json").exists():
+        raise FileNotFoundError(f"{source} is not a run directory: it has no config.json")
     base = RunConfig.load(source / "config.json")
     if base.online:
         raise ValueError(f"{source} is an online run; --from takes an offline one")

@@ -136,6 +136,8 @@ def test_a_short_phase_still_learns(offline):
     [
         (["--agent", "sac"], "has agent acfql; got --agent sac"),
         (["--utd", "0"], "utd must be above 0"),
+        (["--utd", "inf"], "utd must be a finite number"),
+        (["--explore-noise", "nan"], "explore_noise takes a number; got nan"),
         (["--preset", "fast"], "no preset of acfql 'fast'"),
         (["--offline-fraction", "1.5"], "a share between 0 and 1"),
         (["--sampler", "priorty"], "did you mean 'priority'"),
@@ -148,6 +150,13 @@ def test_a_bad_word_fails_with_one_line(offline, tmp_path, capsys, words, reason
     said = capsys.readouterr().err.splitlines()
     assert reason in said[-1]
     assert said[-1].startswith("error: ")
+
+
+def test_what_is_no_run_is_told_so(store, tmp_path, capsys):
+    for place in (store, tmp_path):
+        assert dispatch(["online", "--from", str(place), "--out", str(tmp_path / "a")]) == 1
+        said = capsys.readouterr().err.splitlines()
+        assert said == [f"error: {place} is not a run directory: it has no config.json"]
 
 
 def test_too_many_failures_end_with_a_checkpoint_and_one_line(tmp_path, monkeypatch, capsys):

@@ -120,6 +120,8 @@ def test_sweeping_eta_sets_the_goal_of_each_run(tmp_path: Path, capsys) -> None:
         (["ring"], "did you mean 'rings'"), (["rings", "--agent", "gq"], "did you mean"),
         (["rings", "--T", "2", "3", "--eta", "1", "2"], "one at a time"),
         (["rings", "--agent", "sac", "--T", "5"], "no field diffusion_steps"),
+        (["rings", "--T", "3", "5", "3"], "two of the runs would be T3-s0"),
+        (["rings", "--beta", "nan"], "--beta is a finite number"),
         (["rings", "--resume"], "--out"), (["rings", "--seeds", "0"], "--seeds"),
     ],
 )  # fmt: skip

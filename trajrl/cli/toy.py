@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,6 +75,8 @@ class Toy(Common):
         find_bandit(self.dataset)
         if self.seeds < 1 or self.steps < 1 or self.samples < 2:
             raise ValueError("--seeds and --steps are at least 1, --samples at least 2")
+        if self.beta is not None and not isfinite(self.beta):
+            raise ValueError(f"--beta is a finite number; got {self.beta}")
         settings = list(self.settings())
         folder = self.folder()
         rows = [self.one(each, folder / each.name if len(settings) > 1 else folder) for each in settings]
@@ -89,7 +93,10 @@ class Toy(Common):
         if len(self.T) > 1 and len(self.eta) > 1:
             raise ValueError("sweep --T or --eta, one at a time: one figure shows one of them")
         seeds = range(self.seed, self.seed + self.seeds)
-        yield from (Setting(*each) for each in product(self.T or (None,), self.eta or (None,), seeds))
+        found = [Setting(*each) for each in product(self.T or (None,), self.eta or (None,), seeds)]
+        if twice := [name for name, count in Counter(each.name for each in found).items() if count > 1]:
+            raise ValueError(f"--T and --eta take each value once; two of the runs would be {twice[0]}")
+        yield from found
 
     def folder(self) -> Path:
         """Return the folder of the run or runs, a new one unless --out says."""

@@ -51,6 +51,13 @@ def test_a_refused_change_leaves_the_run_as_it_was(place, tmp_path, capsys, word
     assert (tmp_path / "a" / "config.json").read_text() == before
 
 
+def test_a_file_is_no_folder_for_a_run(place, tmp_path, capsys):
+    (tmp_path / "a").write_text("")
+    words = ["--data", str(place / "point.h5"), "--steps", "2", "--out", str(tmp_path / "a")]
+    assert dispatch(["offline", *words]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("a is a file; --out takes the folder of a run")
+
+
 def test_a_sampler_does_not_take_up_the_law_of_another(place, tmp_path):
     trained(tmp_path / "a", place / "point.h5", agent="td3_bc", sampler="weighted", steps=4)
     with pytest.raises(ValueError, match="has sampler weighted; it cannot change"):

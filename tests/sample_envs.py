@@ -87,6 +87,15 @@ class Forgetful(Uneven):
         return found
 
 
+class Leaving(Line):
+    """Leaves the process at the second step of every episode."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        if self.step_count == 1:
+            raise SystemExit(3)
+        return super().step(action)
+
+
 def line(seed: int = 0, render_mode: str | None = None) -> gymnasium.Env:
     """Return a Line; takes what trajrl offers."""
     return Line()
@@ -107,6 +116,10 @@ def breaking() -> gymnasium.Env:
 
 def stuck() -> gymnasium.Env:
     return Stuck()
+
+
+def leaving() -> gymnasium.Env:
+    return Leaving()
 
 
 def forgetful() -> gymnasium.Env:

@@ -23,7 +23,7 @@ def test_values_are_read_by_the_type_of_the_field():
     assert (config.seed, config.early_stop, config.agent) == (3, 1.0, "bc_diffusion")
 
 
-WRONG = [("seed", "x"), ("seed", 1.5), ("steps", True), ("early_stop", "fast")]
+WRONG = [("seed", "x"), ("seed", 1.5), ("steps", True), ("early_stop", "fast"), ("utd", "NaN")]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
@@ -41,6 +41,12 @@ def test_an_unknown_field_names_the_nearest():
 def test_counts_start_at_one(field):
     with pytest.raises(ValueError, match=field):
         merge(RunConfig(), {field: 0}).validate()
+
+
+@pytest.mark.parametrize("field", ["utd", "explore_noise", "patience"])
+def test_numbers_are_finite(field):
+    with pytest.raises(ValueError, match=f"{field} must be a finite number; got inf"):
+        merge(RunConfig(), {field: float("inf")}).validate()
 
 
 def test_choices_name_the_nearest():

@@ -56,6 +56,13 @@ def test_a_broken_episode_is_marked_and_kept_out_of_training(tmp_path, envs):
     interaction.close()
 
 
+def test_an_environment_that_would_leave_the_process_is_replaced(tmp_path):
+    interaction = acting(tmp_path, "leaving", max_failures=2)
+    take(interaction, 50)
+    assert "failed at step 1 of episode 1: SystemExit: 3" in interaction.stop_reason
+    interaction.close()
+
+
 def test_after_too_many_failures_it_gives_up_and_says_why(tmp_path, capsys):
     interaction = acting(tmp_path, "breaking", max_failures=3)
     take(interaction, 500)
@@ -69,7 +76,7 @@ def test_an_environment_that_cannot_be_built_again_counts_until_the_run_gives_up
     interaction = acting(tmp_path, "once", max_failures=3)
     take(interaction, 50)
     assert interaction.gave_up
-    assert "could not be built again (no licence is left)" in interaction.stop_reason
+    assert "could not be built again (sample_envs:once cannot be made: OSError" in interaction.stop_reason
     assert len(on_disk(tmp_path)) == 1
     interaction.close()
 

@@ -12,6 +12,7 @@ from trajrl.config import (
     EMBEDDED,
     NO_DATA,
     ONLINE,
+    ONLINE_FIELDS,
     ONLINE_SAMPLER,
     PRESETS,
     RunConfig,
@@ -21,6 +22,9 @@ from trajrl.config import (
     split_settings,
 )
 from trajrl.registry import find, unknown
+
+# What a checkpoint speaks of: one sampler would take another's law for its own.
+LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")
 
 
 def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path | None = None) -> RunConfig:
@@ -33,6 +37,8 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
         preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
         base = _from_preset(preset, asked.get("agent", RunConfig.agent), str(asked.get("env") or data))
     config = merge(base, asked)
+    if file and config.sampler != base.sampler:
+        config = merge(config, _fitting_sampler(config, asked))
     sampler = {**({} if file else sampler_preset(config)), **config.sampler_options}
     if config.metric:
         sampler["metric"] = config.metric
@@ -61,6 +67,8 @@ def online_config(
     from trajrl import checkpoint
     from trajrl.handover import newest
 
+    if not (source / "config.json").exists():
+        raise FileNotFoundError(f"{source} is not a run directory: it has no config.json")
     base = RunConfig.load(source / "config.json")
     if base.online:
         raise ValueError(f"{source} is an online run; --from takes an offline one")
@@ -68,19 +76,28 @@ def online_config(
         if getattr(base, name) not in (NO_DATA, str(chosen.get(name, getattr(base, name)))):
             raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
     made = checkpoint.read_part(newest(source), "run")["step"]
+    found = split_settings(settings)
+    asked = {**chosen, **found["run"]}
     if file is not None:
-        return resolve({**chosen, "from_run": str(source), "first_step": made}, settings, file)
-    preset = ONLINE.get(chosen.get("preset", base.preset), ONLINE["paper"])
+        before = RunConfig.load(file)
+        side = offline_side(before.offline_sampler, before.offline_sampler_options, asked)
+        return resolve({**side, **chosen, "from_run": str(source), "first_step": made}, settings, file)
     carried = {
         "phase": "online", "from_run": str(source), "first_step": made,
-        "sampler": ONLINE_SAMPLER, "sampler_options": {},
-        "offline_sampler": base.sampler, "offline_sampler_options": base.sampler_options, "early_stop": 0.0,
+        "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0,
+        **offline_side(base.sampler, base.sampler_options, asked),
     }  # fmt: skip
+    preset = _online_preset(chosen.get("preset", base.preset), base)
     config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
-    found = split_settings(settings)
-    given = {*chosen, *found["run"]}
+    given = set(asked)
     config = replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
     return replace(config, agent_options={**config.agent_options, **rates(config, found["agent"])})
+
+
+def offline_side(sampler: str, options: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what draws the offline share: as before, or another sampler, which does not take its options."""
+    name = str(asked.get("offline_sampler", sampler))
+    return {"offline_sampler": name, "offline_sampler_options": options if name == sampler else {}}
 
 
 def rates(config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,12 +143,12 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
             f"{folder} is an {saved.phase} run; "
             f"`python run.py {saved.phase} --resume --out {folder}` goes on with it"
         )
-    for name in ("agent", "seed"):
-        if chosen.get(name, getattr(saved, name)) != getattr(saved, name):
-            kept = getattr(saved, name)
-            raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
     given = {name: value for name, value in chosen.items() if name != "preset"}
     config = resolve(given, settings, folder / "config.json")
+    for name in ("agent", "seed") if saved.data == NO_DATA else LASTING:
+        if getattr(config, name) != getattr(saved, name):
+            kept = getattr(saved, name)
+            raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
     if "decay_steps" in split_settings(settings)["agent"] or not spans(saved):
         return config
     return replace(config, agent_options={**config.agent_options, "decay_steps": config.steps})
@@ -183,7 +200,21 @@ def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
-    """Return the defaults under a preset; keys 'run.NAME' of the agent's preset are the run's own."""
+    """Return the defaults under a preset, and under the agent's own of that name."""
+    run, own = _agent_preset(preset, agent, env)
+    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
+    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
+
+
+def _online_preset(preset: str, base: RunConfig) -> dict[str, Any]:
+    """Return what a preset sets online; what the agent's own sets of the online phase wins."""
+    run, _ = _agent_preset(preset, base.agent, base.env or base.data)
+    own = {name: value for name, value in run.items() if name in ONLINE_FIELDS}
+    return {**ONLINE.get(preset, ONLINE["paper"]), **own}
+
+
+def _agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a preset of an agent sets of the run, under keys 'run.NAME' there, and of the agent."""
     from trajrl.agents import AGENTS
 
     module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
@@ -192,8 +223,16 @@ def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
         raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
     own = dict(module.preset(preset, env)) if hasattr(module, "preset") else dict(table.get(preset, {}))
     run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
-    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
-    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
+    return run, own
+
+
+def _fitting_sampler(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what another sampler takes over from a config file: a metric, if it ranks by one; no options."""
+    from trajrl.samplers.options import resolved_options
+
+    ranks = any(name.rpartition(".")[2] == "metric" for name in resolved_options(config.sampler, {}))
+    metric = asked.get("metric", config.metric if ranks else "")
+    return {"sampler_options": asked.get("sampler_options", {}), "metric": metric}
 
 
 def _fitting(config: RunConfig, base: RunConfig) -> dict[str, Any]:

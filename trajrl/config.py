@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,9 @@ class RunConfig:
 
     def _check_numbers(self) -> None:
         """Check that counts, shares and spans are such."""
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not isfinite(value):
+                raise ValueError(f"{name} must be a finite number; got {value}")
         for name in (
             "steps", "batch_size", "log_every", "eval_episodes", "eval_envs", "checkpoint_every", "env_steps",
             "envs", "max_failures",
@@ -171,7 +175,7 @@ class RunConfig:
         """Read a config written by `save`; unknown fields fail with the nearest one."""
         try:
             found = json.loads(path.read_text())
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"{path}: no such config file") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a JSON config ({error})") from error
@@ -204,7 +208,7 @@ def convert(name: str, value: Any, like: Any) -> Any:
     elif isinstance(like, int):
         fits = isinstance(value, int) and not isinstance(value, bool)
     elif isinstance(like, float):
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and value == value  # not NaN
         value = float(value) if fits else value
     elif isinstance(like, tuple):
         fits = isinstance(value, list | tuple)

@@ -50,6 +50,8 @@ def new_folder(config: RunConfig, out: str) -> Path:
     """Make the run's folder, never one that holds a run already."""
     if out:
         folder = Path(out)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file; --out takes the folder of a run")
         if (folder / "config.json").exists():
             raise ValueError(
                 f"{folder} already holds a run; give --resume to go on with it, or another --out"

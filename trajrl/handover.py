@@ -64,20 +64,16 @@ def take_over(run: Run, source: Path) -> None:
     if "provenance" in parts:  # a run made of imported weights has none
         run.provenance.load_state_dict(parts["provenance"])
     if "sampler" in parts:
-        carry_sampler(run, parts["sampler"])
+        carry_sampler(run, RunConfig.load(source / "config.json"), parts["sampler"])
 
 
-def carry_sampler(run: Run, state: dict[str, Any]) -> None:
+def carry_sampler(run: Run, before: RunConfig, state: dict[str, Any]) -> None:
     """Give the offline run's sampler state to the part of this run's that is the same sampler."""
-    config = run.config
+    config, drew = run.config, (before.sampler, before.sampler_options)
     if config.offline_mode == "keep":
-        same = (config.sampler, config.sampler_options) == (
-            config.offline_sampler,
-            config.offline_sampler_options,
-        )
-        if same:
+        if (config.sampler, config.sampler_options) == drew:
             run.sampler.load_state_dict(state)
-    else:
+    elif (config.offline_sampler, config.offline_sampler_options) == drew:
         sides: Any = run.sampler
         sides.sides["offline"].load_state_dict(state)
 

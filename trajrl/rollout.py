@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Actor", "Collector", "EnvFailureError", "Finished", "Queues", "Streams", "in_order"]
 
 LONG = 50_000  # steps of an episode that may have no end
+FAILURES = (Exception, SystemExit)  # of an environment; simulators leave the process where they give up
 
 
 class Collector:
@@ -132,7 +133,7 @@ class Collector:
         try:
             obs, recording.info = self.envs[row].reset(seed=recording.seed)
             check_finite(obs, 0.0)
-        except Exception as error:
+        except FAILURES as error:
             return self._break(row, error)
         recording.obs.append(obs)
         self.queues.see(row, obs)
@@ -146,7 +147,7 @@ class Collector:
         try:
             obs, reward, terminated, truncated, info = env.step(action)
             check_finite(obs, float(reward))
-        except Exception as error:
+        except FAILURES as error:
             return self._break(row, error)
         recording.add(action, float(reward), obs, info)
         if len(recording.actions) == LONG:
@@ -164,13 +165,13 @@ class Collector:
         episode = recording.episode(terminated, self.source)
         return Finished(recording.number, recording.seed, row, episode, failure)
 
-    def _break(self, row: int, error: Exception) -> Finished:
+    def _break(self, row: int, error: BaseException) -> Finished:
         """Close an episode that failed, and put a fresh environment in its place."""
         recording = self._recording(row)
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         failure = EnvFailureError(row, recording.number, len(recording.actions), reason)
         finished = self._end(row, False, failure)
-        with suppress(Exception):  # what is broken may break once more as it is closed
+        with suppress(*FAILURES):  # what is broken may break once more as it is closed
             self.envs[row].close()
         self.envs[row] = self._made_again()
         return finished
@@ -179,7 +180,7 @@ class Collector:
         """Return a fresh environment; where none can be built, one whose reset fails, as one more failure."""
         try:
             return self.suite.make(self.streams.seed, self.render)
-        except Exception as error:
+        except FAILURES as error:
             return Absent(error)
 
     def _replay(self, row: int, saved: dict[str, Any]) -> bool:
@@ -197,7 +198,7 @@ class Collector:
 class Absent(gymnasium.Env):
     """Stands where an environment could not be built again."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self._error = error
 
     def reset(self, **options: Any) -> Any:

@@ -199,6 +199,7 @@ def test_a_bandit_gets_its_published_settings_and_nothing_else_does() -> None:
     ("field", "value", "message"),
     [
         ("ratio", "x0_meen", "did you mean 'x0_mean'"), ("norm_weight", (0.0, 5.0), "norm_weight"),
+        ("norm_weight", (5.0, 0.8), "0 < low <= high"), ("norm_weight", ("a", "b"), "0 < low <= high"),
         ("guidance_clip", 0.0, "guidance_clip"), ("q_scale", "two", "q_scale"), ("horizon", 0, "horizon"),
     ],
 )  # fmt: skip

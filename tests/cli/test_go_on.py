@@ -37,7 +37,8 @@ def let_go_of_locks():
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--sampler", "cluster"], "the sampler saved in"),
+        (["--sampler", "cluster"], "has sampler uniform; it cannot change"),
+        (["--set", "sampler=priority"], "has sampler uniform; it cannot change"),
         (["--set", "agent.width=8"], "the agent saved in"),
         (["--seed", "0"], "has seed 3"),
     ],
@@ -48,6 +49,32 @@ def test_a_refused_change_leaves_the_run_as_it_was(place, tmp_path, capsys, word
     assert dispatch(["offline", "--resume", "--out", str(tmp_path / "a"), "--steps", "6", *words]) == 1
     assert reason in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "a" / "config.json").read_text() == before
+
+
+def test_a_file_is_no_folder_for_a_run(place, tmp_path, capsys):
+    (tmp_path / "a").write_text("")
+    words = ["--data", str(place / "point.h5"), "--steps", "2", "--out", str(tmp_path / "a")]
+    assert dispatch(["offline", *words]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("a is a file; --out takes the folder of a run")
+
+
+def test_a_sampler_does_not_take_up_the_law_of_another(place, tmp_path):
+    trained(tmp_path / "a", place / "point.h5", agent="td3_bc", sampler="weighted", steps=4)
+    with pytest.raises(ValueError, match="has sampler weighted; it cannot change"):
+        choices.resume_config(tmp_path / "a", {"sampler": "uniform"}, [])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "metric", "rest"),
+    [("uniform", "", {}), ("cluster*priority", "return", {"metric": "return"})],
+)
+def test_another_sampler_takes_no_options_from_a_config_file(place, tmp_path, sampler, metric, rest):
+    file = tmp_path / "config.json"
+    chosen = {"data": str(place / "point.h5"), "sampler": "priority", "metric": "return"}
+    choices.resolve(chosen, ["sampler.alpha=0.3"]).save(file)
+    config = choices.resolve({"sampler": sampler}, [], file)
+    assert (config.metric, config.sampler_options) == (metric, rest)
+    assert choices.resolve({}, [], file).sampler_options == {"metric": "return", "alpha": 0.3}
 
 
 @pytest.mark.parametrize(("command", "run"), [("offline", "off"), ("online", "on")])

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from small_runs import ONLINE_RUN, settings, trained, write_store
+from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
 
 from trajrl import assemble, handover
 from trajrl.cli.main import dispatch
@@ -79,6 +79,34 @@ def test_options_of_the_online_phase_are_told_apart(offline):
     assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_another_sampler_of_the_offline_share_takes_none_of_the_old_ones_options(offline, tmp_path, again):
+    source, chosen = offline / "acfql", {"offline_sampler": "uniform"}
+    as_before = assemble.online_config(source, {}, [])
+    as_before.save(tmp_path / "config.json")
+    assert as_before.offline_sampler_options  # of cluster, by the demo preset
+    file = tmp_path / "config.json" if again else None
+    config = assemble.online_config(source, chosen, [], file)
+    assert (config.offline_sampler, config.offline_sampler_options) == ("uniform", {})
+
+
+def test_another_sampler_of_the_offline_share_keeps_its_own_law(offline, tmp_path):
+    changes = {"offline_mode": "mix", "offline_sampler": "uniform"}
+    run = small_online(tmp_path / "a", offline / "acfql", **changes)
+    length = run.store.table.length
+    assert run.sampler.sides["offline"].probabilities() == pytest.approx(length / length.sum())
+    run.online.interaction.close()
+
+
+@pytest.mark.parametrize("preset", ["demo", "standard", "paper"])
+def test_batches_of_rlpd_are_half_offline_under_every_preset(store, tmp_path, preset):
+    trained(tmp_path / "a", store, agent="rlpd", steps=2)
+    config = assemble.online_config(tmp_path / "a", {"preset": preset}, [])
+    assert (config.offline_mode, config.offline_fraction, config.begin_with) == ("mix", 0.5, "random")
+    asked = assemble.online_config(tmp_path / "a", {"preset": preset, "offline_fraction": 0.2}, [])
+    assert asked.offline_fraction == 0.2
+
+
 @pytest.mark.parametrize(
     ("words", "decay", "steps"),
     [
@@ -108,6 +136,9 @@ def test_a_short_phase_still_learns(offline):
     [
         (["--agent", "sac"], "has agent acfql; got --agent sac"),
         (["--utd", "0"], "utd must be above 0"),
+        (["--utd", "inf"], "utd must be a finite number"),
+        (["--explore-noise", "nan"], "explore_noise takes a number; got nan"),
+        (["--preset", "fast"], "no preset of acfql 'fast'"),
         (["--offline-fraction", "1.5"], "a share between 0 and 1"),
         (["--sampler", "priorty"], "did you mean 'priority'"),
         (["--env", "sample_envs:dict_obs"], "Dict observations"),
@@ -119,6 +150,13 @@ def test_a_bad_word_fails_with_one_line(offline, tmp_path, capsys, words, reason
     said = capsys.readouterr().err.splitlines()
     assert reason in said[-1]
     assert said[-1].startswith("error: ")
+
+
+def test_what_is_no_run_is_told_so(store, tmp_path, capsys):
+    for place in (store, tmp_path):
+        assert dispatch(["online", "--from", str(place), "--out", str(tmp_path / "a")]) == 1
+        said = capsys.readouterr().err.splitlines()
+        assert said == [f"error: {place} is not a run directory: it has no config.json"]
 
 
 def test_too_many_failures_end_with_a_checkpoint_and_one_line(tmp_path, monkeypatch, capsys):

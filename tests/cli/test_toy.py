@@ -12,6 +12,7 @@ from trajrl import folder
 from trajrl.choices import resolve
 from trajrl.cli.main import dispatch
 from trajrl.cli.toy import Setting, Toy
+from trajrl.config import RunConfig
 from trajrl.envs import bandit
 from trajrl.report import bandit_measures
 
@@ -96,6 +97,27 @@ def test_a_sweep_is_one_figure_over_its_runs(tmp_path: Path, capsys) -> None:
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"T3-s0", "T5-s0"}
 
 
+def test_a_sweep_may_go_below_the_solver_steps_an_agent_brings(tmp_path: Path, capsys) -> None:
+    words = ["toy", "rings", "--agent", "diffusion_ql", "--T", "3", "12", "--steps", "2", "--samples", "20"]
+    assert dispatch([*words, "--out", str(tmp_path / "a")]) == 0
+    assert "T 3: ddim takes 3 steps, one for each level, not 10" in capsys.readouterr().out
+    steps = [RunConfig.load(tmp_path / "a" / f"T{T}-s0" / "config.json").agent_options for T in (3, 12)]
+    assert [options["solver_steps"] for options in steps] == [3, 10]
+
+
+def test_a_run_does_not_go_on_under_another_t_or_eta(tmp_path: Path, capsys) -> None:
+    words = ["toy", "rings", "--steps", "2", "--samples", "20", "--out", str(tmp_path / "a"), "--T"]
+    assert dispatch([*words, "3"]) == 0
+    while folder._locks:  # of this process, which plays two here
+        folder._locks.pop().close()
+    assert dispatch([*words, "5", "--resume"]) == 1
+    assert "has diffusion_steps 3; got 5" in capsys.readouterr().err
+    while folder._locks:
+        folder._locks.pop().close()
+    assert dispatch([*words[:-1], "--resume"]) == 0  # nothing said: the run's own
+    assert json.loads((tmp_path / "a" / "toy.json").read_text())["T"] == 3
+
+
 def test_several_seeds_give_means_and_intervals(tmp_path: Path, capsys) -> None:
     words = ["toy", "corners", "--agent", "bc_diffusion", "--seeds", "2", "--seed", "4"]
     found = call(capsys, *words, "--out", str(tmp_path / "two"), *QUICK)
@@ -120,6 +142,8 @@ def test_sweeping_eta_sets_the_goal_of_each_run(tmp_path: Path, capsys) -> None:
         (["ring"], "did you mean 'rings'"), (["rings", "--agent", "gq"], "did you mean"),
         (["rings", "--T", "2", "3", "--eta", "1", "2"], "one at a time"),
         (["rings", "--agent", "sac", "--T", "5"], "no field diffusion_steps"),
+        (["rings", "--T", "3", "5", "3"], "two of the runs would be T3-s0"),
+        (["rings", "--beta", "nan"], "--beta is a finite number"),
         (["rings", "--resume"], "--out"), (["rings", "--seeds", "0"], "--seeds"),
     ],
 )  # fmt: skip

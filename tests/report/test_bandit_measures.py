@@ -42,6 +42,13 @@ def test_goals_have_the_golden_masses_and_energy(name: str, beta: float) -> None
     assert found.energy == pytest.approx(energy, abs=1e-4)
 
 
+@pytest.mark.parametrize(("beta", "mode"), [(5000.0, 7), (-5000.0, 0)])
+def test_the_coldest_goals_hold_one_mode_alone(beta: float, mode: int) -> None:
+    found = goal("8gaussians", beta, 100)
+    assert found.masses[mode] == 1
+    assert found.energy == pytest.approx(mode / 7)
+
+
 @pytest.mark.parametrize(("beta", "energy"), [(1.0, 0.6048), (5.0, 0.8668)])
 def test_energy_of_eight_gaussians_at_other_temperatures(beta: float, energy: float) -> None:
     assert goal("8gaussians", beta, 10).energy == pytest.approx(energy, abs=1e-4)

@@ -43,6 +43,14 @@ def shares(config: Any, *names: str) -> None:
             raise ValueError(f"{name} is a share between 0 and 1; got {getattr(config, name)}")
 
 
+def bounds(config: Any, name: str) -> None:
+    """Check a pair [low, high] of numbers above 0."""
+    pair = getattr(config, name)
+    numbers = len(pair) == 2 and all(isinstance(bound, int | float) for bound in pair)
+    if not numbers or not 0 < pair[0] <= pair[1]:
+        raise ValueError(f"{name} is null or [low, high] with 0 < low <= high; got {list(pair)}")
+
+
 def chunk_lengths(config: Any) -> None:
     """Check that the policy's chunk holds the critic's, and the horizon too."""
     if not 0 <= config.critic_chunk <= config.chunk:

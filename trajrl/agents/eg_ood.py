@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.acting import choose, padded, padded_history, repeated, valued_candidates
-from trajrl.agents.checks import above_zero, at_least_one, not_negative, one_of
+from trajrl.agents.checks import above_zero, at_least_one, bounds, not_negative, one_of
 from trajrl.agents.diffusion_config import DiffusionConfig
 from trajrl.agents.learner import Learner, Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics
@@ -62,8 +62,8 @@ class Config(DiffusionConfig):
         above_zero(self, "guidance_clip", "quantile")
         if self.quantile > 1:
             raise ValueError(f"quantile is at most 1; got {self.quantile}")
-        if self.norm_weight and not (len(self.norm_weight) == 2 and min(self.norm_weight) > 0):
-            raise ValueError(f"norm_weight is null or [low, high] above 0; got {self.norm_weight}")
+        if self.norm_weight is not None:
+            bounds(self, "norm_weight")
 
     @property
     def behaviour_updates(self) -> int:

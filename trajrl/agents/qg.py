@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.acting import choose, padded_history, valued_candidates
-from trajrl.agents.checks import above_zero, at_least_one, one_of
+from trajrl.agents.checks import above_zero, at_least_one, bounds, one_of
 from trajrl.agents.diffusion_config import DiffusionConfig
 from trajrl.agents.learner import Learner, Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics
@@ -54,8 +54,8 @@ class Config(DiffusionConfig):
         one_of(self, ratio=RATIOS, q_scale=("one", "mean"), ema_before=("copy", "initial"))
         at_least_one(self, "target_candidates")
         above_zero(self, "guidance_clip")
-        if self.norm_weight and not (len(self.norm_weight) == 2 and min(self.norm_weight) > 0):
-            raise ValueError(f"norm_weight is null or [low, high] above 0; got {self.norm_weight}")
+        if self.norm_weight is not None:
+            bounds(self, "norm_weight")
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -13,7 +13,9 @@ CHUNKED: dict[str, Any] = {
 }  # fmt: skip
 SPARSE: dict[str, Any] = {"target_entropy": False, "depth": 3}
 MAZE: dict[str, Any] = {**SPARSE, "subset": 1, "run.reward": "iql_antmaze"}
-ONLINE: dict[str, Any] = {"run.offline_mode": "mix", "run.begin_with": "random"}  # halves in every batch
+ONLINE: dict[str, Any] = {  # halves in every batch
+    "run.offline_mode": "mix", "run.offline_fraction": 0.5, "run.begin_with": "random",
+}  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {**ONLINE, "utd": 2},
     "paper": ONLINE,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,6 +75,8 @@ class Toy(Common):
         find_bandit(self.dataset)
         if self.seeds < 1 or self.steps < 1 or self.samples < 2:
             raise ValueError("--seeds and --steps are at least 1, --samples at least 2")
+        if self.beta is not None and not isfinite(self.beta):
+            raise ValueError(f"--beta is a finite number; got {self.beta}")
         settings = list(self.settings())
         folder = self.folder()
         rows = [self.one(each, folder / each.name if len(settings) > 1 else folder) for each in settings]
@@ -89,7 +93,10 @@ class Toy(Common):
         if len(self.T) > 1 and len(self.eta) > 1:
             raise ValueError("sweep --T or --eta, one at a time: one figure shows one of them")
         seeds = range(self.seed, self.seed + self.seeds)
-        yield from (Setting(*each) for each in product(self.T or (None,), self.eta or (None,), seeds))
+        found = [Setting(*each) for each in product(self.T or (None,), self.eta or (None,), seeds)]
+        if twice := [name for name, count in Counter(each.name for each in found).items() if count > 1]:
+            raise ValueError(f"--T and --eta take each value once; two of the runs would be {twice[0]}")
+        yield from found
 
     def folder(self) -> Path:
         """Return the folder of the run or runs, a new one unless --out says."""
@@ -107,22 +114,25 @@ class Toy(Common):
         from trajrl.cli.offline import Offline, stop_politely
         from trajrl.team import Team
 
+        begun = self.resume and (folder / "config.json").exists()
+        if begun:
+            refuse_other(setting, folder)
         command = Offline(
             data=f"bandit:{self.dataset}", agent=self.agent, steps=self.steps, preset="standard",
-            out=str(folder), resume=self.resume, set=self.chosen(setting), seed=setting.seed,
+            out=str(folder), resume=self.resume, set=self.chosen(setting, begun), seed=setting.seed,
         )  # fmt: skip
         run = command.opened(Team())
         with stop_politely(run):
             train.offline(run)
         return self.examine(run)
 
-    def chosen(self, setting: Setting) -> tuple[str, ...]:
-        """Return the settings of a run: the laboratory's, then those asked for."""
+    def chosen(self, setting: Setting, begun: bool = False) -> tuple[str, ...]:
+        """Return the settings of a run: the laboratory's until it has begun, then those asked for."""
         from trajrl.agents import AGENTS
         from trajrl.registry import find
 
         own = {field.name for field in fields(find(AGENTS, self.agent, "agent").Config)}
-        lab = {name: value for name, value in LABORATORY.items() if name in own}
+        lab = {name: value for name, value in LABORATORY.items() if name in own and not begun}
         asked = {"diffusion_steps": setting.T, "eta": setting.eta}
         for name, value in asked.items():
             if value is not None and name not in own:
@@ -133,8 +143,26 @@ class Toy(Common):
             "log_every": max(1, self.steps // 40), "eval_every": quarter, "eval_episodes": 200,
             "eval_envs": 50, "checkpoint_every": quarter,
         }  # fmt: skip
-        agent = (f"agent.{name}={value}" for name, value in lab.items())
-        return (*(f"{name}={value}" for name, value in pace.items()), *agent, *self.set)
+        agent = [f"agent.{name}={value}" for name, value in lab.items()]
+        words = (*(f"{name}={value}" for name, value in pace.items()), *agent, *self.set)
+        return words if begun or setting.T is None else (*words, *self.at_most(setting.T))
+
+    def at_most(self, levels: int) -> tuple[str, ...]:
+        """Return the setting that keeps the agent's own number of solver steps within so many levels."""
+        from trajrl.choices import resolve
+        from trajrl.nets.solvers import BY_LEVEL
+
+        if any(part.startswith("agent.solver") for part in self.set):
+            return ()
+        chosen = {"data": f"bandit:{self.dataset}", "agent": self.agent, "preset": "standard"}
+        laboratory = f"agent.diffusion_steps={LABORATORY['diffusion_steps']}"
+        own = resolve(chosen, (laboratory,)).agent_options
+        if own.get("solver") not in BY_LEVEL or own["solver_steps"] <= levels:
+            return ()
+        say(
+            f"T {levels}: {own['solver']} takes {levels} steps, one for each level, not {own['solver_steps']}"
+        )
+        return (f"agent.solver_steps={levels}",)
 
     def examine(self, run: Any) -> dict[str, Any]:
         """Measure and draw the policy of a finished run."""
@@ -164,6 +192,16 @@ class Toy(Common):
         from trajrl.report.bandit_figure import draw_sweep
 
         return draw_sweep(field, rows, f"{self.agent} on {self.dataset}, {self.steps} steps", path)
+
+
+def refuse_other(setting: Setting, folder: Path) -> None:
+    """Refuse to go on under another T or eta: the weights would be measured as what they are not."""
+    from trajrl.config import RunConfig
+
+    saved = RunConfig.load(folder / "config.json").agent_options
+    for name, value in (("diffusion_steps", setting.T), ("eta", setting.eta)):
+        if value is not None and name in saved and saved[name] != value:
+            raise ValueError(f"{folder} has {name} {saved[name]:g}; got {value:g}: give another --out")
 
 
 def summarise(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:

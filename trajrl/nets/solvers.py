@@ -25,6 +25,7 @@ from trajrl.registry import unknown
 
 Predictor = Callable[[Tensor, int], Tensor]  # (x (B, D), number of the evaluation) -> eps_hat (B, D)
 SOLVERS = ("ddim", "ddpm", "dpm")
+BY_LEVEL = ("ddim", "ddpm")  # these take at most one step per level
 LEAST_CLEAN = 0.99  # dpm stops at level 0, which must be nearly free of noise
 
 

@@ -35,16 +35,21 @@ def goal(name: str, beta: float, n: int, seed: int = 0) -> Goal:
     """Return the goal of a bandit, with n points resampled from a large pool by weight exp(beta e)."""
     bandit, rng = find_bandit(name), stream(seed, f"bandit/{name}/goal")
     pool = bandit.draw(rng, NUM_POOL, 1.0)
-    weight = np.exp(beta * (pool.energy - pool.energy.max()))
+    weight = tilt(pool.energy, beta)
     x = pool.x[rng.choice(NUM_POOL, n, p=weight / weight.sum())]
     masses = np.bincount(pool.mode, weight, minlength=bandit.modes)
     energy = float((weight * pool.energy).sum() / weight.sum())
     if bandit.distinct:  # known without a pool: equally likely modes, each with one energy
         bare = shape(name)
         levels = np.array([bare.energy[bare.mode == k][0] for k in range(bandit.modes)])
-        masses = np.exp(beta * (levels - levels.max()))
+        masses = tilt(levels, beta)
         energy = float((masses * levels).sum() / masses.sum())
     return Goal(beta, energy, masses / masses.sum(), x)
+
+
+def tilt(energy: np.ndarray, beta: float) -> np.ndarray:
+    """Return exp(beta e) up to a factor, at most 1 whatever the sign and size of beta."""
+    return np.exp(beta * (energy - (energy.max() if beta >= 0 else energy.min())))
 
 
 def measure(name: str, x: np.ndarray, wanted: Goal) -> dict[str, Any]:

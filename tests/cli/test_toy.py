@@ -56,6 +56,7 @@ def test_answer_has_the_fixed_keys_and_a_figure(agent: str, tmp_path: Path, caps
     ("dataset", "agent", "own"),
     [
         ("8gaussians", "diffusion_ql", {"eta": 1.0, "solver": "ddim", "solver_steps": 10}),
+        ("rings", "diffusion_ql", {"eta": 0.5, "solver": "ddim", "solver_steps": 10}),
         ("8gaussians", "edp", {"eta": 3.0, "q_term": "awr", "solver": "ddpm"}),
         ("rings", "edp", {"eta": 1.0, "q_term": "td3", "solver": "ddpm"}),
         ("8gaussians", "eg_ood", {"eta": 3.0}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trajrl import assemble, train
+from trajrl import assemble, resuming, train
 from trajrl.store.episode import Episode
 from trajrl.store.writer import StoreWriter
 
@@ -121,5 +121,5 @@ def reopened(folder: Path):
         from trajrl import handover
 
         handover.take_over(run, Path(run.config.from_run))
-    train.restore(run, path) if path else train.begin_again(run)
+    resuming.restore(run, path) if path else resuming.begin_again(run)
     return run

@@ -7,7 +7,7 @@ from faults import run_and_kill
 from same_run import assert_same_run, same_tree
 from small_runs import ONLINE_RUN, reopened, small_online, trained, write_store
 
-from trajrl import assemble, handover, train
+from trajrl import assemble, handover, resuming, train
 from trajrl.log import read_csv
 from trajrl.store.journal import replay
 
@@ -123,7 +123,7 @@ def test_every_episode_is_in_the_journal_when_the_next_begins(sources, tmp_path)
 def test_the_phase_switch_keeps_the_agent_and_what_was_counted(sources, tmp_path):
     run = small_online(tmp_path / "a", sources("td3_bc"))
     offline = assemble.build(assemble.RunConfig.load(sources("td3_bc") / "config.json"), tmp_path)
-    train.restore(offline, handover.newest(sources("td3_bc")))
+    resuming.restore(offline, handover.newest(sources("td3_bc")))
     assert run.step == offline.step == 10
     assert run.agent.updates == offline.agent.updates == 10
     assert run.agent.critic_optimiser.updates == 10
@@ -203,7 +203,7 @@ def test_the_offline_share_anneals(sources, tmp_path, monkeypatch):
 def test_the_offline_side_of_a_mixture_goes_on_where_it_stood(sources, tmp_path):
     run = small_online(tmp_path / "a", sources("td3_bc"), offline_mode="mix")
     offline = assemble.build(assemble.RunConfig.load(sources("td3_bc") / "config.json"), tmp_path)
-    train.restore(offline, handover.newest(sources("td3_bc")))
+    resuming.restore(offline, handover.newest(sources("td3_bc")))
     assert same_tree(run.sampler.sides["offline"].state_dict(), offline.sampler.state_dict())
     assert run.sampler.sides["offline"] is run.online.early.sides["offline"]
     run.online.interaction.close()

@@ -26,8 +26,8 @@ def test_every_command_of_the_pages_parses(line):
     words = shlex.split(line)[2:]
     group = words.pop(0) if words[0] in GROUPS else None
     table = GROUPS[group] if group else COMMANDS
-    target = {words[0]: table[words[0]][0]}
-    parse(find(target, words[0], "command"), words[0], words[1:])
+    command = find({words[0]: table[words[0]][0]}, words[0], "command")
+    assert isinstance(parse(command, words[0], words[1:]), command)
 
 
 def test_the_loop_of_the_readme_runs(monkeypatch):

@@ -49,7 +49,8 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_the_commands_parse(line):
     words = shlex.split(line)
-    parse(find({words[0]: COMMANDS[words[0]][0]}, words[0], "command"), words[0], words[1:])
+    command = find({words[0]: COMMANDS[words[0]][0]}, words[0], "command")
+    assert isinstance(parse(command, words[0], words[1:]), command)
 
 
 def test_there_is_a_command_in_every_recipe():
@@ -68,4 +69,6 @@ def test_ray_accepts_the_cluster():
     pytest.importorskip("ray", reason="ray is not installed")
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    validate_config(prepare_config(yaml.safe_load((FOLDER / "ray-cluster.yaml").read_text())))
+    cluster = prepare_config(yaml.safe_load((FOLDER / "ray-cluster.yaml").read_text()))
+    validate_config(cluster)  # raises where Ray would
+    assert cluster["max_workers"] > 0

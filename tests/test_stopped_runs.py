@@ -94,7 +94,9 @@ class Stopped:
         assert ended.code == 0, ended.output
 
 
-def kill(what: str, nursery: Nursery, command: tuple[list[str], Same], tmp_path: Path) -> None:
+def assert_survives_kills(
+    what: str, nursery: Nursery, command: tuple[list[str], Same], tmp_path: Path
+) -> None:
     """Kill a command until enough kills have landed."""
     stopped, rng, landed = Stopped(nursery, command, tmp_path), stream(0, f"kills/{what}"), 0
     while landed < kills():
@@ -105,7 +107,9 @@ def kill(what: str, nursery: Nursery, command: tuple[list[str], Same], tmp_path:
     note(landed, f"kills of {what}, over {stopped.number} runs, each the same bits in the end")
 
 
-def fill(what: str, nursery: Nursery, command: tuple[list[str], Same], tmp_path: Path) -> None:
+def assert_survives_full_disks(
+    what: str, nursery: Nursery, command: tuple[list[str], Same], tmp_path: Path
+) -> None:
     """Let the disk of a command fill up, at any byte; each time one line says which file did not fit."""
     stopped, rng, full = Stopped(nursery, command, tmp_path), stream(0, f"full/{what}"), 0
     while full < kills(4):
@@ -123,20 +127,20 @@ def fill(what: str, nursery: Nursery, command: tuple[list[str], Same], tmp_path:
 
 
 def test_a_killed_offline_run_goes_on_to_the_same_bits(nursery, offline, tmp_path):
-    kill("offline", nursery, offline, tmp_path)
+    assert_survives_kills("offline", nursery, offline, tmp_path)
 
 
 def test_a_killed_online_run_goes_on_to_the_same_bits_and_episodes(nursery, online, tmp_path):
-    kill("online", nursery, online, tmp_path)
+    assert_survives_kills("online", nursery, online, tmp_path)
 
 
 def test_a_full_disk_stops_an_offline_run_in_one_line_and_it_goes_on_to_the_same_bits(
     nursery, offline, tmp_path
 ):
-    fill("offline", nursery, offline, tmp_path)
+    assert_survives_full_disks("offline", nursery, offline, tmp_path)
 
 
 def test_a_full_disk_stops_an_online_run_in_one_line_and_it_goes_on_to_the_same_bits(
     nursery, online, tmp_path
 ):
-    fill("online", nursery, online, tmp_path)
+    assert_survives_full_disks("online", nursery, online, tmp_path)

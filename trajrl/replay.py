@@ -26,7 +26,7 @@ START_STEPS = 5_000  # with uniform actions, at most a tenth of all
 
 def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[str, ...] = ()) -> Run:
     """Build the run of the agent that is to meet `steps` transitions, where it stands in `folder`."""
-    from trajrl import assemble, checkpoint, train
+    from trajrl import assemble, checkpoint, resuming
 
     start = folder / "start.h5"
     if not start.exists():
@@ -49,9 +49,9 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
         assemble.describe(place, run.config, run.store)
     found = checkpoint.newest(place / "checkpoints")
     if found is not None:
-        train.restore(run, found)
+        resuming.restore(run, found)
     elif begun:
-        train.begin_again(run)
+        resuming.begin_again(run)
     return run
 
 

@@ -310,3 +310,4 @@ def test_a_policy_that_the_critic_chooses_for_does_not_climb_but_in_a_bandit() -
     assert chosen.expectile > 0
     assert chosen.candidates > 1
     assert replace(Config(), **preset("standard", "bandit:rings")).eta > 0
+    assert preset("paper", "bandit:rings") == preset("paper", "Hopper-v4")

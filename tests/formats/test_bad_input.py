@@ -55,7 +55,7 @@ def content(path: Path) -> Path:
     return path / "data" / "main_data.hdf5" if path.is_dir() else path
 
 
-def refused(path: Path, said: str, kind: type[Exception] = ValueError, **options) -> None:
+def assert_refused(path: Path, said: str, kind: type[Exception] = ValueError, **options) -> None:
     """Import must fail with one line that names the file, and leave nothing behind."""
     out = path.parent / "out.h5"
     before = set(path.parent.iterdir())
@@ -77,21 +77,21 @@ def test_a_truncated_file(format, share, tmp_path):
     path = write(format, tmp_path, columns(format))
     whole = content(path).read_bytes()
     content(path).write_bytes(whole[: int(share * len(whole))])
-    refused(path, "not a whole (HDF5|npz) file|not a whole pickle|damaged")
+    assert_refused(path, "not a whole (HDF5|npz) file|not a whole pickle|damaged")
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_empty_file(format, tmp_path):
     path = write(format, tmp_path, columns(format))
     content(path).write_bytes(b"")
-    refused(path, "is empty; download or copy it again|not a whole HDF5 file")
+    assert_refused(path, "is empty; download or copy it again|not a whole HDF5 file")
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_text_with_the_right_ending(format, tmp_path):
     path = write(format, tmp_path, columns(format))
     content(path).write_text("this is no data\n" * 50)
-    refused(path, "is text, not data|not a whole HDF5 file")
+    assert_refused(path, "is text, not data|not a whole HDF5 file")
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -99,7 +99,7 @@ def test_a_missing_key(format, tmp_path):
     arrays = columns(format)
     del arrays[ACTIONS[format]]
     path = write(format, tmp_path, arrays)
-    refused(path, "has no 'actions'", format=format)
+    assert_refused(path, "has no 'actions'", format=format)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -109,14 +109,16 @@ def test_nan_and_inf(format, number, tmp_path):
     name = ACTIONS[format]
     arrays[name] = arrays[name].copy()
     arrays[name][2, 0] = number
-    refused(write(format, tmp_path, arrays), "NaN or inf in actions at step 2; `store doctor`")
+    assert_refused(write(format, tmp_path, arrays), "NaN or inf in actions at step 2; `store doctor`")
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_lengths_that_disagree(format, tmp_path):
     arrays = columns(format)
     arrays[ACTIONS[format]] = arrays[ACTIONS[format]][:-1]
-    refused(write(format, tmp_path, arrays), "rows and '?(its )?actions'? \\d+; they must be equal|due$")
+    assert_refused(
+        write(format, tmp_path, arrays), "rows and '?(its )?actions'? \\d+; they must be equal|due$"
+    )
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -130,7 +132,7 @@ def test_no_permission(format, tmp_path, monkeypatch):
         return plain(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", forbidden)
-    refused(path, "no permission to read it", PermissionError)
+    assert_refused(path, "no permission to read it", PermissionError)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -188,25 +190,25 @@ def test_the_command_line_gives_one_line_and_exit_code_1(tmp_path):
 def test_a_pickle_with_code_does_not_run_it(tmp_path):
     path = tmp_path / "x.pkl"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
-    refused(path, "is refused: it holds os.system, .*--trust-pickle", format="pickle")
+    assert_refused(path, "is refused: it holds os.system, .*--trust-pickle", format="pickle")
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_pickle_with_code_under_the_name_of_an_hdf5_file(tmp_path):
     path = tmp_path / "x.hdf5"
     path.write_bytes(b"\x80\x02cos\nsystem\nX\x05\x00\x00\x00touch\x85R.")
-    refused(path, "is refused: it holds os.system")
+    assert_refused(path, "is refused: it holds os.system")
 
 
 def test_a_folder_without_shards(tmp_path):
     (tmp_path / "set").mkdir()
-    refused(tmp_path / "set", "is a folder without shards")
+    assert_refused(tmp_path / "set", "is a folder without shards")
     (tmp_path / "set" / "notes.txt").write_text("to do")
-    refused(tmp_path / "set", "is a folder without shards")
+    assert_refused(tmp_path / "set", "is a folder without shards")
 
 
 def test_a_missing_file(tmp_path):
-    refused(tmp_path / "absent.hdf5", "no such file", FileNotFoundError)
+    assert_refused(tmp_path / "absent.hdf5", "no such file", FileNotFoundError)
 
 
 @pytest.mark.parametrize("format", ["d4rl", "minari", "robomimic"])
@@ -227,7 +229,7 @@ def test_links_out_of_a_file_are_refused_by_name(format, kind, tmp_path):
             file.create_virtual_dataset(name, layout)
         else:
             file.create_dataset(name, shape, np.float32, external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
-    refused(
+    assert_refused(
         path,
         rf"'/{name}' (is an? (soft|external) link|keeps its rows in another file); trajrl follows no links",
     )
@@ -237,14 +239,14 @@ def test_a_linked_group_is_not_followed_to_recognise_a_file(tmp_path):
     secret = hdf5(tmp_path / "secret.hdf5", robomimic({"demo_0": 4}))
     with h5py.File(tmp_path / "x.hdf5", "w") as file:
         file["data"] = h5py.ExternalLink(str(secret), "/data")
-    refused(tmp_path / "x.hdf5", "'/data' is an external link; trajrl follows no links")
+    assert_refused(tmp_path / "x.hdf5", "'/data' is an external link; trajrl follows no links")
 
 
 def test_a_layout_that_is_forced_and_absent_names_what_is_there(tmp_path):
     path = write("d4rl", tmp_path, columns("d4rl"))
-    refused(path, "has no 'data'; it has actions, ", format="robomimic")
-    refused(path, "holds no group called episode_0", format="minari")
-    refused(path, "not a whole npz file", format="npz")
+    assert_refused(path, "has no 'data'; it has actions, ", format="robomimic")
+    assert_refused(path, "holds no group called episode_0", format="minari")
+    assert_refused(path, "not a whole npz file", format="npz")
 
 
 def test_a_virtual_dataset_of_the_same_file_is_read(tmp_path):
@@ -268,21 +270,25 @@ def test_a_flipped_byte_in_an_npz_is_damage(member, tmp_path):
     )
     raw[place] ^= 1
     path.write_bytes(raw)
-    refused(path, r"is damaged \(Bad CRC-32")
+    assert_refused(path, r"is damaged \(Bad CRC-32")
 
 
 def test_a_column_of_text_is_refused(tmp_path):
     arrays = {**columns("d4rl"), "rewards": np.array([b"one"] * 20)}
-    refused(write("d4rl", tmp_path, arrays), r"'rewards' holds \|S3, not numbers")
+    assert_refused(write("d4rl", tmp_path, arrays), r"'rewards' holds \|S3, not numbers")
 
 
 def test_a_single_value_for_a_column_is_refused(tmp_path):
-    refused(write("d4rl", tmp_path, {**columns("d4rl"), "rewards": 3.0}), "'rewards' is a single value")
+    assert_refused(
+        write("d4rl", tmp_path, {**columns("d4rl"), "rewards": 3.0}), "'rewards' is a single value"
+    )
 
 
 def test_rewards_of_several_numbers_are_refused(tmp_path):
     arrays = {**columns("d4rl"), "rewards": np.zeros((20, 2))}
-    refused(write("d4rl", tmp_path, arrays), r"'rewards' has shape \(20, 2\); one number for each row is due")
+    assert_refused(
+        write("d4rl", tmp_path, arrays), r"'rewards' has shape \(20, 2\); one number for each row is due"
+    )
 
 
 def test_an_existing_store_is_not_overwritten(tmp_path):
@@ -298,21 +304,23 @@ def test_an_existing_store_is_not_overwritten(tmp_path):
 
 def test_a_source_of_lost_episodes_alone_writes_no_file(tmp_path):
     path = hdf5(tmp_path / "x.hdf5", d4rl(2, ends=(0, 1)))
-    refused(path, "gave not one episode: 2 steps were given up.*EPISODES WERE LOST|gave not one episode")
+    assert_refused(
+        path, "gave not one episode: 2 steps were given up.*EPISODES WERE LOST|gave not one episode"
+    )
 
 
 def test_a_mask_of_numbers_that_are_no_flags_is_refused(tmp_path):
     arrays = {**columns("ogbench"), "terminals": np.arange(11)}
-    refused(write("ogbench", tmp_path, arrays), "'terminals' is a flag, but holds 2")
+    assert_refused(write("ogbench", tmp_path, arrays), "'terminals' is a flag, but holds 2")
 
 
 def test_broken_json_in_an_exported_file_is_one_line(tmp_path):
     arrays = {**columns("ogbench"), "trajrl_attributes": np.frombuffer(b"{oops", np.uint8)}
-    refused(write("ogbench", tmp_path, arrays), "what trajrl left in the file is damaged")
+    assert_refused(write("ogbench", tmp_path, arrays), "what trajrl left in the file is damaged")
 
 
 def test_unequal_flags_length_is_refused(tmp_path):
-    refused(
+    assert_refused(
         write("d4rl", tmp_path, {**columns("d4rl"), "timeouts": at(19, 9)}),
         "'timeouts' has 19 rows and 'actions' 20",
     )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 from trajrl.agents.acting import choose, valued_candidates
 from trajrl.agents.learner import Learner, Metrics, td_report
 from trajrl.agents.networks import check
-from trajrl.agents.presets import of_environment
+from trajrl.agents.presets import first_match, of_environment
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
@@ -91,16 +90,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"ema_before": "initial", "decay": "as_run"},
     "standard": {},
 }
-BANDITS: dict[str, dict[str, Any]] = {  # half the chain; keeps to the modes, a gentler pull to thin ones
-    "bandit:rings": {"eta": 0.5, "solver": "ddim", "solver_steps": 10},
-    "bandit:*": {"eta": 1.0, "solver": "ddim", "solver_steps": 10},
-}
+# Half the chain keeps to the modes.
+BANDIT: dict[str, Any] = {"eta": 1.0, "solver": "ddim", "solver_steps": 10}
+BANDITS = {"bandit:rings": {**BANDIT, "eta": 0.5}, "bandit:*": BANDIT}  # a gentler pull to thin modes
 
 
 def preset(name: str, env: str) -> dict[str, Any]:
     """Return the settings of preset `name`; `paper` adds what was published for the environment."""
-    bandit = next((own for pattern, own in BANDITS.items() if fnmatch(env, pattern)), {})
-    return {**PRESETS[name], **bandit, **(of_environment(env) if name == "paper" else {})}
+    return {**PRESETS[name], **first_match(env, BANDITS), **(of_environment(env) if name == "paper" else {})}
 
 
 class Noise(NamedTuple):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from math import log, pi
 from typing import Any, NamedTuple
 
@@ -24,9 +23,9 @@ from torch import Tensor
 from trajrl.agents.acting import choose, padded_history, valued_candidates
 from trajrl.agents.checks import above_zero, at_least_one, one_of
 from trajrl.agents.diffusion_config import DiffusionConfig
+from trajrl.agents.edp_presets import PRESETS, preset
 from trajrl.agents.learner import Learner, Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics, build_encoder
-from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.diffusion import level_weights
 from trajrl.nets.history import HistoryNet
@@ -37,6 +36,8 @@ from trajrl.team import mine, whole, whole_rows
 
 Q_TERMS = ("awr", "crr", "iql", "td3")
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
+
+__all__ = ["EDP", "PRESETS", "Config", "Noise", "preset"]
 
 
 @dataclass(frozen=True)
@@ -69,31 +70,6 @@ class Config(DiffusionConfig):
         if not 0 < self.expectile < 1 or not 0 < self.action_clip <= 1:
             got = f"{self.expectile} and {self.action_clip}"
             raise ValueError(f"expectile lies between 0 and 1, action_clip in (0, 1]; got {got}")
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "actor_lr": 1e-3,
-        "decay": "update",
-        "critic_norm": "before",
-        "candidates": 10,
-        "run.steps": 4_000,
-    },
-    "paper": {"act_ema": False, "ema_before": "initial"},
-    "standard": {},
-}
-BANDITS = {  # sharp modes need every level; weights do not tell rings apart that the policy cannot resolve
-    "bandit:rings": {"q_term": "td3", "eta": 1.0, "solver": "ddpm", "solver_steps": 0},
-    "bandit:*": {"q_term": "awr", "eta": 3.0, "solver": "ddpm", "solver_steps": 0},
-}
-FROM_TABLE = ("actor_clip", "critic_clip", "run.reward", "run.eval_episodes")
-
-
-def preset(name: str, env: str) -> dict[str, Any]:
-    """Return the settings of preset `name`; `paper` takes clips and rewards published for the environment."""
-    table = of_environment(env) if name == "paper" else {}
-    bandit = next((own for pattern, own in BANDITS.items() if fnmatch(env, pattern)), {})
-    return {**PRESETS[name], **bandit, **{key: value for key, value in table.items() if key in FROM_TABLE}}
 
 
 class Noise(NamedTuple):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +25,7 @@ from trajrl.agents.checks import above_zero, at_least_one, bounds, not_negative,
 from trajrl.agents.diffusion_config import DiffusionConfig
 from trajrl.agents.learner import Learner, Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics
+from trajrl.agents.presets import first_match
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser
@@ -86,7 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def preset(name: str, env: str) -> dict[str, Any]:
     """Return the settings of preset `name`; on bandits with the guidance published for them."""
-    return {**PRESETS[name], **({"eta": 3.0} if fnmatch(env, "bandit:*") else {})}
+    return {**PRESETS[name], **first_match(env, {"bandit:*": {"eta": 3.0}})}
 
 
 class Noise(NamedTuple):

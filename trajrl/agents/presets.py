@@ -5,6 +5,7 @@ Any other environment takes the agent's defaults.  Names that begin with "run." 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from typing import Any
 
@@ -45,3 +46,8 @@ def of_environment(env: str) -> dict[str, Any]:
                 "run.eval_episodes": 10 if env.endswith("-v2") else 100,
             }  # fmt: skip
     return {}
+
+
+def first_match(env: str, table: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what the first pattern that fits an environment stands for; nothing where none does."""
+    return next((own for pattern, own in table.items() if fnmatch(env, pattern)), {})

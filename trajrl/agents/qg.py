@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +24,7 @@ from trajrl.agents.checks import above_zero, at_least_one, bounds, one_of
 from trajrl.agents.diffusion_config import DiffusionConfig
 from trajrl.agents.learner import Learner, Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics
+from trajrl.agents.presets import first_match
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.guidance import RATIOS, guidance, strength
 from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
@@ -63,14 +63,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"act_ema": False, "ema_before": "initial", "decay": "as_run"},
     "standard": {},
 }
-TABLE: tuple[tuple[str, dict[str, Any]], ...] = (  # published for an environment
-    ("bandit:*", {"eta": 3.0, "diffusion_steps": 100, "actor_clip": 2.0, "critic_clip": 2.0}),
-)
+TABLE: dict[str, dict[str, Any]] = {  # published for an environment
+    "bandit:*": {"eta": 3.0, "diffusion_steps": 100, "actor_clip": 2.0, "critic_clip": 2.0},
+}
 
 
 def preset(name: str, env: str) -> dict[str, Any]:
     """Return the settings of preset `name`, and what was published for the environment."""
-    return {**PRESETS[name], **next((own for pattern, own in TABLE if fnmatch(env, pattern)), {})}
+    return {**PRESETS[name], **first_match(env, TABLE)}
 
 
 class Noise(NamedTuple):

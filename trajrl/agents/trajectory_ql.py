@@ -27,13 +27,15 @@ from trajrl.agents.checks import at_least_one, shares
 from trajrl.agents.diffusion_config import DiffusionConfig
 from trajrl.agents.learner import Learner, Metrics, histories, next_chunk, td_report
 from trajrl.agents.networks import Actor, Critics, build_actor, build_critics
-from trajrl.agents.presets import of_environment
 from trajrl.agents.protocol import History, Update
+from trajrl.agents.trajectory_presets import PRESETS, preset
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.mlp import MLP
 from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
+
+__all__ = ["PRESETS", "Config", "Noise", "TrajectoryQL", "preset"]
 
 
 @dataclass(frozen=True)
@@ -89,39 +91,6 @@ class Config(DiffusionConfig):
     def spec(self) -> WindowSpec:
         """Return the windows to learn from."""
         return WindowSpec(self.history, self.chunk, self.horizon, next_actions=self.beta < 1)
-
-
-# A policy that clones, sharp and small; values in-sample, over long returns; they choose among its actions.
-CHOOSING: dict[str, Any] = {
-    "history": 2, "gru_width": 64, "width": 128, "expectile": 0.7, "eta": 0.0, "actor_lr": 2e-3,
-    "critic_lr": 1e-3, "normalize_obs": True, "run.reward": "scaled",
-}  # fmt: skip
-PRESETS: dict[str, dict[str, Any]] = {
-    "demo": CHOOSING,
-    "paper": {
-        "horizon": 1, "eta": 1.0, "candidates": 50, "temperature": 1.0, "standardise_q": False,
-        "act_ema": False, "ema_every": 5, "ema_start": 1000, "critic_norm": "none", "actor_lr": 3e-4,
-        "decay": "as_run", "gru_width": 256,
-    },
-    "standard": {**CHOOSING, "candidates": 32, "temperature": 0.1},
-}  # fmt: skip
-ROOMS: dict[str, Any] = {  # the demo on toy:rooms: all is seen, rewards are near
-    "history": 1, "horizon": 5, "gamma": 0.95, "expectile": 0.9, "candidates": 16, "temperature": 0.1,
-    "depth": 2, "run.steps": 4_000, "run.batch_size": 128,
-}  # fmt: skip
-
-
-def preset(name: str, env: str) -> dict[str, Any]:
-    """Return the settings of preset `name`; `paper` takes what was published for Diffusion-QL there."""
-    if env.startswith("bandit:"):
-        return {}  # where the choice is the critic's, nothing would be learned of how a policy climbs
-    if name == "demo" and env == "toy:rooms":
-        return PRESETS["demo"] | ROOMS
-    if name != "paper":
-        return dict(PRESETS[name])
-    table = of_environment(env)
-    best_of_next = {"target_candidates": 10} if table.pop("max_q_backup", False) else {}
-    return {**PRESETS[name], **table, **best_of_next}
 
 
 class Noise(NamedTuple):

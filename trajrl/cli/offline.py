@@ -127,7 +127,7 @@ class Offline(Choices):
 
     def resumed(self, team: Team) -> Any:
         """Build the run that a folder holds, at its latest checkpoint."""
-        from trajrl import assemble, checkpoint, train
+        from trajrl import assemble, checkpoint, resuming
 
         if not self.out:
             raise ValueError("--resume needs --out, the folder of the run to go on with")
@@ -142,9 +142,9 @@ class Offline(Choices):
         run = assemble.build(config, folder, team=team)
         assemble.refuse_other_data(folder, config, run.store)
         if found is not None:
-            train.restore(run, found)
+            resuming.restore(run, found)
         else:
-            train.begin_again(run)
+            resuming.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
         assemble.remember_data(folder, run.store)
         say(f"going on with {folder} from step {run.step} of {run.config.steps}")
@@ -161,14 +161,14 @@ def watched(run: Any) -> Any:
 
 def followed(team: Team) -> Any:
     """Build what the first process of the team builds, and be silent."""
-    from trajrl import assemble, train
+    from trajrl import assemble, resuming
     from trajrl.speak import fall_silent
 
     fall_silent()
     config, folder, found = team.told(None)
     run = assemble.build(config, folder, team=team)
     if found is not None:
-        train.restore(run, found)
+        resuming.restore(run, found)
     return run
 
 

@@ -83,7 +83,7 @@ class Online(Choices):
 
     def resumed(self) -> Any:
         """Build the run that a folder holds, at its latest checkpoint."""
-        from trajrl import assemble, checkpoint, handover, train
+        from trajrl import assemble, checkpoint, handover, resuming
 
         if not self.out:
             raise ValueError("--resume needs --out, the folder of the run to go on with")
@@ -97,10 +97,10 @@ class Online(Choices):
         assemble.refuse_other_data(folder, config, run.store)
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
-            train.restore(run, found)
+            resuming.restore(run, found)
         else:
             handover.take_over(run, Path(config.from_run))
-            train.begin_again(run)
+            resuming.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
         assemble.remember_data(folder, run.store)
         say(f"going on with {folder} from environment step {run.clock} of {config.env_steps}")

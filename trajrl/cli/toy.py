@@ -19,7 +19,7 @@ from trajrl.cli.option import silent
 # What a bandit asks of an agent that has such a field: one step, small networks, a short run.
 LABORATORY: dict[str, Any] = {
     "gamma": 0.0, "history": 1, "horizon": 1, "chunk": 1, "critic_chunk": 1, "candidates": 1,
-    "q_start": 0, "q_ramp": 0, "diffusion_steps": 20, "schedule": "cosine", "width": 64,
+    "diffusion_steps": 20, "schedule": "cosine", "width": 64,
     "lr": 1e-2, "actor_lr": 5e-3, "critic_lr": 3e-3, "critic_norm": "before", "decay": "update",
     "actor_clip": 2.0, "critic_clip": 2.0, "ema_every": 1, "ema_start": 0, "ratio": "snr_real",
 }  # fmt: skip

@@ -37,6 +37,7 @@ LEVELS = [
     {"checkpoint"},
     {
         "train",
+        "resuming",
         "agreement",
         "assemble",
         "choices",

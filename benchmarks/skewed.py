@@ -1,7 +1,7 @@
 """A quarter expert among medium data: plain Diffusion-QL beside stratified learning; and sweeps of T and eta.
 
-    python benchmarks/skewed.py --out out/skewed --policies data/policies    # runs what is missing
-    python benchmarks/skewed.py --out out/skewed --table                     # shows what is there
+    python benchmarks/skewed.py --out out/skewed             # runs what is missing
+    python benchmarks/skewed.py --out out/skewed --table     # shows what is there
 
 `all rows` is the stratified agent whose second actor clones every row: what the second actor alone is worth.
 A run that has its summary is kept, one that was cut short is resumed.  Writes TASK.png, sweeps.png and

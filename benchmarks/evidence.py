@@ -27,6 +27,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from evidence_data import ROOT, made
+from evidence_gap import target_gap
 from evidence_tables import tables
 from evidence_trials import Trial, trials
 
@@ -36,7 +37,12 @@ WRITING = Lock()
 
 
 def rows_of(trial: Trial, folder: Path) -> pd.DataFrame:
-    """Return a line for each evaluation of a finished run; the last one also has the run's scores."""
+    """Return a line for each evaluation of a finished run; the last one also has the run's scores.
+
+    Of two phases they are the online one's, whose step 0 is the end of the offline one.
+    """
+    seconds = sum(json.loads((part / "summary.json").read_text())["seconds"] for part in parts(trial, folder))
+    folder = parts(trial, folder)[-1]
     summary = json.loads((folder / "summary.json").read_text())
     versions = json.loads((folder / "versions.json").read_text())
     evals = pd.read_csv(folder / "evals.csv").groupby("step")
@@ -53,7 +59,10 @@ def rows_of(trial: Trial, folder: Path) -> pd.DataFrame:
     found.loc[last, "low"], found.loc[last, "high"] = (
         round(summary["scores"]["last"][end], 2) for end in ("low", "high")
     )
-    found.loc[last, "seconds"] = round(summary["seconds"])
+    if trial.table == "returns":
+        for name, value in target_gap(folder).items():
+            found.loc[last, name] = round(value, 4)
+    found.loc[last, "seconds"] = round(seconds)
     found.loc[last, "commit"] = commit()
     found.loc[last, "fingerprint"] = versions["data_fingerprint"]
     return found
@@ -79,18 +88,30 @@ def is_kept(trial: Trial) -> bool:
     return bool(((own.data == trial.data) & (own.cell == trial.cell) & (own.seed == trial.seed)).any())
 
 
+def parts(trial: Trial, folder: Path) -> list[Path]:
+    """Return the folders of a run's phases."""
+    return [folder, folder.with_name(f"{folder.name}-online")] if trial.online else [folder]
+
+
 def do(trial: Trial, out: Path, policies: Path) -> Path:
     """Do a run, or what is left of it; return its folder."""
     with WRITING:  # two runs may want the same data
         data = made(trial.data, out, policies)
-    folder = out / trial.name
-    if not (folder / "summary.json").exists():
-        words = trial.command(str(data), str(folder))
-        if (folder / "checkpoints" / "latest").exists():
-            words.insert(1, "--resume")
-        with (out / f"{trial.name}.txt").open("w") as log:
-            subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True, stdout=log, stderr=log)
-    return folder
+    first, *second = parts(trial, out / trial.name)
+    phase(trial.command(data, str(first)), first)
+    for folder in second:
+        phase(trial.then(str(first), str(folder)), folder)
+    return first
+
+
+def phase(words: list[str], folder: Path) -> None:
+    """Do one phase of a run, or what is left of it."""
+    if (folder / "summary.json").exists():
+        return
+    if (folder / "checkpoints" / "latest").exists():
+        words.insert(1, "--resume")
+    with folder.with_name(f"{folder.name}.txt").open("w") as log:
+        subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True, stdout=log, stderr=log)
 
 
 def add(trial: Trial, folder: Path) -> None:

@@ -5,6 +5,8 @@ hopper-expert10        10 % expert, 90 % medium
 hopper-expert5         5 % expert, 95 % random
 hopper-expert25        25 % expert, 75 % medium
 walker2d-expert25      the same on Walker2d
+toy-rooms              what the toy makes itself
+cube-single-oracle     100,000 steps of OGBench's play oracle
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TRANSITIONS = 200_000
 ENVS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}
+TOY, ORACLE = "toy-rooms", "cube-single-oracle"
 MIXTURES: dict[str, dict[str, float]] = {
     "hopper-medium-expert": {"medium": 0.5, "expert": 0.5},
     "hopper-expert10": {"expert": 0.1, "medium": 0.9},
@@ -25,14 +28,19 @@ MIXTURES: dict[str, dict[str, float]] = {
 }
 
 
-def made(name: str, out: Path, policies: Path) -> Path:
-    """Return the store of a mixture, made unless it is there."""
+def made(name: str, out: Path, policies: Path) -> str:
+    """Return what --data takes: the store of a mixture, made unless it is there, or the name of a toy."""
+    if name == TOY:
+        return name.replace("-", ":")
     path = out / f"{name}.h5"
-    if not path.exists():
+    if name == ORACLE and not path.exists():
+        words = ["--policy", "oracle", "--steps", "100000"]
+        call("collect", "--env", "ogbench:cube-single-v0", *words, "--out", str(path))
+    elif not path.exists():
         task = name.partition("-")[0]
         parts = [f"{recorded(task, level, out, policies)}:{share}" for level, share in MIXTURES[name].items()]
         call("store", "mix", *parts, "--transitions", str(TRANSITIONS), "--out", str(path))
-    return path
+    return str(path)
 
 
 def recorded(task: str, level: str, out: Path, policies: Path) -> Path:

@@ -9,27 +9,50 @@ import pandas as pd
 
 from trajrl.report.stats import improvement, interval, iqm, weighted_mean
 
+GAPS = {"value": "mean y_1", "gap": "mean (y_n - y_1) / mean abs y_1", "gap_size": "its mean size"}
 SCORES = {"last": "last", "mean_last_10": "mean of the last ten", "best": "best", "selected": "selected"}
 
 
 def tables(folder: Path) -> str:
     """Return every table as markdown."""
-    return "\n\n".join(table(path.stem, pd.read_csv(path)) for path in sorted(folder.glob("*.csv")))
+    found = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    return "\n\n".join(f"{name}\n\n{table(rows)}" for name, rows in found.items())
 
 
-def table(name: str, rows: pd.DataFrame) -> str:
-    """Return a table: a line for each data and cell, in the order of the file."""
+def table(rows: pd.DataFrame) -> str:
+    """Return a table as markdown, a line for each data and cell in the order of the file."""
+    if "success" in rows:
+        return successes(rows)
     whole = rows.dropna(subset=["last"])
-    lines = [f"{name}", ""]
-    header = ["data", "cell", *SCORES.values(), "seeds", "P(better)"]
-    lines += ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    gaps = {column: words for column, words in GAPS.items() if column in whole}
+    lines = heading(["data", "cell", *SCORES.values(), *gaps.values(), "seeds", "P(better)"])
     for data, of_data in whole.groupby("data", sort=False):
         for cell, own in of_data.groupby("cell", sort=False):
             first = of_data[of_data.cell == reference(list(of_data.cell), cell)]
             scores = [estimate(own[column].to_numpy()) for column in SCORES]
-            cells = [str(data), str(cell), *scores, str(len(own)), better(own, first)]
+            means = [f"{own[column].mean():.2f}" for column in gaps]
+            cells = [str(data), str(cell), *scores, *means, str(len(own)), better(own, first)]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def heading(cells: list[str]) -> list[str]:
+    """Return the first two lines of a table."""
+    return ["| " + " | ".join(cells) + " |", "|---" * len(cells) + "|"]
+
+
+def successes(rows: pd.DataFrame) -> str:
+    """Return per cent of episodes that succeeded, at every evaluation, the mean over seeds with their range."""
+    lines = []
+    for data, of_data in rows.groupby("data", sort=False):
+        steps = sorted(of_data.step.unique())
+        lines += [*heading([str(data), *map(str, steps), "seeds"])]
+        for cell, own in of_data.groupby("cell", sort=False):
+            shares = [100 * own[own.step == step].success for step in steps]
+            told = [f"{share.mean():.0f} ({share.min():.0f} to {share.max():.0f})" for share in shares]
+            lines.append("| " + " | ".join([str(cell), *told, str(own.seed.nunique())]) + " |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
 def reference(cells: list[str], cell: str) -> str:

@@ -38,6 +38,11 @@ PARTS: dict[str, tuple[str, ...]] = {  # one ingredient changed at a time
 CLONED = ("uniform", "episode", "top", "weighted", "cluster", "quality", "mixture", "priority")
 VALUED = ("uniform", "cluster", "weighted", "priority", "cluster*priority")
 HISTORIES, RETURNS = (1, 2, 4, 8, 16), (1, 3, 5, 10, 25, 100)
+ONLINE = {  # what draws offline and then the online half of every batch
+    "uniform, uniform": ("uniform", ("--sampler", "uniform")),
+    "cluster, td_error_rank": ("cluster", ("--sampler", "priority", "--metric", "td_error_rank")),
+}
+CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Trial:
     seed: int
     words: tuple[str, ...]  # options of `offline`
     settings: tuple[str, ...]  # what --set takes
+    online: tuple[str, ...] = ()  # options of the `online` that follows; none: it does not
+    online_settings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,6 +68,11 @@ class Trial:
         """Return the words after `run.py`."""
         words = ["offline", "--data", data, *self.words, "--seed", str(self.seed), "--out", out]
         return [*words, "--set", *self.settings]
+
+    def then(self, folder: str, out: str) -> list[str]:
+        """Return the words of the online phase that goes on from a folder; none where there is none."""
+        words = ["online", "--from", folder, *self.online, "--seed", str(self.seed), "--out", out]
+        return [*words, "--set", *self.online_settings] if self.online else []
 
 
 def offline(agent: str, preset: str, steps: int, sampler: str = "uniform") -> tuple[str, ...]:
@@ -82,16 +94,19 @@ def trials() -> Iterator[Trial]:
         yield from of_samplers(seed)
         for data in ("hopper-expert25", "walker2d-expert25"):
             for length in HISTORIES:
-                words = offline("trajectory_ql", "demo", 10_000)
+                words = offline("trajectory_ql", "demo", 6_000)
                 change = ("env.observe=positions", f"agent.history={length}")
                 yield Trial("history", f"H={length}", data, seed, words, (*SHORT, *change))
         for length in RETURNS:
             words = offline("trajectory_ql", "demo", 10_000)
-            change = (f"agent.horizon={length}", "agent.expectile=0")
-            yield Trial("returns", f"n={length}", "hopper-expert25", seed, words, (*SHORT, *change))
+            change = (*SHORT, f"agent.horizon={length}")
+            yield Trial("returns", f"n={length}", "hopper-expert25", seed, words, change)
         for data in ("hopper-medium-expert", "hopper-expert25", "walker2d-expert25"):
             words = offline("td3_bc", "standard", 30_000)
             yield Trial("baseline", "td3_bc", data, seed, words, OFTEN)
+        yield from of_rooms(seed)
+    for seed in range(3):
+        yield from of_cube(seed)
 
 
 def of_samplers(seed: int) -> Iterator[Trial]:
@@ -103,3 +118,26 @@ def of_samplers(seed: int) -> Iterator[Trial]:
         for name in VALUED:
             words = offline("trajectory_ql", "demo", 10_000, name)
             yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, SHORT)
+
+
+def of_rooms(seed: int) -> Iterator[Trial]:
+    """Yield the runs with a sparse reward where both phases are short."""
+    settings = ("eval_every=0", "first_eval=0", "last_eval_episodes=50")
+    often = ("envs=5", "eval_every=1000", "eval_episodes=50", "last_eval_episodes=50")
+    for cell, (sampler, law) in ONLINE.items():
+        words, online = offline("acfql", "demo", 4_000, sampler), ("--env-steps", "6000", *law)
+        yield Trial("sparse", cell, "toy-rooms", seed, words, settings, online, often)
+
+
+def of_cube(seed: int) -> Iterator[Trial]:
+    """Yield the runs on OGBench's cube, 30,000 updates and as many steps; the paper preset takes a million."""
+    often = ("eval_every=5000", "eval_episodes=20", "last_eval_episodes=50")
+    handed = (*often, "learn_after=1000", "warmup_steps=5000")
+    for cell, (sampler, law) in ONLINE.items():
+        words = (
+            *offline("acfql", "demo", 30_000, sampler),
+            "--env",
+            "ogbench:cube-single-play-singletask-v0",
+        )
+        online = ("--env-steps", "30000", *law)
+        yield Trial("sparse", cell, "cube-single-oracle", seed, words, (*often, *CUBE), online, handed)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from trajrl.choices import resolve
+from trajrl.config import RunConfig
+from trajrl.store.episode import Episode
+from trajrl.store.store import TrajectoryStore
+from trajrl.store.window import Anchors, WindowSpec
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-from evidence_data import MIXTURES
+from evidence_data import MIXTURES, ORACLE, TOY
+from evidence_gap import gap
 from evidence_tables import table
 from evidence_trials import trials
 
@@ -20,7 +28,7 @@ from evidence_trials import trials
 def test_every_run_has_a_folder_of_its_own_and_a_mixture_that_is_made():
     every = list(trials())
     assert len({trial.name for trial in every}) == len(every)
-    assert {trial.data for trial in every} <= set(MIXTURES)
+    assert {trial.data for trial in every} <= {*MIXTURES, ORACLE, TOY}
     assert all(abs(sum(shares.values()) - 1) < 1e-9 for shares in MIXTURES.values())
 
 
@@ -50,8 +58,71 @@ def test_a_table_compares_with_uniform_sampling_by_the_same_agent():
     ]
     rows = pd.DataFrame(lines, columns=["data", "cell", "seed", "last"])
     rows = rows.assign(mean_last_10=rows["last"], best=rows["last"], selected=rows["last"])
-    found = {line.split("|")[2].strip(): line for line in table("samplers", rows).splitlines()[4:]}
+    found = {line.split("|")[2].strip(): line for line in table(rows).splitlines()[2:]}
     assert found["bc, top"].rstrip(" |").endswith("1.00 (1.00 to 1.00)")
     assert "| 3.5 (3.0 to 4.0) |" in found["bc, top"]
     assert "0.25" in found["ql, top"]
     assert found["bc, uniform"].rstrip(" |").endswith("2")
+
+
+def test_settings_of_an_online_phase_are_fields_of_a_run():
+    names = {setting.partition("=")[0] for trial in trials() for setting in trial.online_settings}
+    assert names
+    assert names <= {field.name for field in fields(RunConfig)}
+
+
+class Valued(SimpleNamespace):
+    """An agent whose value is the first number that it sees, plus a mistake."""
+
+    device, config = "cpu", SimpleNamespace(gamma=0.9)
+    spec = WindowSpec(horizon=3)
+
+    def draw_noise(self, batch, rng):
+        return SimpleNamespace(next=None)
+
+    def next_value(self, batch, then, noise):
+        return then.obs[:, -1, 0] + self.mistake
+
+
+def earned(length: int, terminated: bool) -> Episode:
+    """Return an episode whose observations are the returns to go, the last one that of what was cut off."""
+    rewards = np.arange(1.0, length + 1)
+    value = [0.0 if terminated else 7.0]
+    for reward in rewards[::-1]:
+        value.append(reward + 0.9 * value[-1])
+    return Episode(
+        obs=np.array(value[::-1], np.float32)[:, None], actions=np.zeros((length, 1), np.float32),
+        rewards=rewards.astype(np.float32), terminated=terminated,
+    )  # fmt: skip
+
+
+def test_long_targets_agree_with_short_ones_where_values_are_those_of_the_data_and_move_by_the_mistake():
+    store = TrajectoryStore.of([earned(6, True), earned(6, False)])
+    episode, step = np.repeat([0, 1], 6), np.tile(np.arange(6), 2)
+    anchors = Anchors(episode, step, np.ones(12, np.float32))
+    right = gap(Valued(mistake=0.0), store, anchors)
+    assert right["gap"] == pytest.approx(0, abs=1e-6)
+    assert right["gap_size"] == pytest.approx(0, abs=1e-6)
+    # A value too high by 1 lifts y_1 by 0.9 and y_k by 0.9^k, and not at all where the end is reached.
+    k = np.minimum(3, 6 - step)
+    ends = (episode == 0) & (step + k == 6)
+    lift = np.where(ends, 0, 0.9**k) - np.where((episode == 0) & (step == 5), 0, 0.9)
+    wrong = gap(Valued(mistake=1.0), store, anchors)
+    near = np.concatenate([e.obs[:-1, 0] for e in (earned(6, True), earned(6, False))])
+    scale = (near + np.where((episode == 0) & (step == 5), 0, 0.9)).mean()
+    assert wrong["value"] == pytest.approx(scale, rel=1e-5)
+    assert wrong["gap"] == pytest.approx(lift.mean() / scale, rel=1e-5)
+    assert wrong["gap_size"] == pytest.approx(np.abs(lift).mean() / scale, rel=1e-5)
+
+
+def test_a_sparse_task_is_told_in_per_cent_of_successes_at_every_evaluation():
+    lines = [
+        ("rooms", cell, seed, step, 0.1 * seed + step / 10)
+        for cell in ("a", "b")
+        for seed in (0, 1)
+        for step in (0, 5)
+    ]
+    rows = pd.DataFrame(lines, columns=["data", "cell", "seed", "step", "success"])
+    found = table(rows).splitlines()
+    assert found[0] == "| rooms | 0 | 5 | seeds |"
+    assert found[2] == "| a | 5 (0 to 10) | 55 (50 to 60) | 2 |"

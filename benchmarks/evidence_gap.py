@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def target_gap(folder: Path) -> dict[str, float]:
-    """Return value, the mean of y_1 over 4,096 steps of the data, and mean and size of y_n - y_1 beside it."""
+    """Return value, the mean of y_1 at 4,096 steps of the data, and y_n - y_1 beside it: mean and size."""
     agent, _ = open_agent(folder)
     store = open_store(folder)
     return gap(agent, store, subsample(store, seed=0))

@@ -42,7 +42,7 @@ def heading(cells: list[str]) -> list[str]:
 
 
 def successes(rows: pd.DataFrame) -> str:
-    """Return per cent of episodes that succeeded, at every evaluation, the mean over seeds with their range."""
+    """Return per cent of successes at every evaluation: the mean over seeds, and their range."""
     lines = []
     for data, of_data in rows.groupby("data", sort=False):
         steps = sorted(of_data.step.unique())

@@ -42,6 +42,7 @@ ONLINE = {  # what draws offline and then the online half of every batch
     "uniform, uniform": ("uniform", ("--sampler", "uniform")),
     "cluster, td_error_rank": ("cluster", ("--sampler", "priority", "--metric", "td_error_rank")),
 }
+TASK = "ogbench:cube-single-play-singletask-v0"
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 
@@ -130,7 +131,7 @@ def of_rooms(seed: int) -> Iterator[Trial]:
 
 
 def of_cube(seed: int) -> Iterator[Trial]:
-    """Yield the runs on OGBench's cube, 30,000 updates and as many steps; the paper preset takes a million."""
+    """Yield the runs on OGBench's cube; the paper preset does the same with a million of each."""
     often = ("eval_every=5000", "eval_episodes=20", "last_eval_episodes=50")
     handed = (*often, "learn_after=1000", "warmup_steps=5000")
     for cell, (sampler, law) in ONLINE.items():

@@ -50,19 +50,6 @@ class AgentConfig(Protocol):
 class Part(Protocol):
     """Something with a state: a network, an optimiser."""
 
-    def flat_actions(self, batch: SequenceBatch) -> Tensor:
-        """Return the data's actions, flattened (B, D), zero where there are none."""
-        return torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)
-
-    @torch.no_grad()
-    def value(self, history: History, actions: Tensor) -> Tensor:
-        """Return min_j Q_j (V,) of actions (V, N, act); an agent that pools otherwise says so."""
-        return self.values(history, actions).amin(0)
-
-    def values(self, history: History, actions: Tensor) -> Tensor:
-        """Return the Q of every critic (E, V); an agent without a critic refuses."""
-        raise NotImplementedError
-
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...

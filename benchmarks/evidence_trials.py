@@ -34,7 +34,10 @@ PARTS: dict[str, tuple[str, ...]] = {  # one ingredient changed at a time
     "raw rewards": ("reward=no",),
     "width 256": ("agent.width=256",),
 }
-CLONED = ("uniform", "episode", "top", "weighted", "cluster", "quality", "mixture", "priority")
+CLONED = {  # the others ask for values, or for two phases
+    **{name: (name,) for name in ("uniform", "episode", "top", "weighted", "cluster")},
+    "priority by return": ("priority", "--metric", "return"),
+}
 VALUED = ("uniform", "cluster", "weighted", "priority", "cluster*priority")
 HISTORIES, RETURNS = (1, 2, 4, 8, 16), (1, 3, 5, 10, 25, 100)
 ONLINE = {  # what draws offline and then the online half of every batch
@@ -75,9 +78,10 @@ class Trial:
         return [*words, "--set", *self.online_settings] if self.online else []
 
 
-def offline(agent: str, preset: str, steps: int, sampler: str = "uniform") -> tuple[str, ...]:
-    """Return the options of a run."""
-    return ("--agent", agent, "--preset", preset, "--steps", str(steps), "--sampler", sampler)
+def offline(agent: str, preset: str, steps: int, *law: str) -> tuple[str, ...]:
+    """Return the options of a run; `law` is a sampler, and what is said of it."""
+    sampler = law or ("uniform",)
+    return ("--agent", agent, "--preset", preset, "--steps", str(steps), "--sampler", *sampler)
 
 
 def trials() -> Iterator[Trial]:
@@ -112,8 +116,8 @@ def trials() -> Iterator[Trial]:
 def of_samplers(seed: int) -> Iterator[Trial]:
     """Yield the runs of both tables of samplers."""
     for data in ("hopper-expert10", "hopper-expert5"):
-        for name in CLONED:
-            words = offline("bc_diffusion", "standard", 30_000, name)
+        for name, law in CLONED.items():
+            words = offline("bc_diffusion", "standard", 30_000, *law)
             yield Trial("samplers", f"bc_diffusion, {name}", data, seed, words, CLONE)
         for name in VALUED:
             words = offline("trajectory_ql", "demo", 10_000, name)

@@ -26,7 +26,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from evidence_data import ROOT, made
+from evidence_data import ROOT, can_be_had, made
 from evidence_gap import target_gap
 from evidence_tables import tables
 from evidence_trials import Trial, trials
@@ -124,12 +124,12 @@ def add(trial: Trial, folder: Path) -> None:
 
 
 def run(wanted: Iterable[Trial], out: Path, policies: Path, workers: int, hours: float) -> None:
-    """Do what is missing, some runs at a time; none is begun after `hours`."""
+    """Do what is missing and can be done here, some runs at a time; none is begun after `hours`."""
     out.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 3600 * hours
 
     def one(trial: Trial) -> None:
-        if time.monotonic() < until and not is_kept(trial):
+        if time.monotonic() < until and not is_kept(trial) and can_be_had(trial.data):
             add(trial, do(trial, out, policies))
             print(f"{trial.name} is done", flush=True)
 
@@ -142,7 +142,9 @@ def smoke(out: Path, policies: Path, workers: int) -> None:
     """Do the quickest kept run of each table again; its last score must lie in the interval kept."""
     out.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, tuple[Trial, Any]] = {}
-    for trial in filter(is_kept, trials()):
+    for trial in trials():
+        if not is_kept(trial) or not can_be_had(trial.data):
+            continue
         own = kept(trial.table)
         mine = own[(own.data == trial.data) & (own.cell == trial.cell) & (own.seed == trial.seed)]
         line = mine.dropna(subset=["seconds"]).iloc[-1]

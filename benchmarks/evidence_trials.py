@@ -6,6 +6,7 @@ samplers   which sampler helps a policy that clones, and one that learns values
 history    what history is worth where velocities are hidden
 returns    what the length of the returns is worth
 sparse     offline, then online, on a task with a sparse reward
+original   two agents in the environment that the published scores are of, where it is installed
 """
 
 from __future__ import annotations
@@ -109,6 +110,9 @@ def trials() -> Iterator[Trial]:
             words = offline("td3_bc", "standard", 30_000)
             yield Trial("time", "td3_bc", data, seed, words, OFTEN)
         yield from of_rooms(seed)
+        for agent in ("trajectory_ql", "td3_bc") if seed < 2 else ():
+            words = offline(agent, "standard", 30_000)
+            yield Trial("original", agent, "d4rl-hopper-medium-expert", seed, words, OFTEN)
     for seed in range(3):
         yield from of_cube(seed)
 

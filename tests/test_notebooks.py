@@ -12,7 +12,7 @@ from trajrl.report.practice import VARIABLE, small_runs
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 NOTEBOOKS = sorted(ANALYSIS.glob("*.ipynb"))
 FAST = ("01", "02")
-ALLOWED = ("trajrl.report", "pandas", "numpy")
+ALLOWED = ("trajrl.report", "pandas", "numpy", "pathlib")
 
 
 def read(path: Path) -> dict:
@@ -66,8 +66,8 @@ def test_a_notebook_runs_from_top_to_bottom(path, small, monkeypatch, tmp_path):
     assert os.getcwd() == str(ANALYSIS)
 
 
-def test_the_six_questions_are_there():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+def test_the_seven_questions_are_there():
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06", "07"]
     for path in NOTEBOOKS:
         title = "".join(read(path)["cells"][0]["source"]).splitlines()[0]
         assert title.startswith("# ")

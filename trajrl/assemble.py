@@ -10,6 +10,7 @@ import numpy as np
 
 from trajrl import threads
 from trajrl.choices import agent_options, config_again, online_config, resolve, resume_config
+from trajrl.compiled import compile_losses
 from trajrl.config import NO_DATA, RunConfig
 from trajrl.folder import (
     describe,
@@ -75,6 +76,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     shape(store, config, suite)
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)
+    compile_losses(agent, config.compile)
     if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
         store.keep_on(device)
     if config.online:

@@ -14,6 +14,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from trajrl.compiled import MODES
 from trajrl.registry import unknown
 from trajrl.store.atomic import write_text
 from trajrl.store.normalize import REWARD_TRANSFORMS
@@ -91,6 +92,7 @@ class RunConfig:
     memory: str = "auto"  # the store in memory: ram, map or auto by size
     device: str = "auto"
     dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
+    compile: str = "off"  # torch.compile of the losses: off, default, reduce-overhead or max-autotune
     wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
     threads: int = 0  # torch threads; 0: one per physical core that is free
     agent_options: dict[str, Any] = field(default_factory=dict)
@@ -125,7 +127,7 @@ class RunConfig:
             "phase": ("offline", "online"),
             "actions": ("as_found", "clip", "scale"), "after_success": ("keep", "cut"),
             "begin_with": ("policy", "random"), "offline_mode": ("keep", "mix", "anneal", "drop"),
-            "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"),
+            "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "compile": MODES,
             "reward": tuple(REWARD_TRANSFORMS),
         }  # fmt: skip
         for name, allowed in choices.items():

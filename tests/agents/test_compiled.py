@@ -8,7 +8,9 @@ import shutil
 import pytest
 import torch
 from test_contract import losses, tiny, windows
+from torch._dynamo.testing import CompileCounter
 
+from trajrl import compiled
 from trajrl.agents import AGENTS
 from trajrl.rng import torch_stream
 
@@ -18,11 +20,45 @@ NAMES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drop the compiler's thousands of records, which pytest would keep."""
+    for logger in ("torch.__trace", "torch"):
+        monkeypatch.setattr(logging.getLogger(logger), "disabled", True)
+
+
+@pytest.mark.parametrize("name", sorted(AGENTS))
+def test_no_loss_is_compiled_again_while_training_goes_on(name, monkeypatch):
+    torch._dynamo.reset()
+    counter = CompileCounter()  # runs eagerly what it is handed
+    monkeypatch.setattr(compiled, "BACKEND", counter)
+    eager, agent = tiny(name), tiny(name)
+    batch = windows(agent)
+    compiled.compile_losses(agent, "default")
+    counts = []
+    for step in range(7):
+        expected = eager.update(batch, torch_stream(0, "agent", step))
+        found = agent.update(batch, torch_stream(0, "agent", step))
+        counts.append(counter.frame_count)
+        torch.testing.assert_close(found.td_error, expected.td_error, rtol=1e-5, atol=1e-5)
+        for metric, value in expected.metrics.items():
+            torch.testing.assert_close(found.metrics[metric], value, rtol=1e-4, atol=1e-5)
+    assert counts[0] > 0
+    assert counts[3:] == [counts[2]] * 4, "a loss was compiled again"
+    assert list(agent.state_dict()) == list(eager.state_dict())
+
+
+def test_without_a_compiler_one_line_says_so_and_the_losses_stay_eager(monkeypatch, capsys):
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    agent = tiny("diffusion_ql")
+    compiled.compile_losses(agent, "default")
+    assert capsys.readouterr().out.count("no C++ compiler") == 1
+    assert "critic_loss" not in vars(agent)
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler on this machine")
 @pytest.mark.parametrize("name", NAMES)
-def test_compiled_losses_are_the_eager_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for logger in ("torch.__trace", "torch"):  # thousands of records, which pytest would keep
-        monkeypatch.setattr(logging.getLogger(logger), "disabled", True)
+def test_compiled_losses_are_the_eager_ones(name: str) -> None:
     agent = tiny(name)
     batch = windows(agent)
     noise = agent.draw_noise(batch, torch_stream(0, "agent", 1))

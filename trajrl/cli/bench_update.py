@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain, parity
 from trajrl.cli.rounds import Pace, per_second, ratio, rounds
+from trajrl.compiled import compile_losses
 from trajrl.products import as_torch_has_it
 from trajrl.threads import set_threads
 
@@ -110,8 +111,7 @@ class BenchUpdate(Common):
         sizes = self.obs_dim, self.action_dim
         agent: Any = make_agent(name, *sizes, device=self.device, seed=self.seed, **config)
         if compiled:
-            agent.critic_loss = torch.compile(agent.critic_loss)
-            agent.actor_loss = torch.compile(agent.actor_loss)
+            compile_losses(agent, "default")
         sampler, rng = make_sampler("uniform", store, self.seed), stream(self.seed, "bench")
         chance = torch_stream(self.seed, "bench")
 

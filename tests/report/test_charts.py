@@ -254,6 +254,16 @@ def test_a_heat_map_has_x_along_its_rows():
     assert figures.draw(heat).data[0].z[1][3] == 7.0
 
 
+@pytest.mark.parametrize("count, angle", [(8, 0), (16, 40)])
+def test_names_that_would_run_into_each_other_on_paper_stand_aslant(count, angle):
+    from matplotlib.figure import Figure as Canvas
+
+    names = np.array([f"ingredient {number}" for number in range(count)])
+    canvas = Canvas(figsize=(paper.WIDTH, paper.HEIGHT))
+    paper.draw(Chart("k", "t", "c", "", "y", [Series("one", names, np.zeros(count))], kind="dots"), canvas)
+    assert {label.get_rotation() for label in canvas.axes[0].get_xticklabels()} == {angle}
+
+
 @pytest.mark.parametrize(("format", "head"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")])
 def test_figures_for_papers_are_the_same_bytes_every_time(tmp_path, format, head):
     chosen = examples() if format == "svg" else examples()[:2]

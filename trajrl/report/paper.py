@@ -180,7 +180,12 @@ def _shares(chart: Chart, axes: Axes) -> None:
 def _name_places(axes: Axes, one: Series) -> None:
     from textwrap import fill
 
-    axes.set_xticks(np.arange(len(one.x)), [fill(str(name), 16 if len(one.x) < 5 else 9) for name in one.x])
+    names, crowded = [str(name) for name in one.x], len(one.x) > 8
+    width = 30 if crowded else 16 if len(names) < 5 else 9
+    axes.set_xticks(np.arange(len(names)), [fill(name, width) for name in names])
+    if crowded:
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
 
 
 def _heat(heat: Heat, canvas: Any, axes: Axes) -> None:

@@ -254,7 +254,7 @@ def test_a_heat_map_has_x_along_its_rows():
     assert figures.draw(heat).data[0].z[1][3] == 7.0
 
 
-@pytest.mark.parametrize("count, angle", [(8, 0), (16, 40)])
+@pytest.mark.parametrize(("count", "angle"), [(8, 0), (16, 40)])
 def test_names_that_would_run_into_each_other_on_paper_stand_aslant(count, angle):
     from matplotlib.figure import Figure as Canvas
 

@@ -1,7 +1,7 @@
 """The runs of every table of the evidence, as data: a cell is what is varied, a trial a cell with a seed.
 
 time       how many updates a score takes: two agents with their standard settings, beside a Gaussian policy
-parts      trajectory_ql with one ingredient changed at a time
+parts      trajectory_ql with one ingredient changed at a time, rates decaying over the run
 samplers   which sampler helps a policy that clones, and one that learns values
 history    what history is worth where velocities are hidden
 returns    what the length of the returns is worth
@@ -17,8 +17,9 @@ from dataclasses import dataclass
 CLONE = ("agent.lr=1e-3", "agent.decay=update", "eval_every=5000", "eval_episodes=10")
 OFTEN = ("eval_every=2500", "eval_episodes=10", "last_eval_episodes=10")
 SHORT = ("eval_every=2000", "eval_episodes=10", "last_eval_episodes=20")
+FROM = ("agent.decay=update",)  # what parts are changed of, beside the standard settings
 PARTS: dict[str, tuple[str, ...]] = {  # one ingredient changed at a time
-    "standard": (),
+    "nothing": (),
     "history 1": ("agent.history=1",),
     "history 8": ("agent.history=8",),
     "returns of 1": ("agent.horizon=1",),
@@ -95,12 +96,14 @@ def trials() -> Iterator[Trial]:
         if seed < 1:
             for cell, change in PARTS.items():
                 words = offline("trajectory_ql", "standard", 10_000)
-                yield Trial("parts", cell, "hopper-medium-expert", seed, words, (*OFTEN, *change))
+                yield Trial(
+                    "parts", cell, "hopper-medium-expert", seed, words, said_last(*OFTEN, *FROM, *change)
+                )
         yield from of_samplers(seed)
         for data in ("hopper-expert25", "walker2d-expert25"):
             for length in HISTORIES:
                 words = offline("trajectory_ql", "demo", 6_000)
-                change = ("env.observe=positions", f"agent.history={length}")
+                change = ("env.observe=positions", f"agent.history={length}", "agent.candidates=1")
                 yield Trial("history", f"H={length}", data, seed, words, (*SHORT, *change))
         for length in RETURNS:
             words = offline("trajectory_ql", "demo", 10_000)
@@ -115,6 +118,11 @@ def trials() -> Iterator[Trial]:
             yield Trial("original", agent, "d4rl-hopper-medium-expert", seed, words, OFTEN)
     for seed in range(3):
         yield from of_cube(seed)
+
+
+def said_last(*settings: str) -> tuple[str, ...]:
+    """Return settings without those that a later one replaces."""
+    return tuple({setting.partition("=")[0]: setting for setting in settings}.values())
 
 
 def of_samplers(seed: int) -> Iterator[Trial]:

@@ -115,7 +115,8 @@ def trials() -> Iterator[Trial]:
         yield from of_rooms(seed)
         for agent in ("trajectory_ql", "td3_bc") if seed < 2 else ():
             words = offline(agent, "standard", 30_000)
-            yield Trial("original", agent, "d4rl-hopper-medium-expert", seed, words, OFTEN)
+            settings = (*OFTEN, *FROM) if agent == "trajectory_ql" else OFTEN
+            yield Trial("original", agent, "d4rl-hopper-medium-expert", seed, words, settings)
     for seed in range(3):
         yield from of_cube(seed)
 

@@ -61,7 +61,7 @@ def rows_of(trial: Trial, folder: Path) -> pd.DataFrame:
     )
     if trial.table == "returns":
         for name, value in target_gap(folder).items():
-            found.loc[last, name] = round(value, 4)
+            found.loc[last, name] = round(value, 6)
     found.loc[last, "seconds"] = round(seconds)
     found.loc[last, "commit"] = commit()
     found.loc[last, "fingerprint"] = versions["data_fingerprint"]

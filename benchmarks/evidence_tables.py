@@ -1,4 +1,7 @@
-"""Tables of the evidence from its csv files: for each cell means over seeds, with 95 % intervals."""
+"""Tables of the evidence from its csv files: for each cell means over seeds, with 95 % intervals.
+
+(low to high) is over seeds; [low to high], of the last score of a single run, over its episodes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trajrl.report.chart import in_order
 from trajrl.report.stats import improvement, interval, iqm, weighted_mean
 
 GAPS = {"value": "mean y_1", "gap": "mean (y_n - y_1) / mean abs y_1", "gap_size": "its mean size"}
@@ -20,19 +24,22 @@ def tables(folder: Path) -> str:
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Return a table as markdown, a line for each data and cell in the order of the file."""
+    """Return a table as markdown, a line for each data and cell, numbers in names in their order."""
     if "success" in rows:
         return successes(rows)
     whole = rows.dropna(subset=["last"])
     gaps = {column: words for column, words in GAPS.items() if column in whole}
     lines = heading(["data", "cell", *SCORES.values(), *gaps.values(), "seeds", "P(better)"])
     for data, of_data in whole.groupby("data", sort=False):
-        for cell, own in of_data.groupby("cell", sort=False):
-            first = of_data[of_data.cell == reference(list(of_data.cell), cell)]
+        cells = in_order(of_data.cell.unique())
+        for cell in cells:
+            own, first = of_data[of_data.cell == cell], of_data[of_data.cell == reference(cells, cell)]
             scores = [estimate(own[column].to_numpy()) for column in SCORES]
-            means = [f"{own[column].mean():.2f}" for column in gaps]
-            cells = [str(data), str(cell), *scores, *means, str(len(own)), better(own, first)]
-            lines.append("| " + " | ".join(cells) + " |")
+            if len(own) == 1:
+                scores[0] += f" [{own.low.iloc[0]:.1f} to {own.high.iloc[0]:.1f}]"
+            means = [f"{own[column].mean():.3f}" for column in gaps]
+            line = [str(data), cell, *scores, *means, str(len(own)), better(own, first)]
+            lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines)
 
 
@@ -56,9 +63,9 @@ def successes(rows: pd.DataFrame) -> str:
 
 
 def reference(cells: list[str], cell: str) -> str:
-    """Return the cell that a cell is compared with: uniform sampling by the same agent, else the first."""
-    uniform = f"{cell.partition(',')[0]}, uniform"
-    return uniform if uniform in cells else cells[0]
+    """Return what a cell is compared with: uniform sampling by the same agent, nothing changed, the first."""
+    known = (f"{cell.partition(',')[0]}, uniform", "nothing")
+    return next((name for name in known if name in cells), cells[0])
 
 
 def estimate(values: np.ndarray) -> str:

@@ -57,12 +57,14 @@ def test_a_table_compares_with_uniform_sampling_by_the_same_agent():
         for seed, score in enumerate(scores)
     ]
     rows = pd.DataFrame(lines, columns=["data", "cell", "seed", "last"])
-    rows = rows.assign(mean_last_10=rows["last"], best=rows["last"], selected=rows["last"])
+    rows = rows.assign(mean_last_10=rows["last"], best=rows["last"], selected=rows["last"], low=0.5, high=8.5)
     found = {line.split("|")[2].strip(): line for line in table(rows).splitlines()[2:]}
     assert found["bc, top"].rstrip(" |").endswith("1.00 (1.00 to 1.00)")
     assert "| 3.5 (3.0 to 4.0) |" in found["bc, top"]
     assert "0.25" in found["ql, top"]
     assert found["bc, uniform"].rstrip(" |").endswith("2")
+    single = table(rows[(rows.cell == "bc, top") & (rows.seed == 0)]).splitlines()[-1]
+    assert "| 3.0 [0.5 to 8.5] | 3.0 |" in single
 
 
 def test_settings_of_an_online_phase_are_fields_of_a_run():

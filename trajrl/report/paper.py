@@ -182,7 +182,7 @@ def _name_places(axes: Axes, one: Series) -> None:
 
     names, crowded = [str(name) for name in one.x], len(one.x) > 8
     width = 30 if crowded else 16 if len(names) < 5 else 9
-    axes.set_xticks(np.arange(len(names)), [fill(name, width) for name in names])
+    axes.set_xticks(np.arange(len(names)), [fill(name, width, break_long_words=False) for name in names])
     if crowded:
         for label in axes.get_xticklabels():
             label.set(rotation=40, ha="right", rotation_mode="anchor")

@@ -82,10 +82,10 @@ def kept(table: str) -> pd.DataFrame:
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["data", "cell", "seed", "step"])
 
 
-def is_kept(trial: Trial) -> bool:
-    """Tell whether the lines of a run are there."""
+def lines_of(trial: Trial) -> pd.DataFrame:
+    """Return the kept lines of a run, none where it has not been done."""
     own = kept(trial.table)
-    return bool(((own.data == trial.data) & (own.cell == trial.cell) & (own.seed == trial.seed)).any())
+    return own[(own.data == trial.data) & (own.cell == trial.cell) & (own.seed == trial.seed)]
 
 
 def parts(trial: Trial, folder: Path) -> list[Path]:
@@ -129,7 +129,7 @@ def run(wanted: Iterable[Trial], out: Path, policies: Path, workers: int, hours:
     until = time.monotonic() + 3600 * hours
 
     def one(trial: Trial) -> None:
-        if time.monotonic() < until and not is_kept(trial) and can_be_had(trial.data):
+        if time.monotonic() < until and lines_of(trial).empty and can_be_had(trial.data):
             add(trial, do(trial, out, policies))
             print(f"{trial.name} is done", flush=True)
 
@@ -143,10 +143,9 @@ def smoke(out: Path, policies: Path, workers: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, tuple[Trial, Any]] = {}
     for trial in trials():
-        if not is_kept(trial) or not can_be_had(trial.data):
+        mine = lines_of(trial)
+        if mine.empty or not can_be_had(trial.data):
             continue
-        own = kept(trial.table)
-        mine = own[(own.data == trial.data) & (own.cell == trial.cell) & (own.seed == trial.seed)]
         line = mine.dropna(subset=["seconds"]).iloc[-1]
         if trial.table not in chosen or line.seconds < chosen[trial.table][1].seconds:
             chosen[trial.table] = trial, line

@@ -125,7 +125,6 @@ class TrajectoryQL(Learner):
             rate = config.critic_lr, config.critic_clip
             self.baseline_optimiser = self.adam("baseline_optimiser", *rate, self.baseline)
         self.q_weight = torch.zeros((), device=self.device)  # w, a function of the number of updates
-        self.climbs = config.eta > 0 and not config.q_start  # whether the Q term counts by now
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
@@ -220,10 +219,16 @@ class TrajectoryQL(Learner):
             return of_critic, of_critic
         return self.context(actor.encoder, history), of_critic
 
+    @property
+    def climbs(self) -> bool:
+        """Say whether the Q term counts by now."""
+        return self.config.eta > 0 and self.updates >= self.config.q_start
+
     def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
         """One step of the critic, one of the actor that climbs it, then the targets."""
         noise = self.draw_noise(batch, rng)
-        self.fade_in()
+        ramp = max(1, self.config.q_ramp)
+        self.q_weight.fill_(min(1.0, max(0, self.updates + 1 - self.config.q_start) / ramp))
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
         if self.baseline is not None:
@@ -236,12 +241,6 @@ class TrajectoryQL(Learner):
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
         found = {**critic_metrics, **actor_metrics, **norms}
         return Update({name: value.detach() for name, value in found.items()}, td_error)
-
-    def fade_in(self) -> None:
-        """Set the weight of the Q term for this update; the loss reads it, so that it depends on no count."""
-        config, since = self.config, self.updates + 1 - self.config.q_start
-        self.climbs = config.eta > 0 and since > 0
-        self.q_weight.fill_(min(1.0, max(0, since) / max(1, config.q_ramp)))
 
     def follow(self) -> None:
         """Move the target actor every few updates, the target critic at every one, and count the update."""

@@ -5,8 +5,8 @@ default          fewer passes over memory
 reduce-overhead  the same, replayed as CUDA graphs on a GPU
 max-autotune     the same, after a search for the fastest products
 
-The first update then waits for the compiler, 20 to 45 seconds where nothing else runs; later runs find its cache.
-Functions are compiled, never modules: checkpoints keep their names.
+The first update then waits for the compiler, 20 to 45 seconds where nothing else runs;
+later runs find its cache.  Functions are compiled, never modules: checkpoints keep their names.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from torch import Tensor
 from trajrl.agents.acting import choose, valued_candidates
 from trajrl.agents.learner import Learner, Metrics, td_report
 from trajrl.agents.networks import check
-from trajrl.agents.presets import first_match, of_environment
+from trajrl.agents.presets import DEMO, first_match, of_environment
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
@@ -80,13 +80,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "actor_lr": 1e-3,
-        "decay": "update",
-        "critic_norm": "before",
-        "candidates": 10,
-        "run.steps": 4_000,
-    },
+    "demo": DEMO,
     "paper": {"ema_before": "initial", "decay": "as_run"},
     "standard": {},
 }

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from trajrl.agents.presets import first_match, of_environment
+from trajrl.agents.presets import DEMO, first_match, of_environment
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "actor_lr": 1e-3,
-        "decay": "update",
-        "critic_norm": "before",
-        "candidates": 10,
-        "run.steps": 4_000,
-    },
+    "demo": DEMO,
     "paper": {"act_ema": False, "ema_before": "initial"},
     "standard": {},
 }

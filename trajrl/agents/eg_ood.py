@@ -25,7 +25,7 @@ from trajrl.agents.checks import above_zero, at_least_one, bounds, not_negative,
 from trajrl.agents.diffusion_config import DiffusionConfig
 from trajrl.agents.learner import Learner, Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics
-from trajrl.agents.presets import first_match
+from trajrl.agents.presets import DEMO, first_match
 from trajrl.agents.protocol import History, Update
 from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser
@@ -72,13 +72,7 @@ class Config(DiffusionConfig):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "actor_lr": 1e-3,
-        "decay": "update",
-        "critic_norm": "before",
-        "candidates": 10,
-        "run.steps": 4_000,
-    },
+    "demo": DEMO,
     "paper": {"act_ema": False, "ema_before": "initial", "decay": "as_run"},
     "standard": {},
 }

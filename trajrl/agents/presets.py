@@ -10,6 +10,9 @@ from fnmatch import fnmatch
 from typing import Any
 
 EPOCH = 1000  # updates
+DEMO: dict[str, Any] = {  # of the agents that climb Q on the demo store: sharp soon, few candidates
+    "actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10, "run.steps": 4_000,
+}  # fmt: skip
 
 # pattern, actor's lr, eta, max_q_backup, reward transform, epochs, bound on both gradients, rank selected
 TABLE: tuple[tuple[str, float, float, bool, str, int, float, int], ...] = (

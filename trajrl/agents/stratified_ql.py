@@ -24,7 +24,7 @@ from trajrl.agents.checks import at_least_one, not_negative, one_of, shares
 from trajrl.agents.diffusion_config import DiffusionConfig
 from trajrl.agents.learner import Learner, Metrics, histories, td_report
 from trajrl.agents.networks import Actor, build_actor, build_critics
-from trajrl.agents.presets import of_environment
+from trajrl.agents.presets import DEMO, of_environment
 from trajrl.agents.protocol import History, Update
 from trajrl.agents.strata import THRESHOLDS, Strata
 from trajrl.nets.ensemble import draw_pair
@@ -68,10 +68,7 @@ class Config(DiffusionConfig):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10,
-        "run.steps": 4_000,
-    },
+    "demo": DEMO,
     "paper": {
         "act_ema": False, "ema_before": "initial", "decay": "as_run", "fraction_start": 0.0,
         "fraction_steps": 250_000,

@@ -42,6 +42,7 @@ CLONED = {  # the others ask for values, or for two phases
 }
 VALUED = ("uniform", "cluster", "weighted", "priority", "cluster*priority")
 HISTORIES, RETURNS = (1, 2, 4, 8, 16), (1, 3, 5, 10, 25, 100)
+HIDDEN = {"hopper-expert25": 6_000, "walker2d-expert25": 20_000}  # a walker takes longer to learn at all
 ONLINE = {  # what draws offline and then the online half of every batch
     "uniform, uniform": ("uniform", ("--sampler", "uniform")),
     "cluster, td_error_rank": ("cluster", ("--sampler", "priority", "--metric", "td_error_rank")),
@@ -100,9 +101,9 @@ def trials() -> Iterator[Trial]:
                     "parts", cell, "hopper-medium-expert", seed, words, said_last(*OFTEN, *FROM, *change)
                 )
         yield from of_samplers(seed)
-        for data in ("hopper-expert25", "walker2d-expert25"):
+        for data, updates in HIDDEN.items():
             for length in HISTORIES:
-                words = offline("trajectory_ql", "demo", 6_000)
+                words = offline("trajectory_ql", "demo", updates)
                 change = ("env.observe=positions", f"agent.history={length}", "agent.candidates=1")
                 yield Trial("history", f"H={length}", data, seed, words, (*SHORT, *change))
         for length in RETURNS:

@@ -126,7 +126,7 @@ def test_the_phase_switch_keeps_the_agent_and_what_was_counted(sources, tmp_path
     resuming.restore(offline, handover.newest(sources("td3_bc")))
     assert run.step == offline.step == 10
     assert run.agent.updates == offline.agent.updates == 10
-    assert run.agent.critic_optimiser.updates == 10
+    assert run.agent.critic_optimiser.count == 10
     assert run.provenance.frame()["draws"].sum() == offline.provenance.frame()["draws"].sum()
     assert run.clock == 0
     run.online.interaction.close()

@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"rng", "registry", "log", "speak", "intervals", "products", "threads", "team", "compiled"},
+    {"rng", "registry", "log", "speak", "intervals", "products", "threads", "team", "compiled", "recorded"},
     {"store"},
     {"nets"},
     {"formats", "samplers"},
@@ -51,6 +51,7 @@ LEVELS = [
         "collection",
         "replay",
         "stops",
+        "unread",
     },
     {"report"},
     {"sweep"},

@@ -77,6 +77,10 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)
     compile_losses(agent, config.compile)
+    if config.graph:
+        from trajrl.recorded import record_updates
+
+        record_updates(agent, team.size)
     if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
         store.keep_on(device)
     if config.online:

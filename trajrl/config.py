@@ -93,6 +93,7 @@ class RunConfig:
     device: str = "auto"
     dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
     compile: str = "off"  # torch.compile of the losses: off, default, reduce-overhead or max-autotune
+    graph: bool = False  # True: on a CUDA device a whole update is recorded once and replayed
     wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
     threads: int = 0  # torch threads; 0: one per physical core that is free
     agent_options: dict[str, Any] = field(default_factory=dict)
@@ -133,6 +134,10 @@ class RunConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(unknown(f"value of {name}", str(getattr(self, name)), allowed))
+        if self.graph and self.compile in ("reduce-overhead", "max-autotune"):
+            raise ValueError(
+                f"graph=true records a whole update, and compile={self.compile} records parts of it: give one"
+            )
         self._check_numbers()
 
     def _check_numbers(self) -> None:

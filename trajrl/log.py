@@ -43,9 +43,14 @@ class Logger:
 
     def add(self, metrics: Mapping[str, Tensor]) -> None:
         """Take in the metrics of one update; nothing is read from the device."""
+        import torch
+
+        known = {name: value.detach() for name, value in metrics.items() if name in self._sums}
+        if known:  # one launch for all of them
+            torch._foreach_add_([self._sums[name] for name in known], list(known.values()))
         for name, value in metrics.items():
-            value = value.detach()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            if name not in known:
+                self._sums[name] = value.detach().clone()
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def flush(self, phase: str, step: int, values: Mapping[str, float]) -> dict[str, float]:

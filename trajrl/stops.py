@@ -1,14 +1,16 @@
 """Stops: what ends a run before its time, and the one line that says what, where and how to go on.
 
 A number that is not finite   the term, the batch, the episodes; what failed is kept beside the checkpoints
+                              (weights as they were when it was read: on a GPU some updates later)
 Memory that is not there      the update and the size of its batch
 In both cases the last checkpoint is from before it, and --resume goes on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,21 +19,18 @@ import torch
 from trajrl import checkpoint
 
 if TYPE_CHECKING:
-    from trajrl.store.window import Anchors
     from trajrl.train import Run
+    from trajrl.unread import Read
 
 SHOWN = 8  # episodes named in the line; all are in the file
 
 
-def require_finite(
-    run: Run, step: int, anchors: Anchors, td_error: np.ndarray, metrics: Mapping[str, torch.Tensor]
-) -> None:
-    """Stop the run if the update of a batch gave NaN or inf."""
-    values = torch.stack([value.detach().double() for value in metrics.values()]) if metrics else None
-    whole = values is None or bool(values.isfinite().all())  # td_error was read already: no further wait
-    if whole and np.isfinite(td_error).all():
+def require_finite(run: Run, update: Read) -> None:
+    """Stop the run if an update gave NaN or inf."""
+    step, anchors, td_error, metrics = update
+    found = [name for name, value in metrics.items() if not isfinite(value)]
+    if not found and np.isfinite(td_error).all():
         return
-    found = [] if values is None else [n for n, ok in zip(metrics, values.isfinite().tolist()) if not ok]
     rows = np.flatnonzero(~np.isfinite(td_error))
     rows = rows if len(rows) else np.arange(len(td_error))
     episodes = np.unique(anchors.episode[rows])

@@ -39,6 +39,7 @@ from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import gather
 from trajrl.team import Team, whole
+from trajrl.unread import Unread, hand_on
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Run:
     online: Online | None = None
     view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
     team: Team = field(default_factory=Team)
+    unread: Unread = field(default_factory=Unread, repr=False)
     agreement: Agreement = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -122,10 +124,8 @@ def train_step(run: Run) -> Update:
         batch = gather(run.store, part_of(anchors, own), run.agent.spec, run.agent.device)
         with autocast(run):
             update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
-        td_error = whole(update.td_error).float().cpu().numpy()
-    stops.require_finite(run, step, anchors, td_error, update.metrics)
-    run.sampler.feedback(anchors, td_error)
-    run.provenance.record(anchors, td_error, step)
+        run.unread.add(step, anchors, whole(update.td_error), update.metrics)
+    hand_on(run)
     run.logger.add(update.metrics)
     run.scores.add(update.metrics)
     run.step = step
@@ -143,6 +143,8 @@ def after_step(run: Run, taken: int = 1) -> None:
         return every > 0 and now // every > (now - taken) // every
 
     assessed = last or due(config.eval_every) or now - taken < config.first_eval <= now
+    if assessed or due(config.log_every) or due(config.checkpoint_every) or run.interrupted:
+        hand_on(run, now=True)
     if assessed or due(config.log_every) or due(config.checkpoint_every):
         run.agreement.require(run.step, partial(stops.way_on, run))
     if run.team.leads:

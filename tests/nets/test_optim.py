@@ -75,7 +75,8 @@ def test_learning_rate_falls_with_the_updates() -> None:
     weight = nn.Parameter(torch.zeros(1))
     optimiser = Optimiser([weight], 1.0, decay="update", decay_steps=2)
     moves = []
-    for _ in range(3):
+    for update in range(3):
+        optimiser.prepare(update)
         before = weight.item()
         optimiser.step(weight.sum())
         moves.append(before - weight.item())
@@ -95,9 +96,10 @@ def test_state_goes_on_where_it_was() -> None:
     second.load_state_dict(first.state_dict())
     other.load_state_dict(one.state_dict())
     for model, optimiser in ((first, one), (second, other)):
+        optimiser.prepare(1)
         optimiser.step(loss_of(model))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
-    assert other.updates == 2
+    assert other.count == 2
 
 
 def test_unknown_decay_is_refused() -> None:

@@ -22,7 +22,7 @@ from trajrl.agents.checks import at_least_one, chunk_lengths, one_of, shares
 from trajrl.agents.flow_presets import PRESETS, preset
 from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, next_chunk, td_report
 from trajrl.agents.networks import build_encoder
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.flow import VelocityField, straight_path
 from trajrl.nets.history import HistoryNet
@@ -218,9 +218,8 @@ class ACFQL(Learner):
         metrics = {"actor/bc_loss": flow_loss, "actor/distill_loss": distill_loss, "actor/q_loss": q_loss}
         return loss, {"actor/loss": loss, **metrics}
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of critic and actor, both from losses that see the networks as they were before it."""
-        noise = self.draw_noise(batch, rng)
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         actor_loss, actor_metrics = self.actor_loss(batch, noise)
         # The actor first: its graph runs through the critic's weights.
@@ -230,10 +229,8 @@ class ACFQL(Learner):
         critic_norm = self.critic_optimiser.step(critic_loss)
         if not self.config.late_targets:
             follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
-        self.updates += 1
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
-        found = {**critic_metrics, **actor_metrics, **norms}
-        return Update({name: value.detach() for name, value in found.items()}, td_error)
+        return {**critic_metrics, **actor_metrics, **norms}, td_error
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

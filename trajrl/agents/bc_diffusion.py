@@ -18,7 +18,7 @@ from torch import Tensor
 from trajrl.agents.acting import draw_candidates, padded_history
 from trajrl.agents.learner import Learner, Metrics, histories
 from trajrl.agents.networks import build_actor, check
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean
 from trajrl.store.window import SequenceBatch, WindowSpec
@@ -114,14 +114,12 @@ class BCDiffusion(Learner):
         loss = masked_mean(error, batch.action_mask[..., None], batch.weight[:, None, None])
         return loss, {"actor/bc_loss": loss}
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step, then move the average."""
-        loss, metrics = self.actor_loss(batch, self.draw_noise(batch, rng))
+        loss, metrics = self.actor_loss(batch, noise)
         norm = self.optimiser.step(loss)
         follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - self.config.ema_decay)
-        self.updates += 1
-        metrics = {"actor/bc_loss": metrics["actor/bc_loss"].detach(), "actor/grad_norm": norm}
-        return Update(metrics, torch.zeros(len(batch.steps), device=self.device))
+        return {**metrics, "actor/grad_norm": norm}, torch.zeros(len(batch.steps), device=self.device)
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trajrl.agents.checks import at_least_one, not_negative
+from trajrl.agents.checks import at_least_one, not_negative, one_of
 from trajrl.agents.networks import check
 from trajrl.store.window import WindowSpec
 
@@ -38,6 +38,7 @@ class DiffusionConfig:
     ema_decay: float = 0.995  # of the target actor; raising it: slower, steadier targets
     ema_every: int = 5  # updates between moves of the target actor; raising it slows it down
     ema_start: int = 1000  # updates before it averages; raising it: later averaging
+    ema_before: str = "copy"  # until then it copies; "initial" leaves it untrained, as published
 
     # Networks.
     critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
@@ -64,6 +65,7 @@ class DiffusionConfig:
             "width", "depth",
         )  # fmt: skip
         not_negative(self, "temperature")
+        one_of(self, ema_before=("copy", "initial"))
 
     @property
     def spec(self) -> WindowSpec:

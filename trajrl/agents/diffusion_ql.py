@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.acting import choose, valued_candidates
-from trajrl.agents.learner import Learner, Metrics, td_report
+from trajrl.agents.learner import Metrics, td_report
 from trajrl.agents.networks import check
 from trajrl.agents.presets import DEMO, first_match, of_environment
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
+from trajrl.agents.slow import SlowLearner
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.ensemble import Critic, draw_pair
-from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
+from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
 
@@ -104,7 +105,7 @@ class Noise(NamedTuple):
     pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
 
 
-class DiffusionQL(Learner):
+class DiffusionQL(SlowLearner):
     """Diffusion Q-learning on single transitions."""
 
     config: Config
@@ -180,27 +181,20 @@ class DiffusionQL(Learner):
         metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
         return bc_loss + self.config.eta * q_loss, metrics
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of the critic, one of the actor that climbs it, then the targets."""
-        noise = self.draw_noise(batch, rng)
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
         actor_loss, actor_metrics = self.actor_loss(batch, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
-        found = {**critic_metrics, **actor_metrics, **norms}
-        return Update({name: value.detach() for name, value in found.items()}, td_error)
+        return {**critic_metrics, **actor_metrics, **norms}, td_error
 
     def follow(self) -> None:
-        """Move the target actor every few updates, the target critic at every one, and count the update."""
-        config = self.config
-        speed = ema_speed(
-            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
-        )
-        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
-        follow(self.target.parameters(), self.critic.parameters(), config.tau)
-        self.updates += 1
+        """Move the target actor every few updates, the target critic at every one."""
+        follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
+        follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

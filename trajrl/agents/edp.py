@@ -24,13 +24,14 @@ from trajrl.agents.acting import choose, padded_history, valued_candidates
 from trajrl.agents.checks import above_zero, at_least_one, one_of
 from trajrl.agents.diffusion_config import DiffusionConfig
 from trajrl.agents.edp_presets import PRESETS, preset
-from trajrl.agents.learner import Learner, Metrics, histories, td_report
+from trajrl.agents.learner import Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics, build_encoder
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
+from trajrl.agents.slow import SlowLearner
 from trajrl.nets.diffusion import level_weights
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
-from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
+from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
 from trajrl.team import mine, whole, whole_rows
 
@@ -58,13 +59,11 @@ class Config(DiffusionConfig):
     solver: str = "dpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
     solver_steps: int = 15  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
-    ema_before: str = "copy"  # until ema_start it copies; "initial" leaves it untrained, as published
 
     def validate(self) -> None:
         """Check what can be checked without data."""
         super().validate()
         one_of(self, q_term=Q_TERMS, weigh=("exp", "step"), log_p=("mle", "elbo"))
-        one_of(self, ema_before=("copy", "initial"))
         at_least_one(self, "target_candidates", "adv_samples")
         above_zero(self, "weight_cap")
         if not 0 < self.expectile < 1 or not 0 < self.action_clip <= 1:
@@ -82,7 +81,7 @@ class Noise(NamedTuple):
     pick: Tensor  # (1,) the critic that td3 climbs
 
 
-class EDP(Learner):
+class EDP(SlowLearner):
     """Efficient diffusion policy on windows of trajectories."""
 
     config: Config
@@ -236,9 +235,8 @@ class EDP(Learner):
             return (real & (adv > 0)).float()
         return torch.where(real, (config.eta * adv).exp().clamp(max=config.weight_cap), 0.0)
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """Critic, then actor, then the targets; under iql V, then actor, then critic."""
-        noise = self.draw_noise(batch, rng)
         found: Metrics = {}
         if self.config.q_term == "iql":
             value_loss, found = self.value_loss(batch)
@@ -249,7 +247,7 @@ class EDP(Learner):
         if self.config.q_term != "iql":
             found |= self.step_actor(batch, noise)
         self.follow()
-        return Update({name: value.detach() for name, value in found.items()}, td_error)
+        return found, td_error
 
     def step_actor(self, batch: SequenceBatch, noise: Noise) -> Metrics:
         """Take one step of the actor."""
@@ -257,14 +255,9 @@ class EDP(Learner):
         return {**metrics, "actor/loss": loss, "actor/grad_norm": self.actor_optimiser.step(loss)}
 
     def follow(self) -> None:
-        """Move the target actor every few updates, the target critic at every one, and count the update."""
-        config = self.config
-        speed = ema_speed(
-            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
-        )
-        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
-        follow(self.target.parameters(), self.critic.parameters(), config.tau)
-        self.updates += 1
+        """Move the target actor every few updates, the target critic at every one."""
+        follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
+        follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

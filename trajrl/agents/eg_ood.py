@@ -13,7 +13,7 @@ The guard begins when the behaviour model is done; until then, and with kappa in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,16 +21,17 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.acting import choose, padded, padded_history, repeated, valued_candidates
-from trajrl.agents.checks import above_zero, at_least_one, bounds, not_negative, one_of
+from trajrl.agents.checks import above_zero, at_least_one, bounds, not_negative
 from trajrl.agents.diffusion_config import DiffusionConfig
-from trajrl.agents.learner import Learner, Metrics, histories, td_report
+from trajrl.agents.learner import Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics
 from trajrl.agents.presets import DEMO, first_match
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
+from trajrl.agents.slow import SlowLearner
 from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.support import Threshold, denoising_score, score_levels
-from trajrl.nets.targets import ema_speed, follow, masked_mean, td_target
+from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
 from trajrl.team import mine, whole, whole_rows
 
@@ -51,12 +52,10 @@ class Config(DiffusionConfig):
     penalty: float = 1.0  # weight of the penalty on Q outside the data; raising it: more cautious
     support_samples: int = 10  # behaviour actions that V_in is the best of; raising it: looser, slower
     score_levels: int = 8  # diffusion levels a score averages over; raising it: steadier, slower
-    ema_before: str = "copy"  # until ema_start it copies; "initial" leaves it untrained, as published
 
     def validate(self) -> None:
         """Check what can be checked without data."""
         super().validate()
-        one_of(self, ema_before=("copy", "initial"))
         at_least_one(self, "calibration_steps", "support_samples", "score_levels")
         not_negative(self, "behaviour_steps", "penalty")
         above_zero(self, "guidance_clip", "quantile")
@@ -96,7 +95,7 @@ class Noise(NamedTuple):
     next_support: Tensor  # (draws, B m, act) at o_{t+k}
 
 
-class EGOOD(Learner):
+class EGOOD(SlowLearner):
     """Q-guided score matching under a guard, on windows of trajectories."""
 
     config: Config
@@ -269,9 +268,13 @@ class EGOOD(Learner):
         }  # fmt: skip
         return loss, metrics
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def stage(self) -> Hashable:
+        """Return what the host decides of the next update; None while kappa is found, on the host."""
+        learning = self.updates < self.config.behaviour_updates
+        return None if self.calibrating else (super().stage(), learning, self.guarded)
+
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """Behaviour model while it learns, then critic, then the actor it guides, then the targets."""
-        noise = self.draw_noise(batch, rng)
         found: Metrics = {}
         if self.updates < self.config.behaviour_updates:
             behaviour_loss, found = self.behaviour_loss(batch, noise)
@@ -284,18 +287,12 @@ class EGOOD(Learner):
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
-        found = {**found, **critic_metrics, **actor_metrics, **norms}
-        return Update({name: value.detach() for name, value in found.items()}, td_error)
+        return {**found, **critic_metrics, **actor_metrics, **norms}, td_error
 
     def follow(self) -> None:
-        """Move the target actor every few updates, the target critic at every one, and count the update."""
-        config = self.config
-        speed = ema_speed(
-            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
-        )
-        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
-        follow(self.target.parameters(), self.critic.parameters(), config.tau)
-        self.updates += 1
+        """Move the target actor every few updates, the target critic at every one."""
+        follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
+        follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from trajrl.agents.protocol import History
+from trajrl.agents.protocol import History, Update
 from trajrl.nets.normaliser import Normaliser
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, masked_mean
@@ -118,6 +118,39 @@ class Learner:
 
     def values(self, history: History, actions: Tensor) -> Tensor:
         """Return the Q of every critic (E, V); an agent without a critic refuses."""
+        raise NotImplementedError
+
+    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+        """Do one step of learning: draw its chance, set what its number decides, learn, count."""
+        noise = self.draw(batch, rng)
+        self.prepare()
+        metrics, td_error = self.learn(batch, noise)
+        self.updates += 1
+        return Update({name: value.detach() for name, value in metrics.items()}, td_error)
+
+    def draw(self, batch: SequenceBatch, rng: torch.Generator) -> Any:
+        """Draw the chance of one update: a tuple of tensors, or of such tuples."""
+        return self.draw_noise(batch, rng)
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Any:
+        """Draw the chance that the losses of one batch take: each agent has its own."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Set the numbers on the device that the count of updates decides: learning rates."""
+        for part in self.parts.values():
+            if isinstance(part, Optimiser):
+                part.prepare(self.updates)
+
+    def stage(self) -> Hashable:
+        """Return what the host decides of the next update: updates of one stage do the same to other numbers.
+
+        None: the update reads numbers back, or replaces tensors, and is never recorded.
+        """
+        return ()
+
+    def learn(self, batch: SequenceBatch, noise: Any) -> tuple[Metrics, Tensor]:
+        """Step every part once; returns metrics and the absolute TD error (B,).  The device's share of it."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:

@@ -22,12 +22,13 @@ from torch import Tensor
 from trajrl.agents.acting import choose, padded_history, valued_candidates
 from trajrl.agents.checks import above_zero, at_least_one, bounds, one_of
 from trajrl.agents.diffusion_config import DiffusionConfig
-from trajrl.agents.learner import Learner, Metrics, histories, td_report
+from trajrl.agents.learner import Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics
 from trajrl.agents.presets import first_match
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
+from trajrl.agents.slow import SlowLearner
 from trajrl.nets.guidance import RATIOS, guidance, strength
-from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
+from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
 from trajrl.team import mine, whole_rows
 
@@ -46,12 +47,11 @@ class Config(DiffusionConfig):
     q_scale: str = "one"  # mean: Q is divided by mean |Q| + 1, so that eta means the same in every task
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
     candidates: int = 1  # actions to choose from when acting; raising it trusts the critic more
-    ema_before: str = "copy"  # until ema_start it copies; "initial" leaves it untrained, as published
 
     def validate(self) -> None:
         """Check what can be checked without data."""
         super().validate()
-        one_of(self, ratio=RATIOS, q_scale=("one", "mean"), ema_before=("copy", "initial"))
+        one_of(self, ratio=RATIOS, q_scale=("one", "mean"))
         at_least_one(self, "target_candidates")
         above_zero(self, "guidance_clip")
         if self.norm_weight is not None:
@@ -81,7 +81,7 @@ class Noise(NamedTuple):
     eps: Tensor  # (B, act) its noise
 
 
-class QG(Learner):
+class QG(SlowLearner):
     """Q-guided score matching on windows of trajectories."""
 
     config: Config
@@ -168,27 +168,20 @@ class QG(Learner):
             q = q / (masked_mean(q.detach().abs(), batch.mask[:, 0], batch.weight) + 1)
         return q
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of the critic, one of the actor that it guides, then the targets."""
-        noise = self.draw_noise(batch, rng)
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
         actor_loss, actor_metrics = self.actor_loss(batch, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
-        found = {**critic_metrics, **actor_metrics, **norms}
-        return Update({name: value.detach() for name, value in found.items()}, td_error)
+        return {**critic_metrics, **actor_metrics, **norms}, td_error
 
     def follow(self) -> None:
-        """Move the target actor every few updates, the target critic at every one, and count the update."""
-        config = self.config
-        speed = ema_speed(
-            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
-        )
-        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
-        follow(self.target.parameters(), self.critic.parameters(), config.tau)
-        self.updates += 1
+        """Move the target actor every few updates, the target critic at every one."""
+        follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
+        follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

@@ -24,7 +24,7 @@ from trajrl.agents.acting import padded
 from trajrl.agents.checks import above_zero, at_least_one, chunk_lengths, not_negative, one_of
 from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.networks import build_encoder
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
 from trajrl.agents.rlpd_presets import PRESETS, preset
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, log_density, squash
@@ -201,13 +201,16 @@ class RLPD(Learner):
         temp_loss = temp * masked_mean(entropy - config.entropy_goal * self.size, row, weight)
         return loss, temp_loss, {**metrics, "actor/loss": loss, "actor/entropy": masked_mean(entropy, row)}
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def draw(self, batch: SequenceBatch, rng: torch.Generator) -> tuple[Noise, ...]:
+        """Draw the chance of every mini-batch."""
+        return tuple(self.draw_noise(part, rng) for part in self.mini_batches(batch))
+
+    def learn(self, batch: SequenceBatch, noises: tuple[Noise, ...]) -> tuple[Metrics, Tensor]:
         """Step the critic on every mini-batch; actor and temperature on the last, under `joint` on each."""
         td_errors: list[Tensor] = []
         critic_metrics: list[Metrics] = []
         actor_metrics: Metrics = {}
-        for part in self.mini_batches(batch):
-            noise = self.draw_noise(part, rng)
+        for part, noise in zip(self.mini_batches(batch), noises, strict=True):
             loss, td_error, metrics = self.critic_loss(part, noise)
             if self.config.joint:
                 actor_metrics = self.step_actor(part, noise)  # before the critic moves
@@ -217,10 +220,10 @@ class RLPD(Learner):
             critic_metrics.append(metrics)
         if not self.config.joint:
             actor_metrics = self.step_actor(part, noise)
-        self.updates += 1
         found = {name: torch.stack([m[name].detach() for m in critic_metrics]).mean() for name in metrics}
-        found |= {name: value.detach() for name, value in actor_metrics.items()}
-        return Update(found, torch.stack(td_errors, 1).flatten())  # row i utd + j: i-th of mini-batch j
+        return {**found, **actor_metrics}, torch.stack(
+            td_errors, 1
+        ).flatten()  # row i utd + j: i-th of mini-batch j
 
     def step_actor(self, batch: SequenceBatch, noise: Noise) -> Metrics:
         """One step of the actor and one of the temperature; returns metrics."""

@@ -21,7 +21,7 @@ from trajrl.agents.acting import padded
 from trajrl.agents.checks import above_zero, at_least_one
 from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.networks import build_encoder
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, squash
 from trajrl.nets.history import HistoryNet
@@ -148,18 +148,16 @@ class SAC(Learner):
             "actor/temperature": temp,
         }  # fmt: skip
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of critic, actor and temperature, in this order."""
-        noise = self.draw_noise(batch, rng)
         critic_loss, td_error, metrics = self.critic_loss(batch, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
         actor_loss, temp_loss, more = self.actor_loss(batch, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.temperature_optimiser.step(temp_loss)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
-        self.updates += 1
-        found = {**metrics, **more, "critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
-        return Update({name: value.detach() for name, value in found.items()}, td_error)
+        norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
+        return {**metrics, **more, **norms}, td_error
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

@@ -12,7 +12,7 @@ The second actor acts and is evaluated; the first feeds the critic.  Strata are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,13 +22,14 @@ from torch import Tensor
 from trajrl.agents.acting import choose, padded_history, valued_candidates
 from trajrl.agents.checks import at_least_one, not_negative, one_of, shares
 from trajrl.agents.diffusion_config import DiffusionConfig
-from trajrl.agents.learner import Learner, Metrics, histories, td_report
+from trajrl.agents.learner import Metrics, histories, td_report
 from trajrl.agents.networks import Actor, build_actor, build_critics
 from trajrl.agents.presets import DEMO, of_environment
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
+from trajrl.agents.slow import SlowLearner
 from trajrl.agents.strata import THRESHOLDS, Strata
 from trajrl.nets.ensemble import draw_pair
-from trajrl.nets.targets import best_next_value, copy_of, ema_speed, follow, masked_mean, td_target
+from trajrl.nets.targets import best_next_value, copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
 from trajrl.team import mine, whole, whole_rows
 
@@ -51,12 +52,11 @@ class Config(DiffusionConfig):
     threshold: str = "cluster_mean"  # what a good row beats: cluster_mean, global_mean or cluster_quantile
     share: float = 0.0  # of good rows (cluster_quantile); raising it: more rows are good.  0: estimated
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
-    ema_before: str = "copy"  # until ema_start it copies; "initial" leaves it untrained, as published
 
     def validate(self) -> None:
         """Check what can be checked without data."""
         super().validate()
-        one_of(self, threshold=THRESHOLDS, ema_before=("copy", "initial"))
+        one_of(self, threshold=THRESHOLDS)
         at_least_one(self, "clusters", "subsample", "refresh_every", "target_candidates")
         shares(self, "fraction_start", "fraction_end", "share")
         not_negative(self, "components", "fraction_steps")
@@ -96,7 +96,7 @@ class Noise(NamedTuple):
     pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
 
 
-class StratifiedQL(Learner):
+class StratifiedQL(SlowLearner):
     """Diffusion Q-learning with a second actor, on windows of trajectories."""
 
     config: Config
@@ -212,9 +212,12 @@ class StratifiedQL(Learner):
         """Return min_j Q_j (V,) of actions (V, 1, act) under the critic that the strata were judged with."""
         return self.judging.head(self.context(self.judging.encoder, history), actions[:, 0]).amin(0)
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def stage(self) -> Hashable:
+        """Return None: rows are judged on the host, and limits replaced, while training goes on."""
+        return None
+
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """Critic, first actor, second actor on what the critic selects, then the targets."""
-        noise = self.draw_noise(batch, rng)
         critic_loss, td_error, found = self.critic_loss(batch, noise)
         found["critic/grad_norm"] = self.critic_optimiser.step(critic_loss)
         actor_loss, metrics = self.actor_loss(batch, noise)
@@ -222,18 +225,13 @@ class StratifiedQL(Learner):
         second_loss, metrics = self.second_loss(batch, noise, self.select(batch))
         found |= {**metrics, "second/grad_norm": self.second_optimiser.step(second_loss)}
         self.follow()
-        return Update({name: value.detach() for name, value in found.items()}, td_error)
+        return found, td_error
 
     def follow(self) -> None:
-        """Move both averages every few updates, the target critic at every one, and count the update."""
-        config = self.config
-        speed = ema_speed(
-            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
-        )
-        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
-        follow(self.ema_second.parameters(), self.second.parameters(), speed)
-        follow(self.target.parameters(), self.critic.parameters(), config.tau)
-        self.updates += 1
+        """Move both averages every few updates, the target critic at every one."""
+        follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
+        follow(self.ema_second.parameters(), self.second.parameters(), self.speed)
+        follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

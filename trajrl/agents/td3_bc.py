@@ -9,7 +9,7 @@ Fujimoto and Gu 2021.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from trajrl.agents.acting import padded
 from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.networks import build_encoder
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
@@ -150,18 +150,20 @@ class TD3BC(Learner):
         loss = q_loss + bc_loss
         return loss, {"actor/loss": loss, "actor/q_loss": q_loss, "actor/bc_loss": bc_loss}
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def stage(self) -> Hashable:
+        """Return whether actor and targets move at the next update."""
+        return self.updates % self.config.policy_delay == 0
+
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """One critic step; at the first and every policy_delay-th after it the actor and the targets move."""
-        noise = self.draw_noise(batch, rng)
         critic_loss, td_error, metrics = self.critic_loss(batch, noise)
         metrics["critic/grad_norm"] = self.critic_optimiser.step(critic_loss)
-        if self.updates % self.config.policy_delay == 0:
+        if self.stage():
             actor_loss, more = self.actor_loss(batch)
             metrics |= {**more, "actor/grad_norm": self.actor_optimiser.step(actor_loss)}
             follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
             follow(self.target_actor.parameters(), self.actor.parameters(), self.config.tau)
-        self.updates += 1
-        return Update({name: value.detach() for name, value in metrics.items()}, td_error)
+        return metrics, td_error
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

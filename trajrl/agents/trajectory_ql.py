@@ -15,7 +15,7 @@ At H = N = n = 1, no expectile, beta = 1, w = 1 it is Diffusion-QL (Wang, Hunt, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,13 +25,14 @@ from torch import Tensor
 from trajrl.agents.acting import choose, padded_history, valued_candidates
 from trajrl.agents.checks import at_least_one, shares
 from trajrl.agents.diffusion_config import DiffusionConfig
-from trajrl.agents.learner import Learner, Metrics, histories, next_chunk, td_report
+from trajrl.agents.learner import Metrics, histories, next_chunk, td_report
 from trajrl.agents.networks import Actor, Critics, build_actor, build_critics
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.protocol import History
+from trajrl.agents.slow import SlowLearner
 from trajrl.agents.trajectory_presets import PRESETS, preset
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.mlp import MLP
-from trajrl.nets.targets import best_next_value, ema_speed, follow, masked_mean, td_target
+from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 from trajrl.team import mine, whole_rows
 
@@ -103,7 +104,7 @@ class Noise(NamedTuple):
     pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
 
 
-class TrajectoryQL(Learner):
+class TrajectoryQL(SlowLearner):
     """Diffusion Q-learning on windows of trajectories."""
 
     config: Config
@@ -224,11 +225,18 @@ class TrajectoryQL(Learner):
         """Say whether the Q term counts by now."""
         return self.config.eta > 0 and self.updates >= self.config.q_start
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
-        """One step of the critic, one of the actor that climbs it, then the targets."""
-        noise = self.draw_noise(batch, rng)
+    def prepare(self) -> None:
+        """Set the learning rates, and w, of the next update."""
+        super().prepare()
         ramp = max(1, self.config.q_ramp)
         self.q_weight.fill_(min(1.0, max(0, self.updates + 1 - self.config.q_start) / ramp))
+
+    def stage(self) -> Hashable:
+        """Return what the host decides of the next update."""
+        return super().stage(), self.climbs
+
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+        """One step of the critic, one of the actor that climbs it, then the targets."""
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
         if self.baseline is not None:
@@ -239,16 +247,12 @@ class TrajectoryQL(Learner):
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
-        found = {**critic_metrics, **actor_metrics, **norms}
-        return Update({name: value.detach() for name, value in found.items()}, td_error)
+        return {**critic_metrics, **actor_metrics, **norms}, td_error
 
     def follow(self) -> None:
-        """Move the target actor every few updates, the target critic at every one, and count the update."""
-        config = self.config
-        speed = ema_speed(self.updates, config.ema_decay, config.ema_every, config.ema_start)
-        follow(self.ema_actor.parameters(), self.actor.parameters(), speed)
-        follow(self.target.parameters(), self.critic.parameters(), config.tau)
-        self.updates += 1
+        """Move the target actor every few updates, the target critic at every one."""
+        follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
+        follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

@@ -1,8 +1,8 @@
 """`bench update`: updates per second beside the plain algorithm, in one run, in turns, medians.
 
 plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up, its products by the
-library that torch chooses; eager, compiled and bfloat16 are diffusion_ql.  Drawing the batches is part of an
-update on both sides.
+library that torch chooses; eager, compiled and bfloat16 are diffusion_ql; recorded is the whole update as one
+CUDA graph, on a GPU alone.  Drawing the batches is part of an update on both sides.
 """
 
 from __future__ import annotations
@@ -70,8 +70,7 @@ class BenchUpdate(Common):
         plain = load_plain()
         agent = plain.PlainDQL(self.obs_dim, self.action_dim, plain.Settings(), width=self.width)
         replay = plain.Replay(self.obs_dim, self.action_dim)
-        store = make_store(self.obs_dim, self.action_dim, self.seed)
-        size = {"width": self.width}
+        store, size = self._store(), {"width": self.width}
 
         def as_published() -> None:
             with as_torch_has_it():
@@ -84,6 +83,10 @@ class BenchUpdate(Common):
         }
         if self.compile:
             found["compiled"] = self._learning(store, "diffusion_ql", size, compiled=True)
+        if self.device.startswith("cuda"):
+            found["recorded"] = self._learning(
+                store, "diffusion_ql", size, compiled=self.compile, recorded=True
+            )
         for history in self.histories:
             found[f"history {history}"] = self._learning(store, "trajectory_ql", {**size, "history": history})
         left = torch.randn(self.batch_size, self.width, device=self.device)
@@ -99,11 +102,13 @@ class BenchUpdate(Common):
         config: dict[str, Any],
         bfloat16: bool = False,
         compiled: bool = False,
+        recorded: bool = False,
     ) -> Callable[[], object]:
         """Return a function that draws a batch and learns from it."""
         import torch
 
         from trajrl.agents import make_agent
+        from trajrl.recorded import record_updates
         from trajrl.rng import stream, torch_stream
         from trajrl.samplers import make_sampler
         from trajrl.store.window import gather
@@ -112,6 +117,8 @@ class BenchUpdate(Common):
         agent: Any = make_agent(name, *sizes, device=self.device, seed=self.seed, **config)
         if compiled:
             compile_losses(agent, "default")
+        if recorded:
+            record_updates(agent)
         sampler, rng = make_sampler("uniform", store, self.seed), stream(self.seed, "bench")
         chance = torch_stream(self.seed, "bench")
 
@@ -122,12 +129,18 @@ class BenchUpdate(Common):
 
         return learn
 
+    def _store(self) -> TrajectoryStore:
+        """Return random episodes, where a run would keep them."""
+        store = make_store(self.obs_dim, self.action_dim, self.seed)
+        if self.device.startswith("cuda"):
+            store.keep_on(self.device)
+        return store
+
     def _operations(self) -> int:
         """Count the floating-point operations in the matrix products of one update."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        store = make_store(self.obs_dim, self.action_dim, self.seed)
-        learn = self._learning(store, "diffusion_ql", {"width": self.width})
+        learn = self._learning(self._store(), "diffusion_ql", {"width": self.width})
         with FlopCounterMode(display=False) as counter:
             learn()
         return counter.get_total_flops()
@@ -152,8 +165,8 @@ class BenchUpdate(Common):
         limits = [operations / product * took for took in paces["product"].cpu]  # seconds per update
         return {
             "plain": rate("plain"), "eager": rate("eager"), "compiled": rate("compiled"),
-            "bfloat16": rate("bfloat16"), "ratio": ratio(plain.wall, eager.wall),
-            "ratio_cpu": ratio(plain.cpu, eager.cpu),
+            "bfloat16": rate("bfloat16"), "recorded": rate("recorded"),
+            "ratio": ratio(plain.wall, eager.wall), "ratio_cpu": ratio(plain.cpu, eager.cpu),
             "bfloat16_ratio": ratio(plain.cpu, paces["bfloat16"].cpu),
             "compiled_ratio": ratio(plain.cpu, paces["compiled"].cpu) if "compiled" in paces else None,
             "plain_per_cpu_second": per_second(plain.cpu), "eager_per_cpu_second": per_second(eager.cpu),
@@ -168,7 +181,7 @@ class BenchUpdate(Common):
 
     def _tell(self, found: dict[str, Any]) -> None:
         """Print what was found."""
-        for name in ("plain", "eager", "compiled", "bfloat16"):
+        for name in ("plain", "eager", "compiled", "bfloat16", "recorded"):
             if found[name] is not None:
                 say(f"{name:<9} {found[name]:7.1f} updates/s")
         say(

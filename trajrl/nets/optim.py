@@ -52,10 +52,20 @@ class Optimiser:
         self.parameters = [p for p in parameters if p.requires_grad]
         self.lr, self.clip, self.decay, self.decay_steps = lr, clip, decay, decay_steps
         self.weight_decay = weight_decay
-        self.updates = 0
         self.first = [torch.zeros_like(p) for p in self.parameters]  # running mean of the gradient
         self.second = [torch.zeros_like(p) for p in self.parameters]  # and of its square
-        self.count = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)  # steps taken
+        device = self.parameters[0].device
+        self.count = torch.zeros((), dtype=torch.float32, device=device)  # steps taken
+        kind = torch.float64 if device.type == "cpu" else torch.float32  # as the fused step reads it there
+        self.rate = torch.full((), lr, dtype=kind, device=device)  # at the next step
+        self.factor = 1.0  # that it holds
+
+    def prepare(self, update: int) -> None:
+        """Set the rate of the steps to come: those of one update, counted over the run."""
+        factor = decay_factor(self.decay, update, self.decay_steps)
+        if factor != self.factor:
+            self.rate.fill_(self.lr * factor)
+            self.factor = factor
 
     @torch.no_grad()
     def step(self, loss: Tensor) -> Tensor:
@@ -72,26 +82,23 @@ class Optimiser:
         self.count += 1
         kind(
             self.parameters, gradients, self.first, self.second, [], [self.count] * len(gradients),
-            lr=self.lr * decay_factor(self.decay, self.updates, self.decay_steps),
-            beta1=0.9, beta2=0.999, weight_decay=self.weight_decay, eps=1e-8, amsgrad=False, maximize=False,
-            grad_scale=divisor,
+            lr=self.rate, beta1=0.9, beta2=0.999, weight_decay=self.weight_decay, eps=1e-8,
+            amsgrad=False, maximize=False, grad_scale=divisor,
         )  # fmt: skip
-        self.updates += 1
         return norm
 
     def state_dict(self) -> dict[str, Any]:
-        """Return moments and counters: tensors and plain numbers."""
+        """Return moments and the number of steps."""
         moments = {
             index: {"step": self.count, "exp_avg": first, "exp_avg_sq": second}
             for index, (first, second) in enumerate(zip(self.first, self.second))
         }
-        return {"adam": moments, "updates": self.updates}
+        return {"adam": moments}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take moments and counters back; learning rate, clip and decay stay those of the config."""
+        """Take moments and number back; learning rate, clip and decay stay those of the config."""
         for index, (first, second) in enumerate(zip(self.first, self.second)):
             first.copy_(state["adam"][index]["exp_avg"])
             second.copy_(state["adam"][index]["exp_avg_sq"])
             self.count.copy_(state["adam"][index]["step"])
-        self.updates = int(state["updates"])

@@ -27,6 +27,7 @@ class EpisodeLaw:
 
     config_type: type
     notes: list[str]
+    reads_td_errors = False
 
     def __init__(self, store: TrajectoryStore, config: Any, seed: int = 0) -> None:
         self.store, self.config, self.seed = store, config, seed

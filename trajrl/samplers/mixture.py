@@ -93,6 +93,11 @@ class MixtureSampler:
             return 1.0
         return self.config.at(self._step) if self._filled["offline"] else 0.0
 
+    @property
+    def reads_td_errors(self) -> bool:
+        """Say whether a side learns from TD errors."""
+        return any(side.reads_td_errors for side in self.sides.values())
+
     def sample(self, rng: np.random.Generator, n: int) -> Anchors:
         """Draw n anchors: the offline ones first."""
         offline = round(n * self.fraction)

@@ -89,6 +89,11 @@ class PrioritySampler(EpisodeLaw):
         self._weighed: tuple[Law, np.ndarray] | None = None
         super().__init__(store, config, seed)
 
+    @property
+    def reads_td_errors(self) -> bool:  # type: ignore[override]
+        """Say whether trajectories are ranked by TD errors."""
+        return METRICS[self.config.metric].evidence == "feedback"
+
     def refresh(self, step: int, score: Score | None = None) -> None:
         """Rank anew when due or when the store changed; ask the agent where the metric is its Q."""
         changed = self.watch.changed(self.store)

@@ -69,6 +69,11 @@ class ProductSampler:
         """Return the fallbacks that the parts took."""
         return [*self.left.notes, *self.right.notes]
 
+    @property
+    def reads_td_errors(self) -> bool:
+        """Say whether a part learns from TD errors."""
+        return self.left.reads_td_errors or self.right.reads_td_errors
+
     def sample(self, rng: np.random.Generator, n: int) -> Anchors:
         """Draw n anchors, balanced across groups."""
         return self.right.anchors(rng, n, self.law)

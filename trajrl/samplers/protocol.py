@@ -20,6 +20,10 @@ class Sampler(Protocol):
     def notes(self) -> list[str]:
         """Return the fallbacks taken so far, in words; each was logged once."""
 
+    @property
+    def reads_td_errors(self) -> bool:
+        """Say whether `feedback` changes what is drawn."""
+
     def sample(self, rng: np.random.Generator, n: int) -> Anchors:
         """Draw n anchors; all chance comes from `rng`."""
 

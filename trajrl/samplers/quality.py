@@ -76,6 +76,7 @@ class QualitySampler:
     """Rows by bucket; the rows of one bucket are equally likely."""
 
     config_type = Config
+    reads_td_errors = False
 
     def __init__(self, store: TrajectoryStore, config: Config, seed: int = 0) -> None:
         self.store, self.config, self.seed = store, config, seed

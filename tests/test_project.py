@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"rng", "registry", "log", "speak", "intervals", "products", "threads", "team", "compiled", "recorded"},
+    {"rng", "registry", "log", "speak", "intervals", "products", "threads", "team", "compiled"},
     {"store"},
     {"nets"},
     {"formats", "samplers"},
@@ -49,6 +49,7 @@ LEVELS = [
         "handover",
         "recipes",
         "collection",
+        "recorded",
         "replay",
         "stops",
         "unread",

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import time
 
+import pytest
 import torch
 
-from trajrl.threads import crowded, set_threads
+from trajrl import threads
+from trajrl.threads import MEASURED, crowded, fastest, from_environment, set_threads
 
 FAULTS = """
 import resource, torch
@@ -42,6 +45,48 @@ def test_threads_are_those_asked_for(monkeypatch):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("took", "cores", "expected"),
+    [
+        ({1: 1.0, 2: 0.6, 4: 0.4}, 4, 4),
+        ({1: 1.0, 2: 0.6, 4: 0.58}, 6, 2),
+        ({1: 1.0, 2: 9.0}, 2, 1),
+        ({1: 1.0}, 1, 1),
+    ],
+)
+def test_the_number_of_threads_is_the_fastest_one(took, cores, expected, monkeypatch):
+    set_to = []
+    monkeypatch.setattr(threads, "seconds_per_step", took.__getitem__)
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+    assert fastest(cores) == expected == set_to[-1]
+
+
+def test_measuring_takes_little_time_and_says_what_was_chosen(capsys):
+    before = torch.get_num_threads()
+    try:
+        began = time.perf_counter()
+        assert set_threads(MEASURED) == torch.get_num_threads()
+        assert time.perf_counter() - began < 5
+    finally:
+        torch.set_num_threads(before)
+    assert "measured on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("said", "found"), [("", 1), ("3", 3), ("4,2", 4), (" 2 ", 2)])
+def test_what_the_environment_says(said, found, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert from_environment() == found
+
+
+@pytest.mark.parametrize("said", ["abc", "0", "-2"])
+def test_what_is_no_number_of_threads_is_refused_by_name(said, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    with pytest.raises(ValueError, match=f"OMP_NUM_THREADS is a number of threads, 1 or more; got '{said}'"):
+        set_threads()
+    with pytest.raises(ValueError, match="threads are 1 or more, 0"):
+        set_threads(-2)
 
 
 def test_freed_memory_is_kept():

@@ -67,6 +67,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     from trajrl.train import Run
 
     team.share(config.batch_size)  # refused before anything is written
+    config = replace(config, threads=set_threads(config) if config.threads < 0 else config.threads)
     set_threads(config)
     store = open_data(config, shared=team.size > 1) if store is None else store
     store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
@@ -246,6 +247,6 @@ def fits(store: TrajectoryStore, device: torch.device) -> bool:
     return size < torch.cuda.mem_get_info(device)[0] / 2
 
 
-def set_threads(config: RunConfig) -> None:
-    """Set torch's threads as the run's config says."""
-    threads.set_threads(config.threads)
+def set_threads(config: RunConfig) -> int:
+    """Set torch's threads as the run's config says; returns how many there are."""
+    return threads.set_threads(config.threads)

@@ -95,7 +95,7 @@ class RunConfig:
     compile: str = "off"  # torch.compile of the losses: off, default, reduce-overhead or max-autotune
     graph: bool = False  # True: on a CUDA device a whole update is recorded once and replayed
     wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
-    threads: int = 0  # torch threads; 0: one per physical core that is free
+    threads: int = 0  # of torch; 0: OMP_NUM_THREADS, else one; -1: as many as are fastest, timed at the start
     agent_options: dict[str, Any] = field(default_factory=dict)
     env_options: dict[str, Any] = field(default_factory=dict)  # what is done to the environment: EnvOptions
     sampler_options: dict[str, Any] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class RunConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         for name in (
-            "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "threads", "learn_after",
+            "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "learn_after",
             "first_step", "warmup_steps", "explore_noise", "anneal_steps", "patience", "video_every",
         ):  # fmt: skip
             if getattr(self, name) < 0:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trajrl.agents.learner import Learner
+
 WARM = 3  # updates of a stage before it is recorded: libraries load and choose what they will use
 
 Program = Callable[[], tuple[Tensor, ...]]
@@ -69,6 +71,10 @@ def record_updates(agent: Any, processes: int = 1) -> None:
     """Let a CUDA device run an agent's updates as graphs."""
     if processes > 1:
         raise ValueError(f"graph=true serves one process, and {processes} learn together here: leave it out")
+    if getattr(type(agent), "update", None) is not Learner.update:
+        raise ValueError(
+            f"graph=true records `learn`, and {type(agent).__name__} has an `update` of its own: leave it out"
+        )
     if agent.device.type != "cuda":
         raise ValueError(f"graph=true needs a CUDA device; this run is on {agent.device}: leave it out")
     agent.learn = RecordedUpdates(agent, as_cuda_graph)

@@ -39,8 +39,14 @@ def action_shape(store: TrajectoryStore, mode: str) -> Callable[[torch.Tensor], 
     if mode == "scale":
         import torch
 
-        middle, half = (torch.from_numpy(part) for part in action_box(store))
-        return lambda actions: ((actions - middle.to(actions.device)) / half.to(actions.device)).clamp(-1, 1)
+        box = torch.from_numpy(np.stack(action_box(store)))
+
+        def scaled(actions: torch.Tensor) -> torch.Tensor:
+            nonlocal box
+            box = box.to(actions.device)  # stays where it was used last
+            return ((actions - box[0]) / box[1]).clamp(-1, 1)
+
+        return scaled
     if (low < -1 - 1e-6).any() or (high > 1 + 1e-6).any():
         raise ValueError(
             f"actions lie outside [-1, 1] (from {low.min():.3g} to {high.max():.3g}); choose --actions clip, "

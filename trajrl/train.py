@@ -143,9 +143,8 @@ def after_step(run: Run, taken: int = 1) -> None:
         return every > 0 and now // every > (now - taken) // every
 
     assessed = last or due(config.eval_every) or now - taken < config.first_eval <= now
-    if assessed or due(config.log_every) or due(config.checkpoint_every) or run.interrupted:
-        hand_on(run, now=True)
     if assessed or due(config.log_every) or due(config.checkpoint_every):
+        hand_on(run, now=True)
         run.agreement.require(run.step, partial(stops.way_on, run))
     if run.team.leads:
         run.meter.tick(now)
@@ -238,6 +237,7 @@ def facts(run: Run) -> dict[str, Any]:
 
 def save(run: Run) -> None:
     """Write a checkpoint of everything, and let `best` name it if the last evaluation is the best so far."""
+    hand_on(run, now=True)
     state = {"step": run.step, "seconds": run.meter.seconds, "stop_reason": run.stop_reason}
     parts: dict[str, Any] = {
         "agent": run.agent.state_dict(), "logger": run.logger.state_dict(),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from test_contract import OTHER_CHOICES, ROWS, same, tiny
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trajrl.agents import AGENTS
+from trajrl.agents import AGENTS, make_agent
 from trajrl.recorded import WARM, Program, RecordedUpdates, record_updates
 from trajrl.registry import find
 from trajrl.rng import torch_stream
@@ -32,7 +33,9 @@ CHOICES += [
     ("trajectory_ql", {"q_start": 5, "q_ramp": 4}),
     ("rlpd", {"utd": 3}),
     ("td3_bc", {"policy_delay": 3}),
+    ("trajectory_ql", {"history": 1}),
 ]
+ROUNDED = {"rtol": 1e-3, "atol": 1e-4}  # gradients of half precision, summed in another order
 
 
 def slow(name: str, **choice: Any) -> Any:
@@ -86,6 +89,19 @@ def test_recorded_updates_are_the_agents_own(name, choice):
             torch.testing.assert_close(found.metrics[metric], value, check_dtype=False)
     torch.testing.assert_close(recorded.state_dict(), own.state_dict())
     assert bool(stand_in.records) != (name in ON_THE_HOST)
+
+
+@pytest.mark.parametrize("name", ["acfql", "diffusion_ql", "edp", "rlpd"])
+def test_in_half_precision_too(name):
+    agents = own, recorded = slow(name), slow(name)
+    recorded.learn = RecordedUpdates(recorded, traced(recorded))
+    for step in range(8):
+        with torch.autocast("cpu", torch.bfloat16):
+            expected, found = (
+                agent.update(windows(agent, step), torch_stream(0, "agent", step)) for agent in agents
+            )
+        for metric, value in expected.metrics.items():
+            torch.testing.assert_close(found.metrics[metric], value, check_dtype=False, **ROUNDED)
 
 
 @pytest.mark.parametrize(("name", "choice"), CHOICES, ids=str)
@@ -148,11 +164,15 @@ def test_where_nothing_can_be_recorded_one_line_says_what_to_do():
     with pytest.raises(ValueError, match="graph=true serves one process, and 2 learn together"):
         record_updates(tiny("bc_diffusion"), processes=2)
 
+    own = SimpleNamespace(device=torch.device("cuda"), update=print)
+    with pytest.raises(ValueError, match="SimpleNamespace has an `update` of its own"):
+        record_updates(own)
+
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_a_cuda_graph_goes_on_as_the_agent_would():
     own, recorded = (
-        tiny("diffusion_ql").__class__(OBS, ACT, tiny("diffusion_ql").config, device="cuda") for _ in range(2)
+        make_agent("diffusion_ql", OBS, ACT, seed=1, device="cuda", width=16, ema_start=4) for _ in range(2)
     )
     record_updates(recorded)
     for step in range(24):

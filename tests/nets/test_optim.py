@@ -102,6 +102,16 @@ def test_state_goes_on_where_it_was() -> None:
     assert other.count == 2
 
 
+def test_in_half_precision_the_next_loss_sees_the_stepped_weights() -> None:
+    model, x = nn.Linear(3, 1), torch.ones(4, 3)
+    optimiser = Optimiser(model.parameters(), 0.5)
+    with torch.autocast("cpu", torch.bfloat16):
+        optimiser.step(model(x).sum())
+        after = model(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(after, model(x))
+
+
 def test_unknown_decay_is_refused() -> None:
     with pytest.raises(ValueError, match="decay is one of"):
         Optimiser(net().parameters(), 1e-2, decay="linear")

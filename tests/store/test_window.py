@@ -9,6 +9,7 @@ from episodes import counting, every_anchor, random_episode
 from slow_gather import slow_window
 
 from trajrl import Anchors, Episode, TrajectoryStore, WindowSpec, gather
+from trajrl.store.column import Column
 
 SPECS = [
     WindowSpec(history, chunk, horizon, next_actions=True)
@@ -87,6 +88,16 @@ def test_store_kept_on_a_device_gives_the_same_windows_and_takes_new_episodes():
         gather(whole, every_anchor(whole), SPECS[-1]), gather(kept, every_anchor(kept), SPECS[-1])
     ):
         assert torch.equal(left, right)
+
+
+def test_what_is_kept_on_a_device_is_found_by_each_of_its_names(monkeypatch):
+    column = Column(np.arange(6, dtype=np.float32))
+    column.keep_on("cpu")
+    monkeypatch.setattr(column, "rows", lambda index: pytest.fail("read from the host"))
+    numbered = torch.device("cpu", 0)  # as a tensor on cuda says cuda:0
+    column._kept_on = torch.device("cpu"), numbered
+    for name in ("cpu", numbered):
+        assert column.take(np.array([4, 1]), name).tolist() == [4, 1]
 
 
 def test_golden_window_in_the_middle():

@@ -101,7 +101,7 @@ class BCDiffusion(Learner):
         rows = whole_rows(len(batch.steps))
         level = mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng))
         eps = mine(torch.randn(rows, self.width, generator=rng))
-        return Noise(level.to(self.device), eps.to(self.device))
+        return Noise(*(part.to(self.device, non_blocking=True) for part in (level, eps)))
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Predict the noise in the data's actions, over the real ones."""

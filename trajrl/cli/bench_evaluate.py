@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trajrl.assemble import choose_device
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain
 from trajrl.products import as_torch_has_it
@@ -39,9 +40,9 @@ class BenchEvaluate(Common):
     steps: int = 200
     """Length of an episode."""
     device: str = "cpu"
-    """cpu, cuda or cuda:1."""
+    """auto, cpu, cuda or cuda:1."""
     threads: int = 0
-    """Threads of torch; 0: as OMP_NUM_THREADS says, else one."""
+    """Threads of torch; 0: as OMP_NUM_THREADS says, else one; -1: as many as are fastest."""
 
     def run(self) -> dict[str, Any]:
         """Measure both and compare; the episodes are the same ones."""
@@ -51,13 +52,14 @@ class BenchEvaluate(Common):
         from trajrl.envs import make_suite
 
         set_threads(self.threads)
+        device = choose_device(self.device)
         suite = make_suite(self.env, time_limit=self.steps)
         options: dict[str, Any] = {"candidates": self.candidates} if has_candidates(self.agent) else {}
         agent = make_agent(
             self.agent,
             suite.obs_dim,
             suite.action_dim,
-            device=self.device,
+            device=str(device),
             seed=self.seed,
             **options,
         )  # fmt: skip
@@ -74,7 +76,7 @@ class BenchEvaluate(Common):
             "one": one, "many": many, "plain": plain, "ratio": many / one, "ratio_plain": many / plain,
             "same_episodes": rows == rows_of_many, "latency_ms": latency,
             "envs": self.envs, "candidates": self.candidates, "agent": self.agent, "environment": suite.name,
-            "device": self.device, "threads": get_num_threads(), "failed": rows != rows_of_many,
+            "device": str(device), "threads": get_num_threads(), "failed": rows != rows_of_many,
         }  # fmt: skip
 
     def _latency(self, agent: Agent, suite: EnvSuite) -> float:

@@ -8,9 +8,10 @@ CUDA graph, on a GPU alone.  Drawing the batches is part of an update on both si
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trajrl.assemble import choose_device
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain, parity
 from trajrl.cli.rounds import Pace, per_second, ratio, rounds
@@ -49,12 +50,16 @@ class BenchUpdate(Common):
     compile: bool = False
     """Time the losses under torch.compile too; compiling takes 20 to 45 seconds at first."""
     device: str = "cpu"
-    """cpu, cuda or cuda:1."""
+    """auto, cpu, cuda or cuda:1."""
     threads: int = 0
-    """Threads of torch; 0: as OMP_NUM_THREADS says, else one."""
+    """Threads of torch; 0: as OMP_NUM_THREADS says, else one; -1: as many as are fastest."""
 
     def run(self) -> dict[str, Any]:
         """Time everything in turns and compare."""
+        return replace(self, device=str(choose_device(self.device))).measured()
+
+    def measured(self) -> dict[str, Any]:
+        """Return rates and ratios on a device that is there."""
         set_threads(self.threads)
         error = parity(self.obs_dim, self.action_dim, self.batch_size, self.width, self.device)
         paces = rounds(self._contestants(), self.rounds, self.updates, self._wait())

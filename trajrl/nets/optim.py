@@ -85,6 +85,7 @@ class Optimiser:
             lr=self.rate, beta1=0.9, beta2=0.999, weight_decay=self.weight_decay, eps=1e-8,
             amsgrad=False, maximize=False, grad_scale=divisor,
         )  # fmt: skip
+        torch.clear_autocast_cache()  # the weights in half precision that it holds are those of before
         return norm
 
     def state_dict(self) -> dict[str, Any]:

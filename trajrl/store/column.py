@@ -18,6 +18,7 @@ class Column:
         self._tail = np.empty((0, *self.base.shape[1:]), self.base.dtype)
         self._used = 0  # rows of the tail in use
         self._resident: torch.Tensor | None = None
+        self._kept_on: tuple[torch.device, ...] = ()  # its device, by the names that mean it: cuda, cuda:0
 
     def __len__(self) -> int:
         return len(self.base) + self._used
@@ -63,7 +64,7 @@ class Column:
         """Copy rows by index to a tensor on `device`: (...,) -> (..., *width)."""
         import torch
 
-        if self._resident is not None and self._resident.device == torch.device(device):
+        if self._resident is not None and torch.device(device) in self._kept_on:
             return self._resident[torch.from_numpy(index).to(device, non_blocking=True)]
         return torch.from_numpy(self.rows(index)).to(device, non_blocking=True)
 
@@ -72,6 +73,7 @@ class Column:
         import torch
 
         self._resident = torch.from_numpy(np.array(self.slice(0, len(self)))).to(device)
+        self._kept_on = torch.device(device), self._resident.device
 
     @staticmethod
     def _joined(resident: torch.Tensor, rows: np.ndarray) -> torch.Tensor:

@@ -93,8 +93,8 @@ def test_recorded_updates_are_the_agents_own(name, choice):
 
 @pytest.mark.parametrize("name", ["acfql", "diffusion_ql", "edp", "rlpd"])
 def test_in_half_precision_too(name):
-    agents = own, recorded = slow(name), slow(name)
-    recorded.learn = RecordedUpdates(recorded, traced(recorded))
+    agents = slow(name), slow(name)
+    agents[1].learn = RecordedUpdates(agents[1], traced(agents[1]))
     for step in range(8):
         with torch.autocast("cpu", torch.bfloat16):
             expected, found = (

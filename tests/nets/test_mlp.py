@@ -41,6 +41,24 @@ def test_mish_in_low_precision_is_as_exact_as_torchs(kind: torch.dtype) -> None:
     assert ours.max() <= 1.1 * theirs.max() + torch.finfo(torch.float32).eps
 
 
+def test_mish_of_every_number_in_half_precision_is_rounded_once() -> None:
+    x = torch.arange(2**16).to(torch.int16).view(torch.bfloat16)
+    x = x[x.isfinite()].requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    truth, found = functional.mish(exact), mish(x)
+    assert torch.equal(found, truth.bfloat16())
+    with torch.no_grad():
+        assert torch.equal(mish(x), found)
+    (slope,), (ours,) = (torch.autograd.grad(y.sum(), at) for y, at in ((truth, exact), (found, x)))
+    torch.testing.assert_close(ours.double(), slope, rtol=0, atol=5e-3)  # rounded twice
+
+
+def test_mish_in_half_precision_takes_what_does_not_lie_in_order() -> None:
+    x = rows().bfloat16()[:, ::2].t().unflatten(1, (-1, 1))
+    assert torch.equal(mish(x), mish(x.contiguous()))
+    assert mish(x[:0]).shape == x[:0].shape
+
+
 def test_mish_passes_a_numerical_gradient_check() -> None:
     assert torch.autograd.gradcheck(mish, rows().double().requires_grad_())
 

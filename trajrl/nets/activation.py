@@ -1,5 +1,7 @@
 """Activations by name.  Mish on the CPU is one function of its own: one exponential, few passes over memory.
 
+Half precision has 65,536 numbers: there it is looked up, rounded once.
+
 Without gradients, as acting has it, a number has the same bits wherever it stands among others.
 
 mish(x) = x tanh(softplus(x)) = x - x r,   r = 2 / (f^2 + 1),   f = 1 + e,   e = exp(x)
@@ -9,7 +11,7 @@ mish'(x) = 1 - r (1 - x r e f)
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from math import lcm
 from typing import Any
 
@@ -27,14 +29,15 @@ SERIAL, GRAIN = 16_384, 32_768  # numbers up to which torch uses one thread, and
 
 
 def mish(x: Tensor) -> Tensor:
-    """x tanh(softplus(x)); elsewhere than on the CPU, and under a compiler, torch's own."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    """x tanh(softplus(x)); elsewhere than on the CPU, under a compiler, and in float16 torch's own."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or x.dtype == torch.float16:
         return functional.mish(x)
     if torch.is_grad_enabled() and x.requires_grad:
         return _Mish.apply(x)
-    wide = _wide(x)
-    f = wide.mul(LOG2_E).exp2_().add_(1)
-    return torch.addcdiv(wide, wide, _inverse(f, out=f), value=-1).to(x.dtype)
+    if x.dtype == torch.bfloat16:
+        return _low_half(_looked_up(x))
+    f = x.mul(LOG2_E).exp2_().add_(1)
+    return torch.addcdiv(x, x, _inverse(f, out=f), value=-1)
 
 
 class _Mish(torch.autograd.Function):
@@ -42,15 +45,12 @@ class _Mish(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        wide = _wide(x)
-        e = wide.clamp(max=FLAT).mul_(LOG2_E).exp2_()
-        f = e.add(1)
-        inverse = _inverse(f)
-        found = torch.addcdiv(wide, wide, inverse, value=-1).to(x.dtype)
-        r = inverse.reciprocal_()
-        u = wide * r
-        rest = r.addcmul_(r, e.mul_(f).mul_(u), value=-1)
-        ctx.save_for_backward(rest.to(x.dtype))
+        if x.dtype == torch.bfloat16:
+            both = _looked_up(x)
+            found, rest = _low_half(both), _low_half(both >> 16)
+        else:
+            found, rest = _mish_and_rest(x)
+        ctx.save_for_backward(rest)
         return found
 
     @staticmethod
@@ -60,9 +60,37 @@ class _Mish(torch.autograd.Function):
         return torch.addcmul(gradient, gradient, rest, value=-1)
 
 
-def _wide(x: Tensor) -> Tensor:
-    """Return x in at least single precision."""
-    return x if x.dtype == torch.float64 else x.float()
+def _mish_and_rest(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mish(x) and 1 - mish'(x)."""
+    e = x.clamp(max=FLAT).mul_(LOG2_E).exp2_()
+    f = e.add(1)
+    inverse = _inverse(f)
+    found = torch.addcdiv(x, x, inverse, value=-1)
+    r = inverse.reciprocal_()
+    u = x * r
+    return found, r.addcmul_(r, e.mul_(f).mul_(u), value=-1)
+
+
+@cache
+def _table() -> Tensor:
+    """Return mish(x), and 16 bits higher 1 - mish'(x), for the bits of every x in half precision (65536,)."""
+    x = torch.arange(2**16).to(torch.int16).view(torch.bfloat16).double().requires_grad_()
+    with torch.enable_grad():
+        found = functional.mish(x)
+        (slope,) = torch.autograd.grad(found.sum(), x)
+    low, high = (part.detach().bfloat16().view(torch.int16).int() for part in (found, 1 - slope))
+    return (high << 16) | (low & 0xFFFF)
+
+
+def _looked_up(x: Tensor) -> Tensor:
+    """Return the table's entries of x, in the shape of x."""
+    place = x.contiguous().view(torch.uint16).int()
+    return _table().index_select(0, place.view(-1)).view(x.shape)
+
+
+def _low_half(bits: Tensor) -> Tensor:
+    """Return the lower 16 bits as numbers in half precision."""
+    return bits.to(torch.int16).view(torch.bfloat16)
 
 
 def _inverse(f: Tensor, out: Tensor | None = None) -> Tensor:

@@ -6,13 +6,15 @@
     python benchmarks/evidence.py smoke --policies data/policies               # a cell of each, once more
 
 Every finished run is a few lines of docs/evidence/TABLE.csv, one for each evaluation; those runs are not done
-again, wherever their folders went.  A run that was cut short goes on from its checkpoint.
+again, wherever their folders went.  A run that was cut short goes on from its checkpoint, and where it has
+none yet it begins anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -110,6 +112,8 @@ def phase(words: list[str], folder: Path) -> None:
         return
     if (folder / "checkpoints" / "latest").exists():
         words.insert(1, "--resume")
+    elif folder.exists():
+        shutil.rmtree(folder)  # it was cut short before its first checkpoint
     with folder.with_name(f"{folder.name}.txt").open("w") as log:
         subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True, stdout=log, stderr=log)
 

@@ -19,6 +19,7 @@ from trajrl.store.window import Anchors, WindowSpec
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+import evidence
 from evidence_data import MIXTURES, ORACLE, TOY
 from evidence_gap import gap
 from evidence_tables import table
@@ -128,3 +129,18 @@ def test_a_sparse_task_is_told_in_per_cent_of_successes_at_every_evaluation():
     found = table(rows).splitlines()
     assert found[0] == "| rooms | 0 | 5 | seeds |"
     assert found[2] == "| a | 5 (0 to 10) | 55 (50 to 60) | 2 |"
+
+
+def test_a_run_that_was_cut_short_goes_on_or_begins_anew(tmp_path, monkeypatch):
+    lines: list[list[str]] = []
+    monkeypatch.setattr(evidence.subprocess, "run", lambda words, **_: lines.append(words[2:]))
+    begun, saved, ended = (tmp_path / name for name in ("begun", "saved", "ended"))
+    for folder in (begun, saved, ended):
+        (folder / "checkpoints").mkdir(parents=True)
+    for folder in (saved, ended):
+        (folder / "checkpoints" / "latest").write_text("x")
+    (ended / "summary.json").write_text("{}")
+    for folder in (begun, saved, ended):
+        evidence.phase(["offline"], folder)
+    assert lines == [["offline"], ["offline", "--resume"]]
+    assert not begun.exists()

@@ -30,8 +30,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from evidence_data import ROOT, can_be_had, made
 from evidence_gap import target_gap
-from evidence_tables import tables
+from evidence_tables import KEY, read, tables
 from evidence_trials import Trial, trials
+
+from trajrl.store.atomic import new_file
 
 ROWS = ROOT / "docs" / "evidence"
 SCORES = ("last", "mean_last_10", "best", "selected")
@@ -74,14 +76,16 @@ def commit() -> str:
     """Return the commit of this tree, with a + where files differ from it."""
     words = ["git", "-C", str(ROOT)]
     head = subprocess.run([*words, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout
-    changed = subprocess.run([*words, "diff", "--quiet", "HEAD", "--", "trajrl"], check=False).returncode
+    changed = subprocess.run(
+        [*words, "diff", "--quiet", "HEAD", "--", "trajrl", "run.py"], check=False
+    ).returncode
     return head.strip() + ("+" if changed else "")
 
 
 def kept(table: str) -> pd.DataFrame:
     """Return the lines of a table that are there."""
     path = ROWS / f"{table}.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["data", "cell", "seed", "step"])
+    return read(path) if path.exists() else pd.DataFrame(columns=KEY)
 
 
 def lines_of(trial: Trial) -> pd.DataFrame:
@@ -123,8 +127,8 @@ def add(trial: Trial, folder: Path) -> None:
     with WRITING:
         ROWS.mkdir(parents=True, exist_ok=True)
         both = pd.concat([kept(trial.table), rows_of(trial, folder)])
-        order = ["data", "cell", "seed", "step"]
-        both.sort_values(order, kind="stable").to_csv(ROWS / f"{trial.table}.csv", index=False)
+        with new_file(ROWS / f"{trial.table}.csv") as path:
+            both.sort_values(KEY, kind="stable").to_csv(path, index=False)
 
 
 def run(wanted: Iterable[Trial], out: Path, policies: Path, workers: int, hours: float) -> None:
@@ -143,8 +147,28 @@ def run(wanted: Iterable[Trial], out: Path, policies: Path, workers: int, hours:
 
 
 def smoke(out: Path, policies: Path, workers: int) -> None:
-    """Do the quickest kept run of each table again; its last score must lie in the interval kept."""
+    """Do the quickest kept run of each table again; its last score must lie in the interval kept.
+
+    The interval is over the episodes of that one run: what is run again is the same run, not another seed.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    chosen = quickest()
+    for trial, _ in chosen.values():
+        for folder in parts(trial, out / trial.name):
+            shutil.rmtree(folder, ignore_errors=True)  # of a smoke before
+    with ThreadPoolExecutor(workers) as pool:
+        folders = list(pool.map(lambda pair: do(pair[0], out, policies), chosen.values()))
+    failed = [
+        trial.name
+        for (trial, line), folder in zip(chosen.values(), folders)
+        if not lands(trial.name, line, rows_of(trial, folder).iloc[-1])
+    ]
+    if failed or not chosen:
+        raise SystemExit(f"not as kept: {', '.join(failed)}" if failed else "no table is there yet")
+
+
+def quickest() -> dict[str, tuple[Trial, Any]]:
+    """Return the quickest run of each table with its kept line; say which tables cannot be had here."""
     chosen: dict[str, tuple[Trial, Any]] = {}
     for trial in trials():
         mine = lines_of(trial)
@@ -153,22 +177,18 @@ def smoke(out: Path, policies: Path, workers: int) -> None:
         line = mine.dropna(subset=["seconds"]).iloc[-1]
         if trial.table not in chosen or line.seconds < chosen[trial.table][1].seconds:
             chosen[trial.table] = trial, line
-    with ThreadPoolExecutor(workers) as pool:
-        folders = pool.map(lambda pair: do(pair[0], out, policies), chosen.values())
-        found = [
-            (trial, line, rows_of(trial, folder)) for (trial, line), folder in zip(chosen.values(), folders)
-        ]
-    outside = 0
-    for trial, line, again in found:
-        value = again["last"].iloc[-1]
-        inside = line.low <= value <= line.high
-        outside += not inside
-        told = "inside" if inside else "OUTSIDE"
-        print(
-            f"{trial.name}: {value:.1f}, {told} {line.low:.1f} to {line.high:.1f} (kept {line['last']:.1f})"
-        )
-    if outside or not found:
-        raise SystemExit(f"{outside} outside" if found else "no table is there yet")
+    for table in sorted({trial.table for trial in trials() if not lines_of(trial).empty} - set(chosen)):
+        print(f"{table}: left out, its environment is not installed here (make legacy)")
+    return chosen
+
+
+def lands(name: str, line: Any, again: Any) -> bool:
+    """Say, also aloud, whether a run done again has the data of its kept line and a score in its interval."""
+    inside = bool(line.low <= again["last"] <= line.high)
+    same_data = bool(line.fingerprint == again.fingerprint)
+    told = f"{'inside' if inside else 'OUTSIDE'} {line.low:.1f} to {line.high:.1f} (kept {line['last']:.1f})"
+    print(f"{name}: {again['last']:.1f}, {told}{'' if same_data else '; OTHER DATA than kept'}", flush=True)
+    return inside and same_data
 
 
 def main() -> None:
@@ -181,19 +201,25 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--hours", type=float, default=1e9, help="begin nothing after them")
     options = parser.parse_args()
+    every = list(trials())
+    unknown = set(options.only) - {trial.table for trial in every}
+    if unknown:
+        raise SystemExit(f"no table {', '.join(sorted(unknown))}")
+    if options.workers < 1:
+        raise SystemExit(f"--workers is 1 or more; got {options.workers}")
+    if options.command != "table" and not options.policies.is_dir():
+        raise SystemExit(
+            f"no folder {options.policies}: --policies names the one that holds hopper-expert.npz"
+        )
     if options.command == "table":
-        print(tables(ROWS))
+        print(tables(ROWS, options.only))
     elif options.command == "smoke":
         smoke(options.out / "smoke", options.policies.resolve(), options.workers)
     else:
-        every = list(trials())
-        unknown = set(options.only) - {trial.table for trial in every}
-        if unknown:
-            raise SystemExit(f"no table {', '.join(sorted(unknown))}")
         wanted = [trial for trial in every if not options.only or trial.table in options.only]
         out = options.out.resolve()
         run(wanted, out, options.policies.resolve(), options.workers, options.hours)
-        print(tables(ROWS))
+        print(tables(ROWS, options.only))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,45 @@
-"""Tables of the evidence from its csv files: for each cell means over seeds, with 95 % intervals.
+"""Tables of the evidence from its csv files: of each cell the interquartile mean over seeds, its interval.
 
-(low to high) is over seeds; [low to high], of the last score of a single run, over its episodes.
+(low to high) is over seeds, by resampling them: of two or three it is their range, and their mean stands
+before it.  [low to high], of the last score of a single run, is over its episodes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from trajrl.report.chart import in_order
-from trajrl.report.stats import improvement, interval, iqm, weighted_mean
+from trajrl.report.stats import improvement, interval, weighted_iqm
 
+KEY = ["data", "cell", "seed", "step"]
 GAPS = {"value": "mean y_1", "gap": "mean (y_n - y_1) / mean abs y_1", "gap_size": "its mean size"}
 SCORES = {"last": "last", "mean_last_10": "mean of the last ten", "best": "best", "selected": "selected"}
 
 
-def tables(folder: Path) -> str:
-    """Return every table as markdown."""
-    found = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+def read(path: Path) -> pd.DataFrame:
+    """Return the lines of a table; each evaluation is there once, and every run has its scores."""
+    try:
+        rows = pd.read_csv(path)
+        twice = rows[rows.duplicated(KEY)]
+        ends = rows.groupby(KEY[:-1])["last"].last().isna()
+    except (ValueError, KeyError) as error:
+        raise SystemExit(f"{path} is damaged ({error}); take it from version control again") from error
+    if len(twice) or ends.any():
+        cell = tuple(twice[KEY].iloc[0]) if len(twice) else ends[ends].index[0]
+        what = "is there twice" if len(twice) else "has no last score"
+        raise SystemExit(f"{path}: {', '.join(map(str, cell))} {what}")
+    return rows
+
+
+def tables(folder: Path, only: Collection[str] = ()) -> str:
+    """Return every table, or those named, as markdown."""
+    found = {
+        path.stem: read(path) for path in sorted(folder.glob("*.csv")) if path.stem in (only or [path.stem])
+    }
     return "\n\n".join(f"{name}\n\n{table(rows)}" for name, rows in found.items())
 
 
@@ -69,17 +89,16 @@ def reference(cells: list[str], cell: str) -> str:
 
 
 def estimate(values: np.ndarray) -> str:
-    """Return mean and interval over seeds; of four and more the interquartile mean."""
+    """Return the interquartile mean over seeds, of two or three all of their mean, and its interval."""
     if len(values) == 1:
         return f"{values[0]:.1f}"
-    found = interval([values], weighted_mean)
-    middle = iqm(values) if len(values) > 3 else float(found.value)
-    return f"{middle:.1f} ({found.low:.1f} to {found.high:.1f})"
+    found = interval([values], weighted_iqm)
+    return f"{found.value:.1f} ({found.low:.1f} to {found.high:.1f})"
 
 
 def better(own: pd.DataFrame, first: pd.DataFrame) -> str:
     """Return the probability that a run has a higher last score than one of the first cell."""
-    if own.cell.iloc[0] == first.cell.iloc[0] or len(own) < 2:
+    if own.cell.iloc[0] == first.cell.iloc[0] or min(len(own), len(first)) < 2:
         return ""
     found = improvement([own["last"].to_numpy()], [first["last"].to_numpy()])
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"

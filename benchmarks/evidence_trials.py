@@ -47,7 +47,6 @@ ONLINE = {  # what draws offline and then the online half of every batch
     "uniform, uniform": ("uniform", ("--sampler", "uniform")),
     "cluster, td_error_rank": ("cluster", ("--sampler", "priority", "--metric", "td_error_rank")),
 }
-TASK = "ogbench:cube-single-play-singletask-v0"
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 

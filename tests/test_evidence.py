@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import evidence
 from evidence_data import MIXTURES, ORACLE, TOY
 from evidence_gap import gap
-from evidence_tables import table
+from evidence_tables import read, table
 from evidence_trials import trials
 
 
@@ -144,3 +144,52 @@ def test_a_run_that_was_cut_short_goes_on_or_begins_anew(tmp_path, monkeypatch):
         evidence.phase(["offline"], folder)
     assert lines == [["offline"], ["offline", "--resume"]]
     assert not begun.exists()
+
+
+LINE = {"data": "toy-rooms", "cell": "a", "seed": 0, "step": 5, "last": 7.0, "low": 6.0, "high": 8.0,
+    "seconds": 9.0, "fingerprint": "f"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("again", "passes"),
+    [
+        ({"last": 6.5}, True),
+        ({"last": 5.9}, False),
+        ({"last": 7.0, "fingerprint": "other"}, False),
+    ],
+)
+def test_the_smoke_does_runs_again_and_fails_where_they_are_not_as_kept(again, passes, tmp_path, monkeypatch):
+    trial = next(trial for trial in trials() if trial.data == TOY)
+    kept = pd.DataFrame([{**LINE, "cell": trial.cell}])
+    monkeypatch.setattr(evidence, "kept", lambda name: kept if name == trial.table else kept[:0])
+    monkeypatch.setattr(evidence, "rows_of", lambda *_: pd.DataFrame([{**LINE, **again}]))
+    done = []
+
+    def run(chosen, out, policies):
+        done.append((out / chosen.name / "summary.json").exists())
+        (out / chosen.name).mkdir()
+        (out / chosen.name / "summary.json").write_text("{}")
+        return out / chosen.name
+
+    monkeypatch.setattr(evidence, "do", run)
+    for _ in range(2):
+        if passes:
+            evidence.smoke(tmp_path, tmp_path, 1)
+        else:
+            with pytest.raises(SystemExit, match=f"not as kept: {trial.name}"):
+                evidence.smoke(tmp_path, tmp_path, 1)
+    assert done == [False, False], "what a smoke before had done was taken for done"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([LINE, LINE], "toy-rooms, a, 0, 5 is there twice"),
+        ([{**LINE, "last": None}], "toy-rooms, a, 0 has no last score"),
+        ([{"data": 1}], "is damaged"),
+    ],
+)
+def test_a_damaged_table_is_one_line(lines, told, tmp_path):
+    pd.DataFrame(lines).to_csv(tmp_path / "x.csv", index=False)
+    with pytest.raises(SystemExit, match=f"x.csv.*{told}"):
+        read(tmp_path / "x.csv")

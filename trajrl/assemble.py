@@ -67,8 +67,9 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     from trajrl.train import Run
 
     team.share(config.batch_size)  # refused before anything is written
-    config = replace(config, threads=set_threads(config) if config.threads < 0 else config.threads)
-    set_threads(config)
+    number = set_threads(config)
+    if config.threads == threads.MEASURED:
+        config = replace(config, threads=number)  # kept: what goes on from here has the same bits
     store = open_data(config, shared=team.size > 1) if store is None else store
     store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
     suite = find_suite(config, store)

@@ -107,13 +107,15 @@ def test_in_half_precision_too(name):
 @pytest.mark.parametrize(("name", "choice"), CHOICES, ids=str)
 def test_what_is_recorded_never_waits_for_the_host(name, choice):
     agent = slow(name, **choice)
-    batch = windows(agent)
+    batch, watched = windows(agent), 0
     for step in range(24):
         noise = agent.draw(batch, torch_stream(0, "agent", step))
         agent.prepare()
-        with nullcontext() if agent.stage() is None else NoWaiting():
+        with nullcontext() if agent.stage() is None else NoWaiting() as mode:
             agent.learn(batch, noise)
+        watched += mode is not None
         agent.updates += 1
+    assert bool(watched) != (name in ON_THE_HOST)
 
 
 def test_a_number_read_from_the_device_is_found():

@@ -221,9 +221,8 @@ class RLPD(Learner):
         if not self.config.joint:
             actor_metrics = self.step_actor(part, noise)
         found = {name: torch.stack([m[name].detach() for m in critic_metrics]).mean() for name in metrics}
-        return {**found, **actor_metrics}, torch.stack(
-            td_errors, 1
-        ).flatten()  # row i utd + j: i-th of mini-batch j
+        td_error = torch.stack(td_errors, 1).flatten()  # row i utd + j: i-th of mini-batch j
+        return {**found, **actor_metrics}, td_error
 
     def step_actor(self, batch: SequenceBatch, noise: Noise) -> Metrics:
         """One step of the actor and one of the temperature; returns metrics."""

@@ -14,7 +14,7 @@ from importlib.metadata import version
 import numpy as np
 
 from trajrl import make_suite
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 SECONDS = 4.0  # of processor time for each
 NAMES = (

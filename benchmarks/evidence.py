@@ -33,7 +33,7 @@ from evidence_gap import target_gap
 from evidence_tables import KEY, read, tables
 from evidence_trials import Trial, trials
 
-from trajrl.store.atomic import new_file
+from trajrl.core.atomic_files import new_file
 
 ROWS = ROOT / "docs" / "evidence"
 SCORES = ("last", "mean_last_10", "best", "selected")

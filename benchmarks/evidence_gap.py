@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from trajrl.agents.learner import histories
+from trajrl.core.rng import torch_stream
 from trajrl.judgement import subsample
 from trajrl.nets.targets import td_target
 from trajrl.report.rundata import open_agent, open_store
-from trajrl.rng import torch_stream
 from trajrl.store.window import Anchors, WindowSpec, gather
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 OBS, ACT, LENGTH = 45, 24, 200  # the widths of a hand
 ROWS = 100_000  # written at a time

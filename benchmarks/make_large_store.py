@@ -17,7 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from trajrl.cli.generated import LENGTH, generate
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 
 def main() -> None:

@@ -94,8 +94,8 @@ def with_d3rlpy(kept: dict[str, np.ndarray]) -> dict[str, Timed]:
 def with_trajrl(kept: dict[str, np.ndarray]) -> dict[str, Timed]:
     """Masked windows: history, chunk and the history at the bootstrap; TD3+BC with its default networks."""
     from trajrl import Episode, TrajectoryStore, WindowSpec, gather, make_agent, make_sampler
-    from trajrl.rng import stream, torch_stream
-    from trajrl.threads import set_threads
+    from trajrl.core.cpu import set_threads
+    from trajrl.core.rng import stream, torch_stream
 
     set_threads(1)
     obs, actions, rewards = (

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 ROOT = Path(__file__).parents[1]
 CHILD = Path(__file__).with_name("fuzz_child.py")

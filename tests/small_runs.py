@@ -27,8 +27,8 @@ def write_store(
     """Record a random policy; `recorded_in` is the environment that the file names, if another or none."""
     import torch
 
+    from trajrl.core.rng import stream
     from trajrl.envs import make_suite
-    from trajrl.rng import stream
 
     torch.set_num_threads(1)
     suite = make_suite(environment)
@@ -52,7 +52,7 @@ def settings(agent: str, **changes: Any) -> list[str]:
     from dataclasses import fields
 
     from trajrl.agents import AGENTS
-    from trajrl.registry import find
+    from trajrl.core.registry import find
 
     known = {f.name for f in fields(find(AGENTS, agent, "agent").Config)}
     run = {

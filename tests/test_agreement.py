@@ -12,10 +12,10 @@ from together import ended, start
 
 from trajrl import checkpoint
 from trajrl.agreement import Agreement
+from trajrl.core.distributed import Team
 from trajrl.log import read_csv
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import Anchors
-from trajrl.team import Team
 
 ASTRAY = """
 import os, sys

@@ -19,7 +19,7 @@ from fuzz import kills
 from tried import note
 
 from trajrl import checkpoint
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.store.journal import replay
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.verify import verify

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from trajrl.cli.main import COMMANDS, GROUPS, dispatch, parse
-from trajrl.registry import find
+from trajrl.core.registry import find
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md"]

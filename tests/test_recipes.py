@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from trajrl.cli.main import COMMANDS, parse
-from trajrl.registry import find
+from trajrl.core.registry import find
 
 FOLDER = Path(__file__).parents[1] / "docs" / "recipes"
 SCRIPTS = sorted(FOLDER.glob("*.sh"))

@@ -15,7 +15,7 @@ from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
 from tried import note
 
 from trajrl import checkpoint, train
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 pytestmark = pytest.mark.timeout(int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200")))
 MODULES = (

@@ -16,7 +16,7 @@ CODE = """
 import importlib, sys
 import torch
 torch.set_num_threads(1)
-from trajrl.team import from_environment, joined
+from trajrl.core.distributed import from_environment, joined
 module, name = sys.argv[1].split(":")
 with joined(from_environment()) as team:
     getattr(importlib.import_module(module), name)(team, *sys.argv[2:])

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import numpy as np
 
-from trajrl.team import Team
+from trajrl.core.distributed import Team
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl import threads
 from trajrl.choices import agent_options, config_again, online_config, resolve, resume_config
-from trajrl.compiled import compile_losses
 from trajrl.config import NO_DATA, RunConfig
+from trajrl.core import cpu
+from trajrl.core.compile import compile_losses
 from trajrl.folder import (
     describe,
     fresh_folder,
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import torch
 
     from trajrl.agents.protocol import Agent
+    from trajrl.core.distributed import Team
     from trajrl.envs.protocol import EnvSuite
     from trajrl.online import Online
     from trajrl.samplers.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
-    from trajrl.team import Team
     from trajrl.train import Run
 
 __all__ = [  # what a command needs to make a run
@@ -46,7 +46,7 @@ def build(
     config: RunConfig, folder: Path, store: TrajectoryStore | None = None, team: Team | None = None
 ) -> Run:
     """Build a run at step 0 in its folder; of a team, the first process builds first."""
-    from trajrl.team import Team
+    from trajrl.core.distributed import Team
 
     team = team or Team()
     with team.in_turn():
@@ -68,7 +68,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
 
     team.share(config.batch_size)  # refused before anything is written
     number = set_threads(config)
-    if config.threads == threads.MEASURED:
+    if config.threads == cpu.MEASURED:
         config = replace(config, threads=number)  # kept: what goes on from here has the same bits
     store = open_data(config, shared=team.size > 1) if store is None else store
     store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
@@ -157,7 +157,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
 
 def tell_copies(path: Path, copied: bool) -> None:
     """Say it where processes that could map one file hold a copy each."""
-    from trajrl.speak import say
+    from trajrl.core.console import say
 
     if copied:
         say(
@@ -184,9 +184,9 @@ def data_made_by(environment: str) -> TrajectoryStore | None:
 
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: then there are no scores."""
+    from trajrl.core.console import say
     from trajrl.envs import find_kind, make_suite
     from trajrl.envs.protocol import NoEnvironmentError
-    from trajrl.speak import say
 
     name = config.env or str(store.attributes.get("environment") or "")
     patience = {"patience": config.patience} if config.online else {}
@@ -250,4 +250,4 @@ def fits(store: TrajectoryStore, device: torch.device) -> bool:
 
 def set_threads(config: RunConfig) -> int:
     """Set torch's threads as the run's config says; returns how many there are."""
-    return threads.set_threads(config.threads)
+    return cpu.set_threads(config.threads)

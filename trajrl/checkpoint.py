@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trajrl.store.atomic import sync_folder
+from trajrl.core.atomic_files import sync_folder
 
 TENSOR_PARTS = ("agent", "logger")
 # What torch, numpy and zipfile raise where a file is not what its headers say.

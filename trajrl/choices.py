@@ -21,7 +21,7 @@ from trajrl.config import (
     options,
     split_settings,
 )
-from trajrl.registry import find, unknown
+from trajrl.core.registry import find, unknown
 
 # What a checkpoint speaks of: one sampler would take another's law for its own.
 LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trajrl.store.atomic import write_text
+from trajrl.core.atomic_files import write_text
 from trajrl.store.episode import Episode
 from trajrl.store.journal import Journal
 from trajrl.store.writer import StoreWriter

@@ -14,9 +14,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from trajrl.compiled import MODES
-from trajrl.registry import unknown
-from trajrl.store.atomic import write_text
+from trajrl.core.atomic_files import write_text
+from trajrl.core.compile import MODES
+from trajrl.core.registry import unknown
 from trajrl.store.normalize import REWARD_TRANSFORMS
 
 PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name

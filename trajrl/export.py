@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from trajrl.agents.drawn import KINDS, Given, Noted
 from trajrl.agents.protocol import Agent, History
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from trajrl.config import RunConfig
-from trajrl.store.atomic import write_text
+from trajrl.core.atomic_files import write_text
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.console import say
 from trajrl.queues import Actor
 from trajrl.rollout import Collector, EnvFailureError, Finished, Streams
-from trajrl.speak import say
 from trajrl.store.fingerprint import new_hash
 from trajrl.store.journal import Journal
 

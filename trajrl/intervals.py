@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 
 def bootstrap_mean(values: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float]:

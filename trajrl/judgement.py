@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers.separation import expert_episodes, separation
 from trajrl.store.window import Anchors, gather
 

@@ -19,8 +19,8 @@ from trajrl import checkpoint
 from trajrl.agents import make_agent
 from trajrl.agents.protocol import Agent
 from trajrl.config import RunConfig
+from trajrl.core.rng import torch_stream
 from trajrl.envs import make_suite
-from trajrl.rng import torch_stream
 from trajrl.rollout import Queues
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 
 if TYPE_CHECKING:
     from trajrl.envs.suite import Suite

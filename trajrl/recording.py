@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trajrl.rng import integer
+from trajrl.core.rng import integer
 from trajrl.store.episode import Episode
 
 

@@ -15,9 +15,9 @@ import gymnasium
 import numpy as np
 import torch
 
+from trajrl.core.console import say
 from trajrl.queues import Actor, Queues
 from trajrl.recording import EnvFailureError, Finished, Recording, Streams
-from trajrl.speak import say
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from trajrl.agents.protocol import History
+from trajrl.core.distributed import Team, whole
 from trajrl.store.window import Anchors, gather
-from trajrl.team import Team, whole
 
 if TYPE_CHECKING:
     from trajrl.agents.protocol import Agent

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def shape(store: TrajectoryStore, config: RunConfig, suite: EnvSuite | None) -> None:
     """Set what training sees of rewards and actions; the store itself keeps them as found."""
-    from trajrl.speak import say
+    from trajrl.core.console import say
     from trajrl.store.normalize import REWARD_TRANSFORMS
 
     if suite and (changed := suite.relabel(store)):

@@ -20,6 +20,10 @@ from trajrl import checkpoint, stops
 from trajrl.agents.protocol import Agent, Update
 from trajrl.agreement import Agreement
 from trajrl.config import RunConfig
+from trajrl.core.atomic_files import new_file
+from trajrl.core.console import say
+from trajrl.core.distributed import Team, whole
+from trajrl.core.rng import stream, torch_stream
 from trajrl.envs.protocol import EnvSuite
 from trajrl.evaluate import evaluate
 from trajrl.exploring import collecting_actor
@@ -28,17 +32,13 @@ from trajrl.log import Logger, writing
 from trajrl.online import Online
 from trajrl.progress import Meter
 from trajrl.recording import EnvFailureError
-from trajrl.rng import stream, torch_stream
 from trajrl.samplers.protocol import Sampler
 from trajrl.samplers.provenance import Provenance
 from trajrl.scores import Evaluation, Scores
 from trajrl.scoring import part_of, q_values
-from trajrl.speak import say
-from trajrl.store.atomic import new_file
 from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import gather
-from trajrl.team import Team, whole
 from trajrl.unread import Unread, hand_on
 
 

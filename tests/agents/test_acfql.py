@@ -26,7 +26,7 @@ from trajrl import SequenceBatch, WindowSpec
 from trajrl.agents import make_agent, make_config
 from trajrl.agents.acfql import ACFQL, PRESETS, Config, preset
 from trajrl.agents.flow_presets import FQL, FQL_ONLINE
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 
 
 def one_window(rewards: list[float], steps: int, terminated: bool) -> SequenceBatch:

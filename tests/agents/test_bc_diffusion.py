@@ -9,7 +9,7 @@ import torch
 from flow_windows import ACT, OBS, at_anchor, bandit_windows, generators, random_windows
 
 from trajrl.agents import make_agent
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 from trajrl.store.window import SequenceBatch
 
 

@@ -10,9 +10,9 @@ import torch
 from test_contract import losses, tiny, windows
 from torch._dynamo.testing import CompileCounter
 
-from trajrl import compiled
 from trajrl.agents import AGENTS
-from trajrl.rng import torch_stream
+from trajrl.core import compile
+from trajrl.core.rng import torch_stream
 
 INNER_GRADIENT = ("eg_ood", "qg")  # a gradient inside the loss: the compiler stops there and goes on
 NAMES = [
@@ -31,10 +31,10 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_loss_is_compiled_again_while_training_goes_on(name, monkeypatch):
     torch._dynamo.reset()
     counter = CompileCounter()  # runs eagerly what it is handed
-    monkeypatch.setattr(compiled, "BACKEND", counter)
+    monkeypatch.setattr(compile, "BACKEND", counter)
     eager, agent = tiny(name), tiny(name)
     batch = windows(agent)
-    compiled.compile_losses(agent, "default")
+    compile.compile_losses(agent, "default")
     counts = []
     for step in range(7):
         expected = eager.update(batch, torch_stream(0, "agent", step))
@@ -49,9 +49,9 @@ def test_no_loss_is_compiled_again_while_training_goes_on(name, monkeypatch):
 
 
 def test_without_a_compiler_one_line_says_so_and_the_losses_stay_eager(monkeypatch, capsys):
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compile.shutil, "which", lambda name: None)
     agent = tiny("diffusion_ql")
-    compiled.compile_losses(agent, "default")
+    compile.compile_losses(agent, "default")
     assert capsys.readouterr().out.count("no C++ compiler") == 1
     assert "critic_loss" not in vars(agent)
 

@@ -13,9 +13,9 @@ from flow_windows import ACT, OBS, at_anchor, generators, poisoned, random_windo
 from torch import Tensor
 
 from trajrl.agents import AGENTS, make_agent, make_config
+from trajrl.core.registry import find
+from trajrl.core.rng import torch_stream
 from trajrl.nets.optim import Optimiser
-from trajrl.registry import find
-from trajrl.rng import torch_stream
 from trajrl.store.window import SequenceBatch, WindowSpec
 
 ROWS = 13  # a prime that no other size is a multiple of

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trajrl.agents import make_agent
 from trajrl.agents.edp import Q_TERMS, level_weights, preset
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 
 ALL = torch.ones(3, dtype=torch.bool)
 

@@ -11,8 +11,8 @@ from flow_windows import ACT, OBS, at_anchor, generators, random_windows, weight
 from torch import Tensor
 
 from trajrl.agents import make_agent
+from trajrl.core.rng import torch_stream
 from trajrl.nets.support import Threshold, denoising_score, score_levels
-from trajrl.rng import torch_stream
 
 SMALL = {"width": 16, "depth": 2, "gru_width": 8, "candidates": 4, "ema_every": 1, "ema_start": 2}
 

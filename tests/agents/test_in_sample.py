@@ -4,7 +4,7 @@ import pytest
 import torch
 from flow_windows import at_anchor, random_windows, small, weights_of
 
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 
 
 def agent(**fields):

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from trajrl.agents import make_agent
 from trajrl.agents.qg import preset
+from trajrl.core.rng import torch_stream
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.guidance import RATIOS, strength
-from trajrl.rng import torch_stream
 from trajrl.store.window import WindowSpec
 
 VP5 = (0.804125, 0.435178, 0.158500, 0.038852, 0.006409)  # abar of vp at K = 5

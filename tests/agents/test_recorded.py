@@ -21,9 +21,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trajrl.agents import AGENTS, make_agent
+from trajrl.core.registry import find
+from trajrl.core.rng import torch_stream
 from trajrl.recorded import WARM, Program, RecordedUpdates, record_updates
-from trajrl.registry import find
-from trajrl.rng import torch_stream
 from trajrl.store.window import SequenceBatch
 
 ON_THE_HOST = {"stratified_ql"}  # agents that judge rows on the host while they learn

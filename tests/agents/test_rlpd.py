@@ -23,7 +23,7 @@ from torch.distributions.transforms import TanhTransform
 from trajrl import SequenceBatch, WindowSpec
 from trajrl.agents import make_agent, make_config
 from trajrl.agents.rlpd import PRESETS, preset
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 
 
 def law_at(agent, obs):

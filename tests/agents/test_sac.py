@@ -19,7 +19,7 @@ from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
 from trajrl.agents import make_agent, make_config
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 
 
 def policy_at(agent, obs, noise):

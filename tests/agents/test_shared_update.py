@@ -12,9 +12,9 @@ from test_contract import OTHER_CHOICES, tiny
 from together import together
 
 from trajrl.agents import AGENTS
-from trajrl.rng import torch_stream
+from trajrl.core.distributed import Team, mine, totals, whole, whole_rows
+from trajrl.core.rng import torch_stream
 from trajrl.store.window import SequenceBatch
-from trajrl.team import Team, mine, totals, whole, whole_rows
 
 CASES = [(name, choice) for name in sorted(AGENTS) for choice in ({}, *OTHER_CHOICES.get(name, ()))]
 MORE = {

@@ -14,9 +14,9 @@ from torch import Tensor
 from trajrl import Episode, TrajectoryStore
 from trajrl.agents import make_agent
 from trajrl.agents.strata import Strata, limits
+from trajrl.core.rng import torch_stream
 from trajrl.judgement import judgement
 from trajrl.nets.optim import Optimiser
-from trajrl.rng import torch_stream
 from trajrl.store.window import WindowSpec
 
 SMALL = {"width": 16, "depth": 2, "gru_width": 8, "candidates": 4, "ema_every": 1, "ema_start": 2}

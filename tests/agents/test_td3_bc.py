@@ -19,7 +19,7 @@ from flow_windows import (
 
 from trajrl.agents import make_agent, make_config
 from trajrl.agents.td3_bc import PRESETS
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 
 
 @pytest.mark.parametrize("horizon", [1, 3])

@@ -15,7 +15,7 @@ from trajrl import Anchors, WindowSpec, gather
 from trajrl.agents import make_agent
 from trajrl.agents.protocol import History
 from trajrl.agents.trajectory_ql import Config, Noise, preset
-from trajrl.rng import torch_stream
+from trajrl.core.rng import torch_stream
 from trajrl.store.window import SequenceBatch
 
 SINGLE = {

@@ -14,7 +14,7 @@ import pytest
 
 from trajrl import Episode, TrajectoryStore
 from trajrl.cli.main import dispatch
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.store.writer import StoreWriter
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from trajrl import TrajectoryStore, make_suite
+from trajrl.core.rng import stream
 from trajrl.envs import bandit
 from trajrl.envs.bandit_sets import BANDITS, CORNERS, RADII
-from trajrl.rng import stream
 
 S = 0.5**0.5
 

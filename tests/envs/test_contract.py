@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trajrl import make_suite
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 SUITES = [
     "Hopper-v4", "HalfCheetah-v5", "Pendulum-v1", "d4rl:ant-medium-v2", "d4rl:walker2d-expert-v2",

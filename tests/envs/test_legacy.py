@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from trajrl import make_suite
+from trajrl.core.rng import stream
 from trajrl.envs import legacy
-from trajrl.rng import stream
 
 needs_stack = pytest.mark.skipif(
     not legacy.installed(), reason="the original D4RL stack is not installed: make legacy"

@@ -13,7 +13,7 @@ from trajrl.envs.wrappers import EnvOptions
 
 
 def test_registries_are_sorted_and_resolve():
-    from trajrl.registry import find
+    from trajrl.core.registry import find
 
     for table in (ENVS, ORACLES):
         assert list(table) == sorted(table)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from trajrl.agents.protocol import History
+from trajrl.core.rng import stream, torch_stream
 from trajrl.envs.policies import FilePolicy, NoisyPolicy, RandomPolicy
-from trajrl.rng import stream, torch_stream
 
 
 def weights(stochastic, obs_dim=3, action_dim=2, width=4):

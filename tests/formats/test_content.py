@@ -23,8 +23,8 @@ from foreign import (
 )
 
 from trajrl import Episode
+from trajrl.core.registry import find
 from trajrl.formats import FORMATS, export, import_source, open_source, recognise
-from trajrl.registry import find
 
 
 def made(kind: str, path):

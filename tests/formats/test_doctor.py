@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from trajrl import Episode, TrajectoryStore
+from trajrl.core.rng import stream
 from trajrl.formats.doctor import examine, repair
 from trajrl.formats.doctor.noted import MEANINGS
 from trajrl.formats.options import Options
 from trajrl.formats.source import Source
-from trajrl.rng import stream
 from trajrl.store.notes import SENTENCES, sentence
 from trajrl.store.writer import StoreWriter
 

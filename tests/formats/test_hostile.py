@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tried import note
 
+from trajrl.core.rng import stream
 from trajrl.formats import open_source
-from trajrl.rng import stream
 
 LIMIT = int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200"))
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trajrl.core.rng import torch_stream
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
-from trajrl.rng import torch_stream
 
 ACT, CTX, ROWS = 2, 3, 6
 

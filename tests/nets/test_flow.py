@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from trajrl.core.rng import torch_stream
 from trajrl.nets.flow import VelocityField, euler, straight_path
-from trajrl.rng import torch_stream
 
 
 def field(context_dim: int = 3, action_dim: int = 2) -> VelocityField:

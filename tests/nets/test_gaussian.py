@@ -7,8 +7,8 @@ import torch
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
+from trajrl.core.rng import torch_stream
 from trajrl.nets.gaussian import INSIDE, TanhGaussian, log_density, log_slope, squash
-from trajrl.rng import torch_stream
 
 
 def law() -> tuple[torch.Tensor, torch.Tensor, TransformedDistribution]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trajrl.core.rng import torch_stream
 from trajrl.nets.history import NARROWEST, HistoryEncoder, fused, to_front, unrolled
-from trajrl.rng import torch_stream
 
 OBS, ACT, WIDTH = 2, 1, 5
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trajrl.core.rng import torch_stream
 from trajrl.nets.activation import ACTIVATIONS, activation, mish
 from trajrl.nets.ensemble import Critic, EnsembleMLP
 from trajrl.nets.mlp import INITS, MLP
-from trajrl.rng import torch_stream
 
 
 def rng() -> torch.Generator:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from trajrl.core.rng import torch_stream
 from trajrl.nets.mlp import MLP
 from trajrl.nets.normaliser import Normaliser
 from trajrl.nets.optim import Optimiser, decay_factor
-from trajrl.rng import torch_stream
 
 
 def net() -> MLP:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from trajrl.core.rng import torch_stream
 from trajrl.nets.diffusion import SCHEDULES, Diffusion
-from trajrl.rng import torch_stream
 
 GOLDEN = {  # schedule, K: beta, abar
     ("vp", 5): (

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from trajrl.core.rng import torch_stream
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.solvers import Move, Plan, Point, dpm_orders, plan, sample
-from trajrl.rng import torch_stream
 
 MEAN, STD = 0.3, 0.2
 

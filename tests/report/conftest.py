@@ -2,8 +2,8 @@
 
 import pytest
 
+from trajrl.core.console import speak_to_stderr
 from trajrl.report.practice import small_runs
-from trajrl.speak import speak_to_stderr
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import torch
 
 from trajrl import checkpoint
 from trajrl.config import RunConfig
+from trajrl.core.rng import stream
 from trajrl.log import Logger
-from trajrl.rng import stream
 from trajrl.scores import Evaluation, Scores
 
 VERSIONS = {"python": "3.11", "trajrl": "0.1", "data_fingerprint": "abc"}

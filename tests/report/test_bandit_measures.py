@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trajrl.core.rng import stream
 from trajrl.envs import bandit
 from trajrl.report import bandit_measures
 from trajrl.report.bandit_figure import draw_run, draw_sweep, grid
 from trajrl.report.bandit_measures import goal, measure, mmd, sliced_w2
-from trajrl.rng import stream
 
 GOLDEN = {
     ("8gaussians", 3.0): ([0.0179, 0.0275, 0.0423, 0.0649, 0.0996, 0.1529, 0.2347, 0.3602], 0.7713),

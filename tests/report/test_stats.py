@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from trajrl.core.rng import stream
 from trajrl.report import stats
-from trajrl.rng import stream
 
 finite = st.floats(-1e3, 1e3, width=32)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from populations import CASES, episode, population, score
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.law import Balanced, Categorical, normalised
 from trajrl.store.episode import Episode

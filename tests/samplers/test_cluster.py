@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from populations import episode, fixed_anchors, population
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.clustering import ClusterSpec, cluster_store
 from trajrl.samplers.homogeneity import candidates, homogeneity

@@ -7,7 +7,7 @@ from populations import CASES, episode
 
 from trajrl.cli.bench_sampler import make_store
 from trajrl.cli.main import dispatch
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.writer import StoreWriter

@@ -5,7 +5,7 @@ import pytest
 from populations import CASES, population, score
 from scipy.stats import chi2
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.store.store import TrajectoryStore
 

@@ -8,7 +8,7 @@ import pytest
 WORK = """
 import numpy as np, torch, faiss
 from trajrl.samplers.kmeans import fit_centres, nearest
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 x = stream(0, "test").normal(size=(3000, 16)).astype(np.float32)
 a = torch.randn(256, 256)
 threads = torch.get_num_threads()
@@ -23,7 +23,7 @@ print(int((label * np.arange(len(label))).sum()))
 
 @pytest.fixture(scope="module")
 def reference():
-    from trajrl.rng import stream
+    from trajrl.core.rng import stream
     from trajrl.samplers.kmeans import fit_centres, nearest
 
     x = stream(0, "test").normal(size=(3000, 16)).astype("float32")
@@ -57,7 +57,7 @@ def test_a_missing_faiss_is_one_clear_line():
 def test_samplers_import_neither_torch_nor_faiss():
     code = (
         "import sys\n"
-        "from trajrl.samplers import SAMPLERS\nfrom trajrl.registry import find\n"
+        "from trajrl.samplers import SAMPLERS\nfrom trajrl.core.registry import find\n"
         "for name in SAMPLERS: find(SAMPLERS, name, 'sampler')\n"
         "import trajrl.samplers.provenance, trajrl.cli.cluster, trajrl.cli.bench_sampler\n"
         "print(sorted({'torch', 'faiss', 'pandas', 'h5py'} & set(sys.modules)))"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from populations import CASES, population
 
-from trajrl.registry import find
+from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.options import resolve, resolved_options
 

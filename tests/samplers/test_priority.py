@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from populations import episode, fixed_anchors, population, returns_store, score
 from scipy.stats import rankdata
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.importance import importance
 from trajrl.samplers.metrics import METRICS

@@ -7,7 +7,7 @@ import pytest
 from populations import episode, fixed_anchors, population
 
 from trajrl.checkpoint import read_part, write_part
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.provenance import Provenance
 from trajrl.samplers.shares import share_stats

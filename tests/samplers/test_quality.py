@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from populations import episode, population
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.buckets import HIGH, LOW, UNKNOWN
 from trajrl.samplers.separation import separation

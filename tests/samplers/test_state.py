@@ -7,7 +7,7 @@ import pytest
 from populations import CASES, episode, population, score
 
 from trajrl.checkpoint import read_part, write_part
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 
 

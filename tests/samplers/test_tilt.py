@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trajrl import Episode, TrajectoryStore, make_sampler
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.samplers.cluster import cluster_weights
 from trajrl.samplers.law import Balanced
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trajrl import Anchors, Episode, TrajectoryStore
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.store.writer import StoreWriter
 
 

@@ -10,7 +10,7 @@ import pytest
 from episodes import assert_same, counting
 from faults import run_and_kill, run_to_end
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.store.journal import HEAD_BYTES, START, Journal, replay
 
 EPISODES = [counting(1 + e % 2, marks=[0], success=bool(e), source=f"s{e}") for e in range(3)]

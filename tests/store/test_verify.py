@@ -11,7 +11,7 @@ from episodes import counting, random_episode, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.store.hdf5 import datasets, put, seal
 from trajrl.store.pack import pack
 from trajrl.store.verify import verify

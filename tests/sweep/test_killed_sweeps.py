@@ -18,7 +18,7 @@ from small_sweeps import at_work, wait, words
 from together import ROOT
 from tried import note
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 pytestmark = pytest.mark.timeout(int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200")))
 TRIALS = ("uniform-s0", "cluster-s0")

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from trajrl.agents.checks import shares
-from trajrl.registry import find, unknown
+from trajrl.core.registry import find, unknown
 
 if TYPE_CHECKING:
     from trajrl.agents.protocol import Agent

@@ -23,13 +23,13 @@ from trajrl.agents.flow_presets import PRESETS, preset
 from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, next_chunk, td_report
 from trajrl.agents.networks import build_encoder
 from trajrl.agents.protocol import History
+from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.flow import VelocityField, straight_path
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
 from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
-from trajrl.team import mine, whole_rows
 
 __all__ = ["ACFQL", "PRESETS", "Config", "Noise", "preset"]
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides

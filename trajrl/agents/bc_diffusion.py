@@ -19,10 +19,10 @@ from trajrl.agents.acting import draw_candidates, padded_history
 from trajrl.agents.learner import Learner, Metrics, histories
 from trajrl.agents.networks import build_actor, check
 from trajrl.agents.protocol import History
+from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean
 from trajrl.store.window import SequenceBatch, WindowSpec
-from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 
 
 def one_of(config: Any, **choices: Iterable[str]) -> None:

@@ -22,12 +22,12 @@ from trajrl.agents.networks import check
 from trajrl.agents.presets import DEMO, first_match, of_environment
 from trajrl.agents.protocol import History
 from trajrl.agents.slow import SlowLearner
+from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.ensemble import Critic, draw_pair
 from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
-from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)

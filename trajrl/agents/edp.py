@@ -28,12 +28,12 @@ from trajrl.agents.learner import Metrics, histories, td_report
 from trajrl.agents.networks import build_actor, build_critics, build_encoder
 from trajrl.agents.protocol import History
 from trajrl.agents.slow import SlowLearner
+from trajrl.core.distributed import mine, whole, whole_rows
 from trajrl.nets.diffusion import level_weights
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
 from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
-from trajrl.team import mine, whole, whole_rows
 
 Q_TERMS = ("awr", "crr", "iql", "td3")
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides

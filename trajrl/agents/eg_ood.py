@@ -28,12 +28,12 @@ from trajrl.agents.networks import build_actor, build_critics
 from trajrl.agents.presets import DEMO, first_match
 from trajrl.agents.protocol import History
 from trajrl.agents.slow import SlowLearner
+from trajrl.core.distributed import mine, whole, whole_rows
 from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.support import Threshold, denoising_score, score_levels
 from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
-from trajrl.team import mine, whole, whole_rows
 
 UNTOLD_BEHAVIOUR_STEPS = 10_000  # where neither the config nor the length of the run says
 

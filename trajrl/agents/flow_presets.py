@@ -8,7 +8,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from typing import Any
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 
 PUBLISHED: dict[str, Any] = {
     "normalize_q": False, "partial_chunks": "drop", "count_padding": True, "run.steps": 1_000_000,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.agents.protocol import History, Update
+from trajrl.core.rng import torch_stream
 from trajrl.nets.normaliser import Normaliser
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, masked_mean
-from trajrl.rng import torch_stream
 from trajrl.store.window import SequenceBatch, WindowSpec
 
 if TYPE_CHECKING:

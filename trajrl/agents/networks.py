@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from trajrl.core.registry import unknown
 from trajrl.nets.activation import activation
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
@@ -21,7 +22,6 @@ from trajrl.nets.history import HistoryEncoder, HistoryNet
 from trajrl.nets.mlp import NORMS
 from trajrl.nets.optim import DECAYS
 from trajrl.nets.solvers import plan
-from trajrl.registry import unknown
 
 Actor = HistoryNet[DiffusionPolicy]
 Critics = HistoryNet[Critic]

@@ -27,10 +27,10 @@ from trajrl.agents.networks import build_actor, build_critics
 from trajrl.agents.presets import first_match
 from trajrl.agents.protocol import History
 from trajrl.agents.slow import SlowLearner
+from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.guidance import RATIOS, guidance, strength
 from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
-from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)

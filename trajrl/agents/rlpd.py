@@ -26,12 +26,12 @@ from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_rep
 from trajrl.agents.networks import build_encoder
 from trajrl.agents.protocol import History
 from trajrl.agents.rlpd_presets import PRESETS, preset
+from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, log_density, squash
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
-from trajrl.team import mine, whole_rows
 
 __all__ = ["PRESETS", "RLPD", "Config", "Noise", "preset"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from typing import Any
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 
 CHUNKED: dict[str, Any] = {
     "utd": 1, "chunk": 5, "width": 512, "depth": 4, "target": "mean", "target_entropy": False, "joint": True,

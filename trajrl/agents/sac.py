@@ -22,12 +22,12 @@ from trajrl.agents.checks import above_zero, at_least_one
 from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.networks import build_encoder
 from trajrl.agents.protocol import History
+from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, squash
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
-from trajrl.team import mine, whole_rows
 
 
 @dataclass(frozen=True)

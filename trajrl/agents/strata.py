@@ -86,7 +86,7 @@ class Strata:
 
     def fit(self) -> None:
         """Cluster the states of the subsample."""
-        from trajrl.rng import integer
+        from trajrl.core.rng import integer
         from trajrl.samplers.kmeans import fit_centres
         from trajrl.store.features import Scaler
 

@@ -28,10 +28,10 @@ from trajrl.agents.presets import DEMO, of_environment
 from trajrl.agents.protocol import History
 from trajrl.agents.slow import SlowLearner
 from trajrl.agents.strata import THRESHOLDS, Strata
+from trajrl.core.distributed import mine, whole, whole_rows
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.targets import best_next_value, copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
-from trajrl.team import mine, whole, whole_rows
 
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
 UNTOLD_FRACTION_STEPS = 250_000  # where neither the config nor the length of the run says

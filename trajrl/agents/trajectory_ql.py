@@ -30,11 +30,11 @@ from trajrl.agents.networks import Actor, Critics, build_actor, build_critics
 from trajrl.agents.protocol import History
 from trajrl.agents.slow import SlowLearner
 from trajrl.agents.trajectory_presets import PRESETS, preset
+from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.mlp import MLP
 from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
-from trajrl.team import mine, whole_rows
 
 __all__ = ["PRESETS", "Config", "Noise", "TrajectoryQL", "preset"]
 

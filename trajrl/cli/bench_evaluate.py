@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trajrl.assemble import choose_device
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain
-from trajrl.products import as_torch_has_it
-from trajrl.threads import set_threads
+from trajrl.core.cpu import as_torch_has_it, set_threads
 
 if TYPE_CHECKING:
     from trajrl.agents.protocol import Agent
@@ -81,8 +80,8 @@ class BenchEvaluate(Common):
 
     def _latency(self, agent: Agent, suite: EnvSuite) -> float:
         """Return the milliseconds one action takes in one environment: the median of an episode."""
+        from trajrl.core.rng import stream
         from trajrl.policy import Policy
-        from trajrl.rng import stream
 
         policy, rng, took = Policy(agent, self.seed), stream(self.seed, "bench"), []
         for obs in rng.standard_normal((self.steps + 5, suite.obs_dim), "float32"):
@@ -127,6 +126,6 @@ class BenchEvaluate(Common):
 def has_candidates(agent: str) -> bool:
     """Tell whether an agent chooses among candidates as many as it is told."""
     from trajrl.agents import AGENTS
-    from trajrl.registry import find
+    from trajrl.core.registry import find
 
     return hasattr(find(AGENTS, agent, "agent").Config, "candidates")

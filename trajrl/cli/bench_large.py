@@ -18,7 +18,7 @@ CLUSTERS = 16
 
 def sampling(path: Path, batch: int, history: int, chunk: int, batches: int) -> dict[str, Any]:
     """Draw uniformly and gather, rank all episodes by TD error, cluster all episodes; times and memory."""
-    from trajrl.rng import stream
+    from trajrl.core.rng import stream
     from trajrl.samplers import make_sampler
     from trajrl.samplers.clustering import ClusterSpec, cluster_store
     from trajrl.store.store import TrajectoryStore

@@ -55,7 +55,7 @@ class BenchSampler(Common):
 
     def _time(self, name: str, store: TrajectoryStore) -> dict[str, float]:
         """Return milliseconds: to build, per batch, per refresh due and not due, and amortised per update."""
-        from trajrl.rng import stream
+        from trajrl.core.rng import stream
         from trajrl.samplers import make_sampler
         from trajrl.samplers.options import resolved_options
 
@@ -84,7 +84,7 @@ def make_store(count: int, length: int, seed: int) -> TrajectoryStore:
     """Return a store of random walks of three kinds, made at once."""
     import numpy as np
 
-    from trajrl.rng import stream
+    from trajrl.core.rng import stream
     from trajrl.store.column import Column
     from trajrl.store.store import TrajectoryStore
 

@@ -61,7 +61,7 @@ class Windows(Common):
         """Draw every batch's anchors beforehand, uniform over steps."""
         import numpy as np
 
-        from trajrl.rng import stream
+        from trajrl.core.rng import stream
         from trajrl.store.window import Anchors
 
         found = []

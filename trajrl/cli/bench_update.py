@@ -15,9 +15,8 @@ from trajrl.assemble import choose_device
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain, parity
 from trajrl.cli.rounds import Pace, per_second, ratio, rounds
-from trajrl.compiled import compile_losses
-from trajrl.products import as_torch_has_it
-from trajrl.threads import set_threads
+from trajrl.core.compile import compile_losses
+from trajrl.core.cpu import as_torch_has_it, set_threads
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -113,8 +112,8 @@ class BenchUpdate(Common):
         import torch
 
         from trajrl.agents import make_agent
+        from trajrl.core.rng import stream, torch_stream
         from trajrl.recorded import record_updates
-        from trajrl.rng import stream, torch_stream
         from trajrl.samplers import make_sampler
         from trajrl.store.window import gather
 
@@ -203,7 +202,7 @@ def make_store(obs_dim: int, action_dim: int, seed: int) -> TrajectoryStore:
     """Return 100 episodes of 1,000 random steps."""
     import numpy as np
 
-    from trajrl.rng import stream
+    from trajrl.core.rng import stream
     from trajrl.store.episode import Episode
     from trajrl.store.store import TrajectoryStore
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from trajrl.speak import progress, say, speak_to_stderr
+from trajrl.core.console import progress, say, speak_to_stderr
 
 __all__ = ["Common", "progress", "refuse_existing", "say", "speak_to_stderr"]
 

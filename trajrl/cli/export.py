@@ -105,8 +105,8 @@ class Export(Common):
     def _windows(self, agent: Agent, store: TrajectoryStore) -> list[Window]:
         """Let the live policy act on histories of the store, each step equally likely."""
         from trajrl.agents.protocol import History
+        from trajrl.core.rng import stream
         from trajrl.export import act_noted
-        from trajrl.rng import stream
         from trajrl.samplers import make_sampler
         from trajrl.store.window import gather
 
@@ -126,7 +126,7 @@ class Export(Common):
         """Compare the file with the live policy, and time both."""
         from trajrl import export
         from trajrl.agents.protocol import History
-        from trajrl.rng import torch_stream
+        from trajrl.core.rng import torch_stream
 
         exported = export.read(path, self.format)
         distance = export.largest_difference(exported, windows)

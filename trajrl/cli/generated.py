@@ -35,7 +35,7 @@ def generate(path: Path, transitions: int, seed: int, obs_dim: int, action_dim: 
     """Write a store of random episodes; each begins at a place of its own, so that no two are alike."""
     import numpy as np
 
-    from trajrl.rng import stream
+    from trajrl.core.rng import stream
     from trajrl.store.writer import StoreWriter
 
     if transitions < LENGTH:
@@ -52,7 +52,7 @@ def random_episodes(seed: int, obs_dim: int, action_dim: int) -> list[Episode]:
     """Return a few episodes of random numbers."""
     import numpy as np
 
-    from trajrl.rng import stream
+    from trajrl.core.rng import stream
     from trajrl.store.episode import Episode
 
     rng = stream(seed, "bench episodes")

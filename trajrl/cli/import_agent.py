@@ -35,8 +35,8 @@ class ImportAgent(Common):
         from trajrl.agents import make_agent
         from trajrl.agents.import_dql import read
         from trajrl.config import NO_DATA
+        from trajrl.core.registry import unknown
         from trajrl.envs import make_suite
-        from trajrl.registry import unknown
 
         if self.agent != "diffusion_ql":
             raise ValueError(unknown("agent to import", self.agent, ["diffusion_ql"]))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trajrl.cli.common import Common, say, speak_to_stderr
-from trajrl.registry import find, unknown
+from trajrl.core.registry import find, unknown
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("", "measure speed: gather, sampler, store, update, evaluate"),
@@ -55,8 +55,8 @@ TOGETHER = ("offline",)  # commands that several processes may share
 def main(argv: list[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
     code = dispatch(sys.argv[1:] if argv is None else argv)
-    if "trajrl.team" in sys.modules:
-        from trajrl.team import leave
+    if "trajrl.core.distributed" in sys.modules:
+        from trajrl.core.distributed import leave
 
         leave(code)
     sys.exit(code)

@@ -12,7 +12,7 @@ from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
 
 if TYPE_CHECKING:
-    from trajrl.team import Team
+    from trajrl.core.distributed import Team
 
 NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config"}
 
@@ -97,7 +97,7 @@ class Offline(Choices):
     def run(self) -> dict[str, Any]:
         """Train, or go on training; under torchrun as one of several processes."""
         from trajrl import train
-        from trajrl.team import from_environment, joined
+        from trajrl.core.distributed import from_environment, joined
 
         with joined(from_environment()) as team:
             run = watched(self.opened(team))
@@ -162,7 +162,7 @@ def watched(run: Any) -> Any:
 def followed(team: Team) -> Any:
     """Build what the first process of the team builds, and be silent."""
     from trajrl import assemble, resuming
-    from trajrl.speak import fall_silent
+    from trajrl.core.console import fall_silent
 
     fall_silent()
     config, folder, found = team.told(None)

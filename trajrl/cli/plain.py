@@ -30,7 +30,7 @@ def load_plain() -> ModuleType:
 
 def parity(obs_dim: int, action_dim: int, batch_size: int, width: int, device: str) -> float:
     """Return the largest difference of losses and weights after three updates of both."""
-    from trajrl.rng import torch_stream
+    from trajrl.core.rng import torch_stream
 
     plain = load_plain()
     settings = plain.Settings(ema_start=1, ema_every=2)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.cli.common import say
+from trajrl.core.atomic_files import write_text
 from trajrl.envs.scores import span
-from trajrl.store.atomic import write_text
 
 if TYPE_CHECKING:
     from trajrl.cli.collect import Collect

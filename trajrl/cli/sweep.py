@@ -49,8 +49,8 @@ class Sweep(Choices):
 
     def run(self) -> dict[str, Any]:
         """Run what has not finished, and tell the results of all."""
+        from trajrl.core.registry import find
         from trajrl.folder import lock
-        from trajrl.registry import find
         from trajrl.sweep import ENGINES
         from trajrl.sweep.grid import read_grid, trials
         from trajrl.sweep.results import write
@@ -160,7 +160,7 @@ def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str,
 
 def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
     """Write what the sweep is of; refuse a folder that holds a sweep of something else."""
-    from trajrl.store.atomic import write_text
+    from trajrl.core.atomic_files import write_text
 
     path, made = out / "sweep.json", {"base": list(base), "grid": names}
     if (out / "config.json").exists():

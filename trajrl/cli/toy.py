@@ -112,7 +112,7 @@ class Toy(Common):
         """Do one run in its folder and measure its policy."""
         from trajrl import train
         from trajrl.cli.offline import Offline, stop_politely
-        from trajrl.team import Team
+        from trajrl.core.distributed import Team
 
         begun = self.resume and (folder / "config.json").exists()
         if begun:
@@ -129,7 +129,7 @@ class Toy(Common):
     def chosen(self, setting: Setting, begun: bool = False) -> tuple[str, ...]:
         """Return the settings of a run: the laboratory's until it has begun, then those asked for."""
         from trajrl.agents import AGENTS
-        from trajrl.registry import find
+        from trajrl.core.registry import find
 
         own = {field.name for field in fields(find(AGENTS, self.agent, "agent").Config)}
         lab = {name: value for name, value in LABORATORY.items() if name in own and not begun}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trajrl.registry import find, unknown
+from trajrl.core.registry import find, unknown
 
 if TYPE_CHECKING:
     from trajrl.envs.demonstrate import Demonstration

@@ -15,13 +15,13 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from trajrl.core.console import say
+from trajrl.core.registry import unknown
+from trajrl.core.rng import stream
 from trajrl.envs.bandit_sets import BANDITS, BanditSet, Points
 from trajrl.envs.protocol import Score
 from trajrl.envs.suite import Suite
 from trajrl.envs.wrappers import EnvOptions
-from trajrl.registry import unknown
-from trajrl.rng import stream
-from trajrl.speak import say
 from trajrl.store.episode import Episode
 
 NUM_POINTS = 100_000  # of the data

@@ -13,9 +13,9 @@ from typing import Any
 
 import gymnasium
 
+from trajrl.core.registry import unknown
 from trajrl.envs.legacy import Classic, is_classic, variables
 from trajrl.envs.suite import Suite
-from trajrl.registry import unknown
 
 SPACES = ("observation_space", "action_space")
 

@@ -13,13 +13,13 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from trajrl.core.registry import unknown
 from trajrl.envs import legacy
 from trajrl.envs.gymnasium import make_registered
 from trajrl.envs.protocol import NoEnvironmentError, Score
 from trajrl.envs.scores import normalised, table
 from trajrl.envs.suite import Suite
 from trajrl.envs.wrappers import EnvOptions
-from trajrl.registry import unknown
 from trajrl.store.episode import Episode
 
 SUCCESSORS = {

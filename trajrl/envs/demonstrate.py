@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import gymnasium
 import numpy as np
 
-from trajrl.rng import integer, stream
+from trajrl.core.rng import integer, stream
 from trajrl.store.episode import Episode
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from trajrl.core.registry import unknown
 from trajrl.envs.gymnasium import make_registered, registered
 from trajrl.envs.protocol import Score
 from trajrl.envs.scores import normalised
 from trajrl.envs.suite import Suite
 from trajrl.envs.wrappers import EnvOptions
-from trajrl.registry import unknown
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:

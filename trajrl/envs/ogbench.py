@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from trajrl.core.registry import unknown
 from trajrl.envs.chance import OwnChance
 from trajrl.envs.protocol import Score
 from trajrl.envs.suite import Suite
 from trajrl.envs.wrappers import EnvOptions
-from trajrl.registry import unknown
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:

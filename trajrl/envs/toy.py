@@ -16,12 +16,12 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from trajrl.core.registry import unknown
 from trajrl.envs.demonstrate import Demonstration, demonstrate
 from trajrl.envs.protocol import Score
 from trajrl.envs.scores import normalised
 from trajrl.envs.suite import Suite
 from trajrl.envs.wrappers import EnvOptions
-from trajrl.registry import unknown
 from trajrl.store.episode import Episode
 
 

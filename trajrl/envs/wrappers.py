@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 
 OBSERVE = ("all", "positions")
 ACTIONS = ("scale", "clip")

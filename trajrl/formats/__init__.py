@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajrl.registry import find
+from trajrl.core.registry import find
 
 if TYPE_CHECKING:
     from trajrl.formats.ingest import Show

@@ -19,9 +19,9 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any
 
+from trajrl.core.atomic_files import said, sync_folder
+from trajrl.core.console import say
 from trajrl.formats.ingest import Show, quietly
-from trajrl.speak import say
-from trajrl.store.atomic import said, sync_folder
 
 PIECE_BYTES = 1 << 20
 TIMEOUT_SECONDS = 30.0

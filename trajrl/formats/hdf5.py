@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.store.atomic import require_space
+from trajrl.core.atomic_files import require_space
 from trajrl.store.hdf5 import require_stored
 
 CHUNK_CACHE_BYTES = 64 << 20  # old files hold a column in few large compressed chunks

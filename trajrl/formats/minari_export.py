@@ -14,10 +14,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.core.atomic_files import Scratch, said, sync_folder
 from trajrl.formats.hdf5 import hdf5_file
 from trajrl.formats.ledger import attributes_of
 from trajrl.formats.outgoing import Span, action_box, last_step, observations, size_on_disk, spans, steps
-from trajrl.store.atomic import Scratch, said, sync_folder
 from trajrl.store.store import TrajectoryStore
 
 MINARI_VERSION = "0.5.3"  # whose layout this is

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from trajrl.core.atomic_files import new_file
 from trajrl.formats.ledger import attributes_of, ledger_of
 from trajrl.formats.npz_out import NpzWriter
 from trajrl.formats.outgoing import observations, spans, steps
-from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from trajrl.core.atomic_files import new_file
 from trajrl.formats.ledger import attributes_of, ledger_of
 from trajrl.formats.npz_out import NpzWriter
 from trajrl.formats.outgoing import Span, observations, spans, steps
-from trajrl.store.atomic import new_file
 from trajrl.store.column import Column
 from trajrl.store.store import TrajectoryStore
 

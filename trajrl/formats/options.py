@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 
 ENDS = ("auto", "flags", "resets")
 SPLITS = ("train", "val", "all")

@@ -12,10 +12,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.core.atomic_files import new_file
 from trajrl.formats.hdf5 import hdf5_file
 from trajrl.formats.ledger import attributes_of
 from trajrl.formats.outgoing import Span, observations, size_on_disk, solved, spans, steps
-from trajrl.store.atomic import new_file
 from trajrl.store.store import TrajectoryStore
 
 RESERVED = ("actions", "rewards", "dones", "obs", "next_obs", "extras")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 
 
 def vp(steps: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trajrl.team import averaged
+from trajrl.core.distributed import averaged
 
 DECAYS = ("none", "update", "epoch", "as_run")
 EPOCH = 1000  # updates per epoch in the published runs

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 
 Predictor = Callable[[Tensor, int], Tensor]  # (x (B, D), number of the evaluation) -> eps_hat (B, D)
 SOLVERS = ("ddim", "ddpm", "dpm")

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from trajrl.team import totals
+from trajrl.core.distributed import totals
 
 Net = TypeVar("Net", bound=nn.Module)
 

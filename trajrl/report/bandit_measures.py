@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from trajrl.core.rng import stream
 from trajrl.envs.bandit import find_bandit, judge, off_mode, shape
-from trajrl.rng import stream
 
 NUM_DIRECTIONS = 256
 NUM_PAIRED = 2_000  # points of each side that MMD compares

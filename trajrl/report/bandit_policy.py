@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from trajrl.agents.protocol import Agent, History
+from trajrl.core.rng import torch_stream
 from trajrl.envs.bandit import find_bandit
 from trajrl.report.bandit_figure import grid
-from trajrl.rng import torch_stream
 
 BLOCK = 2_500  # samples per call of the policy
 TIMED = 256  # samples per timed call

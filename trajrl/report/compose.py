@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trajrl.core.console import progress
 from trajrl.report import captions, compare, curves, sampling
 from trajrl.report.chart import Figure
 from trajrl.report.contents import Clips, Contents, Item, Listing, Panel, Section
@@ -15,7 +16,6 @@ from trajrl.report.frames import frame, gathered
 from trajrl.report.overview import commands, differing, online_table, run_table, versions
 from trajrl.report.selection import four_scores
 from trajrl.report.tables import EPISODES, EVALS, METRICS
-from trajrl.speak import progress
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.console import say
 from trajrl.report import cache
 from trajrl.report.folders import RunFolder, scan
 from trajrl.report.groups import group_names
 from trajrl.report.tables import EPISODES, EVALS, METRICS, Kind
-from trajrl.speak import say
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from trajrl.core.console import say
 from trajrl.report import board
-from trajrl.speak import say
 
 if TYPE_CHECKING:
     from trajrl.train import Run

@@ -10,9 +10,9 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trajrl.core.console import say
 from trajrl.report.cache import cache_folder
 from trajrl.report.frames import load_runs
-from trajrl.speak import say
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.core.rng import stream
 from trajrl.report import captions
 from trajrl.report.chart import Chart, Series
 from trajrl.report.qfunction import q_of_data
-from trajrl.rng import stream
 from trajrl.samplers.separation import expert_episodes, separation
 
 if TYPE_CHECKING:

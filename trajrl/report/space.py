@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.core.rng import stream
 from trajrl.report import captions
 from trajrl.report.chart import Cloud
-from trajrl.rng import stream
 from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 
 RESAMPLES = 2000
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # counts (R, n), values (n,) -> (R,)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trajrl.registry import find
+from trajrl.core.registry import find
 
 if TYPE_CHECKING:
     from trajrl.samplers.protocol import Sampler

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.rng import integer, stream
+from trajrl.core.rng import integer, stream
 from trajrl.samplers.homogeneity import candidates, homogeneity
 from trajrl.samplers.kmeans import fit_centres, nearest
 from trajrl.samplers.returns import returns_of

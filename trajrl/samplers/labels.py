@@ -28,7 +28,7 @@ def write_clustering(source: Path, out: Path, store: TrajectoryStore, clustering
     """Copy a store file and put the clustering into the copy; `out` appears whole or not at all."""
     import h5py
 
-    from trajrl.store.atomic import new_file
+    from trajrl.core.atomic_files import new_file
     from trajrl.store.hdf5 import put, seal, write_attributes
 
     with new_file(out) as copy:

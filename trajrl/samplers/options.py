@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple, get_type_hints
 
-from trajrl.registry import find, unknown
+from trajrl.core.registry import find, unknown
 
 
 class Choice(NamedTuple):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 from trajrl.samplers.ask import ask
 from trajrl.samplers.cursor import STARTS, BackwardCursor
 from trajrl.samplers.episode_law import EpisodeLaw

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.registry import unknown
-from trajrl.rng import stream
+from trajrl.core.registry import unknown
+from trajrl.core.rng import stream
 from trajrl.samplers.ask import ask
 from trajrl.samplers.buckets import HIGH, LOW, UNKNOWN, Buckets
 from trajrl.samplers.law import check_share

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 from trajrl.samplers.ranks import average_ranks
 from trajrl.samplers.top import best
 

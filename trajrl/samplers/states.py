@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.rng import integer, stream
+from trajrl.core.rng import integer, stream
 from trajrl.samplers.kmeans import fit_centres, nearest
 from trajrl.store.features import Scaler, step_rows
 

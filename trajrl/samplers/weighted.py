@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajrl.registry import unknown
+from trajrl.core.registry import unknown
 from trajrl.samplers.episode_law import EpisodeLaw
 from trajrl.samplers.law import check_share, with_floor
 from trajrl.samplers.returns import all_finite, minmax, returns_of

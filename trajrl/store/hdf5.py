@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.store.atomic import require_space
+from trajrl.core.atomic_files import require_space
 from trajrl.store.fingerprint import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 

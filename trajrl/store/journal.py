@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from trajrl.speak import say
-from trajrl.store.atomic import sync_folder
+from trajrl.core.atomic_files import sync_folder
+from trajrl.core.console import say
 from trajrl.store.episode import Episode
 from trajrl.store.fingerprint import new_hash
 from trajrl.store.record import decode, encode

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trajrl.rng import stream
+from trajrl.core.rng import stream
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.table import PHASES

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.store.atomic import new_file, require_space
+from trajrl.core.atomic_files import new_file, require_space
 from trajrl.store.hdf5 import (
     DAMAGE,
     HEADROOM_BYTES,

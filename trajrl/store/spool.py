@@ -14,7 +14,7 @@ from typing import IO, Any
 import h5py
 import numpy as np
 
-from trajrl.store.atomic import require_space
+from trajrl.core.atomic_files import require_space
 from trajrl.store.fingerprint import new_hash
 from trajrl.store.hdf5 import HEADROOM_BYTES, ON_DISK, PLAIN, put, seal, write_attributes
 from trajrl.store.table import Table

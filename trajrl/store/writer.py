@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.store.atomic import Scratch, said
+from trajrl.core.atomic_files import Scratch, said
 from trajrl.store.episode import Episode
 from trajrl.store.normalize import Moments
 from trajrl.store.table import Table, phase_code

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from trajrl.speak import say
+from trajrl.core.console import say
 from trajrl.sweep.grid import Trial
 from trajrl.sweep.process import ROOT, Resources, Tell, start
 

@@ -21,7 +21,7 @@ HEADER = ("seeds", "last", "95 % interval", "mean of last ten", "best", "selecte
 
 def write(out: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     """Read every trial from its folder, write results.csv, and return the frame."""
-    from trajrl.store.atomic import new_file
+    from trajrl.core.atomic_files import new_file
 
     found = frame(trials)
     with new_file(out / "results.csv") as path:

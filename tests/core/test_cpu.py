@@ -7,12 +7,12 @@ import time
 import pytest
 import torch
 
-from trajrl import threads
-from trajrl.threads import MEASURED, crowded, fastest, from_environment, set_threads
+from trajrl.core import cpu
+from trajrl.core.cpu import MEASURED, crowded, fastest, from_environment, set_threads
 
 FAULTS = """
 import resource, torch
-from trajrl.threads import keep_freed_memory
+from trajrl.core.cpu import keep_freed_memory
 torch.set_num_threads(1)
 assert keep_freed_memory()
 def update():
@@ -58,7 +58,7 @@ def test_threads_are_those_asked_for(monkeypatch):
 )
 def test_the_number_of_threads_is_the_fastest_one(took, cores, expected, monkeypatch):
     set_to = []
-    monkeypatch.setattr(threads, "seconds_per_step", took.__getitem__)
+    monkeypatch.setattr(cpu, "seconds_per_step", took.__getitem__)
     monkeypatch.setattr(torch, "set_num_threads", set_to.append)
     assert fastest(cores) == expected == set_to[-1]
 

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from trajrl.speak import say
+from trajrl.core.console import say
 
 MODES = ("off", "default", "reduce-overhead", "max-autotune")
 COMPILERS = ("c++", "g++", "clang++")  # any of them serves

@@ -145,7 +145,7 @@ def test_an_interrupt_that_comes_twice_to_each_is_a_checkpoint(store, tmp_path):
 
 def test_a_batch_too_small_to_share_is_refused_before_anything_is_written(store, tmp_path):
     from trajrl import assemble
-    from trajrl.team import Team
+    from trajrl.core.distributed import Team
 
     config = assemble.resolve({"data": str(store), "preset": "demo", "batch_size": 1})
     with pytest.raises(ValueError, match="1 rows cannot be shared by 2 processes; raise batch_size"):

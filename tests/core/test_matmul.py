@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trajrl import products
+from trajrl.core import cpu
 from trajrl.nets.ensemble import EnsembleLinear
 from trajrl.nets.mlp import FEW, affine
 
@@ -28,35 +28,35 @@ def random(*shape: int) -> torch.Tensor:
 def test_only_processors_that_gain_and_do_not_round_are_switched(tmp_path, text, suits):
     path = tmp_path / "cpuinfo"
     path.write_text(text)
-    assert products.suits(path) is suits
-    assert not products.suits(tmp_path / "missing")
+    assert cpu.suits(path) is suits
+    assert not cpu.suits(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_where_factors_would_be_rounded_the_library_is_kept(monkeypatch, gpu):
-    with products.as_torch_has_it():
-        monkeypatch.setattr(products, "suits", lambda path: True)
-        monkeypatch.setattr(products, "precise", lambda: gpu)
+    with cpu.as_torch_has_it():
+        monkeypatch.setattr(cpu, "suits", lambda path: True)
+        monkeypatch.setattr(cpu, "precise", lambda: gpu)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-        assert not products.use_onednn()
+        assert not cpu.use_onednn()
         assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_torch_still_tells_its_precision():
     """Its compiler asks for it, and a mix of old and new settings is refused there."""
-    products.use_onednn()
+    cpu.use_onednn()
     assert torch.get_float32_matmul_precision() in ("medium", "highest")
 
 
 def test_a_rounded_product_is_told_from_an_exact_one(monkeypatch):
-    assert products.precise()
+    assert cpu.precise()
     exact = torch.Tensor.__matmul__
 
     def rounded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return exact(a.bfloat16().to(a.dtype) if a.dtype == torch.float32 else a, b)
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", rounded)
-    assert not products.precise()
+    assert not cpu.precise()
 
 
 @pytest.mark.parametrize("inner", [1, 3, 9, 22, 170, 171, 256])

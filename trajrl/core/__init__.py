@@ -1,0 +1,1 @@
+"""What every room stands on: random streams, registries, the console, processes, processors, files."""

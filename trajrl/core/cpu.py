@@ -4,11 +4,12 @@ One thread is the default: it gives the same bits on every machine and never wai
 that share their cores with other work wait for each other at every product, which can make a run ten times
 slower: that is said in one line.  MEASURED times a step of the usual size with 1, 2, 4 ... threads first.
 
-torch multiplies float32 matrices with MKL, which on AMD's processors uses half of their vector units.  oneDNN,
-which comes with torch too, uses all of them: 230 GFLOP/s instead of 107 on one core of an EPYC.  torch has one
-switch that sends products there, the precision "medium", named after what oneDNN may do on processors with AMX
-tiles: round the factors to bfloat16.  Those keep MKL; on others the numbers stay float32, which is tried before
-it is relied on.  Beside a GPU, where the switch would round the GPU's products, it is left alone.
+torch multiplies float32 matrices with MKL, which on AMD's processors uses half of their vector units.
+oneDNN, which comes with torch too, uses all of them: 230 GFLOP/s instead of 107 on one core of an EPYC.
+torch has one switch that sends products there, the precision "medium", named after what oneDNN may do on
+processors with AMX tiles: round the factors to bfloat16.  Those keep MKL; on others the numbers stay
+float32, which is tried before it is relied on.  Beside a GPU, where the switch would round the GPU's
+products, it is left alone.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def foreign(path: Path) -> None:
 
 def store(path: Path) -> None:
     """Open a store, and verify it."""
+    from trajrl.store.file.verify import verify
     from trajrl.store.store import TrajectoryStore
-    from trajrl.store.verify import verify
 
     list(verify(path))
     for episode in TrajectoryStore.open(path).episodes():
@@ -163,7 +163,7 @@ def write_journal(folder: Path) -> Path:
 def write_store(folder: Path) -> Path:
     """Write a store of three episodes."""
     from trajrl.store.episode import Episode
-    from trajrl.store.writer import StoreWriter
+    from trajrl.store.file.writer import StoreWriter
 
     folder.mkdir()
     with StoreWriter(folder / "x.h5", {"environment": "toy:point"}) as writer:

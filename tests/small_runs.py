@@ -7,7 +7,7 @@ from typing import Any
 
 from trajrl import assemble, resuming, train
 from trajrl.store.episode import Episode
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 TINY = {
     "width": 16, "depth": 2, "hidden": (16, 16), "gru_width": 8, "diffusion_steps": 3, "candidates": 3,

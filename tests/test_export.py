@@ -132,7 +132,7 @@ def test_history_and_chunk_of_the_example_are_those_of_the_live_policy(agent, st
 
 def test_scaled_actions_come_out_in_the_units_of_the_data(tmp_path):
     from trajrl.store.episode import Episode
-    from trajrl.store.writer import StoreWriter
+    from trajrl.store.file.writer import StoreWriter
 
     box = {"action_low": [-4.0], "action_high": [8.0]}
     with StoreWriter(tmp_path / "x.h5", box) as writer:

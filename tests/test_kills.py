@@ -20,13 +20,13 @@ from tried import note
 
 from trajrl import checkpoint
 from trajrl.core.rng import stream
+from trajrl.store.file.verify import verify
 from trajrl.store.journal import replay
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.verify import verify
 
 LIMIT = int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200"))
 pytestmark = pytest.mark.timeout(LIMIT)
-LIGHT = "trajrl.formats trajrl.formats.npz trajrl.store.writer trajrl.store.journal h5py"
+LIGHT = "trajrl.formats trajrl.formats.npz trajrl.store.file.writer trajrl.store.journal h5py"
 HEAVY = "torch trajrl.checkpoint"
 
 IMPORT = """
@@ -165,8 +165,8 @@ print("saw", min(counts), max(counts))
 
 def test_readers_open_what_is_being_written(light, tmp_path):
     from trajrl.store.episode import Episode
+    from trajrl.store.file.writer import StoreWriter
     from trajrl.store.journal import Journal
-    from trajrl.store.writer import StoreWriter
 
     def write(length: int) -> None:
         with StoreWriter(tmp_path / "x.h5") as writer:

@@ -17,8 +17,8 @@ from small_runs import reopened, settings, small_online, small_run, trained, wri
 from trajrl import checkpoint, train
 from trajrl.cli.main import dispatch
 from trajrl.store.episode import Episode
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.writer import StoreWriter
 
 ROOT = Path(__file__).parents[1]
 BOUND_BY_MODES = """

@@ -17,7 +17,7 @@ from trajrl.log import read_csv
 from trajrl.policy import load_run
 from trajrl.samplers import SAMPLERS
 from trajrl.store.episode import Episode
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 AGENTS_OFFLINE = sorted(set(AGENTS) & {"bc_diffusion", "diffusion_ql", "trajectory_ql", "acfql", "td3_bc"})
 
@@ -210,7 +210,7 @@ def test_early_stop_ends_the_run_when_the_loss_rises(store, tmp_path):
 
 def test_actions_outside_the_box_ask_for_the_users_word(store, tmp_path):
     from trajrl.store.episode import Episode
-    from trajrl.store.writer import StoreWriter
+    from trajrl.store.file.writer import StoreWriter
 
     wide = tmp_path / "wide.h5"
     with StoreWriter(wide, {"environment": ""}) as writer:

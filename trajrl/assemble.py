@@ -131,7 +131,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     from trajrl.formats import open_source, recognise
     from trajrl.formats import resolve as locate
     from trajrl.formats.ingest import context
-    from trajrl.store.describe import describe as describe_store
+    from trajrl.store.file.describe import describe as describe_store
     from trajrl.store.store import TrajectoryStore
 
     if config.data == NO_DATA:

@@ -15,8 +15,8 @@ from typing import Any
 
 from trajrl.core.atomic_files import write_text
 from trajrl.store.episode import Episode
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.journal import Journal
-from trajrl.store.writer import StoreWriter
 
 
 class Collection:

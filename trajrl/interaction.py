@@ -19,7 +19,7 @@ import numpy as np
 from trajrl.core.console import say
 from trajrl.queues import Actor
 from trajrl.rollout import Collector, EnvFailureError, Finished, Streams
-from trajrl.store.fingerprint import new_hash
+from trajrl.store.hashing import new_hash
 from trajrl.store.journal import Journal
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ def write_start(suite: Suite, steps: int, seed: int, path: Path) -> None:
     """Record the uniform actions that the agent begins with."""
     from trajrl.envs.policies import RandomPolicy
     from trajrl.rollout import Streams, collect
-    from trajrl.store.writer import StoreWriter
+    from trajrl.store.file.writer import StoreWriter
 
     box = {"environment": suite.name, "action_low": -1.0, "action_high": 1.0}
     with StoreWriter(path, box) as writer:

@@ -164,7 +164,7 @@ def test_too_many_failures_end_with_a_checkpoint_and_one_line(tmp_path, monkeypa
 
     from trajrl.checkpoint import newest
     from trajrl.store.episode import Episode
-    from trajrl.store.writer import StoreWriter
+    from trajrl.store.file.writer import StoreWriter
 
     monkeypatch.chdir(tmp_path)
     with StoreWriter(tmp_path / "line.h5", {"environment": "sample_envs:uneven"}) as writer:

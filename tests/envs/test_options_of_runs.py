@@ -12,7 +12,7 @@ from trajrl import TrajectoryStore, assemble, load_run, train
 from trajrl.cli.main import dispatch
 from trajrl.envs.wrappers import EnvOptions
 from trajrl.store.episode import Episode
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 
 def trained(folder, data, *words, env=""):

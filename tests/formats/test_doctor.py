@@ -14,8 +14,8 @@ from trajrl.formats.doctor import examine, repair
 from trajrl.formats.doctor.noted import MEANINGS
 from trajrl.formats.options import Options
 from trajrl.formats.source import Source
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.notes import SENTENCES, sentence
-from trajrl.store.writer import StoreWriter
 
 
 class Given(Source):

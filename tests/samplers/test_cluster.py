@@ -14,9 +14,9 @@ from trajrl.samplers.kmeans import fit_centres, nearest
 from trajrl.samplers.labels import read_clustering, write_clustering
 from trajrl.samplers.law import Balanced
 from trajrl.samplers.shares import share_stats
+from trajrl.store.file.verify import verify
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.verify import verify
-from trajrl.store.writer import StoreWriter
 
 
 def kinds(count: int = 60) -> TrajectoryStore:

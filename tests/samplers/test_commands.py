@@ -9,8 +9,8 @@ from trajrl.cli.bench_sampler import make_store
 from trajrl.cli.main import dispatch
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.writer import StoreWriter
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from populations import population
 from trajrl.store import features as module
 from trajrl.store.episode import Episode
 from trajrl.store.features import FeatureSpec, Scaler, step_rows, trajectory_features
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.writer import StoreWriter
 
 
 def slow_features(e: Episode, spec: FeatureSpec) -> np.ndarray:

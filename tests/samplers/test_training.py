@@ -8,7 +8,7 @@ import pytest
 from populations import episode
 
 from trajrl.cli.main import dispatch
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 
 from trajrl import Anchors, Episode, TrajectoryStore
 from trajrl.core.rng import stream
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 
 def counting(

@@ -9,7 +9,8 @@ import pytest
 from episodes import assert_same, counting, random_episode
 
 from trajrl import Episode, TrajectoryStore
-from trajrl.store.normalize import REWARD_TRANSFORMS, Moments, statistics
+from trajrl.store.moments import Moments
+from trajrl.store.normalize import REWARD_TRANSFORMS, statistics
 
 
 def test_episodes_come_back_as_they_went_in():

@@ -12,8 +12,8 @@ import pytest
 from episodes import assert_same, counting, every_anchor, random_episode, write
 
 from trajrl import TrajectoryStore, WindowSpec, gather
-from trajrl.store.hdf5 import seal
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.hdf5 import seal
+from trajrl.store.file.writer import StoreWriter
 
 ATTRIBUTES = {
     "environment": "Hopper-v5", "count": 3, "share": 0.5, "flag": True, "nothing": None, "empty": "",

@@ -27,7 +27,7 @@ PACK = "from pathlib import Path\nfrom trajrl.store import pack\npack.{what}(Pat
 IMPORT = """
 from pathlib import Path
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 with StoreWriter(Path({out!r})) as writer:
     for episode in TrajectoryStore.open({source!r}).episodes():
         writer.append(episode)

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trajrl.core.rng import stream
-from trajrl.store.hdf5 import datasets, put, seal
-from trajrl.store.pack import pack
-from trajrl.store.verify import verify
+from trajrl.store.file.hdf5 import datasets, put, seal
+from trajrl.store.file.pack import pack
+from trajrl.store.file.verify import verify
 
 KINDS = ("plain", "packed")
 
@@ -146,6 +146,6 @@ def test_wrong_table_with_right_digests_is_found(tmp_path, name, value, message)
 
 
 def test_returns_are_added_up_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("trajrl.store.verify.BLOCK_STEPS", 7)
+    monkeypatch.setattr("trajrl.store.file.verify.BLOCK_STEPS", 7)
     path = write(tmp_path / "x.h5", [random_episode(4, e) for e in range(20)])
     assert list(verify(path)) == []

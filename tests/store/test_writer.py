@@ -10,14 +10,14 @@ from episodes import counting, write
 from faults import run_and_kill, run_to_end
 
 from trajrl import TrajectoryStore
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 IMPORT = """
 import sys
 import numpy as np
 from pathlib import Path
 from trajrl import Episode
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 with StoreWriter(Path({path!r})) as writer:
     for e in range({episodes}):

@@ -141,8 +141,8 @@ def gather(options: BenchGather) -> dict[str, Any]:
 
 def store(options: BenchStore) -> dict[str, Any]:
     """Generate a store; time opening it in a fresh process, sampling it cold and warm, verifying it."""
+    from trajrl.store.file.verify import verify
     from trajrl.store.store import TrajectoryStore
-    from trajrl.store.verify import verify
 
     with options.file() as path, one_thread():
         size = path.stat().st_size
@@ -204,7 +204,7 @@ OPEN = """
 import json, sys
 from time import perf_counter
 from trajrl.cli.generated import peak_megabytes
-from trajrl.store.load import read_store
+from trajrl.store.file.reader import read_store
 from pathlib import Path
 started = perf_counter()
 store = read_store(Path(sys.argv[1]), "auto")

@@ -48,8 +48,8 @@ class Cluster(Common):
         """Cluster, write, and print what the clusters are."""
         from trajrl.samplers.clustering import ClusterSpec, cluster_store
         from trajrl.samplers.labels import write_clustering
+        from trajrl.store.file.writer import refuse_foreign
         from trajrl.store.store import TrajectoryStore
-        from trajrl.store.writer import refuse_foreign
 
         spec = ClusterSpec(
             self._count(), self.keyframes, self.actions, self.returns, self.components, self.block_scale,
@@ -68,7 +68,7 @@ class Cluster(Common):
 
     def _refuse_others(self, fingerprint: str) -> None:
         """Refuse to replace a store of other episodes; new labels for the same ones lose nothing."""
-        from trajrl.store.describe import describe
+        from trajrl.store.file.describe import describe
 
         if self.overwrite or not self.out.exists() or describe(self.out)["fingerprint"] == fingerprint:
             return

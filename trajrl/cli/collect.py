@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from trajrl.queues import Actor
     from trajrl.recipes import Part
     from trajrl.store.episode import Episode
+    from trajrl.store.file.writer import StoreWriter
     from trajrl.store.table import Table
-    from trajrl.store.writer import StoreWriter
 
 PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 
@@ -66,7 +66,7 @@ class Collect(Common):
             from trajrl.cli.reference import measure
 
             return measure(self)
-        from trajrl.store.writer import refuse_foreign
+        from trajrl.store.file.writer import refuse_foreign
 
         refuse_existing(self.out, self.overwrite)
         refuse_foreign(self.out)  # before hours of recording
@@ -178,7 +178,7 @@ class Collect(Common):
     def writer(self, environment: str, parts: list[dict[str, Any]]) -> StoreWriter:
         """Open the store file, with what a reader must know about where it came from."""
         from trajrl import __version__
-        from trajrl.store.writer import StoreWriter
+        from trajrl.store.file.writer import StoreWriter
 
         noise = self.noise[0] if len(self.noise) == 1 else list(self.noise)
         provenance = {

@@ -36,7 +36,7 @@ def generate(path: Path, transitions: int, seed: int, obs_dim: int, action_dim: 
     import numpy as np
 
     from trajrl.core.rng import stream
-    from trajrl.store.writer import StoreWriter
+    from trajrl.store.file.writer import StoreWriter
 
     if transitions < LENGTH:
         raise ValueError(f"--transitions is at least {LENGTH}; got {transitions}")

@@ -41,8 +41,8 @@ class Import(Reading):
         return found
 
     def _unpack(self, packed: Path) -> dict[str, Any]:
-        from trajrl.store.describe import describe
-        from trajrl.store.pack import unpack
+        from trajrl.store.file.describe import describe
+        from trajrl.store.file.pack import unpack
 
         unpack(packed, self.out)
         say(f"{packed} is a store; a plain copy of it is {self.out}")
@@ -81,7 +81,7 @@ class Info(Common):
 
     def run(self) -> dict[str, Any]:
         """Describe the store."""
-        from trajrl.store.describe import describe
+        from trajrl.store.file.describe import describe
 
         found = describe(self.store.expanduser())
         show_table(("", ""), [(key, as_text(found[key])) for key in found if key != "provenance"])
@@ -182,7 +182,7 @@ class Pack(Common):
 
     def run(self) -> dict[str, Any]:
         """Write the copy and say how small it is."""
-        from trajrl.store.pack import pack
+        from trajrl.store.file.pack import pack
 
         source = self.store.expanduser()
         out = self.out or source.with_suffix(".packed.h5")
@@ -202,8 +202,8 @@ class Verify(Common):
 
     def run(self) -> dict[str, Any]:
         """Check the file and name what is wrong."""
-        from trajrl.store.describe import describe
-        from trajrl.store.verify import verify
+        from trajrl.store.file.describe import describe
+        from trajrl.store.file.verify import verify
 
         path = self.store.expanduser()
         findings = list(verify(path))

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import require_space
-from trajrl.store.hdf5 import require_stored
+from trajrl.store.file.hdf5 import require_stored
 
 CHUNK_CACHE_BYTES = 64 << 20  # old files hold a column in few large compressed chunks
 

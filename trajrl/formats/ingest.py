@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.formats.source import Labelled, Source
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 if TYPE_CHECKING:
     from trajrl.store.table import Table

@@ -29,7 +29,7 @@ def write_clustering(source: Path, out: Path, store: TrajectoryStore, clustering
     import h5py
 
     from trajrl.core.atomic_files import new_file
-    from trajrl.store.hdf5 import put, seal, write_attributes
+    from trajrl.store.file.hdf5 import put, seal, write_attributes
 
     with new_file(out) as copy:
         shutil.copyfile(source, copy)

@@ -2,7 +2,8 @@
 
     file     "trajrl journal 1\\n"   record   record   ...
     record   magic (8), number (8), size (8) and hash (16) of the payload, hash of these (8), payload
-    payload  see trajrl.store.record: JSON and raw numbers, nothing pickled
+    payload  size of a JSON header (8 bytes), the header {terminated, success, source, meta, arrays: [[name,
+             type, shape], ...]}, the raw numbers of every array; nothing is pickled
 
 A crash tears only the last record: it is too short or its hash is wrong, and the next writer cuts it off and
 says so.  A damaged record with whole ones behind it is passed over, and that is said too.
@@ -11,17 +12,21 @@ says so.  A damaged record with whole ones behind it is passed over, and that is
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import numpy as np
+
 from trajrl.core.atomic_files import sync_folder
 from trajrl.core.console import say
 from trajrl.store.episode import Episode
-from trajrl.store.fingerprint import new_hash
-from trajrl.store.record import decode, encode
+from trajrl.store.hashing import new_hash
+
+SIZE = struct.Struct("<Q")
 
 NAME = "episodes.journal"
 START = b"trajrl journal 1\n"
@@ -193,3 +198,38 @@ def _write_all(file: IO[bytes], block: bytes) -> None:
     view = memoryview(block)
     while view:
         view = view[file.write(view) :]
+
+
+def encode(episode: Episode, meta: Mapping[str, Any]) -> bytes:
+    """Turn an episode and plain values into bytes."""
+    arrays = {"obs": episode.obs, "actions": episode.actions, "rewards": episode.rewards}
+    arrays.update({f"extras/{name}": column for name, column in episode.extras.items()})
+    described = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
+    facts = {"terminated": episode.terminated, "success": episode.success, "source": episode.source}
+    header = json.dumps({**facts, "meta": dict(meta), "arrays": described}, default=_plain).encode()
+    return SIZE.pack(len(header)) + header + b"".join(array.tobytes() for array in arrays.values())
+
+
+def decode(payload: bytes) -> tuple[Episode, dict[str, Any]]:
+    """Turn the bytes back; they were checked to be what `encode` made."""
+    (size,) = SIZE.unpack_from(payload)
+    header = json.loads(payload[SIZE.size : SIZE.size + size])
+    arrays, place = {}, SIZE.size + size
+    for name, kind, shape in header["arrays"]:
+        count = int(np.prod(shape, dtype=int))
+        arrays[name] = np.frombuffer(payload, np.dtype(kind), count, place).reshape(shape).copy()
+        place += arrays[name].nbytes
+    extras = {
+        name.removeprefix("extras/"): array for name, array in arrays.items() if name.startswith("extras/")
+    }
+    episode = Episode(
+        arrays["obs"], arrays["actions"], arrays["rewards"], header["terminated"], header["success"],
+        header["source"], extras,
+    )  # fmt: skip
+    return episode, header["meta"]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"the meta values of an episode are plain values; got {type(value).__name__}")

@@ -14,9 +14,9 @@ import numpy as np
 
 from trajrl.core.rng import stream
 from trajrl.store.episode import Episode
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.table import PHASES
-from trajrl.store.writer import StoreWriter
 
 Show = Callable[[list[Any]], Iterable[Any]]  # the same items, shown as they go by
 SAME = ("environment", "action_low", "action_high", "units")  # attributes kept where all parts agree

@@ -16,10 +16,14 @@ import numpy as np
 
 from trajrl.store.column import Column
 from trajrl.store.episode import Episode
+from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import Table, phase_code
 
 if TYPE_CHECKING:
+    pass
     import torch
+
+    from trajrl.store.table import Table
 
     Shape = Callable[[torch.Tensor], torch.Tensor]
 
@@ -50,7 +54,7 @@ class TrajectoryStore:
     @classmethod
     def open(cls, path: str | Path, memory: str = "auto") -> TrajectoryStore:
         """Open a store file; memory is 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)."""
-        from trajrl.store.load import read_store
+        from trajrl.store.file.reader import read_store
 
         return read_store(Path(path).expanduser(), memory)
 
@@ -169,7 +173,6 @@ class TrajectoryStore:
     @property
     def fingerprint(self) -> str:
         """Return the hash of the content; that of an opened, unchanged file is the one recorded there."""
-        from trajrl.store.fingerprint import fingerprint
 
         return str(self.attributes["fingerprint"]) if self.version == 0 and self.path else fingerprint(self)
 
@@ -218,3 +221,31 @@ def holds(kept: np.dtype, given: np.dtype) -> bool:
     """Say whether a column keeps numbers of a type: without loss, or rounded where both are floats."""
     floats = kept.kind == given.kind == "f"
     return floats or np.can_cast(given, kept, "safe")
+
+
+def fingerprint(store: TrajectoryStore) -> str:
+    """Hash the live episodes of a store; equal to that of the file they would be written to."""
+    live = store.live
+    columns = {"obs": store.obs, "actions": store.actions, "rewards": store.rewards}
+    columns.update({f"extras/{name}": column for name, column in store.extras.items()})
+    hashes = {name: new_hash() for name in columns}
+    for e, start, length in zip(live, store.table.start[live], store.table.length[live]):
+        for name, column in columns.items():
+            first, more = (start + e, 1) if name == "obs" else (start, 0)
+            hashes[name].update(np.ascontiguousarray(column.slice(first, first + length + more)).data)
+    described = {
+        name: (column.base.dtype.str, column.width, hashes[name].hexdigest())
+        for name, column in columns.items()
+    }
+    table, sources = _content(store.table, live)
+    described.update({f"table/{name}": (part.dtype.str, (), digest(part)) for name, part in table.items()})
+    return combine(described, sources)
+
+
+def _content(table: Table, live: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the content columns of the live rows, with sources numbered as a writer would meet them."""
+    content = {name: getattr(table, name)[live] for name in CONTENT_TABLE}
+    found, first, place = np.unique(content["source_code"], return_index=True, return_inverse=True)
+    met = np.argsort(first)  # the codes in order of first use
+    content["source_code"] = np.argsort(met)[place].astype(np.int32)
+    return content, [table.sources[code] for code in found[met]]

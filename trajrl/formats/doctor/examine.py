@@ -14,7 +14,7 @@ from trajrl.formats.doctor.survey import Survey, new_survey, take
 from trajrl.formats.ingest import Show, quietly
 from trajrl.formats.native import Native
 from trajrl.formats.source import Source
-from trajrl.store.verify import verify
+from trajrl.store.file.verify import verify
 
 Open = Callable[[], Source]
 Check = Callable[[Survey, Source], Iterable[Finding]]

@@ -22,7 +22,7 @@ from trajrl.formats.doctor.examine import Report, jump_of
 from trajrl.formats.doctor.survey import COLUMNS, HUGE, Survey, hash_of
 from trajrl.formats.ingest import Show, attributes, quietly
 from trajrl.store.episode import Episode
-from trajrl.store.writer import StoreWriter
+from trajrl.store.file.writer import StoreWriter
 
 
 def repair(report: Report, out: Path, show: Show = quietly) -> dict[str, Any]:

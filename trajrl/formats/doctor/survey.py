@@ -13,7 +13,7 @@ import numpy as np
 
 from trajrl.formats.source import Source
 from trajrl.store.episode import Episode
-from trajrl.store.fingerprint import new_hash
+from trajrl.store.hashing import new_hash
 
 HUGE = 1e6  # no observation, action or reward of a known task is as large
 SLACK = 1e-5  # a box is left only by more than this share of its size: rounding

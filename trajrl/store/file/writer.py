@@ -15,11 +15,11 @@ import numpy as np
 
 from trajrl.core.atomic_files import Scratch, said
 from trajrl.store.episode import Episode
-from trajrl.store.normalize import Moments
+from trajrl.store.moments import Moments
 from trajrl.store.table import Table, phase_code
 
 if TYPE_CHECKING:
-    from trajrl.store.spool import Spool
+    from trajrl.store.file.spool import Spool
 
 
 class StoreWriter:
@@ -65,7 +65,7 @@ class StoreWriter:
 
     def close(self) -> None:
         """Assemble the file and give it its name."""
-        from trajrl.store.spool import assemble
+        from trajrl.store.file.spool import assemble
 
         if not len(self.table):
             raise ValueError(f"there is not one episode to write to {self.path}")
@@ -99,7 +99,7 @@ class StoreWriter:
 
     def _spool(self, name: str, like: np.ndarray) -> Spool:
         """Return the part file of a column, opening it with the first episode."""
-        from trajrl.store.spool import Spool
+        from trajrl.store.file.spool import Spool
 
         if name not in self._spools:
             self._spools[name] = Spool(self._scratch.folder / f"{len(self._spools)}.part", like)
@@ -130,7 +130,7 @@ class StoreWriter:
 
 def refuse_foreign(path: Path) -> None:
     """Refuse to write over anything that is not a store: it may be the source."""
-    from trajrl.store.hdf5 import open_file
+    from trajrl.store.file.hdf5 import open_file
 
     if path.exists():
         try:

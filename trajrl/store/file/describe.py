@@ -8,8 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.store.hdf5 import DAMAGE, damaged, datasets, open_file, read_attributes
-from trajrl.store.load import read_table
+from trajrl.store.file.hdf5 import DAMAGE, damaged, datasets, open_file, read_attributes
+from trajrl.store.file.reader import read_table
 from trajrl.store.table import PHASES
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from trajrl.store.fingerprint import digest
-from trajrl.store.hdf5 import (
+from trajrl.store.file.hdf5 import (
     DAMAGE,
     datasets,
     file_fingerprint,
@@ -23,6 +22,7 @@ from trajrl.store.hdf5 import (
     recorded_digest,
     seal_of,
 )
+from trajrl.store.hashing import digest
 from trajrl.store.table import PHASES
 
 BLOCK_STEPS = 1 << 22  # rewards summed at a time

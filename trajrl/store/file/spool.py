@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import require_space
-from trajrl.store.fingerprint import new_hash
-from trajrl.store.hdf5 import HEADROOM_BYTES, ON_DISK, PLAIN, put, seal, write_attributes
+from trajrl.store.file.hdf5 import HEADROOM_BYTES, ON_DISK, PLAIN, put, seal, write_attributes
+from trajrl.store.hashing import new_hash
 from trajrl.store.table import Table
 
 BUFFER_BYTES = 1 << 20

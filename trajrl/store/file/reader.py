@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from trajrl.store.column import Column
-from trajrl.store.hdf5 import (
+from trajrl.store.file.hdf5 import (
     DAMAGE,
     ON_DISK,
     damaged,

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import require_space
-from trajrl.store.fingerprint import CONTENT_TABLE, combine, digest, new_hash
+from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 
 SCHEMA = 1
@@ -157,7 +157,7 @@ def source_names(file: h5py.File) -> list[str]:
 
 
 def file_fingerprint(file: h5py.File) -> str:
-    """Combine the recorded digests of the content; equal to trajrl.store.fingerprint of the same episodes."""
+    """Combine the recorded digests of the content; equal to trajrl.store.hashing of the same episodes."""
     names = [name for name in datasets(file) if is_column(name)]
     names += [f"table/{name}" for name in CONTENT_TABLE]
     described = {

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import new_file, require_space
-from trajrl.store.hdf5 import (
+from trajrl.store.file.hdf5 import (
     DAMAGE,
     HEADROOM_BYTES,
     PACKED,
@@ -23,7 +23,7 @@ from trajrl.store.hdf5 import (
     make_room,
     open_file,
 )
-from trajrl.store.writer import refuse_foreign
+from trajrl.store.file.writer import refuse_foreign
 
 CHUNK_BYTES = 1 << 18
 BLOCK_BYTES = 1 << 24  # rows copied at a time

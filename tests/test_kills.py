@@ -26,7 +26,7 @@ from trajrl.store.store import TrajectoryStore
 
 LIMIT = int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200"))
 pytestmark = pytest.mark.timeout(LIMIT)
-LIGHT = "trajrl.formats trajrl.formats.npz trajrl.store.file.writer trajrl.store.journal h5py"
+LIGHT = "trajrl.formats trajrl.formats.npz.reader trajrl.store.file.writer trajrl.store.journal h5py"
 HEAVY = "torch trajrl.checkpoint"
 
 IMPORT = """

@@ -130,7 +130,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     from trajrl.envs import ENVS
     from trajrl.formats import open_source, recognise
     from trajrl.formats import resolve as locate
-    from trajrl.formats.ingest import context
+    from trajrl.formats.base.importer import context
     from trajrl.store.file.describe import describe as describe_store
     from trajrl.store.store import TrajectoryStore
 

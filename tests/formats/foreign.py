@@ -15,7 +15,7 @@ import pytest
 from trajrl import Episode, TrajectoryStore
 from trajrl.core.rng import stream
 from trajrl.formats import open_source
-from trajrl.formats.source import Source
+from trajrl.formats.base.source import Source
 
 Arrays = dict[str, Any]
 WIDTHS = {"object": 4, "robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "extra": 1}

@@ -8,7 +8,7 @@ import pytest
 from foreign import at, chained, d4rl, hdf5, normal, read, shared
 
 from trajrl.formats import open_source
-from trajrl.formats.d4rl_family import environment_of, family_of, horizon_of, urls
+from trajrl.formats.d4rl.family import environment_of, family_of, horizon_of, urls
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_flags_that_are_no_flags_are_refused(path):
 def test_columns_are_read_in_blocks_of_any_size(path, monkeypatch):
     hdf5(path, chained(d4rl(200, ends=tuple(range(6, 200, 7))), tuple(range(6, 200, 7))))
     whole, _ = read(path)
-    monkeypatch.setattr("trajrl.formats.columns.BLOCK_BYTES", 300)
+    monkeypatch.setattr("trajrl.formats.base.columns.BLOCK_BYTES", 300)
     again, _ = read(path)
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one.obs, other.obs)

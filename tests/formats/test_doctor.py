@@ -10,10 +10,10 @@ import pytest
 
 from trajrl import Episode, TrajectoryStore
 from trajrl.core.rng import stream
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.source import Source
 from trajrl.formats.doctor import examine, repair
 from trajrl.formats.doctor.noted import MEANINGS
-from trajrl.formats.options import Options
-from trajrl.formats.source import Source
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.notes import SENTENCES, sentence
 

@@ -13,7 +13,7 @@ import pytest
 from foreign import chained, d4rl, hdf5
 
 from trajrl.formats import open_source
-from trajrl.formats.download import ATTEMPTS, download
+from trajrl.formats.base.download import ATTEMPTS, download
 
 BODY = bytes(range(256)) * 20_000  # 5 MB
 
@@ -248,7 +248,7 @@ def test_a_name_is_fetched_and_opened(server, tmp_path, monkeypatch):
     def local(url, path, show=None):
         return download(server.url, path, show, insecure=True)
 
-    monkeypatch.setattr("trajrl.formats.download.download", local)
+    monkeypatch.setattr("trajrl.formats.base.download.download", local)
     source = open_source("hopper-medium-v2")
     assert [len(e) for e in source.episodes()] == [10, 10]
     assert source.environment == "d4rl:hopper-medium-v2"

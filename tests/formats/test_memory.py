@@ -18,7 +18,7 @@ import resource, sys
 import h5py, numpy
 from pathlib import Path
 from trajrl.formats import import_source, open_source
-import trajrl.formats.d4rl, trajrl.formats.ogbench, trajrl.store.file.writer
+import trajrl.formats.d4rl.reader, trajrl.formats.ogbench.reader, trajrl.store.file.writer
 
 def peak():
     lines = open("/proc/self/status")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trajrl.formats import resolve
-from trajrl.formats.d4rl_family import urls
-from trajrl.formats.names import minari_names, published
+from trajrl.formats.d4rl.family import urls
+from trajrl.formats.dataset_names import minari_names, published
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_missing_set_is_fetched_into_the_cache(home, monkeypatch):
         asked[path.name] = url
         return path
 
-    monkeypatch.setattr("trajrl.formats.download.download", fetch)
+    monkeypatch.setattr("trajrl.formats.base.download.download", fetch)
     assert resolve("hopper-medium-v2") == home / ".d4rl/datasets/hopper_medium-v2.hdf5"
     assert resolve("mujoco/hopper/medium-v0") == home / ".minari/datasets/mujoco/hopper/medium-v0"
     assert asked["metadata.json"].endswith(

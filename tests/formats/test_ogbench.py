@@ -7,7 +7,7 @@ import pytest
 from foreign import npz, ogbench, read, shared
 
 from trajrl.formats import import_source, open_source
-from trajrl.formats.ogbench import missing_numbers
+from trajrl.formats.ogbench.reader import missing_numbers
 from trajrl.store.store import TrajectoryStore
 
 
@@ -157,7 +157,7 @@ def test_pixels_are_refused(path):
 
 def test_members_are_streamed_in_small_blocks(path, monkeypatch):
     whole, _ = read(npz(path, ogbench([30, 20, 7])))
-    monkeypatch.setattr("trajrl.formats.columns.BLOCK_BYTES", 64)
+    monkeypatch.setattr("trajrl.formats.base.columns.BLOCK_BYTES", 64)
     again, _ = read(path)
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one.obs, other.obs)

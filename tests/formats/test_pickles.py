@@ -12,7 +12,7 @@ import pytest
 from foreign import at, normal, pickled, read, shared
 
 from trajrl.formats import import_source, open_source
-from trajrl.formats.unpickle import NumpyUnpickler, RefusedError, load
+from trajrl.formats.pickle.safe_unpickle import NumpyUnpickler, RefusedError, load
 
 RAN = []
 

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 from trajrl.cli.common import Common, progress
 
 if TYPE_CHECKING:
-    from trajrl.formats.source import Source
+    from trajrl.formats.base.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from trajrl.envs.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
-    from trajrl.formats.minari import Minari
+    from trajrl.formats.minari.reader import Minari
 
 
 class MinariSuite(Suite):
@@ -59,16 +59,16 @@ class MinariSuite(Suite):
 
 def find_source(name: str) -> Minari:
     """Open a data set from Minari's cache, or fetch it."""
-    from trajrl.formats.minari import Minari
-    from trajrl.formats.names import resolve
-    from trajrl.formats.options import Options
+    from trajrl.formats.base.options import Options
+    from trajrl.formats.dataset_names import resolve
+    from trajrl.formats.minari.reader import Minari
 
     return Minari(resolve(f"minari:{name}"), Options())
 
 
 def recovered(source: Minari) -> dict[str, Any]:
     """Return what a set says of its environment; a set that names none, or a wrapped one, is refused."""
-    from trajrl.formats.minari import as_tree
+    from trajrl.formats.minari.reader import as_tree
 
     spec = as_tree(source.metadata.get("env_spec"))
     if not isinstance(spec.get("id"), str) or not isinstance(spec.get("kwargs") or {}, dict):

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from trajrl.formats.npy import open_npz
-from trajrl.formats.source import undamaged
+from trajrl.formats.base.source import undamaged
+from trajrl.formats.npz.npy import open_npz
 from trajrl.store.window import WindowSpec
 
 NEEDED = ("w0", "b0", "w1", "b1", "w_mean", "b_mean")

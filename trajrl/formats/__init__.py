@@ -14,52 +14,52 @@ from typing import TYPE_CHECKING, Any
 from trajrl.core.registry import find
 
 if TYPE_CHECKING:
-    from trajrl.formats.ingest import Show
-    from trajrl.formats.source import Source
+    from trajrl.formats.base.importer import Show
+    from trajrl.formats.base.source import Source
     from trajrl.store.store import TrajectoryStore
 
 FORMATS = {
-    "d4rl": "trajrl.formats.d4rl:D4RL",
-    "minari": "trajrl.formats.minari:Minari",
-    "npz": "trajrl.formats.npz:Npz",
-    "npz-folder": "trajrl.formats.npz_folder:NpzFolder",
-    "ogbench": "trajrl.formats.ogbench:OGBench",
-    "pickle": "trajrl.formats.pickles:Pickle",
-    "robomimic": "trajrl.formats.robomimic:Robomimic",
+    "d4rl": "trajrl.formats.d4rl.reader:D4RL",
+    "minari": "trajrl.formats.minari.reader:Minari",
+    "npz": "trajrl.formats.npz.reader:Npz",
+    "npz-folder": "trajrl.formats.npz.folder:NpzFolder",
+    "ogbench": "trajrl.formats.ogbench.reader:OGBench",
+    "pickle": "trajrl.formats.pickle.reader:Pickle",
+    "robomimic": "trajrl.formats.robomimic.reader:Robomimic",
     "trajrl": "trajrl.formats.native:Native",
 }
 
 EXPORTS = {
-    "d4rl": "trajrl.formats.d4rl_export:write",
-    "minari": "trajrl.formats.minari_export:write",
-    "npz": "trajrl.formats.npz_export:write",
-    "ogbench": "trajrl.formats.ogbench_export:write",
-    "robomimic": "trajrl.formats.robomimic_export:write",
+    "d4rl": "trajrl.formats.d4rl.export:write",
+    "minari": "trajrl.formats.minari.export:write",
+    "npz": "trajrl.formats.npz.export:write",
+    "ogbench": "trajrl.formats.ogbench.export:write",
+    "robomimic": "trajrl.formats.robomimic.export:write",
 }
 
 
 def recognise(path: str | Path) -> str:
     """Return the format of a file or folder by content; refuse what is no data and say what it is."""
-    from trajrl.formats.content import recognise
+    from trajrl.formats.detect import recognise
 
     return recognise(Path(path))
 
 
 def resolve(name: str | Path, download: bool = True, show: Show | None = None) -> Path:
     """Return the path a name stands for: a path that exists, a file of the known caches, or a download."""
-    from trajrl.formats.names import resolve
+    from trajrl.formats.dataset_names import resolve
 
     return resolve(str(name), download, show)
 
 
 def open_source(path: str | Path, format: str = "auto", show: Show | None = None, **options: Any) -> Source:
-    """Open foreign data; `options` are the fields of trajrl.formats.options.Options.
+    """Open foreign data; `options` are the fields of trajrl.formats.base.options.Options.
 
     Args:
         show: shows the progress of a download, as trajrl.cli.common.progress does.
     """
-    from trajrl.formats.options import check_used, make_options
-    from trajrl.formats.source import undamaged
+    from trajrl.formats.base.options import check_used, make_options
+    from trajrl.formats.base.source import undamaged
 
     chosen = make_options(options)
     if format != "auto":
@@ -91,13 +91,13 @@ def import_source(
     source: Source, out: str | Path, show: Show | None = None, overwrite: bool = False
 ) -> dict[str, Any]:
     """Write every episode of a source to a store file; returns the summary."""
-    from trajrl.formats.ingest import import_source
+    from trajrl.formats.base.importer import import_source
 
     return import_source(source, Path(out), show, overwrite)
 
 
 def export(store: TrajectoryStore, path: str | Path, format: str) -> dict[str, Any]:
     """Write a store in another format; returns what was written and what that format could not carry."""
-    from trajrl.formats.outgoing import export
+    from trajrl.formats.base.exporter import export
 
     return export(store, Path(path), find(EXPORTS, format, "export format"), format)

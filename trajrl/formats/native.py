@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.source import Labelled, Source
 from trajrl.store.store import TrajectoryStore
 
 

@@ -1,6 +1,6 @@
 """Moments: count, mean, squared deviations, minimum and maximum per column, taken in block by block.
 
-    total = n + count      S = S_old + S_block + (mean_block - mean_old)^2 n count / total
+total = n + count      S = S_old + S_block + (mean_block - mean_old)^2 n count / total
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trajrl.formats.base.source import Source
 from trajrl.formats.doctor.finding import ERROR, WARNING, Finding
 from trajrl.formats.doctor.known import task_of
 from trajrl.formats.doctor.survey import Survey
-from trajrl.formats.source import Source
 
 LONG = 50  # steps: shorter episodes may well all end at one length by themselves
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trajrl.formats.d4rl_family import family_of
+from trajrl.formats.base.importer import Show, quietly
+from trajrl.formats.base.source import Source
+from trajrl.formats.d4rl.family import family_of
 from trajrl.formats.doctor import ends, numbers, origin
 from trajrl.formats.doctor.finding import ERROR, INFORMATION, WARNING, Finding
 from trajrl.formats.doctor.noted import noted
 from trajrl.formats.doctor.survey import Survey, new_survey, take
-from trajrl.formats.ingest import Show, quietly
 from trajrl.formats.native import Native
-from trajrl.formats.source import Source
 from trajrl.store.file.verify import verify
 
 Open = Callable[[], Source]

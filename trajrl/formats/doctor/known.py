@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from trajrl.formats.source import Source
+from trajrl.formats.base.source import Source
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from trajrl.formats.base.source import Source
 from trajrl.formats.doctor.finding import ERROR, INFORMATION, WARNING, Finding
-from trajrl.formats.source import Source
 from trajrl.store.notes import sentence
 
 IMPORT = "nothing: any import does this already"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trajrl.formats.base.source import Source
 from trajrl.formats.doctor.finding import ERROR, INFORMATION, WARNING, Finding
 from trajrl.formats.doctor.survey import Survey
-from trajrl.formats.source import Source
 
 PIXELS = 1000  # whole numbers in this many columns are an image
 

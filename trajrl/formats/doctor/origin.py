@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trajrl.formats.base.source import Source
 from trajrl.formats.doctor.finding import ERROR, INFORMATION, WARNING, Finding
 from trajrl.formats.doctor.known import quality_of, size_of, task_of
 from trajrl.formats.doctor.survey import Survey
-from trajrl.formats.robomimic import Robomimic
-from trajrl.formats.source import Source
+from trajrl.formats.robomimic.reader import Robomimic
 
 MANY = 20  # episodes; fewer may all be from the start of a recording
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from trajrl.formats.base.importer import Show, attributes, quietly
 from trajrl.formats.doctor.ends import at_limit, endless
 from trajrl.formats.doctor.examine import Report, jump_of
 from trajrl.formats.doctor.survey import COLUMNS, HUGE, Survey, hash_of
-from trajrl.formats.ingest import Show, attributes, quietly
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 

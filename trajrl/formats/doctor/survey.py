@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trajrl.formats.source import Source
+from trajrl.formats.base.source import Source
 from trajrl.store.episode import Episode
 from trajrl.store.hashing import new_hash
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from trajrl.core.atomic_files import new_file
-from trajrl.formats.hdf5 import hdf5_file
-from trajrl.formats.ledger import attributes_of, ledger_of
-from trajrl.formats.outgoing import last_step, observations, size_on_disk, solved, spans, steps
+from trajrl.formats.base.episode_table import attributes_of, ledger_of
+from trajrl.formats.base.exporter import last_step, observations, size_on_disk, solved, spans, steps
+from trajrl.formats.base.hdf5 import hdf5_file
 from trajrl.store.store import TrajectoryStore
 
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from trajrl.core.atomic_files import said, sync_folder
 from trajrl.core.console import say
-from trajrl.formats.ingest import Show, quietly
+from trajrl.formats.base.importer import Show, quietly
 
 PIECE_BYTES = 1 << 20
 TIMEOUT_SECONDS = 30.0

@@ -15,11 +15,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.formats.columns import ArrayColumn, narrow
-from trajrl.formats.hdf5 import child, columns_below, members, numbered, open_hdf5, text
-from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source
-from trajrl.formats.transitions import check_numbers
+from trajrl.formats.base.columns import ArrayColumn, narrow
+from trajrl.formats.base.hdf5 import child, columns_below, members, numbered, open_hdf5, text
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.source import Labelled, Source
+from trajrl.formats.base.transitions import check_numbers
 from trajrl.store.episode import Episode
 
 ARM = ("eef_pos", "eef_quat", "gripper_qpos")

@@ -14,14 +14,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from trajrl.formats.columns import Column, Hdf5Column, Joined
-from trajrl.formats.d4rl_family import environment_of, family_of, horizon_of
-from trajrl.formats.d4rl_flags import Corrections, correct
-from trajrl.formats.hdf5 import child, columns_below, members, numbered, open_hdf5, text
-from trajrl.formats.ledger import Ledger, read_ledger
-from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source
-from trajrl.formats.transitions import Transitions
+from trajrl.formats.base.columns import Column, Hdf5Column, Joined
+from trajrl.formats.base.episode_table import Ledger, read_ledger
+from trajrl.formats.base.hdf5 import child, columns_below, members, numbered, open_hdf5, text
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.source import Labelled, Source
+from trajrl.formats.base.transitions import Transitions
+from trajrl.formats.d4rl.family import environment_of, family_of, horizon_of
+from trajrl.formats.d4rl.flags import Corrections, correct
 from trajrl.store.notes import Notes
 from trajrl.store.segment import STORED, Ends, Flags, Rows, Rules, cut, find_ends
 

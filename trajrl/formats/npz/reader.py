@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trajrl.formats.columns import Column
-from trajrl.formats.flat import flat_episodes
-from trajrl.formats.keys import role_of
-from trajrl.formats.ledger import read_ledger
-from trajrl.formats.npy import open_npz
-from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source
-from trajrl.formats.transitions import Transitions, check_numbers
+from trajrl.formats.base.columns import Column
+from trajrl.formats.base.episode_table import read_ledger
+from trajrl.formats.base.field_names import role_of
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.source import Labelled, Source
+from trajrl.formats.base.transitions import Transitions, check_numbers, flat_episodes
+from trajrl.formats.npz.npy import open_npz
 from trajrl.store.episode import Episode
 
 Columns = Mapping[str, Column]

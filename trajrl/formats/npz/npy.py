@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from trajrl.formats.columns import block_rows
+from trajrl.formats.base.columns import block_rows
 
 MAX_HEADER = 1 << 16
 

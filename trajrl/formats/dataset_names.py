@@ -19,8 +19,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from trajrl.formats.d4rl_family import urls
-from trajrl.formats.ingest import Show
+from trajrl.formats.base.importer import Show
+from trajrl.formats.d4rl.family import urls
 
 OGBENCH = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 ROBOMIMIC = "https://huggingface.co/datasets/robomimic/robomimic_datasets/resolve/main/v1.5"
@@ -51,7 +51,7 @@ def resolve(name: str, download: bool = True, show: Show | None = None) -> Path:
     if not download:
         url = next(iter(fetchable.fetch.values()))
         raise FileNotFoundError(f"{name} is not in {fetchable.path.parent}; it can be fetched from {url}")
-    from trajrl.formats.download import download as fetch
+    from trajrl.formats.base.download import download as fetch
 
     for path, url in fetchable.fetch.items():
         fetch(url, path, show)

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from trajrl.formats.columns import ArrayColumn
-from trajrl.formats.flat import flat_episodes
-from trajrl.formats.keys import role_of
-from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source
-from trajrl.formats.transitions import Transitions
-from trajrl.formats.unpickle import load
+from trajrl.formats.base.columns import ArrayColumn
+from trajrl.formats.base.field_names import role_of
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.source import Labelled, Source
+from trajrl.formats.base.transitions import Transitions, flat_episodes
+from trajrl.formats.pickle.safe_unpickle import load
 from trajrl.store.episode import Episode
 from trajrl.store.segment import GIVEN_UP, REPEATED, STORED, Ends, cut
 

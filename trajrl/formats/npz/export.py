@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from trajrl.core.atomic_files import new_file
-from trajrl.formats.ledger import attributes_of, ledger_of
-from trajrl.formats.npz_out import NpzWriter
-from trajrl.formats.outgoing import observations, spans, steps
+from trajrl.formats.base.episode_table import attributes_of, ledger_of
+from trajrl.formats.base.exporter import observations, spans, steps
+from trajrl.formats.npz.writer import NpzWriter
 from trajrl.store.store import TrajectoryStore
 
 

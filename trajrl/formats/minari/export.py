@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import Scratch, said, sync_folder
-from trajrl.formats.hdf5 import hdf5_file
-from trajrl.formats.ledger import attributes_of
-from trajrl.formats.outgoing import Span, action_box, last_step, observations, size_on_disk, spans, steps
+from trajrl.formats.base.episode_table import attributes_of
+from trajrl.formats.base.exporter import Span, action_box, last_step, observations, size_on_disk, spans, steps
+from trajrl.formats.base.hdf5 import hdf5_file
 from trajrl.store.store import TrajectoryStore
 
 MINARI_VERSION = "0.5.3"  # whose layout this is

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.formats.source import Labelled, Source
+from trajrl.formats.base.source import Labelled, Source
 from trajrl.store.file.writer import StoreWriter
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trajrl.formats.columns import Column
-from trajrl.formats.d4rl_family import Family
-from trajrl.formats.transitions import Transitions
+from trajrl.formats.base.columns import Column
+from trajrl.formats.base.transitions import Transitions
+from trajrl.formats.d4rl.family import Family
 from trajrl.store.notes import Notes
 from trajrl.store.segment import Flags
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import zipfile
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trajrl.formats.options import Options
+from trajrl.formats.base.options import Options
 from trajrl.store.episode import Episode
 from trajrl.store.segment import Notes
+
+BLOCK_BYTES = 1 << 22
 
 # What zipfile, numpy and h5py raise where a file is not what its headers say.
 DAMAGE = (
@@ -87,7 +90,6 @@ class Source:
     @property
     def provenance(self) -> dict[str, Any]:
         """Return where the data came from and what reading it changed; complete once it was read through."""
-        from trajrl.formats.origin import describe
 
         return {**describe(self.path), "format": self.format, **self.reading()}
 
@@ -124,3 +126,24 @@ def undamaged(path: Path) -> Iterator[None]:
         if path.name in str(error):
             raise
         raise ValueError(f"{path}: {(str(error).splitlines() or ['it is damaged'])[0]}") from error
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return name, bytes and blake2 of a file, or of all the files of a folder in order of name."""
+    if not path.is_dir():
+        return {"file": path.name, "bytes": path.stat().st_size, "blake2": file_hash(path)}
+    files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    state = hashlib.blake2b(digest_size=16)
+    for file in files:
+        state.update(f"{file.relative_to(path)} {file_hash(file)}\n".encode())
+    size = sum(file.stat().st_size for file in files)
+    return {"file": path.name, "files": len(files), "bytes": size, "blake2": state.hexdigest()}
+
+
+def file_hash(path: Path) -> str:
+    """Hash a file in blocks."""
+    state = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            state.update(block)
+    return state.hexdigest()

@@ -48,7 +48,7 @@ def _not_data(head: bytes) -> str:
 def _hdf5(path: Path) -> str:
     from h5py import Group
 
-    from trajrl.formats.hdf5 import child, open_hdf5
+    from trajrl.formats.base.hdf5 import child, open_hdf5
 
     with open_hdf5(path) as file:
         names = set(file)
@@ -91,7 +91,7 @@ def _folder(path: Path) -> str:
             return "minari"
     files = list(path.glob("*.npz"))
     if files:
-        from trajrl.formats.npz_folder import one_episode_each
+        from trajrl.formats.npz.folder import one_episode_each
 
         return "npz-folder" if one_episode_each(files) else "ogbench"
     raise ValueError(

@@ -17,12 +17,12 @@ from typing import Any, overload
 
 import numpy as np
 
-from trajrl.formats.keys import role_of
-from trajrl.formats.npy import open_npz
-from trajrl.formats.options import Options
-from trajrl.formats.pickles import Pickle
-from trajrl.formats.source import Labelled, Source, inside
-from trajrl.formats.transitions import Transitions
+from trajrl.formats.base.field_names import role_of
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.source import Labelled, Source, inside
+from trajrl.formats.base.transitions import Transitions
+from trajrl.formats.npz.npy import open_npz
+from trajrl.formats.pickle.reader import Pickle
 
 OUTCOMES = ("success", "is_success")
 UNPACKED = 256 * 2**20  # bytes of one episode that are read however well they were packed

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from trajrl.formats.columns import Column, block_rows, narrow
-from trajrl.formats.ledger import Ledger, read_ledger
-from trajrl.formats.npy import open_npz
-from trajrl.formats.options import Options
-from trajrl.formats.source import Labelled, Source, inside, undamaged
-from trajrl.formats.transitions import check_numbers
+from trajrl.formats.base.columns import Column, block_rows, narrow
+from trajrl.formats.base.episode_table import Ledger, read_ledger
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.source import Labelled, Source, inside, undamaged
+from trajrl.formats.base.transitions import check_numbers
+from trajrl.formats.npz.npy import open_npz
 from trajrl.store.episode import Episode
 
 MEMBERS = ("observations", "actions", "terminals")

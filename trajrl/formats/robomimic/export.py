@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import new_file
-from trajrl.formats.hdf5 import hdf5_file
-from trajrl.formats.ledger import attributes_of
-from trajrl.formats.outgoing import Span, observations, size_on_disk, solved, spans, steps
+from trajrl.formats.base.episode_table import attributes_of
+from trajrl.formats.base.exporter import Span, observations, size_on_disk, solved, spans, steps
+from trajrl.formats.base.hdf5 import hdf5_file
 from trajrl.store.store import TrajectoryStore
 
 RESERVED = ("actions", "rewards", "dones", "obs", "next_obs", "extras")

@@ -1,0 +1,1 @@
+"""D4RL files, in and out."""

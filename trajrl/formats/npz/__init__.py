@@ -1,0 +1,1 @@
+"""npz files and folders of them, in and out."""

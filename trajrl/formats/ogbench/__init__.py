@@ -1,0 +1,1 @@
+"""OGBench files, in and out."""

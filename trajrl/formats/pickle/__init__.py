@@ -1,0 +1,1 @@
+"""Pickled trajectories, read without running code."""

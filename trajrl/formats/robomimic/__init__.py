@@ -1,0 +1,1 @@
+"""robomimic files, in and out."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trajrl.core.distributed import Team
     from trajrl.envs.protocol import EnvSuite
     from trajrl.online import Online
-    from trajrl.samplers.protocol import Sampler
+    from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
     from trajrl.train import Run
 

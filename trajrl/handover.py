@@ -22,7 +22,7 @@ from trajrl.samplers.mixture import Config as Shares
 from trajrl.samplers.mixture import MixtureSampler
 
 if TYPE_CHECKING:
-    from trajrl.samplers.protocol import Sampler
+    from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
     from trajrl.train import Run
 

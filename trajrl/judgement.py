@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from trajrl.core.rng import stream
-from trajrl.samplers.separation import expert_episodes, separation
+from trajrl.samplers.base.expert_auroc import expert_episodes, separation
 from trajrl.store.window import Anchors, gather
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trajrl.config import RunConfig
     from trajrl.interaction import Interaction
-    from trajrl.samplers.protocol import Sampler
+    from trajrl.samplers.base.protocol import Sampler
     from trajrl.scores import Evaluation
 
 COUNTS = ("updates", "by_sampler", "num_rows", "rows_by_sampler")

@@ -32,7 +32,7 @@ from trajrl.log import Logger, writing
 from trajrl.online import Online
 from trajrl.progress import Meter
 from trajrl.recording import EnvFailureError
-from trajrl.samplers.protocol import Sampler
+from trajrl.samplers.base.protocol import Sampler
 from trajrl.samplers.provenance import Provenance
 from trajrl.scores import Evaluation, Scores
 from trajrl.scoring import part_of, q_values

@@ -140,10 +140,8 @@ def test_a_failed_export_leaves_nothing(store, format, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    writer = {"d4rl": "d4rl_export.ledger_of", "minari": "minari_export._metadata",
-              "npz": "npz_export.ledger_of", "ogbench": "ogbench_export.ledger_of",
-              "robomimic": "robomimic_export._demo"}  # fmt: skip
-    monkeypatch.setattr(f"trajrl.formats.{writer[format]}", full)
+    writer = {"minari": "_metadata", "robomimic": "_demo"}.get(format, "ledger_of")
+    monkeypatch.setattr(f"trajrl.formats.{format}.export.{writer}", full)
     with pytest.raises(OSError, match="could not be written: No space left on device"):
         export(store, tmp_path / NAMES[format], format)
     assert list(tmp_path.iterdir()) == []

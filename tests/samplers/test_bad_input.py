@@ -8,7 +8,7 @@ from populations import CASES, episode, population, score
 
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
-from trajrl.samplers.law import Balanced, Categorical, normalised
+from trajrl.samplers.base.distributions import Balanced, Categorical, normalised
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 

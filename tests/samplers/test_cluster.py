@@ -8,12 +8,11 @@ from populations import episode, fixed_anchors, population
 
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
-from trajrl.samplers.clustering import ClusterSpec, cluster_store
-from trajrl.samplers.homogeneity import candidates, homogeneity
-from trajrl.samplers.kmeans import fit_centres, nearest
-from trajrl.samplers.labels import read_clustering, write_clustering
-from trajrl.samplers.law import Balanced
-from trajrl.samplers.shares import share_stats
+from trajrl.samplers.base.distributions import Balanced, share_stats
+from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
+from trajrl.samplers.clustering.kmeans import fit_centres, nearest
+from trajrl.samplers.clustering.labels import read_clustering, write_clustering
+from trajrl.samplers.clustering.num_clusters import candidates, homogeneity
 from trajrl.store.file.verify import verify
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore

@@ -7,7 +7,7 @@ import pytest
 
 WORK = """
 import numpy as np, torch, faiss
-from trajrl.samplers.kmeans import fit_centres, nearest
+from trajrl.samplers.clustering.kmeans import fit_centres, nearest
 from trajrl.core.rng import stream
 x = stream(0, "test").normal(size=(3000, 16)).astype(np.float32)
 a = torch.randn(256, 256)
@@ -24,7 +24,7 @@ print(int((label * np.arange(len(label))).sum()))
 @pytest.fixture(scope="module")
 def reference():
     from trajrl.core.rng import stream
-    from trajrl.samplers.kmeans import fit_centres, nearest
+    from trajrl.samplers.clustering.kmeans import fit_centres, nearest
 
     x = stream(0, "test").normal(size=(3000, 16)).astype("float32")
     label = nearest(x, fit_centres(x, 5, seed=1, restarts=2))
@@ -44,7 +44,7 @@ def test_a_missing_faiss_is_one_clear_line():
     code = (
         "import sys; sys.modules['faiss'] = None\n"
         "import numpy as np\n"
-        "from trajrl.samplers.kmeans import fit_centres\n"
+        "from trajrl.samplers.clustering.kmeans import fit_centres\n"
         "try: fit_centres(np.eye(4, dtype='f4'), 2, 0)\n"
         "except ImportError as error: print(error)"
     )

@@ -11,9 +11,8 @@ from scipy.stats import rankdata
 
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
-from trajrl.samplers.importance import importance
+from trajrl.samplers.base.distributions import average_ranks, importance, rank_law
 from trajrl.samplers.metrics import METRICS
-from trajrl.samplers.ranks import average_ranks, rank_law
 from trajrl.store.store import TrajectoryStore
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30).map(np.array)

@@ -9,8 +9,8 @@ from populations import episode, fixed_anchors, population
 from trajrl.checkpoint import read_part, write_part
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
+from trajrl.samplers.base.distributions import share_stats
 from trajrl.samplers.provenance import Provenance
-from trajrl.samplers.shares import share_stats
 
 
 def recorded(name: str = "cluster", **options):

@@ -8,9 +8,8 @@ from populations import episode, population
 
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
-from trajrl.samplers.buckets import HIGH, LOW, UNKNOWN
-from trajrl.samplers.separation import separation
-from trajrl.samplers.threshold import estimated_share, group_scores, is_high
+from trajrl.samplers.base.expert_auroc import separation
+from trajrl.samplers.base.quality_buckets import HIGH, LOW, UNKNOWN, estimated_share, group_scores, is_high
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 

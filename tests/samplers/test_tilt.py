@@ -5,8 +5,8 @@ import pytest
 
 from trajrl import Episode, TrajectoryStore, make_sampler
 from trajrl.core.rng import stream
+from trajrl.samplers.base.distributions import Balanced
 from trajrl.samplers.cluster import cluster_weights
-from trajrl.samplers.law import Balanced
 
 
 def store() -> TrajectoryStore:

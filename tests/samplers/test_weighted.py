@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from populations import episode, population, returns_store
 
 from trajrl.samplers import make_sampler
-from trajrl.samplers.returns import minmax
-from trajrl.samplers.top import best
+from trajrl.samplers.base.returns import best, minmax
 from trajrl.samplers.weighted import capped, linear_value
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore

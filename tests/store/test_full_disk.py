@@ -23,7 +23,11 @@ def reserve(descriptor, at, size, used=[0]):
 os.posix_fallocate = reserve
 """
 LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))\n"
-PACK = "from pathlib import Path\nfrom trajrl.store.file import pack\npack.{what}(Path({source!r}), Path({out!r}))"
+PACK = """
+from pathlib import Path
+from trajrl.store.file import pack
+pack.{what}(Path({source!r}), Path({out!r}))
+"""
 IMPORT = """
 from pathlib import Path
 from trajrl.store.store import TrajectoryStore

@@ -9,8 +9,8 @@ import pytest
 from episodes import assert_same, counting, every_anchor, random_episode, write
 
 from trajrl import TrajectoryStore, WindowSpec, gather
-from trajrl.samplers.clustering import ClusterSpec, cluster_store
-from trajrl.samplers.labels import write_clustering
+from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
+from trajrl.samplers.clustering.labels import write_clustering
 from trajrl.store.file.pack import pack, unpack
 from trajrl.store.file.verify import verify
 from trajrl.store.mix import choose, parse_share, write_mixture

@@ -87,7 +87,7 @@ class Strata:
     def fit(self) -> None:
         """Cluster the states of the subsample."""
         from trajrl.core.rng import integer
-        from trajrl.samplers.kmeans import fit_centres
+        from trajrl.samplers.clustering.kmeans import fit_centres
         from trajrl.store.features import Scaler
 
         obs = self.rows["obs"][:, -1].float().cpu().numpy()  # (n, obs)
@@ -153,6 +153,6 @@ def limits(score: Tensor, cluster: Tensor, count: int, share: float) -> Tensor:
 
 def estimated(score: Tensor) -> float:
     """Return the share of good rows by Otsu's split of the scores."""
-    from trajrl.samplers.threshold import estimated_share
+    from trajrl.samplers.base.quality_buckets import estimated_share
 
     return estimated_share(score.double().cpu().numpy())

@@ -20,7 +20,7 @@ def sampling(path: Path, batch: int, history: int, chunk: int, batches: int) -> 
     """Draw uniformly and gather, rank all episodes by TD error, cluster all episodes; times and memory."""
     from trajrl.core.rng import stream
     from trajrl.samplers import make_sampler
-    from trajrl.samplers.clustering import ClusterSpec, cluster_store
+    from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
     from trajrl.store.store import TrajectoryStore
     from trajrl.store.window import WindowSpec, gather
 

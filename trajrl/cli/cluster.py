@@ -11,7 +11,7 @@ import tyro
 from trajrl.cli.common import Common, say
 
 if TYPE_CHECKING:
-    from trajrl.samplers.clustering import Clustering
+    from trajrl.samplers.clustering.fit import Clustering
     from trajrl.store.store import TrajectoryStore
 
 BAR = 40  # characters of the longest bar
@@ -46,8 +46,8 @@ class Cluster(Common):
 
     def run(self) -> dict[str, Any]:
         """Cluster, write, and print what the clusters are."""
-        from trajrl.samplers.clustering import ClusterSpec, cluster_store
-        from trajrl.samplers.labels import write_clustering
+        from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
+        from trajrl.samplers.clustering.labels import write_clustering
         from trajrl.store.file.writer import refuse_foreign
         from trajrl.store.store import TrajectoryStore
 

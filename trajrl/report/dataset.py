@@ -12,7 +12,7 @@ from trajrl.report.chart import Chart, Series
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trajrl.samplers.clustering import Clustering
+    from trajrl.samplers.clustering.fit import Clustering
     from trajrl.store.store import TrajectoryStore
 
 BINS = 20
@@ -48,7 +48,7 @@ def histogram(store: TrajectoryStore, column: str = "returns", by: str = "source
 
 def clustered(store: TrajectoryStore, clusters: int | str = "auto", seed: int = 0) -> Clustering:
     """Cluster the store's episodes, put the labels into its table as `cluster`, and return the clustering."""
-    from trajrl.samplers.clustering import ClusterSpec, cluster_store
+    from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
 
     found = cluster_store(store, ClusterSpec(clusters=clusters), seed)
     store.table.set("cluster", found.labels, fill=-1)

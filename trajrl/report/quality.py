@@ -14,7 +14,7 @@ from trajrl.core.rng import stream
 from trajrl.report import captions
 from trajrl.report.chart import Chart, Series
 from trajrl.report.qfunction import q_of_data
-from trajrl.samplers.separation import expert_episodes, separation
+from trajrl.samplers.base.expert_auroc import expert_episodes, separation
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -96,8 +96,8 @@ def episode_columns(
 
 def own_clusters(store: TrajectoryStore, ids: np.ndarray, seed: int) -> np.ndarray:
     """Cluster episodes (n,) for colour alone, where the run had no use for clusters."""
-    from trajrl.samplers.clustering import ClusterSpec, fit, score_counts
-    from trajrl.samplers.kmeans import nearest
+    from trajrl.samplers.clustering.fit import ClusterSpec, fit, score_counts
+    from trajrl.samplers.clustering.kmeans import nearest
 
     spec = ClusterSpec(restarts=5)
     x = trajectory_features(store, ids, spec.features)

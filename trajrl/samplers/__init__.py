@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trajrl.core.registry import find
 
 if TYPE_CHECKING:
-    from trajrl.samplers.protocol import Sampler
+    from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
 
 SAMPLERS = {

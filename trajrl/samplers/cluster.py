@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.samplers.clustering import Clustering, ClusterSpec, cluster_store
-from trajrl.samplers.episode_law import EpisodeLaw
-from trajrl.samplers.labels import read_clustering
-from trajrl.samplers.law import Balanced, Law, check_share
-from trajrl.samplers.returns import returns_of
-from trajrl.samplers.shares import share_stats
+from trajrl.samplers.base.distributions import Balanced, Law, check_share, share_stats
+from trajrl.samplers.base.episode_law import EpisodeLaw
+from trajrl.samplers.base.returns import returns_of
+from trajrl.samplers.clustering.fit import Clustering, ClusterSpec, cluster_store
+from trajrl.samplers.clustering.labels import read_clustering
 from trajrl.store.features import Scaler
 
 if TYPE_CHECKING:
-    from trajrl.samplers.protocol import Score
+    from trajrl.samplers.base.protocol import Score
     from trajrl.store.store import TrajectoryStore
 
 

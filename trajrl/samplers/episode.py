@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajrl.samplers.episode_law import EpisodeLaw
+from trajrl.samplers.base.episode_law import EpisodeLaw
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from trajrl.samplers.returns import all_finite, returns_of
+from trajrl.samplers.base.returns import all_finite, returns_of
 from trajrl.store.features import step_rows
 
 if TYPE_CHECKING:

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from trajrl.samplers.law import check_share
-from trajrl.samplers.shares import share_stats
-from trajrl.samplers.view import PhaseView
-from trajrl.samplers.watch import StoreWatch
+from trajrl.samplers.base.distributions import check_share, share_stats
+from trajrl.samplers.base.store_view import PhaseView, StoreWatch
 from trajrl.store.table import PHASES
 from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
-    from trajrl.samplers.protocol import Sampler, Score
+    from trajrl.samplers.base.protocol import Sampler, Score
     from trajrl.store.store import TrajectoryStore
 
 

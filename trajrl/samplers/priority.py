@@ -15,18 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.core.registry import unknown
-from trajrl.samplers.ask import ask
-from trajrl.samplers.cursor import STARTS, BackwardCursor
-from trajrl.samplers.episode_law import EpisodeLaw
-from trajrl.samplers.evidence import Evidence, per_episode
-from trajrl.samplers.importance import importance
-from trajrl.samplers.law import Law, check_share
+from trajrl.samplers.base.backward_cursor import STARTS, BackwardCursor
+from trajrl.samplers.base.distributions import Law, check_share, importance, rank_law
+from trajrl.samplers.base.episode_law import EpisodeLaw
+from trajrl.samplers.base.evidence import Evidence, ask, per_episode
 from trajrl.samplers.metrics import METRICS
-from trajrl.samplers.ranks import rank_law
 from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
-    from trajrl.samplers.protocol import Score
+    from trajrl.samplers.base.protocol import Score
     from trajrl.store.store import TrajectoryStore
 
 AGGREGATES = ("max", "mean")

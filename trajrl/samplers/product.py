@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.samplers.base.distributions import Categorical, Law, share_stats
+from trajrl.samplers.base.episode_law import EpisodeLaw
 from trajrl.samplers.cluster import ClusterSampler
-from trajrl.samplers.episode_law import EpisodeLaw
-from trajrl.samplers.law import Categorical, Law
-from trajrl.samplers.shares import share_stats
 
 if TYPE_CHECKING:
-    from trajrl.samplers.protocol import Sampler, Score
+    from trajrl.samplers.base.protocol import Sampler, Score
     from trajrl.store.store import TrajectoryStore
     from trajrl.store.window import Anchors
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.samplers.shares import share_stats
+from trajrl.samplers.base.distributions import share_stats
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trajrl.samplers.protocol import Sampler
+    from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
     from trajrl.store.window import Anchors
 

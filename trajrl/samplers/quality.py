@@ -15,19 +15,26 @@ import numpy as np
 
 from trajrl.core.registry import unknown
 from trajrl.core.rng import stream
-from trajrl.samplers.ask import ask
-from trajrl.samplers.buckets import HIGH, LOW, UNKNOWN, Buckets
-from trajrl.samplers.law import check_share
-from trajrl.samplers.returns import all_finite
-from trajrl.samplers.separation import expert_episodes, separation
-from trajrl.samplers.shares import share_stats
-from trajrl.samplers.states import StateClusters
-from trajrl.samplers.threshold import THRESHOLDS, estimated_share, group_scores, is_high
-from trajrl.samplers.watch import StoreWatch, note_once
+from trajrl.samplers.base.distributions import check_share, share_stats
+from trajrl.samplers.base.evidence import ask
+from trajrl.samplers.base.expert_auroc import expert_episodes, separation
+from trajrl.samplers.base.quality_buckets import (
+    HIGH,
+    LOW,
+    THRESHOLDS,
+    UNKNOWN,
+    Buckets,
+    estimated_share,
+    group_scores,
+    is_high,
+)
+from trajrl.samplers.base.returns import all_finite
+from trajrl.samplers.base.store_view import StoreWatch, note_once
+from trajrl.samplers.clustering.states import StateClusters
 from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
-    from trajrl.samplers.protocol import Score
+    from trajrl.samplers.base.protocol import Score
     from trajrl.store.store import TrajectoryStore
 
 

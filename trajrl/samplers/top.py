@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajrl.samplers.episode_law import EpisodeLaw
-from trajrl.samplers.law import check_share, with_floor
-from trajrl.samplers.returns import returns_of
+from trajrl.samplers.base.distributions import check_share, with_floor
+from trajrl.samplers.base.episode_law import EpisodeLaw
+from trajrl.samplers.base.returns import best, returns_of
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,3 @@ class TopSampler(EpisodeLaw):
             )
         kept = best(returns_of(self.store, ids), max(1, places))
         return with_floor(kept * self.store.table.length[ids], self.config.floor)
-
-
-def best(values: np.ndarray, places: int) -> np.ndarray:
-    """Return for each value how much of it is among the best `places`: 1, 0, or a share where tied."""
-    border = np.partition(values, len(values) - places)[len(values) - places]
-    above, tied = values > border, values == border
-    return above + tied * (places - above.sum()) / tied.sum()

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trajrl.core.registry import unknown
-from trajrl.samplers.episode_law import EpisodeLaw
-from trajrl.samplers.law import check_share, with_floor
-from trajrl.samplers.returns import all_finite, minmax, returns_of
+from trajrl.samplers.base.distributions import check_share, with_floor
+from trajrl.samplers.base.episode_law import EpisodeLaw
+from trajrl.samplers.base.returns import all_finite, minmax, returns_of
 
 LAWS = ("aw", "rw")
 RIDGE = 1e-6

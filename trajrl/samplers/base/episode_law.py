@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.samplers.law import Categorical, Law, normalised
-from trajrl.samplers.shares import share_stats
-from trajrl.samplers.watch import StoreWatch, note_once
+from trajrl.samplers.base.distributions import Categorical, Law, normalised, share_stats
+from trajrl.samplers.base.store_view import StoreWatch, note_once
 from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
-    from trajrl.samplers.protocol import Score
+    from trajrl.samplers.base.protocol import Score
     from trajrl.store.store import TrajectoryStore
 
 

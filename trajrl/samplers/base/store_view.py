@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from trajrl.store.table import PHASES
+
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
@@ -42,3 +46,28 @@ def note_once(notes: list[str], text: str) -> None:
     if text not in notes:
         notes.append(text)
         log.warning("%s", text)
+
+
+class PhaseView:
+    """Everything of the store, but only the live episodes of one phase."""
+
+    def __init__(self, store: TrajectoryStore, phase: str) -> None:
+        self._store, self._code = store, PHASES.index(phase)
+
+    @property
+    def live(self) -> np.ndarray:
+        """Return the ids of the phase's episodes that are alive, in order."""
+        table = self._store.table
+        return np.flatnonzero(table.alive & (table.phase == self._code))
+
+    @property
+    def num_steps(self) -> int:
+        """Return the number of actions in them."""
+        return int(self._store.table.length[self.live].sum())
+
+    def __len__(self) -> int:
+        """Return how many episodes the whole store ever had: ids run below this."""
+        return len(self._store)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)

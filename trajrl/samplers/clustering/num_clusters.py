@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trajrl.samplers.returns import ROUNDING
+from trajrl.samplers.base.returns import ROUNDING
 
 MOST = 12
 PER_CLUSTER = 0.02

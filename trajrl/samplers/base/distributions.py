@@ -112,3 +112,42 @@ def check_share(name: str, value: float) -> None:
     """Refuse an option that is not a share."""
     if not 0 <= value <= 1:
         raise ValueError(f"the sampler option '{name}' is a share between 0 and 1; got {value}")
+
+
+def importance(p: np.ndarray, q: np.ndarray, beta: float) -> np.ndarray:
+    """Return weights (n,) of drawing by p where q was meant; 0 for what is never drawn."""
+    if beta == 0:
+        return np.ones(len(p))
+    drawn = p > 0
+    weight = np.zeros(len(p))
+    weight[drawn] = (q[drawn] / p[drawn]) ** beta
+    return weight / (p @ weight)
+
+
+def average_ranks(scores: np.ndarray) -> np.ndarray:
+    """Return ranks (n,) from 0, the largest score first; ties share the mean of their places."""
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # (groups,)
+    ends = np.append(begins[1:], len(scores))
+    ranks = np.empty(len(scores))
+    ranks[order] = np.repeat((begins + ends - 1) / 2, ends - begins)
+    return ranks
+
+
+def rank_law(scores: np.ndarray, alpha: float = 0.7, floor: float = 0.05) -> np.ndarray:
+    """Return p (n,); alpha 0 or equal scores give the uniform law."""
+    if not len(scores):
+        return np.zeros(0)
+    weight = (average_ranks(scores) + 1) ** -alpha
+    return (1 - floor) * weight / weight.sum() + floor / len(scores)
+
+
+def share_stats(p: np.ndarray) -> dict[str, float]:
+    """Describe shares (n,) that sum to 1; empty shares give zeros."""
+    if not len(p):
+        return {"entropy": 0.0, "kl_uniform": 0.0, "ess": 0.0}
+    seen = p[p > 0]
+    entropy = float(-(seen * np.log(seen)).sum())
+    ess = float(1 / np.square(p).sum()) if len(seen) else 0.0
+    return {"entropy": entropy, "kl_uniform": float(np.log(len(p)) - entropy), "ess": ess}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.core.rng import integer, stream
-from trajrl.samplers.kmeans import fit_centres, nearest
+from trajrl.samplers.clustering.kmeans import fit_centres, nearest
 from trajrl.store.features import Scaler, step_rows
 
 if TYPE_CHECKING:

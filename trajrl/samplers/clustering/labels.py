@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.samplers.clustering import Clustering, ClusterSpec
+from trajrl.samplers.clustering.fit import Clustering, ClusterSpec
 from trajrl.store.features import Scaler
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from trajrl.samplers.law import Law
+    from trajrl.samplers.base.distributions import Law
 
 STARTS = ("backward_cursor", "last", "uniform")
 

@@ -32,3 +32,10 @@ def minmax(values: np.ndarray) -> np.ndarray:
     """Scale values (n,) to [0, 1]; equal ones, up to the rounding of float32 rewards, become zeros."""
     low, span = values.min(), np.ptp(values)
     return (values - low) / span if span > ROUNDING * np.abs(values).max() else np.zeros(len(values))
+
+
+def best(values: np.ndarray, places: int) -> np.ndarray:
+    """Return for each value how much of it is among the best `places`: 1, 0, or a share where tied."""
+    border = np.partition(values, len(values) - places)[len(values) - places]
+    above, tied = values > border, values == border
+    return above + tied * (places - above.sum()) / tied.sum()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.core.registry import unknown
-from trajrl.samplers.ranks import average_ranks
-from trajrl.samplers.top import best
+from trajrl.samplers.base.distributions import average_ranks
+from trajrl.samplers.base.returns import best
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore

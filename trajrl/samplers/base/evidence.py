@@ -7,9 +7,16 @@ A trajectory without evidence counts as the largest value known: it is tied with
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from trajrl.store.window import Anchors
+
+if TYPE_CHECKING:
+    from trajrl.samplers.base.protocol import Score
+
+BLOCK_ROWS = 4096
 
 
 class Evidence:
@@ -59,3 +66,18 @@ def per_episode(episode: np.ndarray, evidence: np.ndarray, largest: bool) -> tup
         np.maximum.at(top, owner, evidence)
         return ids, top
     return ids, np.bincount(owner, evidence) / np.bincount(owner)
+
+
+def ask(score: Score, episode: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return the agent's values (n, E) of the data's actions at (episode, step), E = 1 for a single value."""
+    found = []
+    for first in range(0, len(episode), BLOCK_ROWS):
+        part = slice(first, first + BLOCK_ROWS)
+        weight = np.ones(len(episode[part]), np.float32)
+        values = np.asarray(score(Anchors(episode[part], step[part], weight)), np.float64)
+        if len(values) != len(weight):
+            raise ValueError(
+                f"a score gives one row of values per anchor; {len(weight)} anchors gave {values.shape}"
+            )
+        found.append(values.reshape(len(values), -1))
+    return np.concatenate(found) if found else np.zeros((0, 1))

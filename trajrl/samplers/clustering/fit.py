@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.core.rng import integer, stream
-from trajrl.samplers.homogeneity import candidates, homogeneity
-from trajrl.samplers.kmeans import fit_centres, nearest
-from trajrl.samplers.returns import returns_of
+from trajrl.samplers.base.returns import returns_of
+from trajrl.samplers.clustering.kmeans import fit_centres, nearest
+from trajrl.samplers.clustering.num_clusters import candidates, homogeneity
 from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
 
 if TYPE_CHECKING:

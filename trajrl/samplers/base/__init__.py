@@ -1,0 +1,1 @@
+"""What every sampler shares: the protocol, laws over episodes, evidence, views of a store."""

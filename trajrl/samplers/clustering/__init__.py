@@ -1,0 +1,1 @@
+"""k-means over trajectory features, and the labels that come of it."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from trajrl.agents.protocol import Agent
     from trajrl.core.distributed import Team
-    from trajrl.envs.protocol import EnvSuite
+    from trajrl.envs.base.protocol import EnvSuite
     from trajrl.online import Online
     from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
@@ -168,7 +168,7 @@ def tell_copies(path: Path, copied: bool) -> None:
 def data_made_by(environment: str) -> TrajectoryStore | None:
     """Return the data of an environment that makes it on the spot; None where it is read from files."""
     from trajrl.envs import make_suite
-    from trajrl.envs.protocol import NoEnvironmentError
+    from trajrl.envs.base.protocol import NoEnvironmentError
     from trajrl.store.store import TrajectoryStore
 
     try:
@@ -186,7 +186,7 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: then there are no scores."""
     from trajrl.core.console import say
     from trajrl.envs import find_kind, make_suite
-    from trajrl.envs.protocol import NoEnvironmentError
+    from trajrl.envs.base.protocol import NoEnvironmentError
 
     name = config.env or str(store.attributes.get("environment") or "")
     patience = {"patience": config.patience} if config.online else {}

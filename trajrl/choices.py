@@ -173,7 +173,7 @@ def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return `--set env.NAME=VALUE` settings by name, each read as its kind."""
     from dataclasses import fields
 
-    from trajrl.envs.wrappers import EnvOptions
+    from trajrl.envs.base.wrappers import EnvOptions
 
     found = options("env", EnvOptions(), settings)
     return {f.name: found[f.name] for f in fields(EnvOptions) if f.name in settings}

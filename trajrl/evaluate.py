@@ -14,7 +14,7 @@ from trajrl.rollout import Collector, EnvFailureError, Finished, Streams, in_ord
 if TYPE_CHECKING:
     import gymnasium
 
-    from trajrl.envs.protocol import EnvSuite
+    from trajrl.envs.base.protocol import EnvSuite
 
 
 def evaluate(

@@ -24,7 +24,7 @@ from trajrl.store.journal import Journal
 
 if TYPE_CHECKING:
     from trajrl.config import RunConfig
-    from trajrl.envs.protocol import EnvSuite
+    from trajrl.envs.base.protocol import EnvSuite
     from trajrl.store.episode import Episode
     from trajrl.store.store import TrajectoryStore
 

@@ -24,7 +24,7 @@ from trajrl.envs import make_suite
 from trajrl.rollout import Queues
 
 if TYPE_CHECKING:
-    from trajrl.envs.suite import Suite
+    from trajrl.envs.base.suite import Suite
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from trajrl.core.registry import unknown
 
 if TYPE_CHECKING:
-    from trajrl.envs.suite import Suite
+    from trajrl.envs.base.suite import Suite
     from trajrl.queues import Actor
 
 POLICIES = Path(__file__).parents[1] / "data" / "policies"

@@ -17,7 +17,7 @@ from trajrl.config import RunConfig
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
-    from trajrl.envs.suite import Suite
+    from trajrl.envs.base.suite import Suite
     from trajrl.train import Run
 
 AGENT = "sac"

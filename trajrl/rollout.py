@@ -21,7 +21,7 @@ from trajrl.recording import EnvFailureError, Finished, Recording, Streams
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
-    from trajrl.envs.protocol import EnvSuite
+    from trajrl.envs.base.protocol import EnvSuite
 
 __all__ = ["Actor", "Collector", "EnvFailureError", "Finished", "Queues", "Streams", "in_order"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trajrl.envs.protocol import EnvSuite
+from trajrl.envs.base.protocol import EnvSuite
 from trajrl.intervals import bootstrap_mean
 from trajrl.log import append_csv, cut_csv
 

@@ -12,7 +12,7 @@ from trajrl.config import RunConfig
 if TYPE_CHECKING:
     import torch
 
-    from trajrl.envs.protocol import EnvSuite
+    from trajrl.envs.base.protocol import EnvSuite
     from trajrl.store.store import TrajectoryStore
 
 

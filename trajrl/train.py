@@ -24,7 +24,7 @@ from trajrl.core.atomic_files import new_file
 from trajrl.core.console import say
 from trajrl.core.distributed import Team, whole
 from trajrl.core.rng import stream, torch_stream
-from trajrl.envs.protocol import EnvSuite
+from trajrl.envs.base.protocol import EnvSuite
 from trajrl.evaluate import evaluate
 from trajrl.exploring import collecting_actor
 from trajrl.judgement import judgement

@@ -11,10 +11,10 @@ import pytest
 
 from trajrl import make_suite
 from trajrl.core.rng import stream
-from trajrl.envs import legacy
+from trajrl.envs import d4rl_original
 
 needs_stack = pytest.mark.skipif(
-    not legacy.installed(), reason="the original D4RL stack is not installed: make legacy"
+    not d4rl_original.installed(), reason="the original D4RL stack is not installed: make legacy"
 )
 
 
@@ -47,14 +47,14 @@ class Old:
     ("told", "ends"), [({}, (False, False)), ({"cut": True}, (False, True)), ({"cut": False}, (True, False))]
 )
 def test_a_time_limit_is_told_from_a_termination(told, ends):
-    env = legacy.Classic(Old(told=told))
+    env = d4rl_original.Classic(Old(told=told))
     assert env.step(np.zeros(1))[2:4] == ends
 
 
 def test_a_seed_reaches_the_innermost_layer(capsys):
     inner = Old()
     outer = Old(inner)
-    env = legacy.Classic(outer, sparse=True)
+    env = d4rl_original.Classic(outer, sparse=True)
     assert env.reset(seed=7)[1] == {"success": False}
     assert (outer.seeds, inner.seeds) == ([7], [7])
     assert env.step(np.zeros(1))[4]["success"]
@@ -76,7 +76,7 @@ def test_an_own_environment_may_stand_on_mujoco_py(monkeypatch, tmp_path):
 
     found = []
     make = lambda: found.append(os.environ.get("MUJOCO_PY_MUJOCO_PATH")) or line()  # noqa: E731
-    monkeypatch.setattr(legacy, "home", lambda: tmp_path)
+    monkeypatch.setattr(d4rl_original, "home", lambda: tmp_path)
     monkeypatch.setitem(sys.modules, "own_old", SimpleNamespace(make=make))
     monkeypatch.setattr("trajrl.envs.custom.importable", lambda name: name == "own_old")
     make_suite("own_old:make")
@@ -84,7 +84,7 @@ def test_an_own_environment_may_stand_on_mujoco_py(monkeypatch, tmp_path):
 
 
 def test_the_reset_of_later_gyms_is_refused(monkeypatch):
-    env = legacy.Classic(Old())
+    env = d4rl_original.Classic(Old())
     monkeypatch.setattr(env.env, "reset", lambda: (np.zeros(2), {}))
     with pytest.raises(ValueError, match="use gymnasium"):
         env.reset()
@@ -97,14 +97,14 @@ def test_what_needs_mjrl_says_so(name):
 
 
 def test_what_only_the_original_stack_has_names_its_target(monkeypatch):
-    monkeypatch.setattr(legacy, "installed", lambda: False)
+    monkeypatch.setattr(d4rl_original, "installed", lambda: False)
     for name in ("antmaze-umaze-v2", "maze2d-large-v1"):
         with pytest.raises(ValueError, match="make legacy"):
             make_suite(f"d4rl:{name}")
 
 
 def test_a_stand_in_says_that_it_is_one(monkeypatch):
-    monkeypatch.setattr(legacy, "installed", lambda: False)
+    monkeypatch.setattr(d4rl_original, "installed", lambda: False)
     assert make_suite("d4rl:hopper-medium-v2").score(0.0).name.startswith("hopper@gymnasium-v4")
 
 
@@ -123,7 +123,7 @@ def test_the_original_scores_are_its_own(name):
 
     suite = make_suite(f"d4rl:{name}")
     assert (suite.obs_dim, suite.action_dim) == NAMES[name]
-    with legacy.quiet():
+    with d4rl_original.quiet():
         raw = gym.make(name)
     value, said = suite.score(321.0)
     assert value == pytest.approx(100 * raw.get_normalized_score(321.0))
@@ -152,7 +152,7 @@ def test_the_original_dynamics_are_what_is_stepped():
 
     env = make_suite("d4rl:hopper-medium-v2").make(0)
     obs = [env.reset(seed=5)[0]]
-    with legacy.quiet():
+    with d4rl_original.quiet():
         raw = gym.make("Hopper-v2")
         raw.seed(5)
         old = [raw.reset()]

@@ -9,7 +9,7 @@ import pytest
 
 from trajrl import make_suite
 from trajrl.envs import ENVS, ORACLES, make_demonstration
-from trajrl.envs.wrappers import EnvOptions
+from trajrl.envs.base.wrappers import EnvOptions
 
 
 def test_registries_are_sorted_and_resolve():

@@ -13,7 +13,7 @@ pytest.importorskip("ogbench", reason="the extra 'ogbench' is not installed")
 from trajrl import Episode, TrajectoryStore, make_suite
 from trajrl.core.rng import stream
 from trajrl.envs import make_demonstration
-from trajrl.envs.demonstrate import demonstrate
+from trajrl.envs.base.scripted import demonstrate
 from trajrl.envs.ogbench import parse, single_task
 from trajrl.envs.policies import RandomPolicy
 from trajrl.rollout import Streams, collect

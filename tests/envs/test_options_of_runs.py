@@ -10,7 +10,7 @@ from small_runs import settings, write_store
 
 from trajrl import TrajectoryStore, assemble, load_run, train
 from trajrl.cli.main import dispatch
-from trajrl.envs.wrappers import EnvOptions
+from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 

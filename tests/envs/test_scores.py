@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trajrl import make_suite
-from trajrl.envs.scores import table
+from trajrl.envs.base.reference_scores import table
 
 D4RL = [
     ("hopper-medium-v2", -20.272305, 3234.3), ("halfcheetah-expert-v2", -280.178953, 12135.0),
@@ -16,7 +16,7 @@ D4RL = [
 @pytest.fixture(autouse=True)
 def _stand_ins(monkeypatch):
     """Score as where the original D4RL stack is not installed."""
-    monkeypatch.setattr("trajrl.envs.legacy.installed", lambda: False)
+    monkeypatch.setattr("trajrl.envs.d4rl_original.installed", lambda: False)
 
 
 @pytest.mark.parametrize(("name", "low", "high"), D4RL)
@@ -73,7 +73,7 @@ def test_ant_stands_in_with_the_width_of_its_data():
 
 
 def test_a_d4rl_task_without_a_successor_can_still_be_named(monkeypatch):
-    monkeypatch.setattr("trajrl.envs.legacy.installed", lambda: False)
+    monkeypatch.setattr("trajrl.envs.d4rl_original.installed", lambda: False)
     with pytest.raises(ValueError, match="no Gymnasium successor of the same shape"):
         make_suite("d4rl:antmaze-umaze-v2")
     with pytest.raises(ValueError, match=r"trained on .without --env. but not acted in"):

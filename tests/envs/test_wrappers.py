@@ -8,7 +8,7 @@ import torch
 from sample_envs import Line
 
 from trajrl import make_suite
-from trajrl.envs.wrappers import EnvOptions, wrap
+from trajrl.envs.base.wrappers import EnvOptions, wrap
 
 
 def wrapped(env, **options):

@@ -18,7 +18,7 @@ from trajrl.core.cpu import as_torch_has_it, set_threads
 
 if TYPE_CHECKING:
     from trajrl.agents.protocol import Agent
-    from trajrl.envs.protocol import EnvSuite
+    from trajrl.envs.base.protocol import EnvSuite
     from trajrl.queues import Actor
 
 

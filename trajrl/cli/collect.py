@@ -15,7 +15,7 @@ from trajrl.cli.option import silent
 
 if TYPE_CHECKING:
     from trajrl.collection import Collection
-    from trajrl.envs.suite import Suite
+    from trajrl.envs.base.suite import Suite
     from trajrl.queues import Actor
     from trajrl.recipes import Part
     from trajrl.store.episode import Episode
@@ -156,7 +156,7 @@ class Collect(Common):
         from itertools import count
 
         from trajrl.envs import make_demonstration
-        from trajrl.envs.demonstrate import demonstrate
+        from trajrl.envs.base.scripted import demonstrate
 
         shown, first = make_demonstration(self.env), number * PART_NUMBERS + waiting.episodes[number]
         chance = part.noise, part.epsilon

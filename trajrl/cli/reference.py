@@ -14,11 +14,11 @@ import numpy as np
 
 from trajrl.cli.common import say
 from trajrl.core.atomic_files import write_text
-from trajrl.envs.scores import span
+from trajrl.envs.base.reference_scores import span
 
 if TYPE_CHECKING:
     from trajrl.cli.collect import Collect
-    from trajrl.envs.suite import Suite
+    from trajrl.envs.base.suite import Suite
     from trajrl.queues import Actor
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from trajrl.core.registry import find, unknown
 
 if TYPE_CHECKING:
-    from trajrl.envs.demonstrate import Demonstration
-    from trajrl.envs.suite import Suite
+    from trajrl.envs.base.scripted import Demonstration
+    from trajrl.envs.base.suite import Suite
 
 ENVS: dict[str, str] = {
     "bandit": "trajrl.envs.bandit:BanditSuite",
@@ -27,8 +27,8 @@ ORACLES: dict[str, str] = {
 
 
 def make_suite(name: str, **options: Any) -> Suite:
-    """Build the suite `name` stands for; `options` are fields of trajrl.envs.wrappers.EnvOptions."""
-    from trajrl.envs.wrappers import make_options
+    """Build the suite `name` stands for; `options` are fields of trajrl.envs.base.wrappers.EnvOptions."""
+    from trajrl.envs.base.wrappers import make_options
 
     make_options(options)  # a wrong one is told before anything is built
     kind, own_name = find_kind(name)

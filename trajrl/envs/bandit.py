@@ -19,9 +19,9 @@ from trajrl.core.console import say
 from trajrl.core.registry import unknown
 from trajrl.core.rng import stream
 from trajrl.envs.bandit_sets import BANDITS, BanditSet, Points
-from trajrl.envs.protocol import Score
-from trajrl.envs.suite import Suite
-from trajrl.envs.wrappers import EnvOptions
+from trajrl.envs.base.protocol import Score
+from trajrl.envs.base.suite import Suite
+from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 
 NUM_POINTS = 100_000  # of the data

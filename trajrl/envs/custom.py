@@ -14,8 +14,8 @@ from typing import Any
 import gymnasium
 
 from trajrl.core.registry import unknown
-from trajrl.envs.legacy import Classic, is_classic, variables
-from trajrl.envs.suite import Suite
+from trajrl.envs.base.suite import Suite
+from trajrl.envs.d4rl_original import Classic, is_classic, variables
 
 SPACES = ("observation_space", "action_space")
 

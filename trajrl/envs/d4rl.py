@@ -14,12 +14,12 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from trajrl.core.registry import unknown
-from trajrl.envs import legacy
+from trajrl.envs import d4rl_original
+from trajrl.envs.base.protocol import NoEnvironmentError, Score
+from trajrl.envs.base.reference_scores import normalised, table
+from trajrl.envs.base.suite import Suite
+from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.envs.gymnasium import make_registered
-from trajrl.envs.protocol import NoEnvironmentError, Score
-from trajrl.envs.scores import normalised, table
-from trajrl.envs.suite import Suite
-from trajrl.envs.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 
 SUCCESSORS = {
@@ -40,7 +40,7 @@ class D4rlSuite(Suite):
             raise ValueError(unknown("D4RL name", name, references))
         self.dataset, self.family = name, name.split("-")[0]
         self.low, self.high = references[name]
-        self.original = self.family in legacy.MODULES and legacy.installed()
+        self.original = self.family in d4rl_original.MODULES and d4rl_original.installed()
         super().__init__(f"d4rl:{name}", options)
 
     @classmethod
@@ -51,8 +51,8 @@ class D4rlSuite(Suite):
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Return the original environment, or the Gymnasium successor."""
         if self.original:
-            return legacy.make_original(self.dataset, self.family, seed)
-        if self.family in legacy.NEEDS_MJRL:
+            return d4rl_original.make_original(self.dataset, self.family, seed)
+        if self.family in d4rl_original.NEEDS_MJRL:
             raise NoEnvironmentError(
                 f"{self.name} needs mjrl, which no package registry has; it can be trained on "
                 "(without --env) but not acted in"
@@ -62,7 +62,7 @@ class D4rlSuite(Suite):
             raise NoEnvironmentError(
                 f"{self.name} has no Gymnasium successor of the same shape; only {known} have one. "
                 "Its own environment comes with make legacy; without it, train without --env"
-                if self.family in legacy.MODULES
+                if self.family in d4rl_original.MODULES
                 else f"{self.name} has no environment here; it can be trained on (without --env)"
             )
         env = make_registered(SUCCESSORS[self.family], render)
@@ -80,7 +80,7 @@ class D4rlSuite(Suite):
             return Score(None, "none")
         value = normalised(episode_return, self.low, self.high)
         if self.original:
-            return Score(value, f"{self.dataset}@{legacy.stack()}")
+            return Score(value, f"{self.dataset}@{d4rl_original.stack()}")
         version = SUCCESSORS[self.family].rpartition("-")[2]
         return Score(value, f"{self.family}@gymnasium-{version} (D4RL-scaled, other dynamics)")
 

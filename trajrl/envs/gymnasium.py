@@ -10,9 +10,9 @@ from typing import Any
 import gymnasium
 
 from trajrl.core.registry import unknown
-from trajrl.envs.legacy import quiet, variables
-from trajrl.envs.suite import Suite
-from trajrl.envs.wrappers import GOAL_KEYS, SideBySide
+from trajrl.envs.base.suite import Suite
+from trajrl.envs.base.wrappers import GOAL_KEYS, SideBySide
+from trajrl.envs.d4rl_original import quiet, variables
 
 ROBOTICS = ("AdroitHand", "AntMaze", "Fetch", "FrankaKitchen", "Hand", "PointMaze")  # of gymnasium-robotics
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from trajrl.core.registry import unknown
+from trajrl.envs.base.protocol import Score
+from trajrl.envs.base.reference_scores import normalised
+from trajrl.envs.base.suite import Suite
+from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.envs.gymnasium import make_registered, registered
-from trajrl.envs.protocol import Score
-from trajrl.envs.scores import normalised
-from trajrl.envs.suite import Suite
-from trajrl.envs.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:

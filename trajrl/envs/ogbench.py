@@ -17,10 +17,10 @@ import gymnasium
 import numpy as np
 
 from trajrl.core.registry import unknown
-from trajrl.envs.chance import OwnChance
-from trajrl.envs.protocol import Score
-from trajrl.envs.suite import Suite
-from trajrl.envs.wrappers import EnvOptions
+from trajrl.envs.base.global_rng import OwnChance
+from trajrl.envs.base.protocol import Score
+from trajrl.envs.base.suite import Suite
+from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:

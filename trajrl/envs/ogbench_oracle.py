@@ -10,10 +10,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from trajrl.envs.chance import LentState
-from trajrl.envs.demonstrate import Demonstration
+from trajrl.envs.base.global_rng import LentState
+from trajrl.envs.base.scripted import Demonstration
+from trajrl.envs.base.wrappers import EnvOptions, wrap
 from trajrl.envs.ogbench import make_ogbench, parse, recorded
-from trajrl.envs.wrappers import EnvOptions, wrap
 
 STEPS = 1000
 SCRIPTS = {"cube": ("cube",), "puzzle": ("button",), "scene": ("cube", "button", "drawer", "window")}

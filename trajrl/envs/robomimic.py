@@ -23,9 +23,9 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from trajrl.core.registry import unknown
-from trajrl.envs.chance import OwnChance
-from trajrl.envs.protocol import Score
-from trajrl.envs.suite import Suite
+from trajrl.envs.base.global_rng import OwnChance
+from trajrl.envs.base.protocol import Score
+from trajrl.envs.base.suite import Suite
 
 HAND = ("eef_pos", "eef_quat", "gripper_qpos")  # of every robot, in the published order
 HORIZONS = {  # steps of an episode with the proficient demonstrations; with the multi-human ones 500, 1100

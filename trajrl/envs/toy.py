@@ -17,11 +17,11 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from trajrl.core.registry import unknown
-from trajrl.envs.demonstrate import Demonstration, demonstrate
-from trajrl.envs.protocol import Score
-from trajrl.envs.scores import normalised
-from trajrl.envs.suite import Suite
-from trajrl.envs.wrappers import EnvOptions
+from trajrl.envs.base.protocol import Score
+from trajrl.envs.base.reference_scores import normalised
+from trajrl.envs.base.scripted import Demonstration, demonstrate
+from trajrl.envs.base.suite import Suite
+from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trajrl.envs.protocol import EnvSuite
+    from trajrl.envs.base.protocol import EnvSuite
     from trajrl.queues import Actor
 
 RATE = 25  # frames per second as shown

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trajrl.envs.protocol import EnvSuite
+    from trajrl.envs.base.protocol import EnvSuite
     from trajrl.queues import Actor
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> the library it needs, in order of preference

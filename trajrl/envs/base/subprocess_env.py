@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from trajrl.envs.wrappers import EnvOptions
+    from trajrl.envs.base.wrappers import EnvOptions
 
 START_SECONDS = 120.0  # what importing and building may take
 
@@ -82,7 +82,7 @@ def start_method() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["gymnasium", "trajrl.envs.suite"])
+    context.set_forkserver_preload(["gymnasium", "trajrl.envs.base.suite"])
     return context
 
 

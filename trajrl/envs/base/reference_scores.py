@@ -13,10 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajrl.envs.protocol import Score
+from trajrl.envs.base.protocol import Score
 
 if TYPE_CHECKING:
-    from trajrl.envs.wrappers import EnvOptions
+    from trajrl.envs.base.wrappers import EnvOptions
 
 BUILT_IN = "measured random and expert"  # of tables/measured_references.json
 

@@ -24,7 +24,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from trajrl.envs.chance import LentState, OwnChance
+from trajrl.envs.base.global_rng import LentState, OwnChance
 
 MODULES = {  # which of d4rl's modules registers a family; it registers none of these by itself
     "ant": "d4rl.gym_mujoco", "antmaze": "d4rl.locomotion", "halfcheetah": "d4rl.gym_mujoco",

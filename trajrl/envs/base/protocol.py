@@ -11,7 +11,7 @@ from torch import Tensor
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
-    from trajrl.envs.wrappers import EnvOptions
+    from trajrl.envs.base.wrappers import EnvOptions
     from trajrl.store.store import TrajectoryStore
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.envs.apart import Apart
-from trajrl.envs.protocol import Score
-from trajrl.envs.wrappers import Canonical, EnvOptions, wrap
+from trajrl.envs.base.protocol import Score
+from trajrl.envs.base.subprocess_env import Apart
+from trajrl.envs.base.wrappers import Canonical, EnvOptions, wrap
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Suite:
 
     def score(self, episode_return: float) -> Score:
         """Put a return on the suite's scale."""
-        from trajrl.envs.scores import measured
+        from trajrl.envs.base.reference_scores import measured
 
         return measured(self.name, episode_return, self.options)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trajrl.agents.learner import histories
+from trajrl.agents.base.learner import histories
 from trajrl.core.rng import torch_stream
 from trajrl.judgement import subsample
 from trajrl.nets.targets import td_target

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.store.window import WindowSpec
 
 

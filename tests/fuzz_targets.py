@@ -117,7 +117,7 @@ def write_checkpoint(folder: Path) -> Path:
 
 def weights(path: Path) -> None:
     """Read public checkpoints, as import-agent does."""
-    from trajrl.agents.import_dql import read
+    from trajrl.agents.base.public_weights import read
 
     read(path / "actor.pth", path / "critic.pth")
 

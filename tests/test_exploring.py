@@ -3,7 +3,7 @@
 import torch
 from actors import Constant
 
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.config import RunConfig
 from trajrl.envs.policies import RandomPolicy
 from trajrl.exploring import Noisy, collecting_actor

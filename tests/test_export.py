@@ -19,8 +19,8 @@ from test_contract import OTHER_CHOICES, tiny
 
 from trajrl import export
 from trajrl.agents import AGENTS
+from trajrl.agents.base.protocol import History
 from trajrl.agents.drawn import Given, Noted
-from trajrl.agents.protocol import History
 from trajrl.cli.main import dispatch
 from trajrl.policy import load_run
 

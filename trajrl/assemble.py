@@ -26,7 +26,7 @@ from trajrl.shaping import action_box, recorded_actions, shape
 if TYPE_CHECKING:
     import torch
 
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
     from trajrl.core.distributed import Team
     from trajrl.envs.base.protocol import EnvSuite
     from trajrl.online import Online

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.config import RunConfig
 from trajrl.envs.policies import RandomPolicy
 from trajrl.queues import Actor

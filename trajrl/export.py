@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trajrl.agents.base.protocol import Agent, History
 from trajrl.agents.drawn import KINDS, Given, Noted
-from trajrl.agents.protocol import Agent, History
 from trajrl.core.rng import torch_stream
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from trajrl.samplers.base.expert_auroc import expert_episodes, separation
 from trajrl.store.window import Anchors, gather
 
 if TYPE_CHECKING:
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
     from trajrl.store.store import TrajectoryStore
 
 NUM_ROWS = 4096
@@ -30,7 +30,7 @@ def judgement(agent: Agent, store: TrajectoryStore, seed: int) -> dict[str, floa
         return {}
     anchors = subsample(store, seed)
     batch = gather(store, anchors, agent.spec, agent.device)
-    from trajrl.agents.protocol import History
+    from trajrl.agents.base.protocol import History
 
     history = History(batch.obs, batch.prev_actions, batch.history_mask)
     with torch.no_grad():

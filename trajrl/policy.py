@@ -17,7 +17,7 @@ import torch
 
 from trajrl import checkpoint
 from trajrl.agents import make_agent
-from trajrl.agents.protocol import Agent
+from trajrl.agents.base.protocol import Agent
 from trajrl.config import RunConfig
 from trajrl.core.rng import torch_stream
 from trajrl.envs import make_suite

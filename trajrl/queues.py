@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.store.window import WindowSpec
 
 TOLERANCE = 1e-4  # how far an action may leave [-1, 1] by rounding

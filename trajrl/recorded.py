@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.learner import Learner
+from trajrl.agents.base.learner import Learner
 
 WARM = 3  # updates of a stage before it is recorded: libraries load and choose what they will use
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.core.distributed import Team, whole
 from trajrl.store.window import Anchors, gather
 
 if TYPE_CHECKING:
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
     from trajrl.store.store import TrajectoryStore
 
 BLOCK = 4096  # windows gathered at a time

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from trajrl import checkpoint, stops
-from trajrl.agents.protocol import Agent, Update
+from trajrl.agents.base.protocol import Agent, Update
 from trajrl.agreement import Agreement
 from trajrl.config import RunConfig
 from trajrl.core.atomic_files import new_file

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trajrl import Anchors, Episode, SequenceBatch, TrajectoryStore, WindowSpec, gather
 from trajrl.agents import make_agent
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.core.rng import stream, torch_stream
 
 OBS, ACT = 3, 2

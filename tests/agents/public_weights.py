@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from trajrl.agents import make_agent
-from trajrl.agents.import_dql import read
+from trajrl.agents.base.public_weights import read
 from trajrl.store.window import SequenceBatch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

@@ -25,7 +25,7 @@ from torch import Tensor
 from trajrl import SequenceBatch, WindowSpec
 from trajrl.agents import make_agent, make_config
 from trajrl.agents.acfql import ACFQL, PRESETS, Config, preset
-from trajrl.agents.flow_presets import FQL, FQL_ONLINE
+from trajrl.agents.presets.acfql import FQL, FQL_ONLINE
 from trajrl.core.rng import torch_stream
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from flow_windows import generators
 
-from trajrl.agents.acting import choose, padded, padded_history, repeated
-from trajrl.agents.protocol import History
+from trajrl.agents.base.candidates import choose, padded, padded_history, repeated
+from trajrl.agents.base.protocol import History
 
 
 def actions(rows: int, count: int) -> torch.Tensor:

@@ -12,8 +12,8 @@ from flow_windows import generators, random_windows
 from public_weights import ACT, OBS, ours, parts_of, plain_dql, transitions
 
 from trajrl.agents import make_agent
+from trajrl.agents.base.protocol import History
 from trajrl.agents.diffusion_ql import Noise, preset
-from trajrl.agents.protocol import History
 from trajrl.core.rng import torch_stream
 from trajrl.store.window import WindowSpec
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from public_weights import ACT, OBS, ours, plain_dql, save, transitions
 
-from trajrl.agents.import_dql import read
+from trajrl.agents.base.public_weights import read
 
 
 def public(steps: int = 5) -> plain_dql.PlainDQL:

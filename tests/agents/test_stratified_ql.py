@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trajrl import Episode, TrajectoryStore
 from trajrl.agents import make_agent
-from trajrl.agents.strata import Strata, limits
+from trajrl.agents.base.strata import Strata, limits
 from trajrl.core.rng import torch_stream
 from trajrl.judgement import judgement
 from trajrl.nets.optim import Optimiser
@@ -135,7 +135,7 @@ def judged(threshold: str, share: float = 0.0) -> tuple[Strata, Tensor]:
     """Judge two clusters of states, Q 0 1 2 5 at obs 0 and 10 11 12 15 at obs 100."""
     strata = Strata(2, 0, 40, 0, torch.device("cpu"))
     obs = torch.tensor([0.0, 100.0]).repeat_interleave(20)[:, None, None].expand(-1, 1, OBS)
-    from trajrl.agents.protocol import History
+    from trajrl.agents.base.protocol import History
 
     mask = torch.ones(40, 1, dtype=torch.bool)
     assert strata.take(History(obs, torch.zeros(40, 1, ACT), mask), torch.zeros(40, 1, ACT), mask[:, 0])

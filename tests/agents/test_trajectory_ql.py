@@ -13,7 +13,7 @@ from flow_windows import ACT, OBS, at_anchor, generators, random_store, random_w
 
 from trajrl import Anchors, WindowSpec, gather
 from trajrl.agents import make_agent
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.agents.trajectory_ql import Config, Noise, preset
 from trajrl.core.rng import torch_stream
 from trajrl.store.window import SequenceBatch

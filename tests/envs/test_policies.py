@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.core.rng import stream, torch_stream
 from trajrl.envs.policies import FilePolicy, NoisyPolicy, RandomPolicy
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from trajrl.agents.checks import shares
+from trajrl.agents.base.checks import shares
 from trajrl.core.registry import find, unknown
 
 if TYPE_CHECKING:
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
 
 RATES = ("gamma", "tau", "ema_decay")  # outside of [0, 1] what they weigh grows without bound
 AGENTS: dict[str, str] = {

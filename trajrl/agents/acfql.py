@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import padded, repeated
-from trajrl.agents.checks import at_least_one, chunk_lengths, one_of, shares
-from trajrl.agents.flow_presets import PRESETS, preset
-from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, next_chunk, td_report
-from trajrl.agents.networks import build_encoder
-from trajrl.agents.protocol import History
+from trajrl.agents.base.candidates import padded, repeated
+from trajrl.agents.base.checks import at_least_one, chunk_lengths, one_of, shares
+from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, next_chunk, td_report
+from trajrl.agents.base.networks import build_encoder
+from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.acfql import PRESETS, preset
 from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.flow import VelocityField, straight_path

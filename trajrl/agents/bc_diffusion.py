@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import draw_candidates, padded_history
-from trajrl.agents.learner import Learner, Metrics, histories
-from trajrl.agents.networks import build_actor, check
-from trajrl.agents.protocol import History
+from trajrl.agents.base.candidates import draw_candidates, padded_history
+from trajrl.agents.base.learner import Learner, Metrics, histories
+from trajrl.agents.base.networks import build_actor, check
+from trajrl.agents.base.protocol import History
 from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean

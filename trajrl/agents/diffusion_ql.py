@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, valued_candidates
-from trajrl.agents.learner import Metrics, td_report
-from trajrl.agents.networks import check
-from trajrl.agents.presets import DEMO, first_match, of_environment
-from trajrl.agents.protocol import History
-from trajrl.agents.slow import SlowLearner
+from trajrl.agents.base.candidates import choose, valued_candidates
+from trajrl.agents.base.learner import Metrics, SlowLearner, td_report
+from trajrl.agents.base.networks import check
+from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.diffusion_ql import DEMO, first_match, of_environment
 from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion

@@ -20,14 +20,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, padded_history, valued_candidates
-from trajrl.agents.checks import above_zero, at_least_one, one_of
-from trajrl.agents.diffusion_config import DiffusionConfig
-from trajrl.agents.edp_presets import PRESETS, preset
-from trajrl.agents.learner import Metrics, histories, td_report
-from trajrl.agents.networks import build_actor, build_critics, build_encoder
-from trajrl.agents.protocol import History
-from trajrl.agents.slow import SlowLearner
+from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
+from trajrl.agents.base.checks import above_zero, at_least_one, one_of
+from trajrl.agents.base.diffusion_config import DiffusionConfig
+from trajrl.agents.base.learner import Metrics, SlowLearner, histories, td_report
+from trajrl.agents.base.networks import build_actor, build_critics, build_encoder
+from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.edp import PRESETS, preset
 from trajrl.core.distributed import mine, whole, whole_rows
 from trajrl.nets.diffusion import level_weights
 from trajrl.nets.history import HistoryNet

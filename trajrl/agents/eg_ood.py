@@ -20,14 +20,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, padded, padded_history, repeated, valued_candidates
-from trajrl.agents.checks import above_zero, at_least_one, bounds, not_negative
-from trajrl.agents.diffusion_config import DiffusionConfig
-from trajrl.agents.learner import Metrics, histories, td_report
-from trajrl.agents.networks import build_actor, build_critics
-from trajrl.agents.presets import DEMO, first_match
-from trajrl.agents.protocol import History
-from trajrl.agents.slow import SlowLearner
+from trajrl.agents.base.candidates import choose, padded, padded_history, repeated, valued_candidates
+from trajrl.agents.base.checks import above_zero, at_least_one, bounds, not_negative
+from trajrl.agents.base.diffusion_config import DiffusionConfig
+from trajrl.agents.base.learner import Metrics, SlowLearner, histories, td_report
+from trajrl.agents.base.networks import build_actor, build_critics
+from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.diffusion_ql import DEMO, first_match
 from trajrl.core.distributed import mine, whole, whole_rows
 from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser

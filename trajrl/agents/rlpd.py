@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import padded
-from trajrl.agents.checks import above_zero, at_least_one, chunk_lengths, not_negative, one_of
-from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
-from trajrl.agents.networks import build_encoder
-from trajrl.agents.protocol import History
-from trajrl.agents.rlpd_presets import PRESETS, preset
+from trajrl.agents.base.candidates import padded
+from trajrl.agents.base.checks import above_zero, at_least_one, chunk_lengths, not_negative, one_of
+from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.networks import build_encoder
+from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.rlpd import PRESETS, preset
 from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, log_density, squash

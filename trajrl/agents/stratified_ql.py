@@ -19,15 +19,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, padded_history, valued_candidates
-from trajrl.agents.checks import at_least_one, not_negative, one_of, shares
-from trajrl.agents.diffusion_config import DiffusionConfig
-from trajrl.agents.learner import Metrics, histories, td_report
-from trajrl.agents.networks import Actor, build_actor, build_critics
-from trajrl.agents.presets import DEMO, of_environment
-from trajrl.agents.protocol import History
-from trajrl.agents.slow import SlowLearner
-from trajrl.agents.strata import THRESHOLDS, Strata
+from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
+from trajrl.agents.base.checks import at_least_one, not_negative, one_of, shares
+from trajrl.agents.base.diffusion_config import DiffusionConfig
+from trajrl.agents.base.learner import Metrics, SlowLearner, histories, td_report
+from trajrl.agents.base.networks import Actor, build_actor, build_critics
+from trajrl.agents.base.protocol import History
+from trajrl.agents.base.strata import THRESHOLDS, Strata
+from trajrl.agents.presets.diffusion_ql import DEMO, of_environment
 from trajrl.core.distributed import mine, whole, whole_rows
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.targets import best_next_value, copy_of, follow, masked_mean, td_target

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import padded
-from trajrl.agents.learner import Learner, Metrics, draw_rows, histories, td_report
-from trajrl.agents.networks import build_encoder
-from trajrl.agents.protocol import History
+from trajrl.agents.base.candidates import padded
+from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.networks import build_encoder
+from trajrl.agents.base.protocol import History
 from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.history import HistoryNet

@@ -22,14 +22,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.acting import choose, padded_history, valued_candidates
-from trajrl.agents.checks import at_least_one, shares
-from trajrl.agents.diffusion_config import DiffusionConfig
-from trajrl.agents.learner import Metrics, histories, next_chunk, td_report
-from trajrl.agents.networks import Actor, Critics, build_actor, build_critics
-from trajrl.agents.protocol import History
-from trajrl.agents.slow import SlowLearner
-from trajrl.agents.trajectory_presets import PRESETS, preset
+from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
+from trajrl.agents.base.checks import at_least_one, shares
+from trajrl.agents.base.diffusion_config import DiffusionConfig
+from trajrl.agents.base.learner import Metrics, SlowLearner, histories, next_chunk, td_report
+from trajrl.agents.base.networks import Actor, Critics, build_actor, build_critics
+from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.trajectory_ql import PRESETS, preset
 from trajrl.core.distributed import mine, whole_rows
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.mlp import MLP

@@ -17,7 +17,7 @@ from trajrl.cli.plain import load_plain
 from trajrl.core.cpu import as_torch_has_it, set_threads
 
 if TYPE_CHECKING:
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
     from trajrl.envs.base.protocol import EnvSuite
     from trajrl.queues import Actor
 

@@ -13,7 +13,7 @@ from trajrl.cli.common import Common, refuse_existing, say
 from trajrl.cli.option import silent
 
 if TYPE_CHECKING:
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
     from trajrl.config import RunConfig
     from trajrl.export import Window
     from trajrl.store.store import TrajectoryStore
@@ -104,7 +104,7 @@ class Export(Common):
 
     def _windows(self, agent: Agent, store: TrajectoryStore) -> list[Window]:
         """Let the live policy act on histories of the store, each step equally likely."""
-        from trajrl.agents.protocol import History
+        from trajrl.agents.base.protocol import History
         from trajrl.core.rng import stream
         from trajrl.export import act_noted
         from trajrl.samplers import make_sampler
@@ -125,7 +125,7 @@ class Export(Common):
     def _check(self, path: Path, agent: Agent, windows: list[Window]) -> dict[str, Any]:
         """Compare the file with the live policy, and time both."""
         from trajrl import export
-        from trajrl.agents.protocol import History
+        from trajrl.agents.base.protocol import History
         from trajrl.core.rng import torch_stream
 
         exported = export.read(path, self.format)

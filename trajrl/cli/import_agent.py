@@ -33,7 +33,7 @@ class ImportAgent(Common):
         """Read the files, check them against the environment, and write the run."""
         from trajrl import assemble, checkpoint
         from trajrl.agents import make_agent
-        from trajrl.agents.import_dql import read
+        from trajrl.agents.base.public_weights import read
         from trajrl.config import NO_DATA
         from trajrl.core.registry import unknown
         from trajrl.envs import make_suite

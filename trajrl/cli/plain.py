@@ -56,7 +56,7 @@ def twin(oracle: Any, device: str, **config: Any) -> Any:
     import torch
 
     from trajrl.agents import make_agent
-    from trajrl.agents.import_dql import read
+    from trajrl.agents.base.public_weights import read
 
     with TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("actor.pth", "critic.pth")]

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import torch
 
-from trajrl.agents.protocol import Agent, History
+from trajrl.agents.base.protocol import Agent, History
 from trajrl.core.rng import torch_stream
 from trajrl.envs.bandit import find_bandit
 from trajrl.report.bandit_figure import grid

@@ -21,7 +21,7 @@ from trajrl.report.qfunction import q_of_data
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
     from trajrl.store.store import TrajectoryStore
 
 MOST_HIDDEN = 0.05  # of the return that a cut recording may hide

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from trajrl.agents.protocol import Agent, History
+    from trajrl.agents.base.protocol import Agent, History
     from trajrl.store.store import TrajectoryStore
 
 GRID = 21  # points along each action dimension
@@ -119,7 +119,7 @@ def values(agent: Agent, batch: SequenceBatch, actions: torch.Tensor) -> np.ndar
     """Return Q (S, M) of M chunks of actions (S, M, N, act) at each state of the batch."""
     import torch
 
-    from trajrl.agents.protocol import History
+    from trajrl.agents.base.protocol import History
 
     states, count = actions.shape[:2]
     row = torch.arange(states, device=actions.device).repeat_interleave(count)  # (S M,)
@@ -144,7 +144,7 @@ def policy_actions(agent: Agent, batch: SequenceBatch, seed: int, count: int = S
     """Return chunks (S, M, N, act) that the policy gives at each state, as it acts in an evaluation."""
     import torch
 
-    from trajrl.agents.protocol import History
+    from trajrl.agents.base.protocol import History
 
     row = torch.arange(len(batch.obs), device=batch.obs.device).repeat_interleave(count)
     history: History = History(batch.obs[row], batch.prev_actions[row], batch.history_mask[row])

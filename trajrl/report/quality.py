@@ -19,7 +19,7 @@ from trajrl.samplers.base.expert_auroc import expert_episodes, separation
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
     from trajrl.store.store import TrajectoryStore
 
 MEASURES = ("accuracy", "balanced_accuracy", "auroc", "precision_at_share", "expert_share")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trajrl.agents.protocol import Agent
+    from trajrl.agents.base.protocol import Agent
     from trajrl.store.store import TrajectoryStore
 
 

@@ -20,10 +20,7 @@ from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import Table, phase_code
 
 if TYPE_CHECKING:
-    pass
     import torch
-
-    from trajrl.store.table import Table
 
     Shape = Callable[[torch.Tensor], torch.Tensor]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 from trajrl.nets.denoiser import DiffusionPolicy
 
 BLOCK, LEAST = 8, 24

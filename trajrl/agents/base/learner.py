@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from trajrl.agents.protocol import History, Update
+from trajrl.agents.base.protocol import History, Update
 from trajrl.core.rng import torch_stream
 from trajrl.nets.normaliser import Normaliser
 from trajrl.nets.optim import Optimiser
-from trajrl.nets.targets import copy_of, masked_mean
+from trajrl.nets.targets import copy_of, ema_speed, masked_mean
 from trajrl.store.window import SequenceBatch, WindowSpec
 
 if TYPE_CHECKING:
@@ -201,3 +201,41 @@ def td_report(loss: Tensor, q: Tensor, y: Tensor, real: Tensor) -> tuple[Tensor,
         "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
         "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),
     }  # fmt: skip
+
+
+class Config(AgentConfig, Protocol):
+    """What is read for a slow average besides."""
+
+    @property
+    def ema_decay(self) -> float:
+        """Return its share that stays."""
+
+    @property
+    def ema_every(self) -> int:
+        """Return the updates between two moves."""
+
+    @property
+    def ema_start(self) -> int:
+        """Return the updates before it averages."""
+
+    @property
+    def ema_before(self) -> str:
+        """Say whether it copies until then."""
+
+
+class SlowLearner(Learner):
+    """Base of agents whose target actor follows every few updates, by config.ema_*."""
+
+    config: Config
+
+    @property
+    def speed(self) -> float:
+        """Return how far the target actor moves at the next update."""
+        config = self.config
+        return ema_speed(
+            self.updates, config.ema_decay, config.ema_every, config.ema_start, config.ema_before
+        )
+
+    def stage(self) -> Hashable:
+        """Return whether and how far the target actor moves."""
+        return self.speed

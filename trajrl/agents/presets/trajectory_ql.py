@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trajrl.agents.presets import of_environment
+from trajrl.agents.presets.diffusion_ql import of_environment
 
 # A policy that clones, sharp and small; values in-sample, over long returns; they choose among its actions.
 CHOOSING: dict[str, Any] = {

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajrl.agents.protocol import History
+from trajrl.agents.base.protocol import History
 
 THRESHOLDS = ("cluster_mean", "cluster_quantile", "global_mean")
 RESTARTS = 5  # k-means starts

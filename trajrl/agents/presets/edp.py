@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trajrl.agents.presets import DEMO, first_match, of_environment
+from trajrl.agents.presets.diffusion_ql import DEMO, first_match, of_environment
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": DEMO,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trajrl.agents.checks import at_least_one, not_negative, one_of
-from trajrl.agents.networks import check
+from trajrl.agents.base.checks import at_least_one, not_negative, one_of
+from trajrl.agents.base.networks import check
 from trajrl.store.window import WindowSpec
 
 

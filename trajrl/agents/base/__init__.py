@@ -1,0 +1,1 @@
+"""What every agent shares: the protocol, the learner, networks, candidates, checks."""

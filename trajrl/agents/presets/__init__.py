@@ -1,0 +1,1 @@
+"""Settings by name for the agents that have published ones."""

@@ -137,7 +137,7 @@ def write_weights(folder: Path) -> Path:
 
 def policy(path: Path) -> None:
     """Read the weights of a recorded policy, as collect does."""
-    from trajrl.envs.policies import read_policy
+    from trajrl.rollout.policies import read_policy
 
     read_policy(path)
 

@@ -44,7 +44,7 @@ def test_every_module_imports_without_any_extra():
 
 
 def need_export(tmp_path):
-    from trajrl import export
+    from trajrl.rollout import export
 
     export.require("onnxruntime")
 

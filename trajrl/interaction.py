@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.core.console import say
-from trajrl.queues import Actor
-from trajrl.rollout import Collector, EnvFailureError, Finished, Streams
+from trajrl.rollout.collector import Collector, EnvFailureError, Finished, Streams
+from trajrl.rollout.history_queue import Actor
 from trajrl.store.hashing import new_hash
 from trajrl.store.journal import Journal
 

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trajrl.config import RunConfig
 from trajrl.dip import Rows, dip
+from trajrl.rollout.history_queue import Actor
+from trajrl.rollout.policies import Noisy, RandomPolicy
 from trajrl.store.table import phase_code
 
 if TYPE_CHECKING:
@@ -98,3 +101,10 @@ class Online:
             "updates": self.by_sampler / max(1, self.updates),
             "rows": self.rows_by_sampler / max(1, self.num_rows),
         }
+
+
+def collecting_actor(agent: Actor, config: RunConfig, env_step: int) -> Actor:
+    """Return who acts at an environment step: random actions before learning if asked, else the agent."""
+    if config.begin_with == "random" and env_step < config.learn_after:
+        return RandomPolicy(agent.action_dim)
+    return Noisy(agent, config.explore_noise) if config.explore_noise else agent

@@ -21,7 +21,7 @@ from trajrl.agents.base.protocol import Agent
 from trajrl.config import RunConfig
 from trajrl.core.rng import torch_stream
 from trajrl.envs import make_suite
-from trajrl.rollout import Queues
+from trajrl.rollout.collector import Queues
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite

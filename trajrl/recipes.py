@@ -20,7 +20,7 @@ from trajrl.core.registry import unknown
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
-    from trajrl.queues import Actor
+    from trajrl.rollout.history_queue import Actor
 
 POLICIES = Path(__file__).parents[1] / "data" / "policies"
 REPLAY = "medium-replay"
@@ -79,8 +79,8 @@ def rungs(policy: str, share: float, noise: tuple[float, ...], epsilon: float, l
 
 def make_policy(name: str, suite: Suite) -> Actor:
     """Build the policy `name` stands for, and check that it fits the environment."""
-    from trajrl.envs.policies import FilePolicy, RandomPolicy
     from trajrl.policy import load_run, require_fit
+    from trajrl.rollout.policies import FilePolicy, RandomPolicy
 
     if name == "random":
         return RandomPolicy(suite.action_dim)

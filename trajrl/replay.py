@@ -76,8 +76,8 @@ def config_of(suite: Suite, steps: int, seed: int, start: Path, settings: tuple[
 
 def write_start(suite: Suite, steps: int, seed: int, path: Path) -> None:
     """Record the uniform actions that the agent begins with."""
-    from trajrl.envs.policies import RandomPolicy
-    from trajrl.rollout import Streams, collect
+    from trajrl.rollout.collector import Streams, collect
+    from trajrl.rollout.policies import RandomPolicy
     from trajrl.store.file.writer import StoreWriter
 
     box = {"environment": suite.name, "action_low": -1.0, "action_high": 1.0}

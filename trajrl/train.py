@@ -25,13 +25,12 @@ from trajrl.core.console import say
 from trajrl.core.distributed import Team, whole
 from trajrl.core.rng import stream, torch_stream
 from trajrl.envs.base.protocol import EnvSuite
-from trajrl.evaluate import evaluate
-from trajrl.exploring import collecting_actor
 from trajrl.judgement import judgement
 from trajrl.log import Logger, writing
-from trajrl.online import Online
+from trajrl.online import Online, collecting_actor
 from trajrl.progress import Meter
-from trajrl.recording import EnvFailureError
+from trajrl.rollout.episode_recorder import EnvFailureError
+from trajrl.rollout.evaluate import evaluate
 from trajrl.samplers.base.protocol import Sampler
 from trajrl.samplers.provenance import Provenance
 from trajrl.scores import Evaluation, Scores

@@ -11,7 +11,7 @@ import pytest
 from actors import Counting
 
 from trajrl import make_suite
-from trajrl.rollout import Collector, Streams, in_order
+from trajrl.rollout.collector import Collector, Streams, in_order
 
 
 def test_a_process_of_its_own_changes_no_episode():

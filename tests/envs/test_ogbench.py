@@ -15,8 +15,8 @@ from trajrl.core.rng import stream
 from trajrl.envs import make_demonstration
 from trajrl.envs.base.scripted import demonstrate
 from trajrl.envs.ogbench import parse, single_task
-from trajrl.envs.policies import RandomPolicy
-from trajrl.rollout import Streams, collect
+from trajrl.rollout.collector import Streams, collect
+from trajrl.rollout.policies import RandomPolicy
 
 CUBE = "ogbench:cube-single-play-singletask-v0"
 SHARED = Path(os.environ.get("TRAJRL_SHARED", Path(__file__).parents[2] / "../shared")) / "data/ogbench"

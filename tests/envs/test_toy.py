@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from trajrl import make_suite
-from trajrl.envs.policies import RandomPolicy
 from trajrl.envs.toy import Point, Rooms
-from trajrl.evaluate import evaluate
+from trajrl.rollout.evaluate import evaluate
+from trajrl.rollout.policies import RandomPolicy
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def test_a_video_has_a_frame_per_step(tmp_path):
 
 
 def test_the_episodes_are_those_of_the_evaluation(tmp_path):
-    from trajrl.evaluate import evaluate
+    from trajrl.rollout.evaluate import evaluate
 
     suite, actor = make_suite("sample_envs:uneven"), Counting(1)
     lengths = [row["length"] for row in evaluate(actor, suite, 3, 40, 3)]

@@ -19,7 +19,7 @@ from trajrl.core.cpu import as_torch_has_it, set_threads
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
     from trajrl.envs.base.protocol import EnvSuite
-    from trajrl.queues import Actor
+    from trajrl.rollout.history_queue import Actor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class BenchEvaluate(Common):
 
     def _rate(self, agent: Actor, suite: EnvSuite, envs: int) -> tuple[float, list[dict[str, Any]]]:
         """Return steps per second, the making of environments left out, and what the episodes were."""
-        from trajrl.rollout import Collector, Streams, in_order
+        from trajrl.rollout.collector import Collector, Streams, in_order
 
         collector = Collector(suite, agent, Streams(self.seed, "eval", (0,)), envs, num_episodes=self.envs)
         collector.step()  # warm up: first calls allocate and, on a GPU, compile

@@ -16,8 +16,8 @@ from trajrl.cli.option import silent
 if TYPE_CHECKING:
     from trajrl.collection import Collection
     from trajrl.envs.base.suite import Suite
-    from trajrl.queues import Actor
     from trajrl.recipes import Part
+    from trajrl.rollout.history_queue import Actor
     from trajrl.store.episode import Episode
     from trajrl.store.file.writer import StoreWriter
     from trajrl.store.table import Table
@@ -166,8 +166,8 @@ class Collect(Common):
         self, suite: Suite, policy: Actor | None, number: int, part: Part, waiting: Collection
     ) -> Iterator[Episode]:
         """Yield episodes of a policy without end."""
-        from trajrl.envs.policies import MixedPolicy, NoisyPolicy
-        from trajrl.rollout import Streams, collect
+        from trajrl.rollout.collector import Streams, collect
+        from trajrl.rollout.policies import MixedPolicy, NoisyPolicy
 
         actor: Any = policy
         actor = NoisyPolicy(actor, part.noise) if part.noise else actor

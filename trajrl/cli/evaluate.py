@@ -38,9 +38,9 @@ class Evaluate(Common):
         from trajrl import assemble
         from trajrl.choices import agent_settings, env_settings
         from trajrl.config import split_settings
-        from trajrl.evaluate import evaluate
         from trajrl.policy import load_run
-        from trajrl.rollout import EnvFailureError
+        from trajrl.rollout.collector import EnvFailureError
+        from trajrl.rollout.evaluate import evaluate
         from trajrl.scores import Evaluation
         from trajrl.store.notes import counted
 

@@ -15,7 +15,7 @@ from trajrl.cli.option import silent
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
     from trajrl.config import RunConfig
-    from trajrl.export import Window
+    from trajrl.rollout.export import Window
     from trajrl.store.store import TrajectoryStore
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
@@ -45,9 +45,10 @@ class Export(Common):
 
     def run(self) -> dict[str, Any]:
         """Write, check, time."""
-        from trajrl import assemble, export
+        from trajrl import assemble
         from trajrl.log import writing
         from trajrl.policy import load_run
+        from trajrl.rollout import export
 
         if self.windows < 1:
             raise ValueError(f"--windows must be at least 1; got {self.windows}")
@@ -106,7 +107,7 @@ class Export(Common):
         """Let the live policy act on histories of the store, each step equally likely."""
         from trajrl.agents.base.protocol import History
         from trajrl.core.rng import stream
-        from trajrl.export import act_noted
+        from trajrl.rollout.export import act_noted
         from trajrl.samplers import make_sampler
         from trajrl.store.window import gather
 
@@ -124,9 +125,9 @@ class Export(Common):
 
     def _check(self, path: Path, agent: Agent, windows: list[Window]) -> dict[str, Any]:
         """Compare the file with the live policy, and time both."""
-        from trajrl import export
         from trajrl.agents.base.protocol import History
         from trajrl.core.rng import torch_stream
+        from trajrl.rollout import export
 
         exported = export.read(path, self.format)
         distance = export.largest_difference(exported, windows)

@@ -19,13 +19,13 @@ from trajrl.envs.base.reference_scores import span
 if TYPE_CHECKING:
     from trajrl.cli.collect import Collect
     from trajrl.envs.base.suite import Suite
-    from trajrl.queues import Actor
+    from trajrl.rollout.history_queue import Actor
 
 
 def measure(command: Collect) -> dict[str, Any]:
     """Measure both, add them to the file in --out, and say how to use it."""
-    from trajrl.envs.policies import RandomPolicy
     from trajrl.recipes import make_policy
+    from trajrl.rollout.policies import RandomPolicy
 
     if not command.policy or command.policy in ("random", "oracle"):
         raise ValueError("--reference takes --policy, the expert: a run's folder or a policy file")
@@ -70,7 +70,7 @@ def references_in(path: Path) -> dict[str, Any]:
 
 def returns(policy: Actor, suite: Suite, command: Collect, name: str) -> dict[str, Any]:
     """Return mean, spread and length of a policy's episodes."""
-    from trajrl.evaluate import evaluate
+    from trajrl.rollout.evaluate import evaluate
 
     rows = evaluate(policy, suite, command.seed, 0, command.episodes, command.envs)
     found = np.array([row["return"] for row in rows])

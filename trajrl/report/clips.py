@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trajrl.envs.base.protocol import EnvSuite
-    from trajrl.queues import Actor
+    from trajrl.rollout.history_queue import Actor
 
 RATE = 25  # frames per second as shown
 SECONDS = 10  # that a video lasts at most; a longer episode is shown faster
@@ -52,8 +52,8 @@ def film_policy(
     agent: Actor, suite: EnvSuite, seed: int, evaluations: pd.DataFrame, rate: int = RATE
 ) -> list[Clip]:
     """Film the chosen episodes of the last evaluation, run again with the policy that it was of."""
-    from trajrl.evaluate import evaluate
     from trajrl.report.video import choose_backend
+    from trajrl.rollout.evaluate import evaluate
 
     choose_backend()
     step = int(evaluations["step"].max())

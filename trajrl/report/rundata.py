@@ -41,7 +41,7 @@ def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int =
     """Run episodes with a kept policy and return them as a store, rewards shaped as in training."""
     from trajrl import assemble
     from trajrl.policy import load_run
-    from trajrl.rollout import Collector, Streams, in_order
+    from trajrl.rollout.collector import Collector, Streams, in_order
     from trajrl.store.store import TrajectoryStore
 
     run = load_run(folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
-    from trajrl.queues import Actor
+    from trajrl.rollout.history_queue import Actor
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> the library it needs, in order of preference
 
@@ -23,7 +23,7 @@ def record(agent: Actor, suite: EnvSuite, seed: int, step: int, count: int, fold
     choose_backend()
     from imageio import get_writer
 
-    from trajrl.evaluate import evaluate
+    from trajrl.rollout.evaluate import evaluate
 
     place = folder / "videos"
     place.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trajrl.queues import Actor
-from trajrl.rollout import Collector, EnvFailureError, Finished, Streams, in_order
+from trajrl.rollout.collector import Collector, EnvFailureError, Finished, Streams, in_order
+from trajrl.rollout.history_queue import Actor
 
 if TYPE_CHECKING:
     import gymnasium

@@ -8,7 +8,7 @@ import torch
 
 from trajrl.agents.base.protocol import History
 from trajrl.core.rng import stream, torch_stream
-from trajrl.envs.policies import FilePolicy, NoisyPolicy, RandomPolicy
+from trajrl.rollout.policies import FilePolicy, NoisyPolicy, RandomPolicy
 
 
 def weights(stochastic, obs_dim=3, action_dim=2, width=4):

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from trajrl.agents.base.protocol import History
 from trajrl.formats.base.source import undamaged
 from trajrl.formats.npz.npy import open_npz
+from trajrl.rollout.history_queue import Actor
 from trajrl.store.window import WindowSpec
 
 NEEDED = ("w0", "b0", "w1", "b1", "w_mean", "b_mean")
@@ -127,3 +129,22 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
     if not fit or ("w_logstd" in shapes) != ("b_logstd" in shapes):
         raise ValueError(f"{path} has layers that do not fit together: {shapes}, weights as (out, in)")
     return weights
+
+
+class Noisy:
+    """An actor whose every action carries noise; each row draws from its own generator."""
+
+    def __init__(self, actor: Actor, deviation: float) -> None:
+        self.actor, self.deviation = actor, deviation
+        self.spec, self.action_dim = actor.spec, actor.action_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Return where histories must lie."""
+        return self.actor.device
+
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+        """Choose a chunk (V, N, act) and add noise to all of it."""
+        chunk = self.actor.act(history, rng, explore)
+        noise = torch.stack([torch.randn(chunk.shape[1:], generator=row) for row in rng])
+        return (chunk + self.deviation * noise.to(chunk.device)).clamp(-1, 1)

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.agents.base.protocol import Agent, History
-from trajrl.agents.drawn import KINDS, Given, Noted
 from trajrl.core.rng import torch_stream
+from trajrl.rollout.captured_noise import KINDS, Given, Noted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

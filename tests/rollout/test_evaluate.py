@@ -7,8 +7,8 @@ import pytest
 from actors import Counting
 
 from trajrl import make_agent, make_suite
-from trajrl.evaluate import evaluate
-from trajrl.rollout import EnvFailureError
+from trajrl.rollout.collector import EnvFailureError
+from trajrl.rollout.evaluate import evaluate
 
 
 @pytest.mark.parametrize("name", ["sample_envs:uneven", "toy:point", "Hopper-v4"])

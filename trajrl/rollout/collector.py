@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from trajrl.core.console import say
-from trajrl.queues import Actor, Queues
-from trajrl.recording import EnvFailureError, Finished, Recording, Streams
+from trajrl.rollout.episode_recorder import EnvFailureError, Finished, Recording, Streams
+from trajrl.rollout.history_queue import Actor, Queues
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:

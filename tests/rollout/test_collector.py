@@ -7,7 +7,7 @@ import pytest
 from actors import Counting
 
 from trajrl import make_suite
-from trajrl.rollout import Collector, EnvFailureError, Streams, collect, in_order
+from trajrl.rollout.collector import Collector, EnvFailureError, Streams, collect, in_order
 
 
 def episodes(num_envs, name="sample_envs:uneven", count=9, **actor):
@@ -162,7 +162,7 @@ def test_the_saved_state_is_plain():
 
 
 def test_an_episode_that_seems_to_have_no_end_is_told_of_once(monkeypatch, capsys):
-    monkeypatch.setattr("trajrl.rollout.LONG", 3)
+    monkeypatch.setattr("trajrl.rollout.collector.LONG", 3)
     episodes(1, "sample_envs:line", 1)
     assert (
         capsys.readouterr().out == "episode 0 has not ended after 3 steps; --set env.time_limit=N ends it\n"

@@ -5,8 +5,8 @@ from actors import Constant
 
 from trajrl.agents.base.protocol import History
 from trajrl.config import RunConfig
-from trajrl.envs.policies import RandomPolicy
-from trajrl.exploring import Noisy, collecting_actor
+from trajrl.online import collecting_actor
+from trajrl.rollout.policies import Noisy, RandomPolicy
 
 
 def history(rows: int) -> History:

@@ -8,8 +8,8 @@ import torch
 from actors import Constant, Counting
 
 from trajrl import Anchors, TrajectoryStore, WindowSpec, gather, make_suite
-from trajrl.queues import Queues
-from trajrl.rollout import Collector, Streams
+from trajrl.rollout.collector import Collector, Streams
+from trajrl.rollout.history_queue import Queues
 
 
 @pytest.mark.parametrize("history", [1, 3, 8])

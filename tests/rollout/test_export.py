@@ -17,14 +17,14 @@ from flow_windows import generators, random_windows
 from small_runs import trained, write_store
 from test_contract import OTHER_CHOICES, tiny
 
-from trajrl import export
 from trajrl.agents import AGENTS
 from trajrl.agents.base.protocol import History
-from trajrl.agents.drawn import Given, Noted
 from trajrl.cli.main import dispatch
 from trajrl.policy import load_run
+from trajrl.rollout import export
+from trajrl.rollout.captured_noise import Given, Noted
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHOICES = [(name, {}) for name in sorted(AGENTS)] + [
     pytest.param(name, choice, marks=pytest.mark.slow)
     for name, choices in sorted(OTHER_CHOICES.items())

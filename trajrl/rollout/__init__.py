@@ -1,0 +1,1 @@
+"""Acting in environments: collect, evaluate, export."""

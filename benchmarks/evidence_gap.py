@@ -16,10 +16,10 @@ import torch
 
 from trajrl.agents.base.learner import histories
 from trajrl.core.rng import torch_stream
-from trajrl.judgement import subsample
 from trajrl.nets.targets import td_target
 from trajrl.report.rundata import open_agent, open_store
 from trajrl.store.window import Anchors, WindowSpec, gather
+from trajrl.training.diagnostics import subsample
 
 if TYPE_CHECKING:
     from trajrl.agents.trajectory_ql import TrajectoryQL

@@ -55,7 +55,7 @@ def files_of(place: Path) -> list[Path]:
 
 def mend(twin: Path) -> None:
     """Write a checkpoint's digests anew, so that the damage is met behind them."""
-    from trajrl.checkpoint import _digest
+    from trajrl.training.run_dir.checkpoint import _digest
 
     whole = twin / "whole.json"
     try:
@@ -95,7 +95,7 @@ def journal(path: Path) -> None:
 
 def checkpoint(path: Path) -> None:
     """Load a checkpoint."""
-    from trajrl import checkpoint
+    from trajrl.training.run_dir import checkpoint
 
     checkpoint.load(path)
 
@@ -104,7 +104,7 @@ def write_checkpoint(folder: Path) -> Path:
     """Write a checkpoint with tensors, arrays and plain values."""
     import torch
 
-    from trajrl import checkpoint
+    from trajrl.training.run_dir import checkpoint
 
     net = {"weight": torch.arange(48.0).reshape(6, 8), "bias": torch.zeros(6)}
     parts = {

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from trajrl import checkpoint
-from trajrl.log import read_csv
+from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir.csv_log import read_csv
 
 
 def same_tree(left, right) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trajrl import assemble, resuming, train
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
+from trajrl.training import build, loop, resume
 
 TINY = {
     "width": 16, "depth": 2, "hidden": (16, 16), "gru_width": 8, "diffusion_steps": 3, "candidates": 3,
@@ -81,45 +81,45 @@ def small_run(
     chosen.update(
         {name: changes.pop(name) for name in list(changes) if name in ("seed", "steps", "batch_size")}
     )
-    config = assemble.resolve(chosen, settings(agent, **changes))
-    folder = assemble.new_folder(config, str(folder))
-    run = assemble.build(config, folder)
-    assemble.describe(folder, config, run.store)
+    config = build.resolve(chosen, settings(agent, **changes))
+    folder = build.new_folder(config, str(folder))
+    run = build.build(config, folder)
+    build.describe(folder, config, run.store)
     return run
 
 
 def trained(folder: Path, store: Path, **changes: Any):
     """Build a tiny run and train it to its end."""
     run = small_run(folder, store, **changes)
-    train.offline(run)
+    loop.offline(run)
     return run
 
 
 def small_online(folder: Path, source: Path, sampler: str = "priority", **changes: Any):
     """Build a tiny online run of 72 environment steps that goes on from an offline run."""
-    from trajrl import handover
+    from trajrl.training import offline_to_online
 
     run_fields = {**ONLINE_RUN, **changes}
     words = [f"{name}={value}" for name, value in run_fields.items() if name not in ("env", "seed")]
     chosen = {"sampler": sampler, **{name: changes[name] for name in ("env", "seed") if name in changes}}
-    config = assemble.online_config(source, chosen, words)
-    folder = assemble.new_folder(config, str(folder))
-    run = assemble.build(config, folder)
-    handover.take_over(run, source)
-    assemble.describe(folder, config, run.store)
+    config = build.online_config(source, chosen, words)
+    folder = build.new_folder(config, str(folder))
+    run = build.build(config, folder)
+    offline_to_online.take_over(run, source)
+    build.describe(folder, config, run.store)
     return run
 
 
 def reopened(folder: Path):
     """Build the run that a folder holds, at its newest checkpoint."""
-    from trajrl import checkpoint
-    from trajrl.config import RunConfig
+    from trajrl.training.config import RunConfig
+    from trajrl.training.run_dir import checkpoint
 
-    run = assemble.build(RunConfig.load(folder / "config.json"), folder)
+    run = build.build(RunConfig.load(folder / "config.json"), folder)
     path = checkpoint.newest(folder / "checkpoints")
     if path is None and run.online:
-        from trajrl import handover
+        from trajrl.training import offline_to_online
 
-        handover.take_over(run, Path(run.config.from_run))
-    resuming.restore(run, path) if path else resuming.begin_again(run)
+        offline_to_online.take_over(run, Path(run.config.from_run))
+    resume.restore(run, path) if path else resume.begin_again(run)
     return run

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajrl.choices import resolve
-from trajrl.config import RunConfig
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import Anchors, WindowSpec
+from trajrl.training.config import RunConfig
+from trajrl.training.resolve_config import resolve
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 

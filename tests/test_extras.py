@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from foreign import minari, minari_set
 
-from trajrl.config import RunConfig
+from trajrl.training.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
@@ -75,7 +75,7 @@ def need_robotics(tmp_path):
 
 
 def need_wandb(tmp_path):
-    from trajrl.wandb_log import WandbLog
+    from trajrl.training.run_dir.logger import WandbLog
 
     WandbLog(tmp_path, RunConfig())
 

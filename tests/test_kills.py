@@ -18,16 +18,16 @@ from faults import Ended, Nursery, random_kill
 from fuzz import kills
 from tried import note
 
-from trajrl import checkpoint
 from trajrl.core.rng import stream
 from trajrl.store.file.verify import verify
 from trajrl.store.journal import replay
 from trajrl.store.store import TrajectoryStore
+from trajrl.training.run_dir import checkpoint
 
 LIMIT = int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200"))
 pytestmark = pytest.mark.timeout(LIMIT)
 LIGHT = "trajrl.formats trajrl.formats.npz.reader trajrl.store.file.writer trajrl.store.journal h5py"
-HEAVY = "torch trajrl.checkpoint"
+HEAVY = "torch trajrl.training.run_dir.checkpoint"
 
 IMPORT = """
 import sys

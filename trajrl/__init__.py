@@ -16,7 +16,7 @@ _PUBLIC = {
     "TrajectoryStore": "trajrl.store.store",
     "WindowSpec": "trajrl.store.window",
     "gather": "trajrl.store.window",
-    "load_run": "trajrl.policy",
+    "load_run": "trajrl.training.run_dir.load_run",
     "make_agent": "trajrl.agents",
     "make_sampler": "trajrl.samplers",
     "make_suite": "trajrl.envs",

@@ -79,8 +79,8 @@ def rungs(policy: str, share: float, noise: tuple[float, ...], epsilon: float, l
 
 def make_policy(name: str, suite: Suite) -> Actor:
     """Build the policy `name` stands for, and check that it fits the environment."""
-    from trajrl.policy import load_run, require_fit
     from trajrl.rollout.policies import FilePolicy, RandomPolicy
+    from trajrl.training.run_dir.load_run import load_run, require_fit
 
     if name == "random":
         return RandomPolicy(suite.action_dim)
@@ -97,7 +97,7 @@ def make_policy(name: str, suite: Suite) -> Actor:
 
 def other_options(policy: str, suite: Suite) -> str:
     """Return a line where a run acts under other options of the environment than it was trained under."""
-    from trajrl.config import RunConfig
+    from trajrl.training.config import RunConfig
 
     if not (Path(policy) / "config.json").exists():
         return ""

@@ -13,12 +13,12 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from trajrl.config import RunConfig
 from trajrl.store.episode import Episode
+from trajrl.training.config import RunConfig
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
-    from trajrl.train import Run
+    from trajrl.training.run import Run
 
 AGENT = "sac"
 START_STEPS = 5_000  # with uniform actions, at most a tenth of all
@@ -26,7 +26,8 @@ START_STEPS = 5_000  # with uniform actions, at most a tenth of all
 
 def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[str, ...] = ()) -> Run:
     """Build the run of the agent that is to meet `steps` transitions, where it stands in `folder`."""
-    from trajrl import assemble, checkpoint, resuming
+    from trajrl.training import build, resume
+    from trajrl.training.run_dir import checkpoint
 
     start = folder / "start.h5"
     if not start.exists():
@@ -35,23 +36,23 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
     if begun:
         config = RunConfig.load(folder / "run" / "config.json")
         place = folder / "run"
-        assemble.lock(place)
+        build.lock(place)
     else:
         try:
             config = config_of(suite, steps, seed, start, settings)
         except (KeyError, ValueError):
             rmtree(folder)  # nothing was learned: nothing is left to go on with
             raise
-        place = assemble.new_folder(config, str(folder / "run"))
-        assemble.lock(place)
-    run = assemble.build(config, place)
+        place = build.new_folder(config, str(folder / "run"))
+        build.lock(place)
+    run = build.build(config, place)
     if not begun:
-        assemble.describe(place, run.config, run.store)
+        build.describe(place, run.config, run.store)
     found = checkpoint.newest(place / "checkpoints")
     if found is not None:
-        resuming.restore(run, found)
+        resume.restore(run, found)
     elif begun:
-        resuming.begin_again(run)
+        resume.begin_again(run)
     return run
 
 
@@ -59,8 +60,8 @@ def config_of(suite: Suite, steps: int, seed: int, start: Path, settings: tuple[
     """Return the config of the agent's run."""
     from dataclasses import asdict
 
-    from trajrl import assemble
     from trajrl.store.store import TrajectoryStore
+    from trajrl.training import build
 
     left = steps - TrajectoryStore.open(start).num_steps
     chosen: dict[str, Any] = {
@@ -70,7 +71,7 @@ def config_of(suite: Suite, steps: int, seed: int, start: Path, settings: tuple[
         "log_every": 1_000, "eval_every": max(1_000, left // 10), "eval_episodes": 10,
         "checkpoint_every": 5_000,
     }  # fmt: skip
-    config = assemble.resolve(chosen, settings)
+    config = build.resolve(chosen, settings)
     return replace(config, env_options=asdict(suite.options))
 
 
@@ -90,7 +91,7 @@ def write_start(suite: Suite, steps: int, seed: int, path: Path) -> None:
 
 def met(run: Run) -> Iterator[Episode]:
     """Yield what the agent met, in order: the start, then its own episodes; broken ones are left out."""
-    from trajrl.interaction import BROKEN
+    from trajrl.training.online_collector import BROKEN
 
     for number in run.store.live:
         if not getattr(run.store.table, BROKEN)[number]:

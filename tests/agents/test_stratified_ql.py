@@ -15,9 +15,9 @@ from trajrl import Episode, TrajectoryStore
 from trajrl.agents import make_agent
 from trajrl.agents.base.strata import Strata, limits
 from trajrl.core.rng import torch_stream
-from trajrl.judgement import judgement
 from trajrl.nets.optim import Optimiser
 from trajrl.store.window import WindowSpec
+from trajrl.training.diagnostics import judgement
 
 SMALL = {"width": 16, "depth": 2, "gru_width": 8, "candidates": 4, "ema_every": 1, "ema_start": 2}
 
@@ -225,7 +225,7 @@ def test_judgement_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
     store = two_sources(("novice", "expert"))
     every = Anchors(np.arange(8), np.zeros(8, np.int64), np.ones(8, np.float32))
-    monkeypatch.setattr("trajrl.judgement.subsample", lambda store, seed: every)
+    monkeypatch.setattr("trajrl.training.diagnostics.subsample", lambda store, seed: every)
     found = judgement(Oracle(), store, 0)
     assert found["expert_share"] == pytest.approx(3 / 8)
     assert found["accuracy"] == pytest.approx(6 / 8)  # .4 is missed, .6 is taken wrongly

@@ -147,9 +147,9 @@ def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkey
     (tmp_path / "x.h5").rename(tmp_path / "moved.h5")
     assert "x.h5.run holds the run" in run(capsys, tmp_path / "x.h5", recipe="medium-replay", steps=120)[2]
 
-    from trajrl import train
+    from trajrl.training import loop
 
-    whole, calls = train.online_step, []
+    whole, calls = loop.online_step, []
 
     def broken(run):
         calls.append(1)
@@ -157,11 +157,11 @@ def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkey
             raise RuntimeError("the power is gone")
         whole(run)
 
-    monkeypatch.setattr(train, "online_step", broken)
+    monkeypatch.setattr(loop, "online_step", broken)
     words = ("--set", *TINY)
     assert run(capsys, tmp_path / "y.h5", *words, recipe="medium-replay", steps=120)[0] == 1
-    monkeypatch.setattr(train, "online_step", whole)
-    from trajrl.folder import _locks
+    monkeypatch.setattr(loop, "online_step", whole)
+    from trajrl.training.run_dir.folder import _locks
 
     _locks.pop().close()  # what the end of that process would have done
     assert "--resume goes on" in run(capsys, tmp_path / "y.h5", recipe="medium-replay", steps=120)[2]

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from small_runs import small_online, trained, write_store
 
-from trajrl import choices, folder, train
 from trajrl.cli.main import dispatch, join_sets
-from trajrl.config import RunConfig
+from trajrl.training import loop, resolve_config
+from trajrl.training.config import RunConfig
+from trajrl.training.run_dir import folder
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("place")
     store = write_store(place / "point.h5")
     trained(place / "off", store, agent="td3_bc", sampler="uniform", steps=4, seed=3)
-    train.online(small_online(place / "on", place / "off", env_steps=24, eval_every=0))
+    loop.online(small_online(place / "on", place / "off", env_steps=24, eval_every=0))
     return place
 
 
@@ -61,7 +62,7 @@ def test_a_file_is_no_folder_for_a_run(place, tmp_path, capsys):
 def test_a_sampler_does_not_take_up_the_law_of_another(place, tmp_path):
     trained(tmp_path / "a", place / "point.h5", agent="td3_bc", sampler="weighted", steps=4)
     with pytest.raises(ValueError, match="has sampler weighted; it cannot change"):
-        choices.resume_config(tmp_path / "a", {"sampler": "uniform"}, [])
+        resolve_config.resume_config(tmp_path / "a", {"sampler": "uniform"}, [])
 
 
 @pytest.mark.parametrize(
@@ -71,10 +72,10 @@ def test_a_sampler_does_not_take_up_the_law_of_another(place, tmp_path):
 def test_another_sampler_takes_no_options_from_a_config_file(place, tmp_path, sampler, metric, rest):
     file = tmp_path / "config.json"
     chosen = {"data": str(place / "point.h5"), "sampler": "priority", "metric": "return"}
-    choices.resolve(chosen, ["sampler.alpha=0.3"]).save(file)
-    config = choices.resolve({"sampler": sampler}, [], file)
+    resolve_config.resolve(chosen, ["sampler.alpha=0.3"]).save(file)
+    config = resolve_config.resolve({"sampler": sampler}, [], file)
     assert (config.metric, config.sampler_options) == (metric, rest)
-    assert choices.resolve({}, [], file).sampler_options == {"metric": "return", "alpha": 0.3}
+    assert resolve_config.resolve({}, [], file).sampler_options == {"metric": "return", "alpha": 0.3}
 
 
 @pytest.mark.parametrize(("command", "run"), [("offline", "off"), ("online", "on")])
@@ -158,5 +159,5 @@ def test_no_setting_is_lost_however_set_is_written():
 def test_learning_rates_decay_over_the_updates_that_were_added(tmp_path, words, steps, decay):
     store = write_store(tmp_path / "point.h5")
     trained(tmp_path / "off", store, agent="bc_diffusion", sampler="uniform", steps=4)
-    config = choices.resume_config(tmp_path / "off", {"steps": steps} if steps else {}, words)
+    config = resolve_config.resume_config(tmp_path / "off", {"steps": steps} if steps else {}, words)
     assert config.agent_options["decay_steps"] == decay

@@ -9,7 +9,7 @@ from small_runs import settings, write_store
 
 from trajrl.cli.main import dispatch
 from trajrl.envs import make_suite
-from trajrl.policy import load_run
+from trajrl.training.run_dir.load_run import load_run
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import shutil
 import pytest
 from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
 
-from trajrl import assemble, handover
 from trajrl.cli.main import dispatch
-from trajrl.config import RunConfig
+from trajrl.training import build
+from trajrl.training.config import RunConfig
+from trajrl.training.run_dir.folder import newest_run
 
 FEW = [f"{name}={value}" for name, value in {**ONLINE_RUN, "env_steps": 24, "eval_episodes": 1}.items()]
 
@@ -29,14 +30,14 @@ def offline(store, tmp_path_factory):
 
 def test_the_newest_run_that_fits_is_taken(offline, monkeypatch, capsys):
     monkeypatch.chdir(offline.parent)
-    assert handover.newest_run(offline, {}).name == "acfql"
-    assert handover.newest_run(offline, {"agent": "td3_bc"}).name == "td3_bc"
-    assert handover.newest_run(offline, {}, ["agent.chunk=1"]) is None
-    assert handover.newest_run(offline, {}, ["agent.chunk=5"]).name == "acfql"
-    assert handover.newest_run(offline, {"seed": 4}) is None
+    assert newest_run(offline, {}).name == "acfql"
+    assert newest_run(offline, {"agent": "td3_bc"}).name == "td3_bc"
+    assert newest_run(offline, {}, ["agent.chunk=1"]) is None
+    assert newest_run(offline, {}, ["agent.chunk=5"]).name == "acfql"
+    assert newest_run(offline, {"seed": 4}) is None
     (offline / "broken").mkdir()
     (offline / "broken" / "summary.json").write_text("{}")
-    assert handover.newest_run(offline, {}).name == "acfql"
+    assert newest_run(offline, {}).name == "acfql"
     shutil.rmtree(offline / "broken")
 
 
@@ -70,11 +71,11 @@ def test_without_a_run_a_short_offline_phase_comes_first(store, tmp_path, monkey
 
 
 def test_options_of_the_online_phase_are_told_apart(offline):
-    config = assemble.online_config(offline / "acfql", {"metric": "return", "preset": "demo"}, [])
+    config = build.online_config(offline / "acfql", {"metric": "return", "preset": "demo"}, [])
     assert config.sampler_options["metric"] == "return"
     assert "metric" not in config.offline_sampler_options
     assert (config.offline_mode, config.env_steps, config.patience) == ("mix", 4_000, 0.0)
-    published = assemble.online_config(offline / "acfql", {"preset": "standard"}, [])
+    published = build.online_config(offline / "acfql", {"preset": "standard"}, [])
     assert (published.env_steps, published.eval_every, published.eval_episodes) == (1_000_000, 100_000, 50)
     assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
 
@@ -82,11 +83,11 @@ def test_options_of_the_online_phase_are_told_apart(offline):
 @pytest.mark.parametrize("again", [False, True])
 def test_another_sampler_of_the_offline_share_takes_none_of_the_old_ones_options(offline, tmp_path, again):
     source, chosen = offline / "acfql", {"offline_sampler": "uniform"}
-    as_before = assemble.online_config(source, {}, [])
+    as_before = build.online_config(source, {}, [])
     as_before.save(tmp_path / "config.json")
     assert as_before.offline_sampler_options  # of cluster, by the demo preset
     file = tmp_path / "config.json" if again else None
-    config = assemble.online_config(source, chosen, [], file)
+    config = build.online_config(source, chosen, [], file)
     assert (config.offline_sampler, config.offline_sampler_options) == ("uniform", {})
 
 
@@ -101,9 +102,9 @@ def test_another_sampler_of_the_offline_share_keeps_its_own_law(offline, tmp_pat
 @pytest.mark.parametrize("preset", ["demo", "standard", "paper"])
 def test_batches_of_rlpd_are_half_offline_under_every_preset(store, tmp_path, preset):
     trained(tmp_path / "a", store, agent="rlpd", steps=2)
-    config = assemble.online_config(tmp_path / "a", {"preset": preset}, [])
+    config = build.online_config(tmp_path / "a", {"preset": preset}, [])
     assert (config.offline_mode, config.offline_fraction, config.begin_with) == ("mix", 0.5, "random")
-    asked = assemble.online_config(tmp_path / "a", {"preset": preset, "offline_fraction": 0.2}, [])
+    asked = build.online_config(tmp_path / "a", {"preset": preset, "offline_fraction": 0.2}, [])
     assert asked.offline_fraction == 0.2
 
 
@@ -117,15 +118,15 @@ def test_batches_of_rlpd_are_half_offline_under_every_preset(store, tmp_path, pr
 )
 def test_learning_rates_do_not_stay_where_the_offline_decay_left_them(offline, words, decay, steps):
     source = offline / "acfql"
-    config = assemble.online_config(source, {"env_steps": 500}, [*words, "utd=2"])
+    config = build.online_config(source, {"env_steps": 500}, [*words, "utd=2"])
     assert config.agent_options["decay"] == decay
     assert config.agent_options["decay_steps"] == steps
 
 
 def test_a_short_phase_still_learns(offline):
-    config = assemble.online_config(offline / "acfql", {"preset": "standard", "env_steps": 2_000}, [])
+    config = build.online_config(offline / "acfql", {"preset": "standard", "env_steps": 2_000}, [])
     assert (config.learn_after, config.warmup_steps) == (1_800, 1_900)
-    asked = assemble.online_config(
+    asked = build.online_config(
         offline / "acfql", {"preset": "standard", "env_steps": 2_000, "learn_after": 1_900}, []
     )
     assert asked.learn_after == 1_900
@@ -162,9 +163,9 @@ def test_what_is_no_run_is_told_so(store, tmp_path, capsys):
 def test_too_many_failures_end_with_a_checkpoint_and_one_line(tmp_path, monkeypatch, capsys):
     import numpy as np
 
-    from trajrl.checkpoint import newest
     from trajrl.store.episode import Episode
     from trajrl.store.file.writer import StoreWriter
+    from trajrl.training.run_dir.checkpoint import newest
 
     monkeypatch.chdir(tmp_path)
     with StoreWriter(tmp_path / "line.h5", {"environment": "sample_envs:uneven"}) as writer:

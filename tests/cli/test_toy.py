@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from trajrl import folder
-from trajrl.choices import resolve
 from trajrl.cli.main import dispatch
 from trajrl.cli.toy import Setting, Toy
-from trajrl.config import RunConfig
 from trajrl.envs import bandit
 from trajrl.report import bandit_measures
+from trajrl.training.config import RunConfig
+from trajrl.training.resolve_config import resolve
+from trajrl.training.run_dir import folder
 
 QUICK = ["--steps", "4", "--samples", "40", "--set", "batch_size=16", "agent.width=8", "eval_episodes=3"]
 

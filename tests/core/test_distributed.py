@@ -15,8 +15,9 @@ import torch
 from small_runs import reopened, settings, trained, write_store
 from together import ROOT, ended, start
 
-from trajrl import checkpoint, train
-from trajrl.log import read_csv
+from trajrl.training import data, loop
+from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir.csv_log import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def resumed(folder: Path, steps: int):
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"steps": 14', f'"steps": {steps}'))
     run = reopened(folder)
-    train.offline(run)
+    loop.offline(run)
     return run
 
 
@@ -103,10 +104,10 @@ def test_a_product_that_ranks_draws_in_two_processes_what_it_draws_in_one(metric
 
 
 def test_processes_map_one_file(store, tmp_path):
-    from trajrl import assemble
+    from trajrl.training import build
 
-    config = assemble.resolve({"data": str(store), "preset": "demo"})
-    assert [assemble.open_data(config, shared).obs.base.flags.owndata for shared in (False, True)] == [
+    config = build.resolve({"data": str(store), "preset": "demo"})
+    assert [data.open_data(config, shared).obs.base.flags.owndata for shared in (False, True)] == [
         True,
         False,
     ]
@@ -144,12 +145,12 @@ def test_an_interrupt_that_comes_twice_to_each_is_a_checkpoint(store, tmp_path):
 
 
 def test_a_batch_too_small_to_share_is_refused_before_anything_is_written(store, tmp_path):
-    from trajrl import assemble
     from trajrl.core.distributed import Team
+    from trajrl.training import build
 
-    config = assemble.resolve({"data": str(store), "preset": "demo", "batch_size": 1})
+    config = build.resolve({"data": str(store), "preset": "demo", "batch_size": 1})
     with pytest.raises(ValueError, match="1 rows cannot be shared by 2 processes; raise batch_size"):
-        assemble.build_own(config, tmp_path, None, Team(1, 2))
+        build.build_own(config, tmp_path, None, Team(1, 2))
 
 
 def test_what_the_first_refuses_is_said_once(store, tmp_path):

@@ -218,8 +218,8 @@ def test_unknown_bandits_name_the_nearest() -> None:
 
 
 def test_a_run_finds_the_data_by_the_environments_name(tmp_path: Path) -> None:
-    from trajrl.assemble import open_data
-    from trajrl.config import RunConfig
+    from trajrl.training.config import RunConfig
+    from trajrl.training.data import open_data
 
     store = open_data(RunConfig(data="bandit:rings"))
     assert store.attributes["environment"] == "bandit:rings"

@@ -222,11 +222,11 @@ def test_a_scene_is_played_with_every_script():
 def test_online_episodes_join_the_published_data(tmp_path, data, env):
     from small_runs import small_online, small_run
 
-    from trajrl import train
+    from trajrl.training import loop
 
     source, short = tmp_path / "offline", {"env.time_limit": 25, "eval_every": 0}
-    train.offline(small_run(source, SHARED / data, agent="td3_bc", steps=2, env=env, **short))
+    loop.offline(small_run(source, SHARED / data, agent="td3_bc", steps=2, env=env, **short))
     run = small_online(tmp_path / "online", source, **short)
     known = len(run.store)
-    train.online(run)
+    loop.online(run)
     assert len(run.store) == known + 2

@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 from small_runs import settings, write_store
 
-from trajrl import TrajectoryStore, assemble, load_run, train
+from trajrl import TrajectoryStore, load_run
 from trajrl.cli.main import dispatch
 from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
+from trajrl.training import build, data, loop
 
 
 def trained(folder, data, *words, env=""):
     """Train a few steps with options of the environment and return the run."""
     chosen = {"data": str(data), "agent": "td3_bc", "steps": 10, "phase": "offline"}
     chosen |= {"env": env} if env else {}
-    config = assemble.resolve(chosen, [*settings("td3_bc"), *words])
-    run = assemble.build(config, assemble.new_folder(config, str(folder)))
-    assemble.describe(folder, run.config, run.store)
-    train.offline(run)
+    config = build.resolve(chosen, [*settings("td3_bc"), *words])
+    run = build.build(config, build.new_folder(config, str(folder)))
+    build.describe(folder, run.config, run.store)
+    loop.offline(run)
     return run
 
 
@@ -81,8 +82,8 @@ def test_hidden_velocities_are_hidden_from_the_data_too(tmp_path):
     run = trained(tmp_path / "run", path, "env.observe=positions", "env.time_limit=5", "eval_episodes=1")
     assert run.store.obs_dim == run.suite.obs_dim == run.agent.obs_dim == 5
     np.testing.assert_array_equal(run.store.episode(1).obs, whole.episode(1).obs[:, :5])
-    again = assemble.open_data(run.config)
-    assemble.find_suite(run.config, again)
+    again = data.open_data(run.config)
+    data.find_suite(run.config, again)
     np.testing.assert_array_equal(again.episode(2).obs, run.store.episode(2).obs)
     assert load_run(tmp_path / "run").suite().obs_dim == 5
 
@@ -117,7 +118,7 @@ def test_a_run_goes_on_only_where_it_is_scored_as_before(tmp_path, capsys, monke
     said = capsys.readouterr().err.splitlines()[-1]
     assert "scored as none, and here it would be as sample_envs:line (random and expert of r.json)" in said
     assert (tmp_path / "run" / "evals.csv").read_text() == rows
-    from trajrl.folder import _locks
+    from trajrl.training.run_dir.folder import _locks
 
     _locks.pop().close()  # what the end of that process would have done
     assert dispatch(words) == 0

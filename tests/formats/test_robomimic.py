@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from foreign import at, hdf5, read, robomimic, shared
 
-from trajrl.assemble import open_data
-from trajrl.config import RunConfig
 from trajrl.envs.robomimic import RobomimicSuite
 from trajrl.formats import import_source, open_source
 from trajrl.store.store import TrajectoryStore
+from trajrl.training.config import RunConfig
+from trajrl.training.data import open_data
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trajrl import checkpoint
-from trajrl.config import RunConfig
 from trajrl.core.rng import stream
-from trajrl.log import Logger
-from trajrl.scores import Evaluation, Scores
+from trajrl.training.config import RunConfig
+from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir.evaluations import Evaluation, Scores
+from trajrl.training.run_dir.logger import Logger
 
 VERSIONS = {"python": "3.11", "trajrl": "0.1", "data_fingerprint": "abc"}
 

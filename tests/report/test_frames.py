@@ -13,7 +13,7 @@ from trajrl.report.compose import Options, compose
 from trajrl.report.folders import scan
 from trajrl.report.groups import differences, flatten, group_names
 from trajrl.report.selection import four_scores
-from trajrl.scores import COLUMNS
+from trajrl.training.run_dir.evaluations import COLUMNS
 
 
 def test_one_row_per_run_with_its_four_scores(tmp_path):

@@ -6,11 +6,11 @@ from same_run import assert_same_run
 from small_runs import settings, small_online, small_run, trained, write_store
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trajrl import train
 from trajrl.cli.main import dispatch
-from trajrl.log import read_csv
 from trajrl.report import board
 from trajrl.report.live import LiveView
+from trajrl.training import loop
+from trajrl.training.run_dir.csv_log import read_csv
 
 ROLES = {"videos/best", "videos/median", "videos/worst"}
 
@@ -62,11 +62,11 @@ def test_one_who_looks_on_sees_scalars_after_the_first_pictures(store, tmp_path)
     run = small_run(tmp_path / "a", store, eval_envs=2, video_every=1)
     run.view = LiveView()
     while run.step < 10:
-        train.train_step(run)
-        train.after_step(run)
+        loop.train_step(run)
+        loop.after_step(run)
     events = read(tmp_path / "a").Reload()
     assert steps(events.Images("videos/best")) == [10]
-    train.offline(run)
+    loop.offline(run)
     events.Reload()
     assert steps(events.Scalars("offline/critic/td_abs")) == [5, 10, 15, 20, 25]
     assert steps(events.Images("videos/best")) == [10, 20, 25]
@@ -83,7 +83,7 @@ def test_looking_on_changes_no_number(store, tmp_path):
     trained(tmp_path / "alone", store)
     run = small_run(tmp_path / "watched", store, video_every=1)
     run.view = LiveView()
-    train.offline(run)
+    loop.offline(run)
     assert_same_run(tmp_path / "watched", tmp_path / "alone")
 
 
@@ -92,7 +92,7 @@ def test_an_online_run_is_shown_too_and_looking_on_changes_nothing_of_it(store, 
     for name in ("alone", "watched"):
         run = small_online(tmp_path / name, tmp_path / "before")
         run.view = LiveView() if name == "watched" else None
-        train.online(run)
+        loop.online(run)
     assert_same_run(tmp_path / "watched", tmp_path / "alone")
     events = read(tmp_path / "watched").Reload()
     assert steps(events.Histograms("episodes/draws"))[0] == 0

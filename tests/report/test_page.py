@@ -146,8 +146,8 @@ def test_settings_that_a_phase_does_not_read_are_not_told_of_it(tmp_path):
 
 
 def test_an_online_run_is_told_with_what_it_cost(tmp_path):
-    from trajrl.dip import dip
-    from trajrl.scores import Evaluation
+    from trajrl.training.online import dip
+    from trajrl.training.run_dir.evaluations import Evaluation
 
     write_run(tmp_path / "a", phase="online", gain=-9.0)
     rows = pd.read_csv(tmp_path / "a/evals.csv")

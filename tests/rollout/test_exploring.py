@@ -4,9 +4,9 @@ import torch
 from actors import Constant
 
 from trajrl.agents.base.protocol import History
-from trajrl.config import RunConfig
-from trajrl.online import collecting_actor
 from trajrl.rollout.policies import Noisy, RandomPolicy
+from trajrl.training.config import RunConfig
+from trajrl.training.online import collecting_actor
 
 
 def history(rows: int) -> History:

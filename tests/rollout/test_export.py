@@ -20,9 +20,9 @@ from test_contract import OTHER_CHOICES, tiny
 from trajrl.agents import AGENTS
 from trajrl.agents.base.protocol import History
 from trajrl.cli.main import dispatch
-from trajrl.policy import load_run
 from trajrl.rollout import export
 from trajrl.rollout.captured_noise import Given, Noted
+from trajrl.training.run_dir.load_run import load_run
 
 ROOT = Path(__file__).parents[2]
 CHOICES = [(name, {}) for name in sorted(AGENTS)] + [

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from populations import CASES, episode, population, score
 
-from trajrl.checkpoint import read_part, write_part
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
+from trajrl.training.run_dir.checkpoint import read_part, write_part
 
 
 def learning_score(step):

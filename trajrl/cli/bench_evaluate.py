@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trajrl.assemble import choose_device
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain
 from trajrl.core.cpu import as_torch_has_it, set_threads
+from trajrl.training.build import choose_device
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
@@ -81,7 +81,7 @@ class BenchEvaluate(Common):
     def _latency(self, agent: Agent, suite: EnvSuite) -> float:
         """Return the milliseconds one action takes in one environment: the median of an episode."""
         from trajrl.core.rng import stream
-        from trajrl.policy import Policy
+        from trajrl.training.run_dir.load_run import Policy
 
         policy, rng, took = Policy(agent, self.seed), stream(self.seed, "bench"), []
         for obs in rng.standard_normal((self.steps + 5, suite.obs_dim), "float32"):

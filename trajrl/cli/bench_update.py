@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trajrl.assemble import choose_device
 from trajrl.cli.common import Common, say
 from trajrl.cli.plain import load_plain, parity
 from trajrl.cli.rounds import Pace, per_second, ratio, rounds
 from trajrl.core.compile import compile_losses
 from trajrl.core.cpu import as_torch_has_it, set_threads
+from trajrl.training.build import choose_device
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -113,9 +113,9 @@ class BenchUpdate(Common):
 
         from trajrl.agents import make_agent
         from trajrl.core.rng import stream, torch_stream
-        from trajrl.recorded import record_updates
         from trajrl.samplers import make_sampler
         from trajrl.store.window import gather
+        from trajrl.training.cuda_graph import record_updates
 
         sizes = self.obs_dim, self.action_dim
         agent: Any = make_agent(name, *sizes, device=self.device, seed=self.seed, **config)

@@ -141,9 +141,9 @@ class Collect(Common):
 
     def suite(self) -> Suite:
         """Build the environment with its options."""
-        from trajrl.choices import env_settings
-        from trajrl.config import split_settings
         from trajrl.envs import make_suite
+        from trajrl.training.config import split_settings
+        from trajrl.training.resolve_config import env_settings
 
         found = split_settings(self.set)
         other = [name for part in ("agent", "sampler", "run") for name in found[part]]

@@ -35,27 +35,27 @@ class Evaluate(Common):
 
     def run(self) -> dict[str, Any]:
         """Evaluate and answer."""
-        from trajrl import assemble
-        from trajrl.choices import agent_settings, env_settings
-        from trajrl.config import split_settings
-        from trajrl.policy import load_run
         from trajrl.rollout.collector import EnvFailureError
         from trajrl.rollout.evaluate import evaluate
-        from trajrl.scores import Evaluation
         from trajrl.store.notes import counted
+        from trajrl.training import build
+        from trajrl.training.config import split_settings
+        from trajrl.training.resolve_config import agent_settings, env_settings
+        from trajrl.training.run_dir.evaluations import Evaluation
+        from trajrl.training.run_dir.load_run import load_run
 
         if self.episodes < 1 or self.envs < 1:
             raise ValueError("--episodes and --envs must be at least 1")
         if self.video < 0:
             raise ValueError(f"--video must not be negative; got {self.video}")
         run = load_run(self.folder)
-        assemble.set_threads(run.config)
+        build.set_threads(run.config)
         asked = split_settings(self.set)
         if asked["run"] or asked["sampler"]:
             name = next(iter({**asked["run"], **asked["sampler"]}))
             raise ValueError(f"evaluate sets env.NAME and agent.NAME; '{name}' is of training")
         options = agent_settings(run.config, asked["agent"])
-        agent = run.agent(self.checkpoint, str(assemble.choose_device(self.device)), **options)
+        agent = run.agent(self.checkpoint, str(build.choose_device(self.device)), **options)
         suite = run.suite(self.checkpoint, self.env, **env_settings(asked["env"]))
         name = suite.name
         step = run.step(self.checkpoint)

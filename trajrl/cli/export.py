@@ -14,9 +14,9 @@ from trajrl.cli.option import silent
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
-    from trajrl.config import RunConfig
     from trajrl.rollout.export import Window
     from trajrl.store.store import TrajectoryStore
+    from trajrl.training.config import RunConfig
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 
@@ -45,10 +45,10 @@ class Export(Common):
 
     def run(self) -> dict[str, Any]:
         """Write, check, time."""
-        from trajrl import assemble
-        from trajrl.log import writing
-        from trajrl.policy import load_run
         from trajrl.rollout import export
+        from trajrl.training import build
+        from trajrl.training.run_dir.csv_log import writing
+        from trajrl.training.run_dir.load_run import load_run
 
         if self.windows < 1:
             raise ValueError(f"--windows must be at least 1; got {self.windows}")
@@ -57,7 +57,7 @@ class Export(Common):
         refuse_existing(out, self.overwrite)
         if self.format == "onnx":
             export.require("onnxruntime", "onnx", "onnxscript")
-        assemble.set_threads(run.config)
+        build.set_threads(run.config)
         step = run.step(self.checkpoint)
         agent, store = run.agent(self.checkpoint), self._store(run.config)
         windows = self._windows(agent, store)
@@ -91,11 +91,10 @@ class Export(Common):
         """Open the data as the run saw it."""
         from dataclasses import replace
 
-        from trajrl import assemble
-        from trajrl.shaping import action_shape
+        from trajrl.training.data import action_shape, open_data
 
         try:
-            store = assemble.open_data(replace(config, data=self._data(config)))
+            store = open_data(replace(config, data=self._data(config)))
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{error}; the export is checked on windows of the run's data: give --data"
@@ -147,7 +146,7 @@ class Export(Common):
 
 def _box(store: TrajectoryStore, config: RunConfig) -> dict[str, Any]:
     """Return the box that actions in [-1, 1] stand for, where the run scaled them."""
-    from trajrl.shaping import action_box
+    from trajrl.training.data import action_box
 
     if config.actions != "scale":
         return {}

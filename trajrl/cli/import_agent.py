@@ -31,12 +31,13 @@ class ImportAgent(Common):
 
     def run(self) -> dict[str, Any]:
         """Read the files, check them against the environment, and write the run."""
-        from trajrl import assemble, checkpoint
         from trajrl.agents import make_agent
         from trajrl.agents.base.public_weights import read
-        from trajrl.config import NO_DATA
         from trajrl.core.registry import unknown
         from trajrl.envs import make_suite
+        from trajrl.training import build
+        from trajrl.training.config import NO_DATA
+        from trajrl.training.run_dir import checkpoint
 
         if self.agent != "diffusion_ql":
             raise ValueError(unknown("agent to import", self.agent, ["diffusion_ql"]))
@@ -49,8 +50,8 @@ class ImportAgent(Common):
             )
         settings = [f"agent.{name}={value}" for name, value in found.config.items()]
         chosen = {"agent": self.agent, "env": self.env, "data": self.data or NO_DATA, "seed": self.seed}
-        config = assemble.resolve({**chosen, "preset": "standard"}, settings)
-        folder = assemble.new_folder(config, str(self.out))
+        config = build.resolve({**chosen, "preset": "standard"}, settings)
+        folder = build.new_folder(config, str(self.out))
         size = found.obs_dim, found.action_dim
         agent = make_agent(self.agent, *size, seed=self.seed, **config.agent_options)
         agent.load_state_dict({**agent.state_dict(), **found.parts})
@@ -58,6 +59,6 @@ class ImportAgent(Common):
         start = {"step": 0, "seconds": 0.0, "stop_reason": ""}
         checkpoint.keep_policy(folder / "checkpoints", 0, agent.state_dict(), facts)
         checkpoint.save(folder / "checkpoints", 0, {"agent": agent.state_dict(), "run": start})
-        assemble.describe(folder, config, None)
+        build.describe(folder, config, None)
         say(f"{folder}: {self.agent} for {self.env}, {found.config['diffusion_steps']} diffusion steps")
         return {"run": str(folder), **facts, **found.config}

@@ -96,13 +96,13 @@ class Offline(Choices):
 
     def run(self) -> dict[str, Any]:
         """Train, or go on training; under torchrun as one of several processes."""
-        from trajrl import train
         from trajrl.core.distributed import from_environment, joined
+        from trajrl.training import loop
 
         with joined(from_environment()) as team:
             run = watched(self.opened(team))
             with stop_politely(run, several=team.size > 1):
-                train.offline(run)
+                loop.offline(run)
         return report(run) if team.leads else {}
 
     def opened(self, team: Team) -> Any:
@@ -113,40 +113,42 @@ class Offline(Choices):
 
     def fresh(self, team: Team) -> Any:
         """Build a new run."""
-        from trajrl import assemble
+        from trajrl.training import build
 
         if self.config is not None:
-            assemble.config_again(self.config, "offline")
-        config = assemble.resolve({**self.chosen(), "phase": "offline"}, self.set, self.config)
-        with assemble.fresh_folder(config, self.out) as folder:
+            build.config_again(self.config, "offline")
+        config = build.resolve({**self.chosen(), "phase": "offline"}, self.set, self.config)
+        with build.fresh_folder(config, self.out) as folder:
             team.told((config, folder, None))
-            run = assemble.build(config, folder, team=team)
-            assemble.describe(folder, run.config, run.store)
+            run = build.build(config, folder, team=team)
+            build.describe(folder, run.config, run.store)
         introduce(run)
         return run
 
     def resumed(self, team: Team) -> Any:
         """Build the run that a folder holds, at its latest checkpoint."""
-        from trajrl import assemble, checkpoint, resuming
+        from trajrl.training import build
+        from trajrl.training import resume as resuming
+        from trajrl.training.run_dir import checkpoint
 
         if not self.out:
             raise ValueError("--resume needs --out, the folder of the run to go on with")
         folder = Path(self.out)
         if not (folder / "config.json").exists():
             return self.fresh(team)
-        assemble.refuse_config(folder, self.config)
-        assemble.lock(folder)
-        config = assemble.resume_config(folder, {**self.chosen(), "phase": "offline"}, self.set)
+        build.refuse_config(folder, self.config)
+        build.lock(folder)
+        config = build.resume_config(folder, {**self.chosen(), "phase": "offline"}, self.set)
         found = checkpoint.newest(folder / "checkpoints")
         team.told((config, folder, found))
-        run = assemble.build(config, folder, team=team)
-        assemble.refuse_other_data(folder, config, run.store)
+        run = build.build(config, folder, team=team)
+        build.refuse_other_data(folder, config, run.store)
         if found is not None:
             resuming.restore(run, found)
         else:
             resuming.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
-        assemble.remember_data(folder, run.store)
+        build.remember_data(folder, run.store)
         say(f"going on with {folder} from step {run.step} of {run.config.steps}")
         return run
 
@@ -161,12 +163,13 @@ def watched(run: Any) -> Any:
 
 def followed(team: Team) -> Any:
     """Build what the first process of the team builds, and be silent."""
-    from trajrl import assemble, resuming
     from trajrl.core.console import fall_silent
+    from trajrl.training import build
+    from trajrl.training import resume as resuming
 
     fall_silent()
     config, folder, found = team.told(None)
-    run = assemble.build(config, folder, team=team)
+    run = build.build(config, folder, team=team)
     if found is not None:
         resuming.restore(run, found)
     return run

@@ -57,10 +57,10 @@ class Online(Choices):
     def run(self) -> dict[str, Any]:
         """Collect and learn, or go on with it."""
         run = watched(self.resumed() if self.resume else self.fresh())
-        from trajrl import train
+        from trajrl.training import loop
 
         with stop_politely(run):
-            train.online(run)
+            loop.online(run)
         answer = report(run)
         scale = next((found.scale for found in run.scores.evaluations[-1:]), "score")
         tell(answer["online"], run.stop_reason, scale)
@@ -68,41 +68,42 @@ class Online(Choices):
 
     def fresh(self) -> Any:
         """Build a new run from an offline one."""
-        from trajrl import assemble, handover
+        from trajrl.training import build, offline_to_online
 
         source = self.source()
-        config = assemble.online_config(source, self.chosen(), self.set, self.config)
-        with assemble.fresh_folder(config, self.out) as folder:
-            run = assemble.build(config, folder)
-            assemble.refuse_other_data(source, config, run.store)
-            handover.take_over(run, source)
-            assemble.describe(folder, run.config, run.store)
+        config = build.online_config(source, self.chosen(), self.set, self.config)
+        with build.fresh_folder(config, self.out) as folder:
+            run = build.build(config, folder)
+            build.refuse_other_data(source, config, run.store)
+            offline_to_online.take_over(run, source)
+            build.describe(folder, run.config, run.store)
         introduce(run)
         say(f"going on from {source}, which made {config.first_step} updates")
         return run
 
     def resumed(self) -> Any:
         """Build the run that a folder holds, at its latest checkpoint."""
-        from trajrl import assemble, checkpoint, handover, resuming
+        from trajrl.training import build, offline_to_online, resume
+        from trajrl.training.run_dir import checkpoint
 
         if not self.out:
             raise ValueError("--resume needs --out, the folder of the run to go on with")
         folder = Path(self.out)
         if not (folder / "config.json").exists():
             return self.fresh()
-        assemble.refuse_config(folder, self.config)
-        assemble.lock(folder)
-        config = assemble.resume_config(folder, {**self.chosen(), "phase": "online"}, self.set)
-        run = assemble.build(config, folder)
-        assemble.refuse_other_data(folder, config, run.store)
+        build.refuse_config(folder, self.config)
+        build.lock(folder)
+        config = build.resume_config(folder, {**self.chosen(), "phase": "online"}, self.set)
+        run = build.build(config, folder)
+        build.refuse_other_data(folder, config, run.store)
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
-            resuming.restore(run, found)
+            resume.restore(run, found)
         else:
-            handover.take_over(run, Path(config.from_run))
-            resuming.begin_again(run)
+            offline_to_online.take_over(run, Path(config.from_run))
+            resume.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
-        assemble.remember_data(folder, run.store)
+        build.remember_data(folder, run.store)
         say(f"going on with {folder} from environment step {run.clock} of {config.env_steps}")
         return run
 
@@ -115,15 +116,16 @@ class Online(Choices):
 
     def source(self) -> Path:
         """Return the offline run to go on from: the one named, the newest that fits, or a short new one."""
-        from trajrl import assemble, handover
+        from trajrl.training import build
+        from trajrl.training.run_dir.folder import newest_run
 
-        again = assemble.config_again(self.config, "online") if self.config is not None else None
+        again = build.config_again(self.config, "online") if self.config is not None else None
         if self.from_run:
             return Path(self.from_run)
         if again is not None:
             return Path(again.from_run)
         wanted = {name: value for name, value in self.chosen().items() if name in (*LEARNED, "seed")}
-        found = handover.newest_run(Path("runs"), wanted, self.set)
+        found = newest_run(Path("runs"), wanted, self.set)
         if found is not None:
             say(f"the newest offline run that fits is {found}")
             return found

@@ -30,9 +30,9 @@ def replayed(command: Collect) -> dict[str, Any]:
     claim(folder, asked, command.resume)
     run = learning(suite, command.steps, command.seed, folder, command.set)
     with stop_politely(run, "the same command with --resume"):
-        from trajrl import train
+        from trajrl.training import loop
 
-        train.online(run)
+        loop.online(run)
     with command.writer(suite.name, [{"policy": run.config.agent, "updates": run.step}]) as writer:
         for episode in met(run):
             writer.append(episode)

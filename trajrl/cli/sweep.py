@@ -50,10 +50,10 @@ class Sweep(Choices):
     def run(self) -> dict[str, Any]:
         """Run what has not finished, and tell the results of all."""
         from trajrl.core.registry import find
-        from trajrl.folder import lock
         from trajrl.sweep import ENGINES
         from trajrl.sweep.grid import read_grid, trials
         from trajrl.sweep.results import write
+        from trajrl.training.run_dir.folder import lock
 
         out, grid, base = Path(self.out or "runs/sweep"), read_grid(self.grid), self.base()
         resources = self.resources()
@@ -143,8 +143,8 @@ def score_of(trial: Trial) -> str:
 
 def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str, ...]) -> None:
     """Refuse, before anything runs, what a trial would refuse when it resolves its choices."""
-    from trajrl.choices import resolve
     from trajrl.samplers.options import resolve as resolve_sampler
+    from trajrl.training.resolve_config import resolve
 
     if not grid:
         raise ValueError("--grid says what varies, such as sampler=uniform,cluster")

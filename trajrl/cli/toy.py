@@ -110,9 +110,9 @@ class Toy(Common):
 
     def one(self, setting: Setting, folder: Path) -> dict[str, Any]:
         """Do one run in its folder and measure its policy."""
-        from trajrl import train
         from trajrl.cli.offline import Offline, stop_politely
         from trajrl.core.distributed import Team
+        from trajrl.training import loop
 
         begun = self.resume and (folder / "config.json").exists()
         if begun:
@@ -123,7 +123,7 @@ class Toy(Common):
         )  # fmt: skip
         run = command.opened(Team())
         with stop_politely(run):
-            train.offline(run)
+            loop.offline(run)
         return self.examine(run)
 
     def chosen(self, setting: Setting, begun: bool = False) -> tuple[str, ...]:
@@ -149,8 +149,8 @@ class Toy(Common):
 
     def at_most(self, levels: int) -> tuple[str, ...]:
         """Return the setting that keeps the agent's own number of solver steps within so many levels."""
-        from trajrl.choices import resolve
         from trajrl.nets.solvers import BY_LEVEL
+        from trajrl.training.resolve_config import resolve
 
         if any(part.startswith("agent.solver") for part in self.set):
             return ()
@@ -196,7 +196,7 @@ class Toy(Common):
 
 def refuse_other(setting: Setting, folder: Path) -> None:
     """Refuse to go on under another T or eta: the weights would be measured as what they are not."""
-    from trajrl.config import RunConfig
+    from trajrl.training.config import RunConfig
 
     saved = RunConfig.load(folder / "config.json").agent_options
     for name, value in (("diffusion_steps", setting.T), ("eta", setting.eta)):
@@ -208,7 +208,7 @@ def summarise(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     """Return the means over runs, 95 % intervals of them, and every run."""
     import numpy as np
 
-    from trajrl.intervals import bootstrap_mean
+    from trajrl.training.run_dir.evaluations import bootstrap_mean
 
     found: dict[str, Any] = {key: rows[0][key] for key in ("dataset", "agent", "expected_energy", "beta")}
     columns = {name: np.array([row[name] for row in rows]) for name in AVERAGED}

@@ -40,7 +40,7 @@ def choose(evaluations: pd.DataFrame) -> dict[int, str]:
 
 def film(folder: Path, evaluations: pd.DataFrame) -> list[Clip]:
     """Film the chosen episodes of the last evaluation of a run that lies in a folder."""
-    from trajrl.policy import load_run
+    from trajrl.training.run_dir.load_run import load_run
 
     run, step = load_run(folder), str(int(evaluations["step"].max()))
     if not run.environment(step):

@@ -13,7 +13,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from trajrl.config import RunConfig, convert
+from trajrl.training.config import RunConfig, convert
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from trajrl.core.console import say
 from trajrl.report import board
 
 if TYPE_CHECKING:
-    from trajrl.train import Run
+    from trajrl.training.run import Run
 
 
 class LiveView:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.config import ONLINE_FIELDS
 from trajrl.report import captions, stats
 from trajrl.report.compare import SPOKEN
 from trajrl.report.contents import Table
@@ -16,6 +15,7 @@ from trajrl.report.folders import RunFolder
 from trajrl.report.frames import SCORES
 from trajrl.report.groups import differences, flatten
 from trajrl.report.selection import by_step
+from trajrl.training.config import ONLINE_FIELDS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -74,22 +74,22 @@ def small_online_run(folder: Path) -> list[Path]:
 
 
 def _train(folder: Path, sampler: str, seed: int) -> None:
-    from trajrl import assemble, train
+    from trajrl.training import build, loop
 
     shutil.rmtree(folder, ignore_errors=True)  # one that was broken off
     chosen = {**SMALL, "phase": "offline", "sampler": sampler, "seed": seed}
-    config = assemble.resolve(chosen, SETTINGS)
-    run = assemble.build(config, assemble.new_folder(config, str(folder)))
-    assemble.describe(folder, run.config, run.store)
-    train.offline(run)
+    config = build.resolve(chosen, SETTINGS)
+    run = build.build(config, build.new_folder(config, str(folder)))
+    build.describe(folder, run.config, run.store)
+    loop.offline(run)
 
 
 def _go_online(source: Path, folder: Path) -> None:
-    from trajrl import assemble, handover, train
+    from trajrl.training import build, loop, offline_to_online
 
     shutil.rmtree(folder, ignore_errors=True)
-    config = assemble.online_config(source, GO, ())
-    run = assemble.build(config, assemble.new_folder(config, str(folder)))
-    handover.take_over(run, source)
-    assemble.describe(folder, run.config, run.store)
-    train.online(run)
+    config = build.online_config(source, GO, ())
+    run = build.build(config, build.new_folder(config, str(folder)))
+    offline_to_online.take_over(run, source)
+    build.describe(folder, run.config, run.store)
+    loop.online(run)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 def open_store(folder: str | Path) -> TrajectoryStore:
     """Open the data of a run as its training saw it: shaped, and with the episodes it collected itself."""
-    from trajrl import assemble
-    from trajrl.config import RunConfig
     from trajrl.store.journal import NAME, replay
+    from trajrl.training.config import RunConfig
+    from trajrl.training.data import find_suite, shape
+    from trajrl.training.data import open_data as open_training_data
 
     config = RunConfig.load(Path(folder) / "config.json")
-    store = assemble.open_data(config)
-    assemble.shape(store, config, assemble.find_suite(config, store))
+    store = open_training_data(config)
+    shape(store, config, find_suite(config, store))
     journal = Path(folder) / "journal" / NAME
     for episode, meta in replay(journal) if journal.exists() else ():
         number = store.append(episode, "online")
@@ -30,19 +31,19 @@ def open_store(folder: str | Path) -> TrajectoryStore:
 
 def open_data(data: str | Path = "") -> TrajectoryStore:
     """Open data of any known format: as named, else $TRAJRL_DATA, else the demo store."""
-    from trajrl import assemble
-    from trajrl.config import RunConfig
+    from trajrl.training.config import RunConfig
+    from trajrl.training.data import open_data as open_training_data
 
     named = data or os.environ.get("TRAJRL_DATA") or RunConfig.data
-    return assemble.open_data(RunConfig(data=str(named)))
+    return open_training_data(RunConfig(data=str(named)))
 
 
 def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int = 0) -> TrajectoryStore:
     """Run episodes with a kept policy and return them as a store, rewards shaped as in training."""
-    from trajrl import assemble
-    from trajrl.policy import load_run
     from trajrl.rollout.collector import Collector, Streams, in_order
     from trajrl.store.store import TrajectoryStore
+    from trajrl.training.data import shape
+    from trajrl.training.run_dir.load_run import load_run
 
     run = load_run(folder)
     name = run.environment(which)
@@ -57,13 +58,13 @@ def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int =
     finally:
         collector.close()
     store = TrajectoryStore.of(episode for episode in played if episode is not None)
-    assemble.shape(store, run.config, suite)
+    shape(store, run.config, suite)
     return store
 
 
 def open_agent(folder: str | Path, which: str = "last") -> tuple[Agent, float]:
     """Build the agent with the weights of a kept policy, and return it with its discount per step."""
-    from trajrl.policy import load_run
+    from trajrl.training.run_dir.load_run import load_run
 
     run = load_run(folder)
     return run.agent(which), float(run.config.agent_options.get("gamma", 1.0))

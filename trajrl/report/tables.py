@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.scores import COLUMNS
+from trajrl.training.run_dir.evaluations import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

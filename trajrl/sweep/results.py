@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.intervals import bootstrap_mean
 from trajrl.sweep.grid import Trial
 from trajrl.sweep.process import attempts, reason
+from trajrl.training.run_dir.evaluations import bootstrap_mean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,106 @@
+"""The config: one value per field, read by its type, unknown names refused with the nearest."""
+
+import json
+
+import pytest
+
+from trajrl.training.config import RunConfig, convert, literal, merge, options, split_settings
+
+
+def test_settings_are_sorted_by_part():
+    found = split_settings(["agent.eta=2.0", "sampler.clusters=8", "seed=1"])
+    assert found == {"agent": {"eta": "2.0"}, "env": {}, "sampler": {"clusters": "8"}, "run": {"seed": "1"}}
+
+
+@pytest.mark.parametrize("wrong", ["agent.eta", "=3", "agnt.eta=2"])
+def test_a_setting_without_name_value_or_known_part_is_refused(wrong):
+    with pytest.raises(ValueError):
+        split_settings([wrong])
+
+
+def test_values_are_read_by_the_type_of_the_field():
+    config = merge(RunConfig(), {"seed": "3", "early_stop": "1", "agent": "bc_diffusion"})
+    assert (config.seed, config.early_stop, config.agent) == (3, 1.0, "bc_diffusion")
+
+
+WRONG = [("seed", "x"), ("seed", 1.5), ("steps", True), ("early_stop", "fast"), ("utd", "NaN")]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_value_of_another_type_is_refused(name, value):
+    with pytest.raises(ValueError, match=name):
+        merge(RunConfig(), {name: value})
+
+
+def test_an_unknown_field_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'batch_size'"):
+        merge(RunConfig(), {"batchsize": 3})
+
+
+@pytest.mark.parametrize("field", ["steps", "batch_size", "eval_episodes", "checkpoint_every", "log_every"])
+def test_counts_start_at_one(field):
+    with pytest.raises(ValueError, match=field):
+        merge(RunConfig(), {field: 0}).validate()
+
+
+@pytest.mark.parametrize("field", ["utd", "explore_noise", "patience"])
+def test_numbers_are_finite(field):
+    with pytest.raises(ValueError, match=f"{field} must be a finite number; got inf"):
+        merge(RunConfig(), {field: float("inf")}).validate()
+
+
+def test_choices_name_the_nearest():
+    with pytest.raises(ValueError, match="float32"):
+        merge(RunConfig(), {"dtype": "float23"}).validate()
+
+
+def test_a_saved_config_comes_back_equal(tmp_path):
+    config = merge(RunConfig(), {"seed": 7, "agent_options": {"eta": 2.0}})
+    config.save(tmp_path / "config.json")
+    assert RunConfig.load(tmp_path / "config.json") != RunConfig()
+    assert RunConfig.load(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"sed": 1}', '{"seed": "x"}'])
+def test_a_damaged_config_is_one_clear_error(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(ValueError):
+        RunConfig.load(tmp_path / "c.json")
+
+
+def test_literals():
+    assert [literal(t) for t in ("1", "2.5", "true", "False", "None", "[1, 2]", "x")] == [
+        1, 2.5, True, False, None, [1, 2], "x",
+    ]  # fmt: skip
+
+
+def test_lists_become_tuples_where_the_field_is_one():
+    assert convert("sizes", "[3, 4]", (1,)) == (3, 4)
+
+
+def test_options_fill_every_field_and_refuse_unknown_ones():
+    config = RunConfig()
+    assert options("run", config, {"seed": "4"})["seed"] == 4
+    assert set(options("run", config, {})) == set(json.loads(json.dumps(config.__dict__)))
+    with pytest.raises(ValueError, match="did you mean 'seed'"):
+        options("run", config, {"sede": 1})
+
+
+def test_every_field_of_the_config_is_read_somewhere():
+    from dataclasses import fields
+    from pathlib import Path
+
+    root = Path(__file__).parents[2] / "trajrl"
+    text = "\n".join(p.read_text() for p in root.rglob("*.py") if p.name != "config.py")
+    unread = [f.name for f in fields(RunConfig) if f"config.{f.name}" not in text]
+    assert unread == ["preset"] or unread == []
+
+
+@pytest.mark.parametrize("agent", ["acfql", "trajectory_ql"])
+def test_the_demo_of_the_small_sparse_task_has_settings_of_its_own(agent):
+    from trajrl.training.resolve_config import resolve
+
+    rooms = resolve({"data": "toy:rooms", "preset": "demo", "agent": agent})
+    other = resolve({"data": "toy:rooms", "preset": "demo", "agent": agent, "env": "toy:point"})
+    assert (rooms.agent_options["gamma"], rooms.steps, rooms.batch_size) == (0.95, 4_000, 128)
+    assert (other.agent_options["gamma"], other.steps, other.batch_size) == (0.99, 10_000, 256)

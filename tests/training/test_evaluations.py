@@ -1,0 +1,87 @@
+"""The four scores: last, best, mean of the last ten, and selected by the behaviour-cloning loss."""
+
+import numpy as np
+import pytest
+import torch
+
+from trajrl.training.progress import told
+from trajrl.training.run_dir.evaluations import Evaluation, Scores, bootstrap_mean
+
+
+def evaluation(step: int, score: float, bc_loss: float | None = None) -> Evaluation:
+    row = {"step": step, "episode": 0, "seed": 1, "return": score * 10, "score": score}
+    row.update({"success": None, "length": 5})
+    return Evaluation(step, [row, {**row, "episode": 1}], bc_loss, "d4rl")
+
+
+def scores(tmp_path, *evaluations: Evaluation, rank: int = 0) -> Scores:
+    found = Scores(tmp_path, 0, rank, 100.0, 10.0)
+    for one in evaluations:
+        found.append(one)
+    return found
+
+
+def test_a_return_is_not_called_a_score():
+    rows = [{"return": -200.0, "score": None, "success": False}] * 2
+    assert told(Evaluation(5, rows, None, "none")) == "return -200.0 (episodes -200.0 to -200.0), success 0%"
+    rows = [{"return": 50.0, "score": 1.0 + i, "success": None} for i in range(2)]
+    assert told(Evaluation(5, rows, None, "own")) == "score    1.5 (episodes 1.0 to 2.0), return 50.0"
+
+
+def test_last_best_and_mean_of_the_last_ten(tmp_path):
+    run = scores(tmp_path, *(evaluation(i, v) for i, v in enumerate([99.0, *range(11)], 1)))
+    found = run.summary()["scores"]
+    assert found["last"] == {"value": 10.0, "low": 10.0, "high": 10.0, "step": 12}
+    assert found["best"]["value"] == 99.0
+    assert found["best"]["step"] == 1
+    assert found["mean_last_10"]["value"] == pytest.approx(np.mean(range(1, 11)))
+
+
+@pytest.mark.parametrize(("rank", "step"), [(0, 3), (1, 1), (2, 2), (9, 2)])
+def test_selection_takes_the_k_th_smallest_loss_itself(tmp_path, rank, step):
+    found = scores(tmp_path, evaluation(1, 1, 0.5), evaluation(2, 9, 0.7), evaluation(3, 2, 0.1), rank=rank)
+    assert found.selected.step == step
+
+
+def test_without_a_loss_nothing_is_selected(tmp_path):
+    assert scores(tmp_path, evaluation(1, 1)).summary()["scores"]["selected"] is None
+
+
+def test_the_loss_is_the_mean_since_the_last_evaluation(tmp_path):
+    found = Scores(tmp_path, 0, 0, 0.0, None)
+    for value in (1.0, 2.0):
+        found.add({"actor/bc_loss": torch.tensor(value), "critic/loss": torch.tensor(9.0)})
+    assert found.take_bc_loss() == 1.5
+    assert found.take_bc_loss() is None
+
+
+def test_early_stop_looks_at_the_last_two(tmp_path):
+    found = scores(tmp_path, evaluation(1, 1, 0.5), evaluation(2, 1, 0.8))
+    assert found.bc_loss_rose(0.2)
+    assert not found.bc_loss_rose(0.4)
+
+
+def test_best_moves_only_when_the_score_improves(tmp_path):
+    assert scores(tmp_path, evaluation(1, 5), evaluation(2, 5)).best_step == 1
+
+
+def test_the_state_comes_back(tmp_path):
+    first = scores(tmp_path, evaluation(1, 5, 0.3))
+    first.add({"actor/bc_loss": torch.tensor(2.0)})
+    second = Scores(tmp_path, 0, 0, 100.0, 10.0)
+    second.load_state_dict(first.state_dict())
+    assert second.summary() == first.summary()
+    assert second.take_bc_loss() == 2.0
+
+
+def test_the_interval_covers_the_mean_and_is_the_same_twice():
+    values = np.arange(20.0)
+    low, high = bootstrap_mean(values, 3)
+    assert low < 9.5 < high
+    assert (low, high) == bootstrap_mean(values, 3)
+
+
+def test_the_interval_has_its_nominal_coverage():
+    rng = np.random.default_rng(0)
+    hits = [low <= 0 <= high for low, high in (bootstrap_mean(rng.normal(size=40), i) for i in range(300))]
+    assert 0.90 < np.mean(hits) < 0.98

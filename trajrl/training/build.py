@@ -1,0 +1,163 @@
+"""From choices to a Run: resolve the config, open the store, build the agent, the sampler and the suite."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.core import cpu
+from trajrl.core.compile import compile_losses
+from trajrl.training.config import RunConfig
+from trajrl.training.data import action_box, find_suite, open_data, recorded_actions, shape
+from trajrl.training.resolve_config import agent_options, config_again, online_config, resolve, resume_config
+from trajrl.training.run_dir.folder import (
+    describe,
+    fresh_folder,
+    lock,
+    new_folder,
+    refuse_config,
+    refuse_other_data,
+    remember_data,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from trajrl.agents.base.protocol import Agent
+    from trajrl.core.distributed import Team
+    from trajrl.envs.base.protocol import EnvSuite
+    from trajrl.samplers.base.protocol import Sampler
+    from trajrl.store.store import TrajectoryStore
+    from trajrl.training.online import Online
+    from trajrl.training.run import Run
+
+__all__ = [  # what a command needs to make a run
+    "action_box", "agent_options", "build", "build_agent", "choose_device", "config_again", "describe",
+    "find_suite", "fits", "fresh_folder", "lock", "new_folder", "online_config", "open_data",
+    "recorded_actions", "refuse_config", "refuse_other_data", "remember_data", "resolve", "resume_config",
+    "set_threads", "shape",
+]  # fmt: skip
+
+
+def build(
+    config: RunConfig, folder: Path, store: TrajectoryStore | None = None, team: Team | None = None
+) -> Run:
+    """Build a run at step 0 in its folder; of a team, the first process builds first."""
+    from trajrl.core.distributed import Team
+
+    team = team or Team()
+    with team.in_turn():
+        run = build_own(config, folder, store, team)
+    run.agreement.require(0)
+    return run
+
+
+def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, team: Team) -> Run:
+    """Build the run of one process."""
+    import torch
+
+    from trajrl.samplers import make_sampler
+    from trajrl.training.progress import Meter
+    from trajrl.training.run import Run
+    from trajrl.training.run_dir.episode_stats import Provenance
+    from trajrl.training.run_dir.evaluations import Scores
+    from trajrl.training.run_dir.logger import Logger
+
+    team.share(config.batch_size)  # refused before anything is written
+    number = set_threads(config)
+    if config.threads == cpu.MEASURED:
+        config = replace(config, threads=number)  # kept: what goes on from here has the same bits
+    store = open_data(config, shared=team.size > 1) if store is None else store
+    store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
+    suite = find_suite(config, store)
+    if suite:
+        config = replace(config, env_options=asdict(suite.options))
+    shape(store, config, suite)
+    device = team.device(choose_device(config.device))
+    agent = build_agent(config, store, device)
+    compile_losses(agent, config.compile)
+    if config.graph:
+        from trajrl.training.cuda_graph import record_updates
+
+        record_updates(agent, team.size)
+    if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
+        store.keep_on(device)
+    if config.online:
+        sampler, online = build_online(config, folder, store, suite, agent)
+    else:
+        sampler = make_sampler(config.sampler, store, seed=config.seed, **config.sampler_options)
+        online = None
+    board = None
+    if config.wandb and team.leads:
+        from trajrl.training.run_dir.logger import WandbLog
+
+        board = WandbLog(folder, config)
+    average = float(store.table.returns[store.table.alive].mean())
+    score = suite.score(average).value if suite else None
+    scores = Scores(folder, config.seed, config.select_rank, average, score)
+    return Run(
+        config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite, scores=scores,
+        provenance=Provenance(store, sampler), logger=Logger(folder, other=board),
+        meter=Meter(config.end, config.phase), online=online, team=team,
+    )  # fmt: skip
+
+
+def build_online(
+    config: RunConfig, folder: Path, store: TrajectoryStore, suite: EnvSuite | None, agent: Agent
+) -> tuple[Sampler, Online]:
+    """Build what the online phase has besides: its two samplers, the environments and the journal."""
+    from trajrl.training.offline_to_online import online_samplers
+    from trajrl.training.online import Online, Rows
+    from trajrl.training.online_collector import Interaction
+
+    if suite is None:
+        raise ValueError("the online phase needs an environment, and the data names none; give --env")
+    interaction = Interaction(folder, suite, agent, store, config, recorded_actions(store, config.actions))
+    sampler, early = online_samplers(config, store)
+    return sampler, Online(interaction, early, Rows(store), config.offline_mode == "keep")
+
+
+def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device) -> Agent:
+    """Build the agent for the store's dimensions."""
+    from trajrl.agents import make_agent
+    from trajrl.store.normalize import statistics
+
+    return make_agent(
+        config.agent, store.obs_dim, store.action_dim, device=str(device), seed=config.seed,
+        statistics=statistics(store), **config.agent_options,
+    )  # fmt: skip
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device; 'auto' is the GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"no device '{name}'; there are auto, cpu, cuda, cuda:1 ...") from error
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise ValueError(
+            f"no device '{name}' on this machine; it has {torch.cuda.device_count()} CUDA devices"
+        )
+    return device
+
+
+def fits(store: TrajectoryStore, device: torch.device) -> bool:
+    """Say whether the columns take less than half of the free memory of the device."""
+    import torch
+
+    size = sum(len(c) * int(np.prod(c.width)) * 4 for c in (store.obs, store.actions, store.rewards))
+    return size < torch.cuda.mem_get_info(device)[0] / 2
+
+
+def set_threads(config: RunConfig) -> int:
+    """Set torch's threads as the run's config says; returns how many there are."""
+    return cpu.set_threads(config.threads)

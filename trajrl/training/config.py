@@ -1,0 +1,235 @@
+"""RunConfig: every choice of a run, resolved once before a file or a device is touched.
+
+    defaults  <-  preset of the run  <-  preset of the agent  <-  config file  <-  options  <-  --set
+
+config.json in a run directory is a resolved config; `--config FILE` runs it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from trajrl.core.atomic_files import write_text
+from trajrl.core.compile import MODES
+from trajrl.core.registry import unknown
+from trajrl.store.normalize import REWARD_TRANSFORMS
+
+PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
+NO_DATA = "none"  # of a run made from weights alone
+EMBEDDED = Path(__file__).parents[2] / "data" / "hopper-skewed.h5"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run is made of; every field is a plain value and ends up in config.json."""
+
+    phase: str = "offline"
+    preset: str = "standard"
+    data: str = str(
+        EMBEDDED
+    )  # a store file, a file or folder of a known format, or a name that resolves to one
+    format: str = "auto"  # format of foreign data
+    env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the one the data names
+    agent: str = "trajectory_ql"
+    sampler: str = "uniform"  # a name, or names joined by * for a product
+    metric: str = ""  # what the priority sampler ranks trajectories by; empty: its default
+    seed: int = 0
+    steps: int = 1_000_000  # gradient steps of the offline phase
+    batch_size: int = 256  # raising it: smoother gradients, slower updates
+    log_every: int = 1_000  # steps between rows of metrics.csv
+    eval_every: int = 50_000  # steps between evaluations; 0: only at the end
+    first_eval: int = 0  # one early evaluation at this step; 0: none
+    eval_episodes: int = 10  # raising it: narrower intervals, slower evaluations
+    last_eval_episodes: int = 0  # episodes of the last evaluation; 0: as the others
+    eval_envs: int = 10  # environments stepped together in an evaluation; changes speed, never results
+    video_every: int = 5  # evaluations from one filmed for TensorBoard to the next, and the last; 0: none
+    checkpoint_every: int = (
+        5_000  # steps between checkpoints; at most this much work is done again after a kill
+    )
+    select_rank: int = 0  # offline selection takes the k-th smallest behaviour-cloning loss, counted from 0
+    early_stop: float = 0.0  # stop when that loss rises by more than this between evaluations; 0: never
+    reward: str = "no"  # reward transform for learning
+    actions: str = (
+        "as_found"  # actions outside [-1, 1]: as_found refuses them, clip, or scale by the recorded box
+    )
+    after_success: str = "keep"  # steps recorded after the task was solved: keep or cut
+    memory: str = "auto"  # the store in memory: ram, map or auto by size
+    device: str = "auto"
+    dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
+    compile: str = "off"  # torch.compile of the losses: off, default, reduce-overhead or max-autotune
+    graph: bool = False  # True: on a CUDA device a whole update is recorded once and replayed
+    wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
+    threads: int = 0  # of torch; 0: OMP_NUM_THREADS, else one; -1: as many as are fastest, timed at the start
+    agent_options: dict[str, Any] = field(default_factory=dict)
+    env_options: dict[str, Any] = field(default_factory=dict)  # what is done to the environment: EnvOptions
+    sampler_options: dict[str, Any] = field(default_factory=dict)
+
+    # The online phase.  There, the steps between logs, evaluations and checkpoints are the environment's.
+    from_run: str = ""  # the offline run that it goes on from
+    first_step: int = 0  # updates that run had made
+    env_steps: int = 1_000_000  # environment steps, all environments together
+    utd: float = 1.0  # updates per environment step; raising it: more from each step, slower, less stable
+    envs: int = 1  # environments stepped together; raising it: faster, learning from slightly older policies
+    learn_after: int = 5_000  # environment steps before the first update; raising it: a calmer start
+    begin_with: str = "policy"  # who acts until then: the offline policy, or random actions
+    warmup_steps: int = 20_000  # environment steps until `sampler` takes over from `warmup_sampler`
+    warmup_sampler: str = "uniform"  # what draws until then
+    explore_noise: float = 0.0  # deviation of noise added to actions while collecting; raising it: bolder
+    offline_mode: str = "keep"  # offline data: keep in one pool, mix or anneal by fraction, or drop
+    offline_fraction: float = 0.5  # of every batch that is offline, under mix and at the start of anneal
+    offline_fraction_end: float = 0.0  # where anneal ends
+    anneal_steps: int = 0  # updates that anneal takes; 0: those of the whole phase
+    offline_sampler: str = "cluster"  # what draws the offline share under mix and anneal
+    offline_sampler_options: dict[str, Any] = field(default_factory=dict)
+    patience: float = (
+        0.0  # seconds until a silent environment counts as hung, each in a process of its own; 0: no
+    )
+    max_failures: int = 10  # environments that crash or hang until the run stops
+
+    def validate(self) -> None:
+        """Check the values that need no file and no device."""
+        choices = {
+            "phase": ("offline", "online"),
+            "actions": ("as_found", "clip", "scale"), "after_success": ("keep", "cut"),
+            "begin_with": ("policy", "random"), "offline_mode": ("keep", "mix", "anneal", "drop"),
+            "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "compile": MODES,
+            "reward": tuple(REWARD_TRANSFORMS),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(unknown(f"value of {name}", str(getattr(self, name)), allowed))
+        if self.graph and self.compile in ("reduce-overhead", "max-autotune"):
+            raise ValueError(
+                f"graph=true records a whole update, and compile={self.compile} records parts of it: give one"
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        """Check that counts, shares and spans are such."""
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not isfinite(value):
+                raise ValueError(f"{name} must be a finite number; got {value}")
+        for name in (
+            "steps", "batch_size", "log_every", "eval_episodes", "eval_envs", "checkpoint_every", "env_steps",
+            "envs", "max_failures",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in (
+            "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "learn_after",
+            "first_step", "warmup_steps", "explore_noise", "anneal_steps", "patience", "video_every",
+        ):  # fmt: skip
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+        if self.utd <= 0:
+            raise ValueError(f"utd must be above 0; got {self.utd}")
+        for name in ("offline_fraction", "offline_fraction_end"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share between 0 and 1; got {getattr(self, name)}")
+
+    def save(self, path: Path) -> None:
+        """Write the config as JSON."""
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @property
+    def online(self) -> bool:
+        """Say whether this is the online phase."""
+        return self.phase == "online"
+
+    @property
+    def end(self) -> int:
+        """Return where the run ends, in the steps that its phase is counted in."""
+        return self.env_steps if self.online else self.steps
+
+    @classmethod
+    def load(cls, path: Path) -> RunConfig:
+        """Read a config written by `save`; unknown fields fail with the nearest one."""
+        try:
+            found = json.loads(path.read_text())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{path}: no such config file") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a JSON config ({error})") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{path} is not a JSON config: it must hold one object")
+        return merge(cls(), found)
+
+
+FIELDS = [field.name for field in fields(RunConfig)]
+ONLINE_FIELDS = frozenset(FIELDS[FIELDS.index("from_run") :])  # what the offline phase does not read
+
+
+def merge(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """Return the config with fields replaced; values are read by the type of the field they replace."""
+    known = {f.name: getattr(config, f.name) for f in fields(RunConfig)}
+    for name in changes:
+        if name not in known:
+            raise ValueError(unknown("config field", name, known))
+    return replace(config, **{name: convert(name, value, known[name]) for name, value in changes.items()})
+
+
+def convert(name: str, value: Any, like: Any) -> Any:
+    """Read a value, perhaps a text from the command line, as the type of `like`."""
+    if isinstance(value, str) and not isinstance(like, str):
+        value = literal(value)
+    if like is None or value is None:
+        return value
+    if isinstance(like, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(like, int):
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    elif isinstance(like, float):
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and value == value  # not NaN
+        value = float(value) if fits else value
+    elif isinstance(like, tuple):
+        fits = isinstance(value, list | tuple)
+        value = tuple(value) if fits else value
+    else:
+        fits = isinstance(value, type(like))
+    if not fits:
+        raise ValueError(f"{name} takes {_kind(like)}; got {value!r}")
+    return value
+
+
+def literal(text: str) -> Any:
+    """Read a number, true, false, null or a list from text; anything else stays text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        words = {"True": True, "False": False, "None": None}
+        return words.get(text, text)
+
+
+def split_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Sort `agent.eta=2.0 sampler.clusters=8 seed=1` by what they belong to: a part, or the run itself."""
+    found: dict[str, dict[str, Any]] = {"agent": {}, "env": {}, "sampler": {}, "run": {}}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set takes NAME=VALUE, such as agent.eta=2.0; got '{setting}'")
+        part, dot, rest = name.partition(".")
+        if dot and part not in PARTS:
+            raise ValueError(unknown("part to set", part, PARTS))
+        found[part if dot else "run"][rest if dot else name] = value
+    return found
+
+
+def options(kind: str, defaults: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every field of a part's config dataclass as a plain dict, changed as asked and checked."""
+    known = {f.name: getattr(defaults, f.name) for f in fields(defaults)}
+    for name in changes:
+        if name not in known:
+            raise ValueError(unknown(f"{kind} option", name, known))
+    read = {name: convert(f"{kind}.{name}", value, known[name]) for name, value in changes.items()}
+    return {**known, **read}
+
+
+def _kind(like: Any) -> str:
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list"}
+    names[dict] = 'names and values as in {"length": 3}'
+    return names.get(type(like), type(like).__name__)

@@ -1,0 +1,163 @@
+"""The data of a run, opened or made, and what training sees of it: rewards as asked, actions in [-1, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trajrl.training.config import NO_DATA, RunConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from trajrl.envs.base.protocol import EnvSuite
+    from trajrl.store.store import TrajectoryStore
+
+
+def shape(store: TrajectoryStore, config: RunConfig, suite: EnvSuite | None) -> None:
+    """Set what training sees of rewards and actions; the store itself keeps them as found."""
+    from trajrl.core.console import say
+    from trajrl.store.normalize import REWARD_TRANSFORMS
+
+    if suite and (changed := suite.relabel(store)):
+        say(f"{suite.name} gives the data its own rewards: {changed} steps changed")
+    if config.after_success == "cut":
+        say(f"--after-success cut: {store.cut_after_success()} steps after a success are not trained on")
+    scale, shift = REWARD_TRANSFORMS[config.reward](store)
+    of_suite = suite.shape_reward if suite else (lambda rewards: rewards)
+    store.shape_reward = lambda rewards: of_suite(rewards) * scale + shift
+    store.shape_action = action_shape(store, config.actions)
+
+
+def action_shape(store: TrajectoryStore, mode: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the function that brings recorded actions into [-1, 1]; actions outside need the user's word."""
+    low, high = store.action_range()
+    if mode == "clip":
+        return lambda actions: actions.clamp(-1, 1)
+    if mode == "scale":
+        import torch
+
+        box = torch.from_numpy(np.stack(action_box(store)))
+
+        def scaled(actions: torch.Tensor) -> torch.Tensor:
+            nonlocal box
+            box = box.to(actions.device)  # stays where it was used last
+            return ((actions - box[0]) / box[1]).clamp(-1, 1)
+
+        return scaled
+    if (low < -1 - 1e-6).any() or (high > 1 + 1e-6).any():
+        raise ValueError(
+            f"actions lie outside [-1, 1] (from {low.min():.3g} to {high.max():.3g}); choose --actions clip, "
+            "as an environment that clips would, or --actions scale, by the recorded box"
+        )
+    return lambda actions: actions
+
+
+def action_box(store: TrajectoryStore) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middle and the half width of the box that actions were recorded in, else of those found."""
+    box = store.attributes.get("action_low"), store.attributes.get("action_high")
+    lower, upper = (
+        np.asarray(bound if bound is not None else found, np.float32)
+        for bound, found in zip(box, store.action_range())
+    )
+    return (upper + lower) / 2, np.maximum((upper - lower) / 2, np.float32(1e-6))
+
+
+def recorded_actions(store: TrajectoryStore, mode: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that brings actions in [-1, 1] into the units of the store."""
+    if mode != "scale":
+        return lambda actions: actions
+    middle, half = action_box(store)
+    return lambda actions: middle + half * actions
+
+
+def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
+    """Open the store, read foreign data into memory, or take the data that an environment makes itself.
+
+    Args:
+        shared: several processes open it: they map one file rather than hold a copy each
+    """
+    from trajrl.envs import ENVS
+    from trajrl.formats import open_source, recognise
+    from trajrl.formats import resolve as locate
+    from trajrl.formats.base.importer import context
+    from trajrl.store.file.describe import describe as describe_store
+    from trajrl.store.store import TrajectoryStore
+
+    if config.data == NO_DATA:
+        raise ValueError(
+            "this run was made from imported weights and names no data to learn from; give --data"
+        )
+    if not Path(config.data).exists() and config.data.partition(":")[0] in ENVS:
+        made = data_made_by(config.data)
+        if made is not None:
+            return made
+    path = Path(config.data) if Path(config.data).exists() else locate(config.data)
+    if config.format == "auto" and recognise(path) == "trajrl":
+        mapped = shared and config.memory == "auto" and not describe_store(path)["packed"]
+        store = TrajectoryStore.open(path, "map" if mapped else config.memory)
+        tell_copies(path, shared and not mapped and config.memory != "map")
+        return store
+    tell_copies(path, shared)
+    source = open_source(path, config.format)
+    store = TrajectoryStore.of(source.episodes())
+    store.attributes.update(context(source))
+    return store
+
+
+def tell_copies(path: Path, copied: bool) -> None:
+    """Say it where processes that could map one file hold a copy each."""
+    from trajrl.core.console import say
+
+    if copied:
+        say(
+            f"every process holds its own copy of {path}; `store import {path} --out X.h5` makes one to share"
+        )
+
+
+def data_made_by(environment: str) -> TrajectoryStore | None:
+    """Return the data of an environment that makes it on the spot; None where it is read from files."""
+    from trajrl.envs import make_suite
+    from trajrl.envs.base.protocol import NoEnvironmentError
+    from trajrl.store.store import TrajectoryStore
+
+    try:
+        suite = make_suite(environment)
+    except NoEnvironmentError:
+        return None
+    if not suite.makes_data:
+        return None
+    store = TrajectoryStore.of(suite.episodes())
+    store.attributes["environment"] = environment
+    return store
+
+
+def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
+    """Return the environment asked for, else the one the data names, else none: then there are no scores."""
+    from trajrl.core.console import say
+    from trajrl.envs import find_kind, make_suite
+    from trajrl.envs.base.protocol import NoEnvironmentError
+
+    name = config.env or str(store.attributes.get("environment") or "")
+    patience = {"patience": config.patience} if config.online else {}
+    if not name:
+        say("the data names no environment: training without evaluation (give --env to score the policy)")
+        return None
+    recorded = find_kind(name)[0].recorded_with(store.attributes)
+    try:
+        suite = make_suite(name, **{**recorded, **config.env_options, **patience})
+    except NoEnvironmentError as missing:
+        if config.env or config.online:
+            raise
+        say(f"training without evaluation: {missing}")
+        return None
+    suite.see(store)
+    if (suite.obs_dim, suite.action_dim) != (store.obs_dim, store.action_dim):
+        raise ValueError(
+            f"{config.data} has observations of {store.obs_dim} and actions of {store.action_dim} numbers; "
+            f"environment {name} has {suite.obs_dim} and {suite.action_dim}: give --env or other data"
+        )
+    return suite

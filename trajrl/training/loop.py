@@ -1,0 +1,250 @@
+"""The loop: sample, gather, update, feedback, log, evaluate, save.
+
+Every random number is a function of (seed, stream, step), so a run that was killed and resumed writes the
+same numbers as one that was not, and evaluating more often changes no training number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from trajrl.agents.base.protocol import Agent, Update
+from trajrl.core.atomic_files import new_file
+from trajrl.core.console import say
+from trajrl.core.distributed import whole
+from trajrl.core.rng import stream, torch_stream
+from trajrl.envs.base.protocol import EnvSuite
+from trajrl.rollout.episode_recorder import EnvFailureError
+from trajrl.rollout.evaluate import evaluate
+from trajrl.store.notes import counted
+from trajrl.store.window import gather
+from trajrl.training import guards
+from trajrl.training.diagnostics import judgement
+from trajrl.training.online import collecting_actor
+from trajrl.training.q_values import part_of, q_values
+from trajrl.training.run import Run
+from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir.csv_log import writing
+from trajrl.training.run_dir.evaluations import Evaluation
+
+LATEST = 50  # updates that may lie unread
+AT_ONCE = ("cpu",)  # devices whose numbers are there when a call returns
+
+
+def offline(run: Run) -> None:
+    """Train on the store from where the run stands to its last step."""
+    with guards.out_of_memory(run):
+        while run.step < run.config.steps and not run.stop_reason:
+            train_step(run)
+            after_step(run)
+    finish(run)
+
+
+def online(run: Run) -> None:
+    """Act and learn in turn, from where the run stands to its last environment step."""
+    with guards.out_of_memory(run):
+        if not run.scores.evaluations:
+            assess(run, whole=True)  # the score before
+            save(run)
+        while run.clock < run.config.env_steps and not run.stop_reason:
+            online_step(run)
+    finish(run)
+
+
+def online_step(run: Run) -> None:
+    """Take one step in every environment, then the updates that are due."""
+    assert run.online is not None
+    before, interaction = run.clock, run.online.interaction
+    interaction.step(collecting_actor(run.agent, run.config, before))
+    for _ in range(run.online.updates_due(run.config)):
+        train_step(run)
+    run.stop_reason = interaction.stop_reason or run.stop_reason
+    after_step(run, run.clock - before)
+
+
+def train_step(run: Run) -> Update:
+    """Learn from one batch."""
+    config, step, law = run.config, run.step + 1, run.law
+    for sampler in {id(law): law, id(run.sampler): run.sampler}.values():
+        sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
+    rows = config.batch_size * updates_per_batch(run.agent)
+    anchors = law.sample(stream(config.seed, "sampler", step), rows)
+    run.agreement.note(anchors)
+    with run.team.learning(rows, updates_per_batch(run.agent)) as own:
+        batch = gather(run.store, part_of(anchors, own), run.agent.spec, run.agent.device)
+        with autocast(run):
+            update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
+        run.unread.add(step, anchors, whole(update.td_error), update.metrics)
+    hand_on(run)
+    run.logger.add(update.metrics)
+    run.scores.add(update.metrics)
+    run.step = step
+    if run.online:
+        run.online.count(anchors.episode, law is run.sampler)
+    return update
+
+
+def after_step(run: Run, taken: int = 1) -> None:
+    """Log, evaluate and save when due; `taken` steps of the run's clock were taken since the last call."""
+    config, now = run.config, run.clock
+    last = now >= config.end
+
+    def due(every: int) -> bool:
+        return every > 0 and now // every > (now - taken) // every
+
+    assessed = last or due(config.eval_every) or now - taken < config.first_eval <= now
+    if assessed or due(config.log_every) or due(config.checkpoint_every):
+        hand_on(run, now=True)
+        run.agreement.require(run.step, partial(guards.way_on, run))
+    if run.team.leads:
+        run.meter.tick(now)
+        if due(config.log_every) or last:
+            log(run)
+        if assessed:
+            assess(run, last)
+    if assessed:
+        run.stop_reason = run.team.told(run.stop_reason)
+    interrupted = run.team.any(run.interrupted)
+    if interrupted:
+        run.agreement.require(run.step, partial(guards.way_on, run))
+    if run.team.leads and (due(config.checkpoint_every) or last or interrupted or run.stop_reason):
+        save(run)
+    if interrupted:
+        run.team.wait()  # a launcher ends the others when one has left, and the first may still be saving
+        raise KeyboardInterrupt
+
+
+def log(run: Run) -> None:
+    """Write one row of metrics; what depends on the clock goes to TensorBoard alone."""
+    values = {
+        f"sampler/{name}": value for name, value in {**run.law.stats(), **run.provenance.stats()}.items()
+    }
+    if run.online:
+        values |= run.online.stats(run.scores.evaluations, run.step)
+    told = judgement(run.agent, run.store, run.config.seed)
+    values |= {f"judgement/{name}": value for name, value in told.items()}
+    row = run.logger.flush(run.config.phase, run.clock, values)
+    bad = [name for name, value in row.items() if not np.isfinite(value) and "/sampler/" not in name]
+    if bad:
+        raise ValueError(f"{bad[0]} is not a finite number at step {run.clock}; {guards.way_on(run)}")
+    run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.clock)
+
+
+def assess(run: Run, whole: bool) -> None:
+    """Evaluate the policy, keep its weights, and note its place among all evaluations.
+
+    Args:
+        whole: over as many episodes as the last evaluation of the run.
+    """
+    bc_loss = run.scores.take_bc_loss()
+    checkpoint.keep_policy(run.folder / "checkpoints", run.clock, run.agent.state_dict(), facts(run))
+    if run.suite is not None:
+        score(run, run.suite, whole, bc_loss)
+    else:
+        run.scores.note_loss(run.clock, bc_loss)
+    if run.config.early_stop and run.scores.bc_loss_rose(run.config.early_stop):
+        run.stop_reason = f"the behaviour-cloning loss rose at step {run.clock}"
+    if run.view is not None:
+        with writing(run.folder / "tb"):
+            run.view(run, run.clock >= run.config.end)
+
+
+def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None:
+    """Run the evaluation's episodes and write their rows."""
+    config = run.config
+    episodes = (config.last_eval_episodes or config.eval_episodes) if whole else config.eval_episodes
+    run.meter.say(f"evaluating {episodes} episodes")
+    broken: list[EnvFailureError] = []
+    rows = evaluate(
+        run.agent, suite, config.seed, run.clock, episodes, config.eval_envs, broken=broken.append
+    )
+    if broken:
+        count_broken(run, broken)
+    if not rows:
+        raise broken[-1]
+    found = run.scores.append(Evaluation.of(run.clock, rows, bc_loss, suite))
+    run.logger.scalars(
+        {f"{config.phase}/eval/return": found.return_mean, f"{config.phase}/eval/score": found.value},
+        run.clock,
+    )
+    run.meter.show(found)
+
+
+def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
+    """Say which episodes of an evaluation broke off; online they count as failures like any other."""
+    left_out = counted("episode[s] of the evaluation broke off and [is|are] left out", len(broken))
+    say(f"{left_out}; the last so: {broken[-1]}")
+    if run.online:
+        interaction = run.online.interaction
+        interaction.failures, interaction.failure = interaction.failures + len(broken), str(broken[-1])
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """Return what it takes to build the agent again without the data."""
+    environment = run.suite.name if run.suite else ""
+    return {"obs_dim": run.store.obs_dim, "action_dim": run.store.action_dim, "environment": environment}
+
+
+def save(run: Run) -> None:
+    """Write a checkpoint of everything, and let `best` name it if the last evaluation is the best so far."""
+    hand_on(run, now=True)
+    state = {"step": run.step, "seconds": run.meter.seconds, "stop_reason": run.stop_reason}
+    parts: dict[str, Any] = {
+        "agent": run.agent.state_dict(), "logger": run.logger.state_dict(),
+        "sampler": run.sampler.state_dict(), "provenance": run.provenance.state_dict(),
+        "scores": run.scores.state_dict(), "run": state,
+    }  # fmt: skip
+    if run.online:
+        parts |= run.online.state_dict()
+    folder = run.folder / "checkpoints"
+    path = checkpoint.save(folder, run.clock, parts)
+    if run.scores.best_step == run.clock:
+        checkpoint.point(folder, "best", path.name)
+
+
+def finish(run: Run) -> None:
+    """Write episodes.parquet and summary.json."""
+    if not run.team.leads:
+        return
+    run.provenance.frame().to_parquet(run.folder / "episodes.parquet")
+    summary = {
+        **run.scores.summary(),
+        **judgement(run.agent, run.store, run.config.seed),
+        **run.meter.summary(),
+        "steps": run.step,
+        "stop_reason": run.stop_reason,
+        **(run.online.summary(run.scores.evaluations, run.meter.seconds) if run.online else {}),
+    }
+    with new_file(run.folder / "summary.json") as path:  # last and whole: it says that the run has ended
+        path.write_text(json.dumps(summary, indent=2) + "\n")
+    run.logger.close()
+    if run.online:
+        run.online.interaction.close()
+
+
+def updates_per_batch(agent: Agent) -> int:
+    """Return how many batches' rows the agent takes in one update."""
+    return getattr(agent, "updates_per_batch", 1)
+
+
+def autocast(run: Run) -> torch.autocast:
+    """Return the context in which an update runs."""
+    return torch.autocast(run.agent.device.type, torch.bfloat16, enabled=run.config.dtype == "bfloat16")
+
+
+def hand_on(run: Run, now: bool = False) -> None:
+    """Hand TD errors to the sampler and the count of what was drawn, if they are needed or `now`."""
+    apart = run.agent.device.type not in AT_ONCE
+    may_wait = apart and run.team.size == 1 and run.online is None and not run.sampler.reads_td_errors
+    if may_wait and len(run.unread) < LATEST and not now:
+        return
+    for one in run.unread.read():
+        guards.require_finite(run, one)
+        run.sampler.feedback(one.anchors, one.td_error)
+        run.provenance.record(one.anchors, one.td_error, one.step)

@@ -1,0 +1,60 @@
+"""Unread: updates whose numbers are still on the device.  All of them are read together, by one wait.
+
+A CPU has them at once.  On another device every read waits for all that was launched before it, so the loop
+lets up to LATEST updates pile up where nobody needs them sooner: no sampler that learns from TD errors, no
+other process, no environment.  They are read before anything is logged, judged or saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trajrl.store.window import Anchors
+
+
+class Learned(NamedTuple):
+    """What one update left behind."""
+
+    step: int
+    anchors: Anchors
+    td_error: Tensor  # (B,)
+    metrics: Mapping[str, Tensor]
+
+
+class Read(NamedTuple):
+    """The same in numbers."""
+
+    step: int
+    anchors: Anchors
+    td_error: np.ndarray  # (B,) float32
+    metrics: dict[str, float]
+
+
+class Unread:
+    """Updates in order, oldest first."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Learned] = []
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def add(self, step: int, anchors: Anchors, td_error: Tensor, metrics: Mapping[str, Tensor]) -> None:
+        """Take in an update; nothing is read."""
+        self.waiting.append(Learned(step, anchors, td_error, metrics))
+
+    def read(self) -> Iterator[Read]:
+        """Yield what lies unread, and forget it."""
+        waiting, self.waiting = self.waiting, []
+        if not waiting:
+            return
+        errors = torch.stack([one.td_error.float() for one in waiting]).cpu().numpy()
+        values = [value.double() for one in waiting for value in one.metrics.values()]
+        numbers = iter(torch.stack(values).tolist() if values else ())
+        for one, td_error in zip(waiting, errors, strict=True):
+            yield Read(one.step, one.anchors, td_error, {name: next(numbers) for name in one.metrics})

@@ -1,0 +1,238 @@
+"""From what was asked for to one complete config: presets, a config file, options, --set, in that order."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trajrl.core.registry import find, unknown
+from trajrl.training.config import (
+    EMBEDDED,
+    NO_DATA,
+    ONLINE_FIELDS,
+    RunConfig,
+    literal,
+    merge,
+    options,
+    split_settings,
+)
+from trajrl.training.presets import ONLINE, ONLINE_SAMPLER, PRESETS
+
+# What a checkpoint speaks of: one sampler would take another's law for its own.
+LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")
+
+
+def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path | None = None) -> RunConfig:
+    """Resolve options that were given, `--set` and a config file to one complete config."""
+    found = split_settings(settings)
+    base = RunConfig.load(file) if file else None
+    asked = {**chosen, **found["run"]}
+    if base is None:
+        data = asked.get("data", RunConfig.data)
+        preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
+        base = _from_preset(preset, asked.get("agent", RunConfig.agent), str(asked.get("env") or data))
+    config = merge(base, asked)
+    if file and config.sampler != base.sampler:
+        config = merge(config, _fitting_sampler(config, asked))
+    sampler = {**({} if file else sampler_preset(config)), **config.sampler_options}
+    if config.metric:
+        sampler["metric"] = config.metric
+    sampler.update(
+        {
+            name: literal(value) if isinstance(value, str) else value
+            for name, value in found["sampler"].items()
+        }
+    )
+    own = {**_fitting(config, base), **found["agent"]}
+    around = {**(config.env_options if config.env == base.env else {}), **env_settings(found["env"])}
+    config = replace(
+        config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around
+    )
+    config.validate()
+    return config
+
+
+def online_config(
+    source: Path, chosen: Mapping[str, Any], settings: Iterable[str], file: Path | None = None
+) -> RunConfig:
+    """Return the config of an online run that goes on from an offline one; what was given wins.
+
+    `file` is the config of an online run that is run again.
+    """
+    from trajrl.training.run_dir import checkpoint
+    from trajrl.training.run_dir.folder import newest
+
+    if not (source / "config.json").exists():
+        raise FileNotFoundError(f"{source} is not a run directory: it has no config.json")
+    base = RunConfig.load(source / "config.json")
+    if base.online:
+        raise ValueError(f"{source} is an online run; --from takes an offline one")
+    for name in ("agent", "data"):
+        if getattr(base, name) not in (NO_DATA, str(chosen.get(name, getattr(base, name)))):
+            raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
+    made = checkpoint.read_part(newest(source), "run")["step"]
+    found = split_settings(settings)
+    asked = {**chosen, **found["run"]}
+    if file is not None:
+        before = RunConfig.load(file)
+        side = offline_side(before.offline_sampler, before.offline_sampler_options, asked)
+        return resolve({**side, **chosen, "from_run": str(source), "first_step": made}, settings, file)
+    carried = {
+        "phase": "online", "from_run": str(source), "first_step": made,
+        "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0,
+        **offline_side(base.sampler, base.sampler_options, asked),
+    }  # fmt: skip
+    preset = _online_preset(chosen.get("preset", base.preset), base)
+    config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
+    given = set(asked)
+    config = replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
+    return replace(config, agent_options={**config.agent_options, **rates(config, found["agent"])})
+
+
+def offline_side(sampler: str, options: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what draws the offline share: as before, or another sampler, which does not take its options."""
+    name = str(asked.get("offline_sampler", sampler))
+    return {"offline_sampler": name, "offline_sampler_options": options if name == sampler else {}}
+
+
+def rates(config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what becomes of the learning rates' decay: it ended with the offline phase, so there is none.
+
+    A decay asked for online ends with the online phase.
+    """
+    if "decay" not in config.agent_options:
+        return {}
+    if "decay" not in given:
+        return {"decay": "none"}
+    if "decay_steps" in given:
+        return {}
+    return {"decay_steps": config.first_step + int(config.utd * config.env_steps)}
+
+
+def shortened(config: RunConfig) -> dict[str, Any]:
+    """Return a start short enough that a tenth of the phase is learned from, and half of that handed over."""
+    learn_after = min(config.learn_after, config.env_steps * 9 // 10)
+    return {
+        "learn_after": learn_after,
+        "warmup_steps": min(config.warmup_steps, (learn_after + config.env_steps) // 2),
+    }
+
+
+def config_again(file: Path, phase: str) -> RunConfig:
+    """Read a config to run again, which must be of this phase."""
+    config = RunConfig.load(file)
+    if config.phase != phase:
+        raise ValueError(
+            f"{file} is of an {config.phase} run; "
+            f"`python run.py {config.phase} --config {file}` runs it again"
+        )
+    return config
+
+
+def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
+    """Return the config of the run in a folder, with what was given beside --resume taken in."""
+    saved = RunConfig.load(folder / "config.json")
+    phase = chosen.get("phase", saved.phase)
+    if phase != saved.phase:
+        raise ValueError(
+            f"{folder} is an {saved.phase} run; "
+            f"`python run.py {saved.phase} --resume --out {folder}` goes on with it"
+        )
+    given = {name: value for name, value in chosen.items() if name != "preset"}
+    config = resolve(given, settings, folder / "config.json")
+    for name in ("agent", "seed") if saved.data == NO_DATA else LASTING:
+        if getattr(config, name) != getattr(saved, name):
+            kept = getattr(saved, name)
+            raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
+    if "decay_steps" in split_settings(settings)["agent"] or not spans(saved):
+        return config
+    return replace(config, agent_options={**config.agent_options, "decay_steps": config.steps})
+
+
+def spans(config: RunConfig) -> bool:
+    """Say whether the rates of an offline run decay over just its steps; then they do over more, if asked."""
+    return not config.online and config.agent_options.get("decay_steps") == config.steps
+
+
+def sampler_preset(config: RunConfig) -> dict[str, Any]:
+    """Return what the run's preset sets of the sampler's options; products have none of their own."""
+    from trajrl.samplers import SAMPLERS
+
+    if config.sampler not in SAMPLERS:
+        return {}
+    module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])
+    return dict(getattr(module, "PRESETS", {}).get(config.preset, {}))
+
+
+def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `--set env.NAME=VALUE` settings by name, each read as its kind."""
+    from dataclasses import fields
+
+    from trajrl.envs.base.wrappers import EnvOptions
+
+    found = options("env", EnvOptions(), settings)
+    return {f.name: found[f.name] for f in fields(EnvOptions) if f.name in settings}
+
+
+def agent_settings(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `--set agent.NAME=VALUE` settings of a run's agent by name, each read as its kind."""
+    from trajrl.agents import AGENTS
+
+    found = options("agent", find(AGENTS, config.agent, "agent").Config(), settings)
+    return {name: found[name] for name in settings}
+
+
+def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every field of the agent's config, changed as asked; the decay spans the run unless said."""
+    from trajrl.agents import AGENTS
+
+    kind = find(AGENTS, config.agent, "agent")
+    found = options("agent", kind.Config(), changes)
+    if not found.get("decay_steps", True):
+        found["decay_steps"] = config.steps
+    kind.Config(**found).validate()
+    return found
+
+
+def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
+    """Return the defaults under a preset, and under the agent's own of that name."""
+    run, own = _agent_preset(preset, agent, env)
+    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
+    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
+
+
+def _online_preset(preset: str, base: RunConfig) -> dict[str, Any]:
+    """Return what a preset sets online; what the agent's own sets of the online phase wins."""
+    run, _ = _agent_preset(preset, base.agent, base.env or base.data)
+    own = {name: value for name, value in run.items() if name in ONLINE_FIELDS}
+    return {**ONLINE.get(preset, ONLINE["paper"]), **own}
+
+
+def _agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a preset of an agent sets of the run, under keys 'run.NAME' there, and of the agent."""
+    from trajrl.agents import AGENTS
+
+    module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
+    table = getattr(module, "PRESETS", {})
+    if preset not in {*PRESETS, *table}:
+        raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
+    own = dict(module.preset(preset, env)) if hasattr(module, "preset") else dict(table.get(preset, {}))
+    run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
+    return run, own
+
+
+def _fitting_sampler(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what another sampler takes over from a config file: a metric, if it ranks by one; no options."""
+    from trajrl.samplers.options import resolved_options
+
+    ranks = any(name.rpartition(".")[2] == "metric" for name in resolved_options(config.sampler, {}))
+    metric = asked.get("metric", config.metric if ranks else "")
+    return {"sampler_options": asked.get("sampler_options", {}), "metric": metric}
+
+
+def _fitting(config: RunConfig, base: RunConfig) -> dict[str, Any]:
+    """Return the agent options to start from; those of another agent in a config file do not carry over."""
+    return dict(config.agent_options) if config.agent == base.agent else {}

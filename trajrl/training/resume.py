@@ -1,0 +1,60 @@
+"""Going on with a run: its last checkpoint is taken back, and what was written after it is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trajrl.training.run_dir import checkpoint
+
+if TYPE_CHECKING:
+    from trajrl.training.run import Run
+
+PARTS = ("agent", "sampler", "logger", "provenance", "scores")  # of a checkpoint; all need the first two
+
+
+def restore(run: Run, path: Path) -> None:
+    """Take a checkpoint back, and drop the rows written after it."""
+    parts = checkpoint.load(path)
+    if run.online:  # first: samplers and provenance speak of episodes that the store must hold
+        run.online.load_state_dict(parts)
+    for name in PARTS if run.team.leads else PARTS[:2]:
+        if name in parts:  # a run made from imported weights has only the agent's
+            take_back(run, name, parts[name], path)
+    require_same_scale(run)
+    run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
+    if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
+        run.stop_reason = ""  # more failures are allowed now
+    run.meter.resume(float(parts["run"]["seconds"]), run.clock)
+    if run.team.leads:
+        run.logger.cut_back(run.clock)
+        run.scores.cut_back(run.clock)
+
+
+def take_back(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None:
+    """Give one part of a run its saved state; what does not fit fails with the name of the part."""
+    try:
+        getattr(run, name).load_state_dict(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the {name} saved in {path} is of another kind or size than the run is now asked for; "
+            f"resume without the options that change it ({type(error).__name__}: {error})"
+        ) from error
+
+
+def require_same_scale(run: Run) -> None:
+    """Refuse to go on where scores would be on another scale than those before: a column has one."""
+    before, now = [found.score_name for found in run.scores.evaluations[-1:]], run.suite
+    if before and now and now.score(0.0).name != before[0]:
+        raise ValueError(
+            f"{run.folder} was scored as {before[0]}, and here it would be as {now.score(0.0).name}: "
+            "go on where the environment and its references are the same, or begin another run"
+        )
+
+
+def begin_again(run: Run) -> None:
+    """Drop what a run wrote before it had a first checkpoint."""
+    first = -1 if run.online else 0  # online the first evaluation is that of step 0
+    run.logger.cut_back(first)
+    run.scores.cut_back(first)

@@ -1,0 +1,60 @@
+"""Run: what the loop works on; all that must survive a restart is a field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trajrl.agents.base.protocol import Agent
+from trajrl.core.distributed import Team
+from trajrl.envs.base.protocol import EnvSuite
+from trajrl.samplers.base.protocol import Sampler
+from trajrl.store.store import TrajectoryStore
+from trajrl.training.config import RunConfig
+from trajrl.training.online import Online
+from trajrl.training.pending_updates import Unread
+from trajrl.training.progress import Meter
+from trajrl.training.rank_check import Agreement
+from trajrl.training.run_dir.episode_stats import Provenance
+from trajrl.training.run_dir.evaluations import Scores
+from trajrl.training.run_dir.logger import Logger
+
+
+@dataclass
+class Run:
+    """Everything that must survive a restart is a field here, or can be made again from the config."""
+
+    config: RunConfig
+    folder: Path
+    store: TrajectoryStore
+    agent: Agent
+    sampler: Sampler
+    provenance: Provenance
+    logger: Logger
+    suite: EnvSuite | None  # None: no environment to evaluate in
+    scores: Scores
+    meter: Meter
+    step: int = 0
+    seconds: float = 0.0  # of training, evaluations included, over all restarts
+    stop_reason: str = ""
+    interrupted: bool = field(default=False, repr=False)
+    online: Online | None = None
+    view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
+    team: Team = field(default_factory=Team)
+    unread: Unread = field(default_factory=Unread, repr=False)
+    agreement: Agreement = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.agreement = Agreement(self.team, self.store)
+
+    @property
+    def clock(self) -> int:
+        """Return what logs, evaluations and checkpoints are counted by: updates, online environment steps."""
+        return self.online.interaction.env_step if self.online else self.step
+
+    @property
+    def law(self) -> Sampler:
+        """Return the sampler that draws now."""
+        warming_up = self.clock < self.config.warmup_steps
+        return self.online.early if self.online and warming_up else self.sampler

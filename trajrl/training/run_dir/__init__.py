@@ -1,0 +1,1 @@
+"""A run directory: checkpoints, evaluations, episodes, logs, and loading it again."""

@@ -1,0 +1,177 @@
+"""Scores: every evaluation of a run, and the four numbers that are always reported together.
+
+    last | best (an oracle) | mean of the last ten | selected offline: argsort(bc_loss)[rank]
+
+Each comes with a bootstrap interval over episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trajrl.core.rng import stream
+from trajrl.envs.base.protocol import EnvSuite
+from trajrl.training.run_dir.csv_log import append_csv, cut_csv
+
+COLUMNS = ["step", "episode", "seed", "return", "score", "success", "length"]
+BC_LOSS = "actor/bc_loss"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation: what each episode scored, and the behaviour-cloning loss before it."""
+
+    step: int
+    rows: list[dict[str, Any]]
+    bc_loss: float | None
+    score_name: str
+
+    @classmethod
+    def of(
+        cls, step: int, rows: Sequence[Mapping[str, Any]], bc_loss: float | None, suite: EnvSuite
+    ) -> Evaluation:
+        """Collect the rows of an evaluation under the name of the suite's scale."""
+        return cls(step, [{"step": step, **row} for row in rows], bc_loss, suite.score(0.0).name)
+
+    @property
+    def values(self) -> np.ndarray:
+        """Return each episode's score, or its return where no scale belongs to the environment."""
+        return np.array(
+            [row["return"] if row["score"] is None else row["score"] for row in self.rows], np.float64
+        )
+
+    @property
+    def scale(self) -> str:
+        """Return what `values` are: score or return."""
+        return "return" if self.rows[0]["score"] is None else "score"
+
+    @property
+    def value(self) -> float:
+        """Return the mean score."""
+        return float(self.values.mean())
+
+    @property
+    def return_mean(self) -> float:
+        """Return the mean return."""
+        return float(np.mean([row["return"] for row in self.rows]))
+
+    @property
+    def success_mean(self) -> float | None:
+        """Return the share of successes; None where nobody says."""
+        known = [row["success"] for row in self.rows if row["success"] is not None]
+        return float(np.mean(known)) if known else None
+
+
+class Scores:
+    """All evaluations of a run, written to evals.csv as they come."""
+
+    def __init__(
+        self, folder: Path, seed: int, select_rank: int, average_return: float, average_score: float | None
+    ):
+        self.path = folder / "evals.csv"
+        self.seed, self.select_rank = seed, select_rank
+        self.average = {"average_return": average_return, "average_score": average_score}
+        self.evaluations: list[Evaluation] = []
+        self.unscored: list[tuple[int, float]] = []  # (step, loss) where there was no environment to score in
+        self._bc_sum: Any = 0.0
+        self._bc_count = 0
+
+    def add(self, metrics: Mapping[str, Any]) -> None:
+        """Take in an update's behaviour-cloning loss, left where it is."""
+        if BC_LOSS in metrics:
+            self._bc_sum = self._bc_sum + metrics[BC_LOSS].detach().double()
+            self._bc_count += 1
+
+    def take_bc_loss(self) -> float | None:
+        """Return the mean behaviour-cloning loss since the last evaluation."""
+        mean = float(self._bc_sum) / self._bc_count if self._bc_count else None
+        self._bc_sum, self._bc_count = 0.0, 0
+        return mean
+
+    def append(self, evaluation: Evaluation) -> Evaluation:
+        """Keep an evaluation and write its rows."""
+        self.evaluations.append(evaluation)
+        append_csv(self.path, COLUMNS, [{name: row[name] for name in COLUMNS} for row in evaluation.rows])
+        return evaluation
+
+    def note_loss(self, step: int, bc_loss: float | None) -> None:
+        """Keep the loss of a policy that no environment scores: it is selected by that alone."""
+        if bc_loss is not None:
+            self.unscored.append((step, bc_loss))
+
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        """Return (step, behaviour-cloning loss) of every kept policy that has one, by step."""
+        scored = [(e.step, e.bc_loss) for e in self.evaluations if e.bc_loss is not None]
+        return sorted(scored + self.unscored)
+
+    def bc_loss_rose(self, tolerance: float) -> bool:
+        """Say whether the last policy's loss is above that of the one before by more than the tolerance."""
+        losses = [loss for _, loss in self.losses]
+        return len(losses) > 1 and losses[-1] > losses[-2] + tolerance
+
+    @property
+    def best_step(self) -> int | None:
+        """Return the step of the best evaluation; the earlier of two equals."""
+        return max(self.evaluations, key=lambda e: (e.value, -e.step)).step if self.evaluations else None
+
+    @property
+    def selected_step(self) -> int | None:
+        """Return the step of the policy with the k-th smallest behaviour-cloning loss, ties by step."""
+        ranked = sorted(self.losses, key=lambda each: (each[1], each[0]))
+        return ranked[min(self.select_rank, len(ranked) - 1)][0] if ranked else None
+
+    @property
+    def selected(self) -> Evaluation | None:
+        """Return the evaluation of the selected policy."""
+        step = self.selected_step
+        return next((e for e in self.evaluations if e.step == step), None)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the four scores and the data's own average."""
+        if not self.evaluations:
+            return {"scores": None, "selected_step": self.selected_step, "data": self.average}
+        best = next(e for e in self.evaluations if e.step == self.best_step)
+        scores: dict[str, Any] = {
+            "last": self._interval(self.evaluations[-1:]),
+            "best": self._interval([best]),
+        }
+        scores["mean_last_10"] = self._interval(self.evaluations[-10:])
+        scores["selected"] = self._interval([self.selected]) if self.selected else None
+        return {"scores": scores, "score_name": self.evaluations[-1].score_name, "data": self.average,
+                "return_mean": self.evaluations[-1].return_mean,
+                "success_mean": self.evaluations[-1].success_mean}  # fmt: skip
+
+    def _interval(self, evaluations: list[Evaluation]) -> dict[str, float]:
+        values = np.concatenate([e.values for e in evaluations])
+        low, high = bootstrap_mean(values, self.seed)
+        return {"value": float(values.mean()), "low": low, "high": high, "step": evaluations[-1].step}
+
+    def cut_back(self, step: int) -> None:
+        """Drop the rows of evaluations after `step`."""
+        cut_csv(self.path, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all evaluations and the loss collected since the last."""
+        evaluations = [asdict(e) for e in self.evaluations]
+        loss = {"bc_sum": float(self._bc_sum), "bc_count": self._bc_count, "unscored": self.unscored}
+        return {"evaluations": evaluations, **loss}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the evaluations back."""
+        self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
+        self._bc_sum, self._bc_count = float(state["bc_sum"]), int(state["bc_count"])
+        self.unscored = [(int(step), float(loss)) for step, loss in state.get("unscored", [])]
+
+
+def bootstrap_mean(values: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float]:
+    """Return the 95 per cent interval of the mean of values (n,)."""
+    rng = stream(seed, "bootstrap", len(values))
+    index = rng.integers(len(values), size=(resamples, len(values)))  # (R, n)
+    low, high = np.quantile(values[index].mean(1), (0.025, 0.975))
+    return float(low), float(high)

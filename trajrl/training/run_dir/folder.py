@@ -1,0 +1,175 @@
+"""The run directory: made for one run, described before it begins, held by one process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import platform
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from trajrl.core.atomic_files import write_text
+from trajrl.training.config import RunConfig, convert, split_settings
+from trajrl.training.run_dir import checkpoint
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+ENVIRONMENTS = (
+    "d4rl",
+    "gym",
+    "gymnasium-robotics",
+    "minari",
+    "mujoco-py",
+    "robosuite",
+)  # named where present
+FOLDERS = ("checkpoints", "tb")
+_locks: list[IO[str]] = []  # held for the life of the process
+
+
+@contextmanager
+def fresh_folder(config: RunConfig, out: str) -> Iterator[Path]:
+    """Make and hold the folder of a new run; if the run cannot be built, nothing of it is left."""
+    stood = bool(out) and Path(out).exists()
+    folder = new_folder(config, out)
+    lock(folder)
+    try:
+        yield folder
+    except BaseException:
+        for path in [folder / name for name in (*FOLDERS, "journal")] if stood else [folder]:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def new_folder(config: RunConfig, out: str) -> Path:
+    """Make the run's folder, never one that holds a run already."""
+    if out:
+        folder = Path(out)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file; --out takes the folder of a run")
+        if (folder / "config.json").exists():
+            raise ValueError(
+                f"{folder} already holds a run; give --resume to go on with it, or another --out"
+            )
+    else:
+        named = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"
+        stem = named.replace(":", "-").replace("/", "-")  # one's own classes are named module:Class
+        taken = (Path("runs") / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
+        folder = next(path for path in taken if not path.exists())
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
+    """Write config.json, command.txt and versions.json."""
+    config.save(folder / "config.json")
+    write_text(folder / "command.txt", shlex.join(["python", *sys.argv]) + "\n")
+    names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
+    present = [name for name in ENVIRONMENTS if _version(name)]
+    found = {"python": platform.python_version(), **{name: _version(name) for name in (*names, *present)}}
+    if store is not None:
+        found["data_fingerprint"] = data_of(store)
+    write_text(folder / "versions.json", json.dumps(found, indent=2) + "\n")
+
+
+def data_of(store: TrajectoryStore) -> str:
+    """Return the fingerprint of the data as it was opened."""
+    return str(store.attributes.get("fingerprint") or store.fingerprint)
+
+
+def refuse_other_data(folder: Path, config: RunConfig, store: TrajectoryStore) -> None:
+    """Refuse data that is not what a run learned from: what it counted speaks of those episodes."""
+    known, found = known_versions(folder).get("data_fingerprint"), data_of(store)
+    if known not in (None, found):
+        raise ValueError(
+            f"{config.data} is not the data that {folder} learned from (fingerprint {found}, not {known}); "
+            "give --data that holds those episodes, or begin a new run with another --out"
+        )
+
+
+def remember_data(folder: Path, store: TrajectoryStore) -> None:
+    """Note the data of a run that began without any, or was killed before it could."""
+    known = known_versions(folder)
+    if "data_fingerprint" not in known:
+        told = {**known, "data_fingerprint": data_of(store)}
+        write_text(folder / "versions.json", json.dumps(told, indent=2) + "\n")
+
+
+def known_versions(folder: Path) -> dict[str, Any]:
+    """Return what versions.json says; nothing where a kill came before it."""
+    try:
+        found = json.loads((folder / "versions.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def refuse_config(folder: Path, file: Path | None) -> None:
+    """Refuse a config file beside --resume: the run has one, and it was begun with that."""
+    if file is not None:
+        raise ValueError(
+            f"--resume goes on with the config in {folder}; leave --config {file} out, and change it with "
+            "options or --set"
+        )
+
+
+def lock(folder: Path, name: str = "checkpoints/lock") -> IO[str]:
+    """Hold the folder for this process, or until what is returned is closed; a second process is refused."""
+    place = (folder / name).parent
+    try:
+        handle = (folder / name).open("w")
+    except OSError as error:
+        raise OSError(f"{place} may not be written to: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        raise ValueError(
+            f"another process is at work on {folder}; wait for it, or give another --out"
+        ) from error
+    _locks.append(handle)
+    return handle
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def newest(source: Path) -> Path:
+    """Return the newest checkpoint of a run to go on from."""
+    found = checkpoint.newest(source / "checkpoints")
+    if found is None:
+        raise ValueError(f"{source} holds no checkpoint to go on from")
+    return found
+
+
+def newest_run(folder: Path, wanted: Mapping[str, Any], settings: Iterable[str] = ()) -> Path | None:
+    """Return the newest finished offline run of a folder that was made as wanted."""
+    agent = split_settings(settings)["agent"]
+    found = [path for path in folder.glob("*/summary.json") if fits(path.parent, wanted, agent)]
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
+
+
+def fits(run: Path, wanted: Mapping[str, Any], agent: Mapping[str, Any]) -> bool:
+    """Say whether a run is an offline one with the config fields and the agent's options asked for."""
+    try:
+        config = RunConfig.load(run / "config.json")
+    except (OSError, ValueError):
+        return False  # not a run, or one of another version
+    own = config.agent_options
+    return (
+        not config.online
+        and (run / "checkpoints" / "latest").exists()
+        and all(getattr(config, name) == value for name, value in wanted.items())
+        and all(name in own and convert(name, value, own[name]) == own[name] for name, value in agent.items())
+    )

@@ -1,0 +1,147 @@
+"""load_run: a run's policy, without its data and its training loop.
+
+policy = load_run("runs/x").policy()
+policy.reset(n)                   # n environments start an episode
+actions = policy.act(obs)         # (n, obs) -> (n, act); keeps each environment's history and chunk
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from trajrl.agents import make_agent
+from trajrl.agents.base.protocol import Agent
+from trajrl.core.rng import torch_stream
+from trajrl.envs import make_suite
+from trajrl.rollout.collector import Queues
+from trajrl.training.config import RunConfig
+from trajrl.training.run_dir import checkpoint
+
+if TYPE_CHECKING:
+    from trajrl.envs.base.suite import Suite
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run directory: its config and the policies kept in it."""
+
+    folder: Path
+    config: RunConfig
+
+    def agent(self, which: str = "last", device: str = "cpu", **options: Any) -> Agent:
+        """Build the agent with the weights of `which`: last, best, selected, or the step of an evaluation.
+
+        Args:
+            options: fields of the agent's config that act otherwise than the run's, such as candidates
+        """
+        light, facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))
+        size = int(facts["obs_dim"]), int(facts["action_dim"])
+        statistics = {
+            "obs_mean": np.zeros(size[0]),
+            "obs_std": np.ones(size[0]),
+        }  # the saved ones replace them
+        agent = make_agent(
+            self.config.agent, *size, device=device, seed=self.config.seed, statistics=statistics,
+            **{**self.config.agent_options, **options},
+        )  # fmt: skip
+        try:
+            agent.load_state_dict({**agent.state_dict(), **light})
+        except (RuntimeError, ValueError) as error:
+            if not options:
+                raise
+            names = ", ".join(f"agent.{name}" for name in options)
+            raise ValueError(
+                f"{self.folder} has other networks than {names} would make; change what only acts, such as "
+                "agent.candidates"
+            ) from error
+        return agent
+
+    def environment(self, which: str = "last") -> str:
+        """Return the environment the run evaluates in; empty if it has none."""
+        return str(checkpoint.policy_state(self.folder / "checkpoints", self.step(which))[1]["environment"])
+
+    def suite(self, which: str = "last", env: str = "", **options: Any) -> Suite:
+        """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
+        facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))[1]
+        own = str(facts["environment"])
+        if not (env or own):
+            raise ValueError(f"{self.folder} was trained without an environment; give --env")
+        kept = self.config.env_options if env in ("", own) else {}
+        suite = make_suite(env or own, **{**kept, "patience": 0.0, **options})
+        require_fit(str(self.folder), (int(facts["obs_dim"]), int(facts["action_dim"])), suite)
+        return suite
+
+    def step(self, which: str) -> int:
+        """Return the step of a kept policy."""
+        kept = checkpoint.policy_steps(self.folder / "checkpoints")
+        if not kept:
+            raise ValueError(f"{self.folder} holds no evaluated policy yet; it keeps one at every evaluation")
+        if which == "last":
+            return kept[-1]
+        if which.isdigit():
+            if int(which) not in kept:
+                raise ValueError(
+                    f"{self.folder} keeps no policy of step {which}; it keeps {', '.join(map(str, kept))}"
+                )
+            return int(which)
+        if which not in ("best", "selected"):
+            raise ValueError(f"a checkpoint is last, best, selected or a step; got '{which}'")
+        path = self.folder / "summary.json"
+        summary = json.loads(path.read_text()) if path.exists() else {}
+        if summary.get("scores") and summary["scores"][which]:
+            return int(summary["scores"][which]["step"])
+        if which == "selected" and summary.get("selected_step") is not None:
+            return int(summary["selected_step"])  # trained without an environment
+        raise ValueError(
+            f"{self.folder} has no '{which}' yet: it is known once a run with evaluations has finished"
+        )
+
+    def policy(self, which: str = "last", seed: int = 0, device: str = "cpu") -> Policy:
+        """Return the policy, ready to act."""
+        return Policy(self.agent(which, device), seed)
+
+
+class Policy:
+    """Acts in n environments at once, as evaluation does."""
+
+    def __init__(self, agent: Agent, seed: int = 0) -> None:
+        self.agent, self.seed = agent, seed
+        self.episodes = 0  # started so far: each has its own stream of noise
+        self._queues: Queues | None = None
+
+    def reset(self, n: int = 1) -> None:
+        """Start an episode in n environments."""
+        self._queues = Queues(self.agent, n)
+        self._rng = [torch_stream(self.seed, "policy", self.episodes + i) for i in range(n)]
+        self.episodes += n
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Return the next action of every environment: (n, obs) -> (n, act), or (obs,) -> (act,)."""
+        if self._queues is None:
+            self.reset(1 if obs.ndim == 1 else len(obs))
+        assert self._queues is not None
+        rows = np.atleast_2d(np.asarray(obs, np.float32))
+        with torch.no_grad():
+            actions = self._queues.act(rows, self._rng)
+        return actions[0] if obs.ndim == 1 else actions
+
+
+def require_fit(name: str, takes: tuple[int, int], suite: Suite) -> None:
+    """Refuse a policy that takes other observations or actions than an environment has."""
+    needs = suite.obs_dim, suite.action_dim
+    if takes != needs:
+        raise ValueError(f"{name} acts on (obs, act) of {takes} numbers; {suite.name} has {needs}")
+
+
+def load_run(folder: str | Path) -> LoadedRun:
+    """Open a run directory."""
+    folder = Path(folder)
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError(f"{folder} is not a run directory: it has no config.json")
+    return LoadedRun(folder, RunConfig.load(folder / "config.json"))

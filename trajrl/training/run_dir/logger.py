@@ -1,0 +1,148 @@
+"""Logger: metrics.csv, one row per log interval, and TensorBoard beside it.
+
+Metrics are summed where they are, on the device, and read once per interval.  The file can be cut back to a
+step, so that a resumed run continues it as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trajrl.training.run_dir.csv_log import append_csv, cut_csv, read_csv, read_header, rewrite_csv, writing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trajrl.training.config import RunConfig
+
+
+class Board(Protocol):
+    """Something else that shows scalars."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Show scalars of one step."""
+
+    def close(self) -> None:
+        """Flush."""
+
+
+class Logger:
+    """Collects scalars under 'phase/part/name' and writes their mean over each interval."""
+
+    def __init__(self, folder: Path, tensorboard: bool = True, other: Board | None = None) -> None:
+        """Write under `folder`; `other` gets the scalars too."""
+        self.other = other
+        self.path = folder / "metrics.csv"
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._columns = read_header(self.path)
+        self._folder = folder / "tb" if tensorboard else None
+        self._board: Any = None
+
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Take in the metrics of one update; nothing is read from the device."""
+        import torch
+
+        known = {name: value.detach() for name, value in metrics.items() if name in self._sums}
+        if known:  # one launch for all of them
+            torch._foreach_add_([self._sums[name] for name in known], list(known.values()))
+        for name, value in metrics.items():
+            if name not in known:
+                self._sums[name] = value.detach().clone()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def flush(self, phase: str, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        """Write the means since the last flush, with `values` beside them, as one row.  Returns the row."""
+        import torch
+
+        names = list(self._sums)
+        counts = torch.tensor([self._counts[name] for name in names], dtype=torch.float64)
+        sums = torch.stack([self._sums[name].double() for name in names]).cpu() if names else counts
+        row = dict(zip(names, (sums / counts).tolist()))  # the one synchronisation of the interval
+        row = {f"{phase}/{name}": value for name, value in {**row, **values}.items()}
+        self._sums, self._counts = {}, {}
+        self._write({"step": step, **row})
+        self.scalars(row, step)
+        return row
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Send scalars to TensorBoard only: what depends on the clock never goes into metrics.csv."""
+        if self.other is not None:
+            self.other.scalars(values, step)
+        with writing(self._folder):
+            board = self.board(step)
+            for name, value in values.items() if board else ():
+                board.add_scalar(name, value, step)
+
+    def board(self, step: int) -> Any:
+        """Return TensorBoard's writer, opened at `step` of the run; None where nothing is written for it.
+
+        A run has this one alone.  TensorBoard reads the files of a folder one after another and, once it has
+        seen a later one, never again looks into an earlier: a second writer would end the scalars.
+        """
+        if self._board is None and self._folder is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self._folder), purge_step=step)
+            threading.excepthook = left_to_the_next_scalar
+        return self._board
+
+    def cut_back(self, step: int) -> None:
+        """Drop rows after `step`: a resumed run writes them again."""
+        cut_csv(self.path, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums of the interval under way."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the sums of the interval under way back."""
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
+    def close(self) -> None:
+        """Flush what shows the scalars."""
+        if self.other is not None:
+            self.other.close()
+        if self._board is not None:
+            with writing(self._folder):
+                self._board.close()
+
+    def _write(self, row: Mapping[str, float]) -> None:
+        new = [name for name in row if name not in self._columns]
+        if new:
+            self._columns += new
+            rewrite_csv(self.path, self._columns, read_csv(self.path))
+        append_csv(self.path, self._columns, [row])
+
+
+def left_to_the_next_scalar(failed: threading.ExceptHookArgs) -> None:
+    """Print no traceback where TensorBoard's thread cannot write: the next scalar raises its error again."""
+    if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__name__ == "_AsyncWriterThread"):
+        threading.__excepthook__(failed)
+
+
+class WandbLog:
+    """Sends scalars by step; one per run, closed with it."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ValueError("--wandb needs the extra 'wandb': pip install 'trajrl[wandb]'") from error
+        self.run = wandb.init(
+            project="trajrl", name=folder.name, id=folder.name, resume="allow", config=asdict(config),
+            dir=str(folder), mode=os.environ.get("WANDB_MODE", "offline"),
+        )  # fmt: skip
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Send scalars of one step."""
+        self.run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self.run.finish()

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from trajrl.envs.bandit import find_bandit, shape
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.solvers import plan, sample
-from trajrl.report.bandit_measures import goal, measure
+from trajrl.report.bandit.measures import goal, measure
 
 SETS = ("8gaussians", "rings")
 SCHEDULES = ("cosine", "vp", "linear")

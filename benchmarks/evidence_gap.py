@@ -17,7 +17,7 @@ import torch
 from trajrl.agents.base.learner import histories
 from trajrl.core.rng import torch_stream
 from trajrl.nets.targets import td_target
-from trajrl.report.rundata import open_agent, open_store
+from trajrl.report.runs.rundata import open_agent, open_store
 from trajrl.store.window import Anchors, WindowSpec, gather
 from trajrl.training.diagnostics import subsample
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trajrl.report.chart import in_order
+from trajrl.report.charts.chart import in_order
 from trajrl.report.stats import improvement, interval, weighted_iqm
 
 KEY = ["data", "cell", "seed", "step"]

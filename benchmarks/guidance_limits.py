@@ -24,8 +24,8 @@ from trajrl.envs.bandit import find_bandit, shape
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.guidance import RATIOS, guidance, strength
 from trajrl.nets.solvers import plan, sample
-from trajrl.report.bandit_measures import goal, measure
-from trajrl.report.bandit_policy import start
+from trajrl.report.bandit.measures import goal, measure
+from trajrl.report.bandit.policy import start
 
 NAME = "8gaussians"
 POSTERIOR = 8  # actions drawn from p(a | x_i) where the gradient is taken at the data's action

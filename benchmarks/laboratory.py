@@ -115,7 +115,7 @@ def tables(every: list[Trial], out: Path) -> str:
 
 def draw(every: list[Trial], out: Path) -> None:
     """Draw the sweeps, one figure for each agent and field."""
-    from trajrl.report.bandit_figure import draw_sweep
+    from trajrl.report.bandit.figure import draw_sweep
 
     for field, agent in dict.fromkeys((trial.table, trial.agent) for trial in every):
         found = [row for t in every if (t.table, t.agent) == (field, agent) for row in rows(t, out)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trajrl.report.practice import VARIABLE, small_runs
+from trajrl.report.example_runs import VARIABLE, small_runs
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 NOTEBOOKS = sorted(ANALYSIS.glob("*.ipynb"))

@@ -11,7 +11,7 @@ import pytest
 from trajrl.cli.main import dispatch
 from trajrl.cli.toy import Setting, Toy
 from trajrl.envs import bandit
-from trajrl.report import bandit_measures
+from trajrl.report.bandit import measures
 from trajrl.training.config import RunConfig
 from trajrl.training.resolve_config import resolve
 from trajrl.training.run_dir import folder
@@ -23,7 +23,7 @@ QUICK = ["--steps", "4", "--samples", "40", "--set", "batch_size=16", "agent.wid
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bandit, "NUM_POINTS", 500)
     monkeypatch.setattr(bandit, "NUM_SHAPE", 500)
-    monkeypatch.setattr(bandit_measures, "NUM_POOL", 2_000)
+    monkeypatch.setattr(measures, "NUM_POOL", 2_000)
     for cached in (bandit.data, bandit.shape):
         cached.cache_clear()
     yield

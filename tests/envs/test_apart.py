@@ -48,7 +48,7 @@ def test_an_error_in_the_process_is_told_with_its_name():
 
 
 def test_one_that_draws_no_frames_gives_none():
-    from trajrl.report.video import frame_of
+    from trajrl.report.draw.video import frame_of
 
     env = make_suite("toy:point", patience=30).make(0)
     env.reset(seed=3)

@@ -3,7 +3,7 @@
 import pytest
 
 from trajrl.core.console import speak_to_stderr
-from trajrl.report.practice import small_runs
+from trajrl.report.example_runs import small_runs
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ import pytest
 
 from trajrl.core.rng import stream
 from trajrl.envs import bandit
-from trajrl.report import bandit_measures
-from trajrl.report.bandit_figure import draw_run, draw_sweep, grid
-from trajrl.report.bandit_measures import goal, measure, mmd, sliced_w2
+from trajrl.report.bandit import measures
+from trajrl.report.bandit.figure import draw_run, draw_sweep, grid
+from trajrl.report.bandit.measures import goal, measure, mmd, sliced_w2
 
 GOLDEN = {
     ("8gaussians", 3.0): ([0.0179, 0.0275, 0.0423, 0.0649, 0.0996, 0.1529, 0.2347, 0.3602], 0.7713),
@@ -25,8 +25,8 @@ GOLDEN = {
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bandit, "NUM_POINTS", 4_000)
     monkeypatch.setattr(bandit, "NUM_SHAPE", 4_000)
-    monkeypatch.setattr(bandit_measures, "NUM_POOL", 40_000)
-    monkeypatch.setattr(bandit_measures, "NUM_PAIRED", 500)
+    monkeypatch.setattr(measures, "NUM_POOL", 40_000)
+    monkeypatch.setattr(measures, "NUM_PAIRED", 500)
     for cached in (bandit.data, bandit.shape):
         cached.cache_clear()
     yield

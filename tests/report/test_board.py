@@ -8,9 +8,9 @@ import pytest
 from imageio.v3 import imread, imwrite
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trajrl.report import board
-from trajrl.report.clips import Clip
-from trajrl.report.space import trajectory_cloud
+from trajrl.report.charts.space import trajectory_cloud
+from trajrl.report.draw import tensorboard
+from trajrl.report.draw.clips import Clip
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 
@@ -31,7 +31,7 @@ def read(folder) -> EventAccumulator:
 
 def test_histograms_count_every_episode_that_has_a_number(writer, tmp_path):
     episodes = pd.DataFrame({"draws": [1, 2, 3], "td_mean": [0.5, np.nan, 1.0], "probability": [np.nan] * 3})
-    board.histograms(writer, episodes, 7)
+    tensorboard.histograms(writer, episodes, 7)
     writer.flush()
     events = read(tmp_path)
     assert sorted(events.Tags()["histograms"]) == ["episodes/draws", "episodes/td_error"]
@@ -64,7 +64,7 @@ def test_trajectories_become_an_embedding_with_their_columns(tmp_path):
     )
     store.append(Episode(np.zeros((3, 4)), np.zeros((2, 1)), np.ones(2), True, source="c"))
     for step in (3, 9):
-        board.embedding(tmp_path / "tb", store, None, step)
+        tensorboard.embedding(tmp_path / "tb", store, None, step)
     embedding, points, (head, *rows) = shown_by_the_projector(tmp_path / "tb")
     assert embedding["tensorName"] == "trajectories at step 9"
     np.testing.assert_allclose(points, trajectory_cloud(store).points, rtol=1e-5)
@@ -79,7 +79,7 @@ def test_a_video_becomes_a_moving_picture(writer, tmp_path):
     frames[:, :, :, 0] = np.arange(25)[:, None, None] * 10
     mp4 = io.BytesIO()
     imwrite(mp4, frames, extension=".mp4", fps=25, macro_block_size=2)
-    board.videos(writer, [Clip("best", "best: episode 1", mp4.getvalue())], 9)
+    tensorboard.videos(writer, [Clip("best", "best: episode 1", mp4.getvalue())], 9)
     writer.flush()
     (picture,) = read(tmp_path).Images("videos/best")
     assert (picture.step, picture.width, picture.height) == (9, 64, 48)

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from synthetic import write_run
 
-from trajrl.report import captions, compare, curves, figures, frames, paper, sampling, stats, style
-from trajrl.report.chart import Chart, Cloud, Heat, Series, in_order
+from trajrl.report import frames, stats
+from trajrl.report.charts import captions, compare, curves, sampling, style
+from trajrl.report.charts.chart import Chart, Cloud, Heat, Series, in_order
+from trajrl.report.draw import interactive, paper
 from trajrl.report.selection import four_scores
 
 
@@ -234,7 +236,7 @@ def examples() -> list:
 
 @pytest.mark.parametrize("figure", examples(), ids=lambda figure: figure.key)
 def test_every_kind_is_drawn_on_the_page_and_told_as_a_table(figure):
-    drawn = figures.draw(figure)
+    drawn = interactive.draw(figure)
     assert len(drawn.data) > 0
     assert drawn.layout.font.color == style.INK["light"]
     assert len(figure.table())
@@ -251,7 +253,7 @@ def test_a_heat_map_has_x_along_its_rows():
     heat = examples()[-1]
     table = heat.table()
     assert table[(table["x"] == 3.0) & (table["y"] == 1.0)]["z"].tolist() == [7.0]
-    assert figures.draw(heat).data[0].z[1][3] == 7.0
+    assert interactive.draw(heat).data[0].z[1][3] == 7.0
 
 
 @pytest.mark.parametrize(("count", "angle"), [(8, 0), (16, 40)])
@@ -288,7 +290,7 @@ def test_an_unknown_format_is_refused(tmp_path):
 def test_every_colour_of_a_light_figure_has_a_partner_in_the_dark():
     partner = style.dark_of()
     for figure in examples():
-        text = figures.draw(figure).to_json()
+        text = interactive.draw(figure).to_json()
         for colour in style.LIGHT + tuple(t["light"] for t in (style.INK, style.RULE)):
             assert colour not in text or partner[colour] != colour
 

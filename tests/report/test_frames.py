@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from synthetic import break_runs, write_run
 
-from trajrl.report import cache, frames
-from trajrl.report.compose import Options, compose
-from trajrl.report.folders import scan
-from trajrl.report.groups import differences, flatten, group_names
+from trajrl.report import frames
+from trajrl.report.page.compose import Options, compose
+from trajrl.report.runs import cache
+from trajrl.report.runs.folders import scan
+from trajrl.report.runs.groups import differences, flatten, group_names
 from trajrl.report.selection import four_scores
 from trajrl.training.run_dir.evaluations import COLUMNS
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from trajrl.report import calibration, qfunction, rundata, space
+from trajrl.report.charts import calibration, qfunction, space
+from trajrl.report.runs import rundata
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import WindowSpec

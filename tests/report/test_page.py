@@ -11,10 +11,11 @@ import pytest
 from synthetic import break_runs, write_run
 
 from trajrl.cli.main import dispatch
-from trajrl.report import blocks, clips, compose, html
-from trajrl.report.chart import Cloud
-from trajrl.report.contents import Clips, Contents, Listing, Panel, Section, Table
-from trajrl.report.numbers import packed as pack
+from trajrl.report.charts.chart import Cloud
+from trajrl.report.draw import clips
+from trajrl.report.page import blocks, compose, html
+from trajrl.report.page.contents import Clips, Contents, Listing, Panel, Section, Table
+from trajrl.report.page.numbers import packed as pack
 
 PLAIN = compose.Options(detail=0)
 

@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
-from trajrl.report import style
+from trajrl.report.charts import style
 
 BLIND = {
     "none": "1 0 0 0 1 0 0 0 1",

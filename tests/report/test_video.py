@@ -10,7 +10,7 @@ import pytest
 from actors import Counting
 
 from trajrl import make_suite
-from trajrl.report import video
+from trajrl.report.draw import video
 
 
 def test_a_video_has_a_frame_per_step(tmp_path):

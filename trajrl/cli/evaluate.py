@@ -84,6 +84,6 @@ class Evaluate(Common):
 
     def _videos(self, agent: Any, suite: Any, step: int) -> list[Path]:
         """Record the first episodes of this evaluation."""
-        from trajrl.report.video import record
+        from trajrl.report.draw.video import record
 
         return record(agent, suite, self.seed, step, self.video, self.folder)

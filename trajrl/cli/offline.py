@@ -155,7 +155,7 @@ class Offline(Choices):
 
 def watched(run: Any) -> Any:
     """Let TensorBoard show more of a run than its scalars."""
-    from trajrl.report.live import LiveView
+    from trajrl.report.draw.tensorboard import LiveView
 
     run.view = LiveView()
     return run

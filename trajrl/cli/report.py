@@ -32,7 +32,7 @@ class Report(Common):
 
     def run(self) -> dict[str, Any]:
         """Read the runs, put the report together and write it."""
-        from trajrl.report.compose import Options, compose
+        from trajrl.report.page.compose import Options, compose
 
         if not self.runs:
             print("error: name at least one run folder, such as runs/*", file=sys.stderr)
@@ -77,7 +77,8 @@ class Report(Common):
 
     def _write(self, contents: Any, out: Path) -> tuple[list[Path], list[str]]:
         """Write the page or the figures; returns the paths, and what was left out."""
-        from trajrl.report import html, paper
+        from trajrl.report.draw import paper
+        from trajrl.report.page import html
 
         if self.format == "html":
             left_out = html.write(contents, out)

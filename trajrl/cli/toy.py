@@ -166,9 +166,9 @@ class Toy(Common):
 
     def examine(self, run: Any) -> dict[str, Any]:
         """Measure and draw the policy of a finished run."""
-        from trajrl.report.bandit_figure import draw_run
-        from trajrl.report.bandit_measures import goal, measure
-        from trajrl.report.bandit_policy import critic_values, sample, sample_ms
+        from trajrl.report.bandit.figure import draw_run
+        from trajrl.report.bandit.measures import goal, measure
+        from trajrl.report.bandit.policy import critic_values, sample, sample_ms
 
         options = run.config.agent_options
         beta = options.get("eta", 0.0) if self.beta is None else self.beta
@@ -189,7 +189,7 @@ class Toy(Common):
 
     def draw(self, rows: Sequence[Mapping[str, Any]], field: str, path: Path) -> Path:
         """Draw the sweep over T or eta."""
-        from trajrl.report.bandit_figure import draw_sweep
+        from trajrl.report.bandit.figure import draw_sweep
 
         return draw_sweep(field, rows, f"{self.agent} on {self.dataset}, {self.steps} steps", path)
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.core.console import say
-from trajrl.report import cache
-from trajrl.report.folders import RunFolder, scan
-from trajrl.report.groups import group_names
-from trajrl.report.tables import EPISODES, EVALS, METRICS, Kind
+from trajrl.report.runs import cache
+from trajrl.report.runs.folders import RunFolder, scan
+from trajrl.report.runs.groups import group_names
+from trajrl.report.runs.tables import EPISODES, EVALS, METRICS, Kind
 
 if TYPE_CHECKING:
     import pandas as pd

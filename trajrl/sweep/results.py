@@ -33,8 +33,8 @@ def frame(trials: Sequence[Trial]) -> pd.DataFrame:
     """Return one row per trial: its place in the grid, how it stands, and the columns of a run's frame."""
     import pandas as pd
 
-    from trajrl.report.folders import read_folder
     from trajrl.report.frames import frame as run_frame
+    from trajrl.report.runs.folders import read_folder
 
     runs = [run for trial in trials if (run := read_folder(trial.folder, trial.name, [])) is not None]
     rows = pd.DataFrame(

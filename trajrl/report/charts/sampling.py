@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.report import captions
-from trajrl.report.chart import Chart, Series, in_order
+from trajrl.report.charts import captions
+from trajrl.report.charts.chart import Chart, Series, in_order
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from trajrl.report.chart import Figure
-from trajrl.report.clips import Clip
-from trajrl.report.qfunction import Explorer
+from trajrl.report.charts.chart import Figure
+from trajrl.report.charts.qfunction import Explorer
+from trajrl.report.draw.clips import Clip
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from trajrl.report.blocks import Room, item_block, notes_block, section_block
-from trajrl.report.contents import Contents, Section
-from trajrl.report.numbers import figure_numbers, style_numbers
+from trajrl.report.page.blocks import Room, item_block, notes_block, section_block
+from trajrl.report.page.contents import Contents, Section
+from trajrl.report.page.numbers import figure_numbers, style_numbers
 
 MOST_BYTES = 10_000_000  # of a page; what would not fit is left out, with a line
 MARGIN_BYTES = 60_000  # for headings, links and notes
-PLACE = Path(__file__).parent / "page"
+PLACE = Path(__file__).parent
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; media-src data:; font-src data:; worker-src blob:"

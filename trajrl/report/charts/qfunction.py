@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.core.rng import stream, torch_stream
-from trajrl.report import captions
-from trajrl.report.chart import Chart, Heat, Series
+from trajrl.report.charts import captions
+from trajrl.report.charts.chart import Chart, Heat, Series
 from trajrl.store.window import Anchors, SequenceBatch, gather
 
 if TYPE_CHECKING:

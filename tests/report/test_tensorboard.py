@@ -7,8 +7,8 @@ from small_runs import settings, small_online, small_run, trained, write_store
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trajrl.cli.main import dispatch
-from trajrl.report import board
-from trajrl.report.live import LiveView
+from trajrl.report.draw import tensorboard
+from trajrl.report.draw.tensorboard import LiveView
 from trajrl.training import loop
 from trajrl.training.run_dir.csv_log import read_csv
 
@@ -110,7 +110,7 @@ def test_an_environment_without_frames_costs_one_line(tmp_path, capsys):
 
 
 def test_a_picture_that_fails_ends_no_run(store, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(board, "embedding", lambda *a: 1 / 0)
+    monkeypatch.setattr(tensorboard, "embedding", lambda *a: 1 / 0)
     assert offline(tmp_path / "a", store) == 0
     assert capsys.readouterr().out.count("note: TensorBoard goes on without embedding: division by zero") == 1
     assert steps(read(tmp_path / "a").Reload().Images("videos/best")) == [25]

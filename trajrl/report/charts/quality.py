@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.core.rng import stream
-from trajrl.report import captions
-from trajrl.report.chart import Chart, Series
-from trajrl.report.qfunction import q_of_data
+from trajrl.report.charts import captions
+from trajrl.report.charts.chart import Chart, Series
+from trajrl.report.charts.qfunction import q_of_data
 from trajrl.samplers.base.expert_auroc import expert_episodes, separation
 
 if TYPE_CHECKING:

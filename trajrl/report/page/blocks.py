@@ -6,11 +6,11 @@ from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from trajrl.report import captions
-from trajrl.report.chart import Cloud
-from trajrl.report.contents import Clips, Item, Listing, Panel, Section, Table
-from trajrl.report.controls import cloud_controls, explorer_controls, options
-from trajrl.report.qfunction import Explorer
+from trajrl.report.charts import captions
+from trajrl.report.charts.chart import Cloud
+from trajrl.report.charts.qfunction import Explorer
+from trajrl.report.page.contents import Clips, Item, Listing, Panel, Section, Table
+from trajrl.report.page.controls import cloud_controls, explorer_controls, options
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.report import style
-from trajrl.report.chart import Chart, Cloud, Figure, Heat, Series, in_order
-from trajrl.report.figures import axis_titles, diagonal
+from trajrl.report.charts import style
+from trajrl.report.charts.chart import Chart, Cloud, Figure, Heat, Series, in_order
+from trajrl.report.draw.interactive import axis_titles, diagonal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -224,7 +224,7 @@ def _cloud(cloud: Cloud, canvas: Any) -> None:
 
 def printable(items: Sequence[Any]) -> list[Figure]:
     """Return what paper can show: figures as they are, and the first plane of the Q-function."""
-    from trajrl.report.qfunction import Explorer
+    from trajrl.report.charts.qfunction import Explorer
 
     found = [item.heat(0, 0) if isinstance(item, Explorer) else item for item in items]
     return [item for item in found if isinstance(item, Chart | Cloud | Heat)]

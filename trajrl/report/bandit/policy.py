@@ -10,7 +10,7 @@ import torch
 from trajrl.agents.base.protocol import Agent, History
 from trajrl.core.rng import torch_stream
 from trajrl.envs.bandit import find_bandit
-from trajrl.report.bandit_figure import grid
+from trajrl.report.bandit.figure import grid
 
 BLOCK = 2_500  # samples per call of the policy
 TIMED = 256  # samples per timed call

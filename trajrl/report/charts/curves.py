@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.report import captions, stats
-from trajrl.report.chart import Chart, Series
+from trajrl.report import stats
+from trajrl.report.charts import captions
+from trajrl.report.charts.chart import Chart, Series
 from trajrl.report.selection import by_step
 
 if TYPE_CHECKING:

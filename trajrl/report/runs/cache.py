@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.report.tables import Kind
+from trajrl.report.runs.tables import Kind
 
 if TYPE_CHECKING:
     import pandas as pd

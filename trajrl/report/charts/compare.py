@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.report import captions, stats
-from trajrl.report.chart import Chart, Series
-from trajrl.report.curves import counted, on_scale, tasks, value_name
+from trajrl.report import stats
+from trajrl.report.charts import captions
+from trajrl.report.charts.chart import Chart, Series
+from trajrl.report.charts.curves import counted, on_scale, tasks, value_name
 from trajrl.report.frames import SCORES
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def film_policy(
     agent: Actor, suite: EnvSuite, seed: int, evaluations: pd.DataFrame, rate: int = RATE
 ) -> list[Clip]:
     """Film the chosen episodes of the last evaluation, run again with the policy that it was of."""
-    from trajrl.report.video import choose_backend
+    from trajrl.report.draw.video import choose_backend
     from trajrl.rollout.evaluate import evaluate
 
     choose_backend()
@@ -102,7 +102,7 @@ class Camera:
         """Take in the state before a step."""
         from imageio import get_writer
 
-        from trajrl.report.video import draw_lightly, frame_of, frames_per_second
+        from trajrl.report.draw.video import draw_lightly, frame_of, frames_per_second
 
         if self._writer is None:
             draw_lightly(env)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trajrl.core.console import say
-from trajrl.report.cache import cache_folder
 from trajrl.report.frames import load_runs
+from trajrl.report.runs.cache import cache_folder
 
 if TYPE_CHECKING:
     import pandas as pd

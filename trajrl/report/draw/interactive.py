@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.report import style
-from trajrl.report.chart import Chart, Cloud, Figure, Heat, Series, in_order
+from trajrl.report.charts import style
+from trajrl.report.charts.chart import Chart, Cloud, Figure, Heat, Series, in_order
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

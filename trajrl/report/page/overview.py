@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.report import captions, stats
-from trajrl.report.compare import SPOKEN
-from trajrl.report.contents import Table
-from trajrl.report.folders import RunFolder
+from trajrl.report import stats
+from trajrl.report.charts import captions
+from trajrl.report.charts.compare import SPOKEN
 from trajrl.report.frames import SCORES
-from trajrl.report.groups import differences, flatten
+from trajrl.report.page.contents import Table
+from trajrl.report.runs.folders import RunFolder
+from trajrl.report.runs.groups import differences, flatten
 from trajrl.report.selection import by_step
 from trajrl.training.config import ONLINE_FIELDS
 

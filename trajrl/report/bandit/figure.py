@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.envs.bandit import data, find_bandit
-from trajrl.report import style
-from trajrl.report.paper import RC
+from trajrl.report.charts import style
+from trajrl.report.draw.paper import RC
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

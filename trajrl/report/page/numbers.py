@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from trajrl.report import style
-from trajrl.report.chart import Chart, Cloud, Heat, in_order
-from trajrl.report.contents import Item
-from trajrl.report.figures import axis_titles, draw
-from trajrl.report.qfunction import Explorer
+from trajrl.report.charts import style
+from trajrl.report.charts.chart import Chart, Cloud, Heat, in_order
+from trajrl.report.charts.qfunction import Explorer
+from trajrl.report.draw.interactive import axis_titles, draw
+from trajrl.report.page.contents import Item
 
 MISSING = 65535  # the code of a number that is not there
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trajrl.core.console import progress
-from trajrl.report import captions, compare, curves, sampling
-from trajrl.report.chart import Figure
-from trajrl.report.contents import Clips, Contents, Item, Listing, Panel, Section
-from trajrl.report.folders import RunFolder, scan
+from trajrl.report.charts import captions, compare, curves, sampling
+from trajrl.report.charts.chart import Figure
 from trajrl.report.frames import frame, gathered
-from trajrl.report.overview import commands, differing, online_table, run_table, versions
+from trajrl.report.page.contents import Clips, Contents, Item, Listing, Panel, Section
+from trajrl.report.page.overview import commands, differing, online_table, run_table, versions
+from trajrl.report.runs.folders import RunFolder, scan
+from trajrl.report.runs.tables import EPISODES, EVALS, METRICS
 from trajrl.report.selection import four_scores
-from trajrl.report.tables import EPISODES, EVALS, METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,8 +161,8 @@ def _panel(read: Frames, run: str, options: Options, filmed: bool) -> Panel:
 
 
 def _clouds(folder: Path, own: pd.DataFrame, run: str, options: Options) -> list[Item | None]:
-    from trajrl.report.rundata import open_store
-    from trajrl.report.space import state_cloud, trajectory_cloud
+    from trajrl.report.charts.space import state_cloud, trajectory_cloud
+    from trajrl.report.runs.rundata import open_store
 
     store = open_store(folder)
     return [
@@ -177,9 +177,9 @@ def _drawn_by_cluster(runs: pd.DataFrame, own: pd.DataFrame, run: str) -> Figure
 
 
 def _critic(folder: Path, run: str, options: Options) -> list[Item | None]:
-    from trajrl.report.calibration import calibration, calibration_chart
-    from trajrl.report.qfunction import explore
-    from trajrl.report.rundata import open_agent, open_store
+    from trajrl.report.charts.calibration import calibration, calibration_chart
+    from trajrl.report.charts.qfunction import explore
+    from trajrl.report.runs.rundata import open_agent, open_store
 
     store = open_store(folder)
     agent, gamma = open_agent(folder, options.checkpoint)
@@ -189,7 +189,7 @@ def _critic(folder: Path, run: str, options: Options) -> list[Item | None]:
 
 
 def _clips(folder: Path, run: str, evaluations: pd.DataFrame) -> list[Item | None]:
-    from trajrl.report.clips import film
+    from trajrl.report.draw.clips import film
 
     if not len(evaluations):
         raise ValueError("the run has no evaluation yet")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from trajrl.report.chart import Cloud, in_order
-from trajrl.report.qfunction import Explorer
+from trajrl.report.charts.chart import Cloud, in_order
+from trajrl.report.charts.qfunction import Explorer
 
 TURNS = {"left": -30, "right": 30}  # degrees
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.core.rng import stream
-from trajrl.report import captions
-from trajrl.report.chart import Cloud
+from trajrl.report.charts import captions
+from trajrl.report.charts.chart import Cloud
 from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
 
 if TYPE_CHECKING:

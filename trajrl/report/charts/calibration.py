@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.core.rng import stream
-from trajrl.report import captions, stats
-from trajrl.report.chart import Chart, Series
-from trajrl.report.qfunction import q_of_data
+from trajrl.report import stats
+from trajrl.report.charts import captions
+from trajrl.report.charts.chart import Chart, Series
+from trajrl.report.charts.qfunction import q_of_data
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""Figures and measures of the bandit laboratory."""

@@ -1,0 +1,1 @@
+"""What each figure shows, as plain numbers and captions."""

@@ -1,0 +1,1 @@
+"""Drawing charts: interactive, on paper, for TensorBoard, as video."""

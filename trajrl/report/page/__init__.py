@@ -1,0 +1,1 @@
+"""The page: blocks, contents, overview and their HTML."""

@@ -27,7 +27,7 @@ OBS, ACT, LENGTH = 45, 24, 200  # the widths of a hand
 ROWS = 100_000  # written at a time
 IMPORT = """
 import json, sys, time
-from trajrl.cli.generated import peak_megabytes
+from trajrl.cli.bench.generated import peak_megabytes
 from trajrl.formats import import_source, open_source
 source = open_source(sys.argv[1])
 before, started = peak_megabytes(), time.perf_counter()

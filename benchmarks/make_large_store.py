@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from trajrl.cli.generated import LENGTH, generate
+from trajrl.cli.bench.generated import LENGTH, generate
 from trajrl.core.rng import stream
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from trajrl.cli import plain
+from trajrl.cli.bench import plain
+from trajrl.cli.bench.rounds import per_second, ratio, rounds
 from trajrl.cli.main import dispatch
-from trajrl.cli.rounds import per_second, ratio, rounds
 
 SMALL = ["--rounds", "2", "--updates", "1", "--batch-size", "16", "--width", "16", "--json"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from trajrl import TrajectoryStore, make_suite
-from trajrl.cli import collect as command
+from trajrl.cli.collect import command
+from trajrl.cli.collect.recipes import RECIPES, of_recipe
 from trajrl.cli.main import dispatch
-from trajrl.recipes import RECIPES, of_recipe
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -200,7 +200,7 @@ def test_what_is_no_file_of_references_is_told_before_anything_is_measured(
     capsys, tmp_path, policies, monkeypatch, text
 ):
     (tmp_path / "r.json").write_text(text, "latin-1")
-    monkeypatch.setattr("trajrl.cli.reference.returns", None)
+    monkeypatch.setattr("trajrl.cli.collect.references.returns", None)
     words = {"policy": policies / "point-expert.npz", "env": "toy:point"}
     assert "is no file of collect --reference" in run(capsys, tmp_path / "r.json", "--reference", **words)[2]
     monkeypatch.setenv("TRAJRL_REFERENCES", str(tmp_path / "r.json"))

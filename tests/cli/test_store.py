@@ -220,7 +220,8 @@ def test_fix_without_a_name_is_refused(tmp_path, capsys):
 
 def test_commands_start_without_heavy_packages():
     code = (
-        "import sys, trajrl.cli.store, trajrl.cli.bench_store, trajrl.store.file.writer, trajrl.store.store\n"
+        "import sys, trajrl.cli.store.command, trajrl.cli.bench.store, trajrl.store.file.writer\n"
+        "import trajrl.store.store\n"
         "print([name for name in ('torch', 'h5py', 'pandas', 'faiss', 'rich') if name in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

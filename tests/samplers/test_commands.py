@@ -5,7 +5,7 @@ import json
 import pytest
 from populations import CASES, episode
 
-from trajrl.cli.bench_sampler import make_store
+from trajrl.cli.bench.sampler import make_store
 from trajrl.cli.main import dispatch
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler

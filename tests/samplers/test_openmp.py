@@ -59,7 +59,7 @@ def test_samplers_import_neither_torch_nor_faiss():
         "import sys\n"
         "from trajrl.samplers import SAMPLERS\nfrom trajrl.core.registry import find\n"
         "for name in SAMPLERS: find(SAMPLERS, name, 'sampler')\n"
-        "import trajrl.training.run_dir.episode_stats, trajrl.cli.cluster, trajrl.cli.bench_sampler\n"
+        "import trajrl.training.run_dir.episode_stats, trajrl.cli.store.cluster, trajrl.cli.bench.sampler\n"
         "print(sorted({'torch', 'faiss', 'pandas', 'h5py'} & set(sys.modules)))"
     )
     found = subprocess.run(

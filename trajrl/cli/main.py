@@ -17,7 +17,7 @@ from trajrl.core.registry import find, unknown
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("", "measure speed: gather, sampler, store, update, evaluate"),
-    "collect": ("trajrl.cli.collect:Collect", "record episodes of a policy into a store"),
+    "collect": ("trajrl.cli.collect.command:Collect", "record episodes of a policy into a store"),
     "evaluate": ("trajrl.cli.evaluate:Evaluate", "run episodes with the policy of a run"),
     "export": ("trajrl.cli.export:Export", "write a policy as one file that acts without trajrl"),
     "import-agent": ("trajrl.cli.import_agent:ImportAgent", "turn foreign checkpoints into a run"),
@@ -31,21 +31,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "bench": {
-        "evaluate": ("trajrl.cli.bench_evaluate:BenchEvaluate", "environment steps per second, one and many"),
-        "gather": ("trajrl.cli.bench_store:BenchGather", "windows out of one million transitions"),
-        "sampler": ("trajrl.cli.bench_sampler:BenchSampler", "every sampler on 1k, 10k and 100k episodes"),
-        "store": ("trajrl.cli.bench_store:BenchStore", "opening and sampling a large store"),
-        "update": ("trajrl.cli.bench_update:BenchUpdate", "updates per second beside the plain algorithm"),
+        "evaluate": ("trajrl.cli.bench.evaluate:BenchEvaluate", "environment steps per second, one and many"),
+        "gather": ("trajrl.cli.bench.store:BenchGather", "windows out of one million transitions"),
+        "sampler": ("trajrl.cli.bench.sampler:BenchSampler", "every sampler on 1k, 10k and 100k episodes"),
+        "store": ("trajrl.cli.bench.store:BenchStore", "opening and sampling a large store"),
+        "update": ("trajrl.cli.bench.update:BenchUpdate", "updates per second beside the plain algorithm"),
     },
     "store": {
-        "cluster": ("trajrl.cli.cluster:Cluster", "cluster trajectories and write the labels"),
-        "doctor": ("trajrl.cli.store:Doctor", "find what is wrong with a source, and repair it"),
-        "export": ("trajrl.cli.store:Export", "write a store in another format"),
-        "import": ("trajrl.cli.store:Import", "read any known format into a store"),
-        "info": ("trajrl.cli.store:Info", "say what a store holds"),
-        "mix": ("trajrl.cli.store:Mix", "mix whole episodes of several stores by share"),
-        "pack": ("trajrl.cli.store:Pack", "write a small compressed copy for keeping and sending"),
-        "verify": ("trajrl.cli.store:Verify", "recompute every digest of a store"),
+        "cluster": ("trajrl.cli.store.cluster:Cluster", "cluster trajectories and write the labels"),
+        "doctor": ("trajrl.cli.store.command:Doctor", "find what is wrong with a source, and repair it"),
+        "export": ("trajrl.cli.store.command:Export", "write a store in another format"),
+        "import": ("trajrl.cli.store.command:Import", "read any known format into a store"),
+        "info": ("trajrl.cli.store.command:Info", "say what a store holds"),
+        "mix": ("trajrl.cli.store.command:Mix", "mix whole episodes of several stores by share"),
+        "pack": ("trajrl.cli.store.command:Pack", "write a small compressed copy for keeping and sending"),
+        "verify": ("trajrl.cli.store.command:Verify", "recompute every digest of a store"),
     },
 }
 

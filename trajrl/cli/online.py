@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from trajrl.cli.common import say
-from trajrl.cli.offline import Choices, Offline, introduce, report, stop_politely, watched
+from trajrl.cli.offline import Offline
 from trajrl.cli.option import silent
+from trajrl.cli.train_command import Choices, introduce, report, stop_politely, watched
 
 SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to go on from
 LEARNED = ("data", "env", "agent", "format", "reward", "actions", "after_success")  # what a policy is made of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from trajrl.cli.common import say
-from trajrl.cli.offline import Choices
+from trajrl.cli.train_command import Choices
 
 if TYPE_CHECKING:
     from trajrl.sweep.grid import Trial
@@ -95,7 +95,7 @@ class Sweep(Choices):
 
     def answer(self, out: Path, found: Any, names: list[str]) -> dict[str, Any]:
         """Print the table and return the counts."""
-        from trajrl.cli.show import show_table
+        from trajrl.cli.text_table import show_table
         from trajrl.sweep.results import HEADER, STATES, table
 
         say()

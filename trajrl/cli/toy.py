@@ -110,7 +110,8 @@ class Toy(Common):
 
     def one(self, setting: Setting, folder: Path) -> dict[str, Any]:
         """Do one run in its folder and measure its policy."""
-        from trajrl.cli.offline import Offline, stop_politely
+        from trajrl.cli.offline import Offline
+        from trajrl.cli.train_command import stop_politely
         from trajrl.core.distributed import Team
         from trajrl.training import loop
 

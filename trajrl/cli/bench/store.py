@@ -12,9 +12,9 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trajrl.cli.bench.generated import forget, generated, read_through
 from trajrl.cli.common import Common, say
-from trajrl.cli.generated import forget, generated, read_through
-from trajrl.cli.show import as_text, show_table
+from trajrl.cli.text_table import as_text, show_table
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -203,7 +203,7 @@ def one_thread() -> Iterator[None]:
 OPEN = """
 import json, sys
 from time import perf_counter
-from trajrl.cli.generated import peak_megabytes
+from trajrl.cli.bench.generated import peak_megabytes
 from trajrl.store.file.reader import read_store
 from pathlib import Path
 started = perf_counter()
@@ -219,14 +219,14 @@ print(json.dumps({
 SAMPLE = """
 import json, sys
 from pathlib import Path
-from trajrl.cli.bench_large import sampling
+from trajrl.cli.bench.large import sampling
 print(json.dumps(sampling(Path(sys.argv[1]), *map(int, sys.argv[2:]))))
 """
 
 
 def in_fresh_process(code: str, path: Path, *words: object) -> dict[str, Any]:
     """Measure on the store in a process of its own, so that its peak of memory is known."""
-    root, path = str(Path(__file__).parents[2]), path.resolve()
+    root, path = str(Path(__file__).parents[3]), path.resolve()
     ended = subprocess.run(
         [sys.executable, "-c", code, str(path), *map(str, words)],
         cwd=root,

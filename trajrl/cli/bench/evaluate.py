@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trajrl.cli.bench.plain import load_plain
 from trajrl.cli.common import Common, say
-from trajrl.cli.plain import load_plain
 from trajrl.core.cpu import as_torch_has_it, set_threads
 from trajrl.training.build import choose_device
 

@@ -17,14 +17,14 @@ from trajrl.core.atomic_files import write_text
 from trajrl.envs.base.reference_scores import span
 
 if TYPE_CHECKING:
-    from trajrl.cli.collect import Collect
+    from trajrl.cli.collect.command import Collect
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
 
 
 def measure(command: Collect) -> dict[str, Any]:
     """Measure both, add them to the file in --out, and say how to use it."""
-    from trajrl.recipes import make_policy
+    from trajrl.cli.collect.recipes import make_policy
     from trajrl.rollout.policies import RandomPolicy
 
     if not command.policy or command.policy in ("random", "oracle"):

@@ -11,12 +11,17 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trajrl.core.atomic_files import write_text
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.journal import Journal
+
+if TYPE_CHECKING:
+    from trajrl.store.episode import Episode
+    from trajrl.store.file.writer import StoreWriter
+    from trajrl.store.table import Table
 
 
 class Collection:
@@ -90,3 +95,22 @@ OWN = {"collect.json", "episodes.journal"}
 def folder_of(out: Path) -> Path:
     """Return the folder in which a store's episodes wait."""
     return out.with_name(out.name + ".collecting")
+
+
+def remove(folder: Path) -> None:
+    """Remove what an earlier collection left."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def summary(table: Table) -> dict[str, Any]:
+    """Say what was recorded."""
+    known = bool((table.success >= 0).all())
+    return {
+        "episodes": len(table), "transitions": int(table.length.sum()),
+        "return_mean": float(table.returns.mean()), "return_std": float(table.returns.std()),
+        "length_mean": float(table.length.mean()), "terminated": int(table.terminated.sum()),
+        "truncated": int((~table.terminated).sum()),
+        "success_mean": float((table.success > 0).mean()) if known else None,
+    }  # fmt: skip

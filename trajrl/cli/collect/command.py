@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from trajrl.cli.collect.journal import remove, summary
 from trajrl.cli.common import Common, progress, refuse_existing, say
 from trajrl.cli.option import silent
 
 if TYPE_CHECKING:
-    from trajrl.collection import Collection
+    from trajrl.cli.collect.journal import Collection
+    from trajrl.cli.collect.recipes import Part
     from trajrl.envs.base.suite import Suite
-    from trajrl.recipes import Part
     from trajrl.rollout.history_queue import Actor
     from trajrl.store.episode import Episode
     from trajrl.store.file.writer import StoreWriter
-    from trajrl.store.table import Table
 
 PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 
@@ -63,7 +63,7 @@ class Collect(Common):
     def run(self) -> dict[str, Any]:
         """Record, write, and say what came out."""
         if self.reference:
-            from trajrl.cli.reference import measure
+            from trajrl.cli.collect.references import measure
 
             return measure(self)
         from trajrl.store.file.writer import refuse_foreign
@@ -71,11 +71,11 @@ class Collect(Common):
         refuse_existing(self.out, self.overwrite)
         refuse_foreign(self.out)  # before hours of recording
         if self.recipe == "medium-replay":
-            from trajrl.cli.replay import replayed
+            from trajrl.cli.collect.medium_replay import replayed
 
             return replayed(self)
-        from trajrl.collection import Collection, folder_of
-        from trajrl.recipes import make_policy, other_options
+        from trajrl.cli.collect.journal import Collection, folder_of
+        from trajrl.cli.collect.recipes import make_policy, other_options
 
         parts = self.parts()
         suite = None if parts[0].policy == "oracle" else self.suite()
@@ -133,7 +133,7 @@ class Collect(Common):
 
     def parts(self) -> list[Part]:
         """Return what the collection is made of."""
-        from trajrl.recipes import POLICIES, of_policy, of_recipe
+        from trajrl.cli.collect.recipes import POLICIES, of_policy, of_recipe
 
         if self.recipe:
             return of_recipe(self.recipe, self.env, self.noise, self.epsilon, self.policies or POLICIES)
@@ -200,13 +200,6 @@ class Collect(Common):
         return {**said, "source": label, **found}
 
 
-def remove(folder: Path) -> None:
-    """Remove what an earlier collection left."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def scripted_name(env: str) -> str:
     """Return what data of an environment's own script calls it."""
     from trajrl.envs import make_demonstration
@@ -221,15 +214,3 @@ def up_to(episodes: Iterator[Episode], steps: float) -> Iterator[Episode]:
         episode = next(episodes)
         total += len(episode)
         yield episode
-
-
-def summary(table: Table) -> dict[str, Any]:
-    """Say what was recorded."""
-    known = bool((table.success >= 0).all())
-    return {
-        "episodes": len(table), "transitions": int(table.length.sum()),
-        "return_mean": float(table.returns.mean()), "return_std": float(table.returns.std()),
-        "length_mean": float(table.length.mean()), "terminated": int(table.terminated.sum()),
-        "truncated": int((~table.terminated).sum()),
-        "success_mean": float((table.success > 0).mean()) if known else None,
-    }  # fmt: skip

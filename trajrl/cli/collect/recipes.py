@@ -4,7 +4,7 @@
     medium          the medium policy                    medium-expert   half of each
     skewed          a quarter expert, the rest medium    medium-replay   all an agent met from nothing on
 
-These are D4RL's recipes (and the demo store's, `skewed`).  The last one is made by trajrl.replay.
+These are D4RL's recipes (and the demo store's, `skewed`).  medium_replay.py makes the last one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
 
-POLICIES = Path(__file__).parents[1] / "data" / "policies"
+POLICIES = Path(__file__).parents[3] / "data" / "policies"
 REPLAY = "medium-replay"
 RECIPES: dict[str, dict[str, float]] = {
     "expert": {"expert": 1.0},

@@ -1,9 +1,4 @@
-"""Medium-replay: everything that an agent met while it learned online from nothing, in the order it met it.
-
-START_STEPS of uniform actions come first; then sac acts, one update for each step, on all it met so far.
-It is evaluated ten times on the way, for what it has learned comes and goes.  The run is an ordinary online
-run: its checkpoints and journal let a broken-off one go on, bit for bit.
-"""
+"""`collect --recipe medium-replay`: sac learns online from nothing, and all it met becomes a store."""
 
 from __future__ import annotations
 
@@ -13,15 +8,54 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+from trajrl.cli.common import say
 from trajrl.store.episode import Episode
 from trajrl.training.config import RunConfig
 
 if TYPE_CHECKING:
+    from trajrl.cli.collect.command import Collect
     from trajrl.envs.base.suite import Suite
     from trajrl.training.run import Run
 
 AGENT = "sac"
 START_STEPS = 5_000  # with uniform actions, at most a tenth of all
+
+
+def replayed(command: Collect) -> dict[str, Any]:
+    """Let an agent learn online from nothing and keep everything it met."""
+    from trajrl.cli.collect.journal import claim, folder_of, remove, summary
+    from trajrl.cli.train_command import stop_politely
+
+
+    folder, suite = folder_of(command.out), command.suite()
+    run_folder = command.out.with_name(command.out.name + ".run")
+    if command.overwrite:
+        remove(folder)
+    elif run_folder.exists():
+        raise FileExistsError(f"{run_folder} holds the run of an earlier replay; --overwrite replaces it")
+    asked = {
+        "env": command.env, "seed": command.seed, "set": list(command.set), "recipe": command.recipe,
+        "steps": command.steps,
+    }  # fmt: skip
+    claim(folder, asked, command.resume)
+    run = learning(suite, command.steps, command.seed, folder, command.set)
+    with stop_politely(run, "the same command with --resume"):
+        from trajrl.training import loop
+
+        loop.online(run)
+    with command.writer(suite.name, [{"policy": run.config.agent, "updates": run.step}]) as writer:
+        for episode in met(run):
+            writer.append(episode)
+        found = summary(writer.table)
+    last = run.scores.evaluations[-1]
+    best = max(run.scores.evaluations, key=lambda found: found.return_mean)
+    say(f"the agent that learned ends at a return of {last.return_mean:.1f} ({len(last.rows)} episodes)")
+    say(f"its best evaluation was {best.return_mean:.1f}, at step {best.step}")
+    remove(run_folder)
+    (folder / "run").rename(run_folder)
+    remove(folder)
+    reached = {"reached": last.return_mean, "best": best.return_mean, "best_step": best.step}
+    return {**command.told(suite.name, found), **reached, "updates": run.step, "run": str(run_folder)}
 
 
 def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[str, ...] = ()) -> Run:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
-PLAIN = Path(__file__).parents[2] / "benchmarks" / "plain_dql.py"
+PLAIN = Path(__file__).parents[3] / "benchmarks" / "plain_dql.py"
 NAMES = {"critic/loss": "critic_loss", "actor/bc_loss": "bc_loss", "actor/q_loss": "ql_loss"}  # ours: theirs
 
 

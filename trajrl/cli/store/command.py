@@ -10,8 +10,8 @@ import tyro
 from tyro.conf import Positional
 
 from trajrl.cli.common import Common, progress, refuse_existing, say
-from trajrl.cli.reading import Reading
-from trajrl.cli.show import as_text, show_table
+from trajrl.cli.store.reading import Reading
+from trajrl.cli.text_table import as_text, show_table
 from trajrl.store.notes import counted
 
 LEVELS = {"E": "error[s]", "W": "warning[s]", "I": "note[s]"}

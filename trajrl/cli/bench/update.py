@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trajrl.cli.bench.plain import load_plain, parity
+from trajrl.cli.bench.rounds import Pace, per_second, ratio, rounds
 from trajrl.cli.common import Common, say
-from trajrl.cli.plain import load_plain, parity
-from trajrl.cli.rounds import Pace, per_second, ratio, rounds
 from trajrl.core.compile import compile_losses
 from trajrl.core.cpu import as_torch_has_it, set_threads
 from trajrl.training.build import choose_device

@@ -1,0 +1,1 @@
+"""`bench`: how fast gathering, samplers, stores, updates and evaluations are."""

@@ -1,0 +1,1 @@
+"""`collect`: record episodes of policies, oracles, recipes and training runs."""

@@ -1,0 +1,1 @@
+"""`store`: import, export, inspect, repair, mix, pack, verify and cluster stores."""

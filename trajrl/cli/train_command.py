@@ -1,0 +1,168 @@
+"""What `offline` and `online` share: their options, how they begin, stop and report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from trajrl.cli.common import Common, say
+from trajrl.cli.option import silent
+
+NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config"}
+SHOWN = {
+    "last": "last evaluation",
+    "mean_last_10": "mean of the last ten",
+    "best": "best (chosen by score)",
+    "selected": "selected offline",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices(Common):
+    """Options that every training command shares; what is not given comes from the preset."""
+
+    seed: Annotated[int | None, silent("S", "0, or the seed of the run or config gone on from")] = None  # type: ignore[assignment]
+    """Seed of every random stream."""
+    data: Annotated[str | None, silent("PATH|NAME", "the embedded demo store")] = None
+    """A store, a file or folder of a known format, or a name such as hopper-medium-v2."""
+    env: Annotated[str | None, silent("ID", "the one the data was recorded in")] = None
+    """suite:name, a Gymnasium id, or package.module:callable."""
+    agent: Annotated[str | None, silent("NAME", "trajectory_ql")] = None
+    """The algorithm."""
+    sampler: Annotated[str | None, silent("NAME", "uniform")] = None
+    """What decides which trajectories are learned from; names joined by * make a product."""
+    metric: Annotated[str | None, silent("NAME", "the sampler's own")] = None
+    """What the priority sampler ranks trajectories by, such as td_error_rank."""
+    steps: Annotated[int | None, silent("N", "the preset's")] = None
+    """Gradient steps."""
+    batch_size: Annotated[int | None, silent("B", "the preset's")] = None
+    """Windows per update."""
+    preset: Annotated[
+        str | None, silent("demo|standard|paper", "demo for the embedded store, else standard")
+    ] = None
+    """Settings to start from; some agents have more, such as fql of acfql."""
+    out: Annotated[
+        str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: a new one under runs/)")
+    ] = ""
+    """Folder of the run."""
+    resume: bool = False
+    """Go on with the run in --out from its latest checkpoint; other options given change the rest of it."""
+    device: Annotated[str | None, silent("auto|cpu|cuda|cuda:1", "auto")] = None
+    """Where to learn; auto is the GPU where there is one."""
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, silent("float32|bfloat16", "float32")] = None
+    """Arithmetic of the update; weights stay float32."""
+    format: Annotated[str | None, silent("NAME", "auto, by content")] = None
+    """Format of foreign data."""
+    memory: Annotated[Literal["auto", "ram", "map"] | None, silent("auto|ram|map", "auto, by size")] = None
+    """Read the store whole, or map it."""
+    reward: Annotated[str | None, silent("NAME", "no")] = None
+    """Reward transform for learning: no, normalize, iql_antmaze, iql_locomotion, cql_antmaze, antmaze."""
+    actions: Annotated[
+        Literal["as_found", "clip", "scale"] | None, silent("as_found|clip|scale", "as_found")
+    ] = None
+    """What to do with recorded actions outside [-1, 1]; as_found refuses them."""
+    after_success: Annotated[Literal["keep", "cut"] | None, silent("keep|cut", "keep")] = None
+    """Train on steps recorded after the task was solved, or not."""
+    wandb: bool = False
+    """Also log to Weights & Biases, offline unless WANDB_MODE says otherwise."""
+    early_stop: Annotated[float | None, silent("X", "0, never")] = None
+    """Stop when the behaviour-cloning loss rises by more than this between evaluations."""
+    config: Annotated[Path | None, silent("FILE", "none")] = None
+    """A config.json to run again; options given beside it win."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
+    """Any field of the resolved config, such as --set agent.eta=2.0 sampler.clusters=8 eval_every=500."""
+
+    def check(self) -> None:
+        """Refuse names of samplers that lack a part."""
+        super().check()
+        for option in ("sampler", "offline_sampler"):
+            name = getattr(self, option, None)
+            if name is not None and not all(part.strip() for part in name.split("*")):
+                raise ValueError(
+                    f"--{option.replace('_', '-')} takes a name, or names joined by * such as "
+                    f"cluster*priority; got '{name}'"
+                )
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the options that were given."""
+        names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+def watched(run: Any) -> Any:
+    """Let TensorBoard show more of a run than its scalars."""
+    from trajrl.report.draw.tensorboard import LiveView
+
+    run.view = LiveView()
+    return run
+
+
+class stop_politely:  # noqa: N801 - reads as a statement
+    """Turn Ctrl-C into a checkpoint after the step under way."""
+
+    def __init__(self, run: Any, how: str = "", several: bool = False) -> None:
+        """Stop `run`; `how` says what goes on with it, if not --resume --out and its folder.
+
+        Each of several processes hears a Ctrl-C more than once, as their launcher passes it on; it has a
+        patience of its own, so that repeats need not end anything.
+        """
+        self.several = several
+        self.run_under_way, self.how = run, how or f"--resume --out {run.folder}"
+
+    def __enter__(self) -> None:
+        import signal
+
+        self.before = signal.signal(signal.SIGINT, self._note)
+
+    def __exit__(self, *error: object) -> None:
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN if self.several else self.before)
+
+    def _note(self, *signal_and_frame: object) -> None:
+        if self.run_under_way.interrupted:
+            if self.several:
+                return
+            raise KeyboardInterrupt
+        self.run_under_way.interrupted = True
+        say(f"stopping after this step with a checkpoint; {self.how} goes on")
+
+
+def introduce(run: Any) -> None:
+    """Say what is about to be learned from what."""
+    config, store = run.config, run.store
+    say(f"{config.agent}, sampler {config.sampler}")
+    name = Path(config.data).name
+    say(f"{len(store)} episodes, {store.num_steps} steps of {name}; the run is in {run.folder}")
+    average = run.scores.average
+    score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
+    say(f"the data's average return is {average['average_return']:.1f}{score}")
+
+
+def report(run: Any) -> dict[str, Any]:
+    """Print the four scores and return the summary."""
+    import json
+
+    summary = json.loads((run.folder / "summary.json").read_text())
+    scores, average = summary["scores"], summary["data"]
+    if scores is not None:
+        say()
+        say(summary["score_name"] if summary["score_name"] != "none" else "raw return")
+        for name, text in SHOWN.items():
+            if scores[name] is not None:
+                say(f"  {text:<24} {_interval(scores[name])}   step {scores[name]['step']}")
+        known = (
+            average["average_score"] if average["average_score"] is not None else average["average_return"]
+        )
+        say(f"  {'average of the data':<24} {known:7.1f}")
+    seconds, rate, memory = summary["seconds"], summary["updates_per_second"], summary["peak_memory_mib"]
+    say(f"{summary['steps']} steps in {seconds:.0f} s, {rate:.0f} updates/s, {memory:.0f} MiB; {run.folder}")
+    return {"run": str(run.folder), **summary}
+
+
+def _interval(found: dict[str, float]) -> str:
+    return f"{found['value']:7.1f}   95 % interval {found['low']:6.1f} to {found['high']:6.1f}"

@@ -26,7 +26,6 @@ def replayed(command: Collect) -> dict[str, Any]:
     from trajrl.cli.collect.journal import claim, folder_of, remove, summary
     from trajrl.cli.train_command import stop_politely
 
-
     folder, suite = folder_of(command.out), command.suite()
     run_folder = command.out.with_name(command.out.name + ".run")
     if command.overwrite:

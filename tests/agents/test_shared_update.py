@@ -12,7 +12,7 @@ from test_contract import OTHER_CHOICES, tiny
 from together import together
 
 from trajrl.agents import AGENTS
-from trajrl.core.distributed import Team, mine, totals, whole, whole_rows
+from trajrl.core.distributed import Team, all_gather_rows, all_reduce_sum, local_rows, whole_rows
 from trajrl.core.rng import torch_stream
 from trajrl.store.window import SequenceBatch
 
@@ -53,25 +53,25 @@ def test_alone_everything_is_as_it_was() -> None:
     rows = torch.arange(3.0)
     with Team().learning(3) as own:
         assert own == slice(0, 3)
-        assert (mine(rows) is rows, whole(rows) is rows, whole_rows(3)) == (True, True, 3)
-        assert totals(rows)[0] is rows
+        assert (local_rows(rows) is rows, all_gather_rows(rows) is rows, whole_rows(3)) == (True, True, 3)
+        assert all_reduce_sum(rows)[0] is rows
 
 
 def shares(team: Team) -> None:
     """Called in three processes."""
     drawn = torch.arange(10.0)
     with team.learning(10) as own:
-        assert mine(drawn).tolist() == drawn[own].tolist()
-        assert len(mine(drawn)) == (3, 3, 4)[team.rank]
-        assert whole_rows(len(mine(drawn))) == 10
-        assert whole(mine(drawn)).tolist() == drawn.tolist()
-        assert whole(mine(drawn) > 4).tolist() == (drawn > 4).tolist()
-        assert mine(drawn.repeat_interleave(2)[None], 1).tolist() == [
+        assert local_rows(drawn).tolist() == drawn[own].tolist()
+        assert len(local_rows(drawn)) == (3, 3, 4)[team.rank]
+        assert whole_rows(len(local_rows(drawn))) == 10
+        assert all_gather_rows(local_rows(drawn)).tolist() == drawn.tolist()
+        assert all_gather_rows(local_rows(drawn) > 4).tolist() == (drawn > 4).tolist()
+        assert local_rows(drawn.repeat_interleave(2)[None], 1).tolist() == [
             drawn[own].repeat_interleave(2).tolist()
         ]
-        x = mine(drawn).clone().requires_grad_()
-        (first,) = totals(x.square().sum())
-        again = totals((first.detach() * x).sum())[0] * first  # a function of both
+        x = local_rows(drawn).clone().requires_grad_()
+        (first,) = all_reduce_sum(x.square().sum())
+        again = all_reduce_sum((first.detach() * x).sum())[0] * first  # a function of both
         (slope,) = torch.autograd.grad(again, x)
     y = drawn.clone().requires_grad_()
     square = y.square().sum()
@@ -90,7 +90,7 @@ def compare(team: Team) -> None:
                 expected = alone.update(batch, torch_stream(0, "agent", step))
                 with team.learning(len(batch.steps), shared.updates_per_batch) as own:
                     update = shared.update(part_of(batch, own), torch_stream(0, "agent", step))
-                    td_error = whole(update.td_error)
+                    td_error = all_gather_rows(update.td_error)
                 torch.testing.assert_close(td_error, expected.td_error, rtol=1e-2, atol=1e-3)
                 assert update.metrics.keys() == expected.metrics.keys()
                 for key, value in update.metrics.items():
@@ -115,7 +115,7 @@ def fifty(team: Team) -> None:
             with team.learning(len(batch.steps)) as own:
                 part = part_of(batch, own)
                 shared.update(part, torch_stream(0, "agent", step))
-                counts = whole(part.mask[:, 0])
+                counts = all_gather_rows(part.mask[:, 0])
             assert counts[: len(counts) // 2].sum() > 2 * counts[len(counts) // 2 :].sum()  # unequal
         left, right = weights_of(alone), weights_of(shared)
         print("fifty", max(float((left[n] - right[n]).abs().max()) for n in left))

@@ -50,7 +50,7 @@ def go_on(run, env_steps):
     """Run the loop up to an environment step and leave it as a kill would."""
     config = run.config
     if not run.scores.evaluations:
-        loop.assess(run, whole=True)
+        loop.evaluate_and_keep(run, whole=True)
         loop.save(run)
     while run.clock < env_steps:
         loop.online_step(run)
@@ -95,7 +95,7 @@ def test_episodes_behind_the_checkpoint_are_made_again_and_compared(sources, who
 
 def test_a_run_stopped_before_its_first_checkpoint_is_the_same_run(sources, whole, tmp_path):
     run = small_online(tmp_path / "parts", sources("acfql"))
-    loop.assess(run, whole=True)
+    loop.evaluate_and_keep(run, whole=True)
     run.online.interaction.close()
     loop.online(reopened(tmp_path / "parts"))
     assert_same_run(whole("acfql", 1), tmp_path / "parts")

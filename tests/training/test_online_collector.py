@@ -10,7 +10,7 @@ from trajrl.store.journal import replay
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.build import recorded_actions
 from trajrl.training.config import RunConfig
-from trajrl.training.online_collector import Interaction
+from trajrl.training.online_collector import OnlineCollector
 
 
 def as_they_are(actions):
@@ -26,7 +26,7 @@ def acting(folder, name, envs=1, recorded=as_they_are, patience=0.0, **fields):
     """Return an interaction with a sample environment."""
     config = RunConfig(phase="online", envs=envs, **fields)
     suite = make_suite(f"sample_envs:{name}", patience=patience)
-    return Interaction(folder, suite, Counting(1), data(), config, recorded)
+    return OnlineCollector(folder, suite, Counting(1), data(), config, recorded)
 
 
 def take(interaction, steps):

@@ -19,7 +19,7 @@ def store(tmp_path_factory):
 def apart(monkeypatch):
     """Treat the CPU as a device that computes apart, and note how many updates are read at a time."""
     reads: list[int] = []
-    read = pending_updates.Unread.read
+    read = pending_updates.PendingUpdates.read
 
     def counted(self):
         if len(self):
@@ -27,7 +27,7 @@ def apart(monkeypatch):
         return read(self)
 
     monkeypatch.setattr(pending_updates, "AT_ONCE", ())
-    monkeypatch.setattr(pending_updates.Unread, "read", counted)
+    monkeypatch.setattr(pending_updates.PendingUpdates, "read", counted)
     return reads
 
 

@@ -13,7 +13,7 @@ from together import ended, start
 from trajrl.core.distributed import Team
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import Anchors
-from trajrl.training.rank_check import Agreement
+from trajrl.training.rank_check import RankCheck
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.csv_log import read_csv
 
@@ -85,7 +85,7 @@ def test_every_part_of_the_anchors_counts(store):
         anchors = Anchors(np.arange(4), np.arange(4), np.ones(4, np.float32))
         for column, row in changed:
             anchors[column][row] += 1
-        kept = Agreement(Team(0, 2), data)
+        kept = RankCheck(Team(0, 2), data)
         kept.note(anchors)
         return kept.digest
 
@@ -96,14 +96,14 @@ def test_every_part_of_the_anchors_counts(store):
 def test_the_digest_of_data_tells_copies_from_others(store, tmp_path):
     shutil.copy(store, tmp_path / "copy.h5")
     same, copy, other = (
-        Agreement(Team(0, 2), TrajectoryStore.open(path)).digest
+        RankCheck(Team(0, 2), TrajectoryStore.open(path)).digest
         for path in (store, tmp_path / "copy.h5", write_store(tmp_path / "other.h5", 11))
     )
     assert same == copy != other
 
 
 def test_alone_nothing_is_compared(store):
-    kept = Agreement(Team(), TrajectoryStore.open(store))
+    kept = RankCheck(Team(), TrajectoryStore.open(store))
     kept.note(Anchors(np.arange(4), np.arange(4), np.ones(4, np.float32)))
     kept.require(1)
     assert (kept.digest, kept.checked) == (0, 1)

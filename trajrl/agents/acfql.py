@@ -23,7 +23,7 @@ from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, n
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.acfql import PRESETS, preset
-from trajrl.core.distributed import mine, whole_rows
+from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.flow import VelocityField, straight_path
 from trajrl.nets.history import HistoryNet
@@ -143,10 +143,10 @@ class ACFQL(Learner):
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
         rows, size = whole_rows(len(batch.steps)), self.size
         noise = Noise(
-            flow=mine(torch.randn(rows, size, generator=rng)),
-            time=mine(torch.rand(rows, 1, generator=rng)),
-            policy=mine(torch.randn(rows, size, generator=rng)),
-            next=mine(torch.randn(rows, self.candidates, size, generator=rng)),
+            flow=local_rows(torch.randn(rows, size, generator=rng)),
+            time=local_rows(torch.rand(rows, 1, generator=rng)),
+            policy=local_rows(torch.randn(rows, size, generator=rng)),
+            next=local_rows(torch.randn(rows, self.candidates, size, generator=rng)),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
 

@@ -19,7 +19,7 @@ from trajrl.agents.base.candidates import draw_candidates, padded_history
 from trajrl.agents.base.learner import Learner, Metrics, histories
 from trajrl.agents.base.networks import build_actor, check
 from trajrl.agents.base.protocol import History
-from trajrl.core.distributed import mine, whole_rows
+from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean
 from trajrl.store.window import SequenceBatch, WindowSpec
@@ -99,8 +99,8 @@ class BCDiffusion(Learner):
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
         rows = whole_rows(len(batch.steps))
-        level = mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng))
-        eps = mine(torch.randn(rows, self.width, generator=rng))
+        level = local_rows(torch.randint(self.config.diffusion_steps, (rows,), generator=rng))
+        eps = local_rows(torch.randn(rows, self.width, generator=rng))
         return Noise(*(part.to(self.device, non_blocking=True) for part in (level, eps)))
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:

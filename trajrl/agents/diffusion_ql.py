@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.base.candidates import choose, valued_candidates
-from trajrl.agents.base.learner import Metrics, SlowLearner, td_report
+from trajrl.agents.base.learner import Metrics, TargetActorLearner, td_report
 from trajrl.agents.base.networks import check
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.diffusion_ql import DEMO, first_match, of_environment
-from trajrl.core.distributed import mine, whole_rows
+from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.ensemble import Critic, draw_pair
@@ -104,7 +104,7 @@ class Noise(NamedTuple):
     pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
 
 
-class DiffusionQL(SlowLearner):
+class DiffusionQL(TargetActorLearner):
     """Diffusion Q-learning on single transitions."""
 
     config: Config
@@ -135,10 +135,12 @@ class DiffusionQL(SlowLearner):
         rows, draws = whole_rows(len(batch.steps)), self.actor.plan.draws
         pair = draw_pair(self.config.critics, rng)
         noise = Noise(
-            next=mine(torch.randn(draws, rows * self.next_candidates, self.action_dim, generator=rng), 1),
-            level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
-            eps=mine(torch.randn(rows, self.action_dim, generator=rng)),
-            policy=mine(torch.randn(draws, rows, self.action_dim, generator=rng), 1),
+            next=local_rows(
+                torch.randn(draws, rows * self.next_candidates, self.action_dim, generator=rng), 1
+            ),
+            level=local_rows(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
+            eps=local_rows(torch.randn(rows, self.action_dim, generator=rng)),
+            policy=local_rows(torch.randn(draws, rows, self.action_dim, generator=rng), 1),
             pair=pair,
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))

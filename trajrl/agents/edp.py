@@ -23,11 +23,11 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import above_zero, at_least_one, one_of
 from trajrl.agents.base.diffusion_config import DiffusionConfig
-from trajrl.agents.base.learner import Metrics, SlowLearner, histories, td_report
+from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics, build_encoder
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.edp import PRESETS, preset
-from trajrl.core.distributed import mine, whole, whole_rows
+from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
 from trajrl.nets.diffusion import level_weights
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
@@ -80,7 +80,7 @@ class Noise(NamedTuple):
     pick: Tensor  # (1,) the critic that td3 climbs
 
 
-class EDP(SlowLearner):
+class EDP(TargetActorLearner):
     """Efficient diffusion policy on windows of trajectories."""
 
     config: Config
@@ -111,10 +111,10 @@ class EDP(SlowLearner):
         draws, act = self.actor.head.plan.draws, self.action_dim
         ahead = rows * config.target_candidates if self.runs_chain else 0
         noise = Noise(
-            next=mine(torch.randn(draws, ahead, act, generator=rng), 1),
-            level=mine(torch.randint(config.diffusion_steps, (rows,), generator=rng)),
-            eps=mine(torch.randn(rows, act, generator=rng)),
-            around=mine(torch.randn(rows, config.adv_samples, act, generator=rng)),
+            next=local_rows(torch.randn(draws, ahead, act, generator=rng), 1),
+            level=local_rows(torch.randint(config.diffusion_steps, (rows,), generator=rng)),
+            eps=local_rows(torch.randn(rows, act, generator=rng)),
+            around=local_rows(torch.randn(rows, config.adv_samples, act, generator=rng)),
             pick=torch.randint(config.critics, (1,), generator=rng),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
@@ -191,7 +191,7 @@ class EDP(SlowLearner):
         weight = self.weights(adv, real, rows)
         metrics |= {
             "actor/advantage": masked_mean(adv, real), "actor/weight": masked_mean(weight, real),
-            "actor/weight_max": whole(weight).amax(),
+            "actor/weight_max": all_gather_rows(weight).amax(),
             "actor/capped_share": masked_mean((weight >= config.weight_cap).float(), real),
         }  # fmt: skip
         if config.q_term == "awr":
@@ -227,9 +227,9 @@ class EDP(SlowLearner):
         config = self.config
         if config.adv_norm or config.q_term == "awr":
             logits = torch.where(real, config.eta * adv, -torch.inf)
-            total = torch.logsumexp(whole(logits + rows.log()), 0)
+            total = torch.logsumexp(all_gather_rows(logits + rows.log()), 0)
             share = torch.where(real & torch.isfinite(total), (logits - total).exp(), 0.0)
-            return share * whole(real).sum() if config.q_term == "awr" else share
+            return share * all_gather_rows(real).sum() if config.q_term == "awr" else share
         if config.weigh == "step":
             return (real & (adv > 0)).float()
         return torch.where(real, (config.eta * adv).exp().clamp(max=config.weight_cap), 0.0)

@@ -23,11 +23,11 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded, padded_history, repeated, valued_candidates
 from trajrl.agents.base.checks import above_zero, at_least_one, bounds, not_negative
 from trajrl.agents.base.diffusion_config import DiffusionConfig
-from trajrl.agents.base.learner import Metrics, SlowLearner, histories, td_report
+from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.diffusion_ql import DEMO, first_match
-from trajrl.core.distributed import mine, whole, whole_rows
+from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
 from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.support import Threshold, denoising_score, score_levels
@@ -94,7 +94,7 @@ class Noise(NamedTuple):
     next_support: Tensor  # (draws, B m, act) at o_{t+k}
 
 
-class EGOOD(SlowLearner):
+class EGOOD(TargetActorLearner):
     """Q-guided score matching under a guard, on windows of trajectories."""
 
     config: Config
@@ -140,14 +140,14 @@ class EGOOD(SlowLearner):
         guarded_ahead = ahead if self.guarded else 0
         scored = rows if self.calibrating else guarded_ahead
         noise = Noise(
-            next=mine(torch.randn(draws, ahead, act, generator=rng), 1),
-            level=mine(torch.randint(config.diffusion_steps, (rows,), generator=rng)),
-            eps=mine(torch.randn(rows, act, generator=rng)),
-            score=mine(torch.randn(scored, levels, act, generator=rng)),
-            policy=mine(torch.randn(draws, guarded, act, generator=rng), 1),
-            score_policy=mine(torch.randn(guarded, levels, act, generator=rng)),
-            support=mine(torch.randn(draws, guarded * config.support_samples, act, generator=rng), 1),
-            next_support=mine(
+            next=local_rows(torch.randn(draws, ahead, act, generator=rng), 1),
+            level=local_rows(torch.randint(config.diffusion_steps, (rows,), generator=rng)),
+            eps=local_rows(torch.randn(rows, act, generator=rng)),
+            score=local_rows(torch.randn(scored, levels, act, generator=rng)),
+            policy=local_rows(torch.randn(draws, guarded, act, generator=rng), 1),
+            score_policy=local_rows(torch.randn(guarded, levels, act, generator=rng)),
+            support=local_rows(torch.randn(draws, guarded * config.support_samples, act, generator=rng), 1),
+            next_support=local_rows(
                 torch.randn(draws, guarded_ahead * config.support_samples, act, generator=rng), 1
             ),
         )
@@ -228,7 +228,9 @@ class EGOOD(SlowLearner):
     def calibrate(self, batch: SequenceBatch, noise: Noise) -> None:
         """Take the scores of the data's pairs in; kappa follows from the last ones."""
         context = self.context(self.behaviour.encoder, histories(batch)[0])
-        scores = whole(self.score(context, self.flat_actions(batch), noise.score))[whole(batch.mask[:, 0])]
+        scores = all_gather_rows(self.score(context, self.flat_actions(batch), noise.score))[
+            all_gather_rows(batch.mask[:, 0])
+        ]
         last = self.updates + 1 == self.config.behaviour_updates + self.config.calibration_steps
         self.threshold.take(scores, self.config.quantile, last)
 

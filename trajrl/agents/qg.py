@@ -22,11 +22,11 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import above_zero, at_least_one, bounds, one_of
 from trajrl.agents.base.diffusion_config import DiffusionConfig
-from trajrl.agents.base.learner import Metrics, SlowLearner, histories, td_report
+from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.diffusion_ql import first_match
-from trajrl.core.distributed import mine, whole_rows
+from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.guidance import RATIOS, guidance, strength
 from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
@@ -80,7 +80,7 @@ class Noise(NamedTuple):
     eps: Tensor  # (B, act) its noise
 
 
-class QG(SlowLearner):
+class QG(TargetActorLearner):
     """Q-guided score matching on windows of trajectories."""
 
     config: Config
@@ -100,9 +100,9 @@ class QG(SlowLearner):
         rows, draws = whole_rows(len(batch.steps)), self.actor.head.plan.draws
         ahead = rows * self.config.target_candidates if self.config.gamma else 0
         noise = Noise(
-            next=mine(torch.randn(draws, ahead, self.action_dim, generator=rng), 1),
-            level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
-            eps=mine(torch.randn(rows, self.action_dim, generator=rng)),
+            next=local_rows(torch.randn(draws, ahead, self.action_dim, generator=rng), 1),
+            level=local_rows(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
+            eps=local_rows(torch.randn(rows, self.action_dim, generator=rng)),
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
 

@@ -26,7 +26,7 @@ from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, t
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.rlpd import PRESETS, preset
-from trajrl.core.distributed import mine, whole_rows
+from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, log_density, squash
 from trajrl.nets.history import HistoryNet
@@ -133,8 +133,8 @@ class RLPD(Learner):
         """Draw the chance of one mini-batch, on the CPU, so that every device sees the same."""
         rows, config = whole_rows(len(batch.steps)), self.config
         noise = Noise(
-            next=mine(torch.randn(rows, self.size, generator=rng)),
-            policy=mine(torch.randn(rows, self.size, generator=rng)),
+            next=local_rows(torch.randn(rows, self.size, generator=rng)),
+            policy=local_rows(torch.randn(rows, self.size, generator=rng)),
             subset=torch.randperm(config.critics, generator=rng)[: config.subset],
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))

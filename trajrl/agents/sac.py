@@ -22,7 +22,7 @@ from trajrl.agents.base.checks import above_zero, at_least_one
 from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import History
-from trajrl.core.distributed import mine, whole_rows
+from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature, squash
 from trajrl.nets.history import HistoryNet
@@ -108,7 +108,7 @@ class SAC(Learner):
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
         shape = whole_rows(len(batch.steps)), self.action_dim
-        draw = [mine(torch.randn(shape, generator=rng)) for _ in Noise._fields]
+        draw = [local_rows(torch.randn(shape, generator=rng)) for _ in Noise._fields]
         return Noise(*(part.to(self.device, non_blocking=True) for part in draw))
 
     def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:

@@ -22,12 +22,12 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import at_least_one, not_negative, one_of, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
-from trajrl.agents.base.learner import Metrics, SlowLearner, histories, td_report
+from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import Actor, build_actor, build_critics
 from trajrl.agents.base.protocol import History
 from trajrl.agents.base.strata import THRESHOLDS, Strata
 from trajrl.agents.presets.diffusion_ql import DEMO, of_environment
-from trajrl.core.distributed import mine, whole, whole_rows
+from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.targets import best_next_value, copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
@@ -95,7 +95,7 @@ class Noise(NamedTuple):
     pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
 
 
-class StratifiedQL(SlowLearner):
+class StratifiedQL(TargetActorLearner):
     """Diffusion Q-learning with a second actor, on windows of trajectories."""
 
     config: Config
@@ -123,10 +123,10 @@ class StratifiedQL(SlowLearner):
         ahead = rows * self.config.target_candidates if self.config.gamma else 0
         pair = draw_pair(self.config.critics, rng)
         noise = Noise(
-            next=mine(torch.randn(draws, ahead, self.action_dim, generator=rng), 1),
-            level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
-            eps=mine(torch.randn(rows, self.action_dim, generator=rng)),
-            policy=mine(torch.randn(draws, rows, self.action_dim, generator=rng), 1),
+            next=local_rows(torch.randn(draws, ahead, self.action_dim, generator=rng), 1),
+            level=local_rows(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
+            eps=local_rows(torch.randn(rows, self.action_dim, generator=rng)),
+            policy=local_rows(torch.randn(draws, rows, self.action_dim, generator=rng), 1),
             pair=pair,
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
@@ -196,7 +196,7 @@ class StratifiedQL(SlowLearner):
         config, (now, _), real = self.config, histories(batch), batch.mask[:, 0]
         actions = torch.where(batch.action_mask[..., None], batch.actions, 0.0)
         grown = self.strata.is_open and self.strata.take(
-            History(*map(whole, now)), whole(actions), whole(real)
+            History(*map(all_gather_rows, now)), all_gather_rows(actions), all_gather_rows(real)
         )  # rows of the whole batch: every process holds the same subsample
         if self.strata.size and (grown or self.updates % config.refresh_every == 0):
             follow(self.judging.parameters(), self.target.parameters(), 1.0)

@@ -20,7 +20,7 @@ from trajrl.agents.base.candidates import padded
 from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import History
-from trajrl.core.distributed import mine, whole_rows
+from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
@@ -113,7 +113,7 @@ class TD3BC(Learner):
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
-        draw = mine(torch.randn(whole_rows(len(batch.steps)), self.action_dim, generator=rng))
+        draw = local_rows(torch.randn(whole_rows(len(batch.steps)), self.action_dim, generator=rng))
         return Noise(draw.to(self.device, non_blocking=True))
 
     def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:

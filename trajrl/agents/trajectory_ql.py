@@ -25,11 +25,11 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import at_least_one, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
-from trajrl.agents.base.learner import Metrics, SlowLearner, histories, next_chunk, td_report
+from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, next_chunk, td_report
 from trajrl.agents.base.networks import Actor, Critics, build_actor, build_critics
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.trajectory_ql import PRESETS, preset
-from trajrl.core.distributed import mine, whole_rows
+from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.mlp import MLP
 from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
@@ -103,7 +103,7 @@ class Noise(NamedTuple):
     pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
 
 
-class TrajectoryQL(SlowLearner):
+class TrajectoryQL(TargetActorLearner):
     """Diffusion Q-learning on windows of trajectories."""
 
     config: Config
@@ -131,10 +131,12 @@ class TrajectoryQL(SlowLearner):
         rows, draws = whole_rows(len(batch.steps)), self.actor.head.plan.draws
         pair = draw_pair(self.config.critics, rng)
         noise = Noise(
-            next=mine(torch.randn(draws, rows * self.config.target_candidates, self.width, generator=rng), 1),
-            level=mine(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
-            eps=mine(torch.randn(rows, self.width, generator=rng)),
-            policy=mine(torch.randn(draws, rows, self.width, generator=rng), 1),
+            next=local_rows(
+                torch.randn(draws, rows * self.config.target_candidates, self.width, generator=rng), 1
+            ),
+            level=local_rows(torch.randint(self.config.diffusion_steps, (rows,), generator=rng)),
+            eps=local_rows(torch.randn(rows, self.width, generator=rng)),
+            policy=local_rows(torch.randn(draws, rows, self.width, generator=rng), 1),
             pair=pair,
         )
         return Noise(*(part.to(self.device, non_blocking=True) for part in noise))
@@ -194,7 +196,7 @@ class TrajectoryQL(SlowLearner):
         error = (policy.predict(x, noise.level, policy_context) - noise.eps).square()  # (B, D)
         error = error.unflatten(1, (-1, self.action_dim))  # (B, N, act)
         bc_loss = masked_mean(error, batch.action_mask[..., None], batch.weight[:, None, None])
-        if not self.climbs:
+        if not self.q_term_active:
             none = torch.zeros_like(bc_loss)
             return bc_loss, {"actor/bc_loss": bc_loss, "actor/q_loss": none, "actor/q_scale": none}
 
@@ -220,7 +222,7 @@ class TrajectoryQL(SlowLearner):
         return self.context(actor.encoder, history), of_critic
 
     @property
-    def climbs(self) -> bool:
+    def q_term_active(self) -> bool:
         """Say whether the Q term counts by now."""
         return self.config.eta > 0 and self.updates >= self.config.q_start
 
@@ -232,7 +234,7 @@ class TrajectoryQL(SlowLearner):
 
     def stage(self) -> Hashable:
         """Return what the host decides of the next update."""
-        return super().stage(), self.climbs
+        return super().stage(), self.q_term_active
 
     def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of the critic, one of the actor that climbs it, then the targets."""

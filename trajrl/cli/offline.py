@@ -39,10 +39,10 @@ class Offline(Choices):
         from trajrl.training import build
 
         if self.config is not None:
-            build.config_again(self.config, "offline")
+            build.config_for_rerun(self.config, "offline")
         config = build.resolve({**self.chosen(), "phase": "offline"}, self.set, self.config)
         with build.fresh_folder(config, self.out) as folder:
-            team.told((config, folder, None))
+            team.broadcast((config, folder, None))
             run = build.build(config, folder, team=team)
             build.describe(folder, run.config, run.store)
         introduce(run)
@@ -63,7 +63,7 @@ class Offline(Choices):
         build.lock(folder)
         config = build.resume_config(folder, {**self.chosen(), "phase": "offline"}, self.set)
         found = checkpoint.newest(folder / "checkpoints")
-        team.told((config, folder, found))
+        team.broadcast((config, folder, found))
         run = build.build(config, folder, team=team)
         build.refuse_other_data(folder, config, run.store)
         if found is not None:
@@ -78,12 +78,12 @@ class Offline(Choices):
 
 def followed(team: Team) -> Any:
     """Build what the first process of the team builds, and be silent."""
-    from trajrl.core.console import fall_silent
+    from trajrl.core.console import silence
     from trajrl.training import build
     from trajrl.training import resume as resuming
 
-    fall_silent()
-    config, folder, found = team.told(None)
+    silence()
+    config, folder, found = team.broadcast(None)
     run = build.build(config, folder, team=team)
     if found is not None:
         resuming.restore(run, found)

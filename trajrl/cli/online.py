@@ -120,7 +120,7 @@ class Online(Choices):
         from trajrl.training import build
         from trajrl.training.run_dir.folder import newest_run
 
-        again = build.config_again(self.config, "online") if self.config is not None else None
+        again = build.config_for_rerun(self.config, "online") if self.config is not None else None
         if self.from_run:
             return Path(self.from_run)
         if again is not None:

@@ -18,7 +18,7 @@ def say(text: str = "") -> None:
         print(text, file=sys.stderr if _quiet else sys.stdout, flush=True)
 
 
-def fall_silent() -> None:
+def silence() -> None:
     """Say nothing more, and show no progress: another process of the same run speaks."""
     global _silent
     _silent = True

@@ -90,7 +90,7 @@ class Team:
         _collect(dist.all_gather, found, torch.tensor([number]))
         return [int(part) for part in found]
 
-    def told(self, word: Any) -> Any:
+    def broadcast(self, word: Any) -> Any:
         """Return what the first process passes here, a text or what JSON knows; the others' is ignored."""
         if self.size == 1:
             return word
@@ -158,7 +158,7 @@ def leave(code: int) -> None:
         os._exit(code)
 
 
-def totals(*parts: Tensor) -> Sequence[Tensor]:
+def all_reduce_sum(*parts: Tensor) -> Sequence[Tensor]:
     """Return sums () over the whole batch, given those over one's own rows; gradients reach every row."""
     if _share is None:
         return parts
@@ -166,7 +166,7 @@ def totals(*parts: Tensor) -> Sequence[Tensor]:
     return _Total.apply(torch.stack([part.to(kind) for part in parts])).unbind()
 
 
-def whole(part: Tensor) -> Tensor:
+def all_gather_rows(part: Tensor) -> Tensor:
     """Return the rows (B, ...) of the whole batch in their order, given one's own; without a gradient."""
     if _share is None:
         return part
@@ -187,7 +187,7 @@ def whole_rows(own: int) -> int:
     return own * _share.bounds[-1] // (_share.own.stop - _share.own.start)
 
 
-def mine(drawn: Tensor, axis: int = 0) -> Tensor:
+def local_rows(drawn: Tensor, axis: int = 0) -> Tensor:
     """Return one's own slice of what was drawn for the whole batch, whose rows lie along `axis`."""
     if _share is None:
         return drawn

@@ -24,7 +24,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from trajrl.envs.base.global_rng import LentState, OwnChance
+from trajrl.envs.base.global_rng import GlobalState, SeededGlobals
 
 MODULES = {  # which of d4rl's modules registers a family; it registers none of these by itself
     "ant": "d4rl.gym_mujoco", "antmaze": "d4rl.locomotion", "halfcheetah": "d4rl.gym_mujoco",
@@ -54,9 +54,9 @@ def make_original(name: str, family: str, seed: int) -> gymnasium.Env:
     register(family)
     import gym
 
-    with quiet(), LentState(seed).lent():
+    with quiet(), GlobalState(seed).lent():
         env = Classic(gym.make(name), sparse=family == "antmaze")
-    return OwnChance(env) if family == "antmaze" else env
+    return SeededGlobals(env) if family == "antmaze" else env
 
 
 @cache

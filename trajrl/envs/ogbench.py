@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 
 from trajrl.core.registry import unknown
-from trajrl.envs.base.global_rng import OwnChance
+from trajrl.envs.base.global_rng import SeededGlobals
 from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.suite import Suite
 from trajrl.envs.base.wrappers import EnvOptions
@@ -153,7 +153,7 @@ def make_ogbench(environment: str, name: str, render: bool, **options: Any) -> g
             env = gymnasium.make(environment, disable_env_checker=True, **options)
         except ValueError as error:  # MuJoCo's, about the package's own model
             raise ValueError(f"{name} cannot be made: {' '.join(str(error).split())}") from error
-        return Physics(OwnChance(FixedSpaces(env)))
+        return Physics(SeededGlobals(FixedSpaces(env)))
 
 
 def require(environment: str, name: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from trajrl.envs.base.global_rng import LentState
+from trajrl.envs.base.global_rng import GlobalState
 from trajrl.envs.base.scripted import Demonstration
 from trajrl.envs.base.wrappers import EnvOptions, wrap
 from trajrl.envs.ogbench import make_ogbench, parse, recorded
@@ -53,7 +53,7 @@ class PlayScript:
         self._raw: Any = env.unwrapped
         self._oracles = {name: make_oracle(name, env) for name in SCRIPTS[family]}
         self._stacking = STACKING.get(size, (0.5, 0.5))
-        self._chance = LentState()
+        self._chance = GlobalState()
 
     def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:
         """Start with the environment's first target; `rng` settles the oracles' global draws."""

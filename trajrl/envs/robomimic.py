@@ -23,7 +23,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from trajrl.core.registry import unknown
-from trajrl.envs.base.global_rng import OwnChance
+from trajrl.envs.base.global_rng import SeededGlobals
 from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.suite import Suite
 
@@ -73,7 +73,7 @@ class RobomimicSuite(Suite):
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Make robosuite's environment."""
-        return OwnChance(Task(make_task(self.task, self.options.arguments, render)))
+        return SeededGlobals(Task(make_task(self.task, self.options.arguments, render)))
 
     def score(self, episode_return: float) -> Score:
         """Robomimic reports success and no score."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from trajrl.core.distributed import totals
+from trajrl.core.distributed import all_reduce_sum
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -68,7 +68,7 @@ def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> T
     kept = torch.where(mask, values, 0.0)
     if weight is not None:
         kept = kept * weight
-    top, count = totals(kept.sum(), mask.sum())
+    top, count = all_reduce_sum(kept.sum(), mask.sum())
     return top / count.clamp(min=1)
 
 

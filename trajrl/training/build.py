@@ -12,7 +12,13 @@ from trajrl.core import cpu
 from trajrl.core.compile import compile_losses
 from trajrl.training.config import RunConfig
 from trajrl.training.data import action_box, find_suite, open_data, recorded_actions, shape
-from trajrl.training.resolve_config import agent_options, config_again, online_config, resolve, resume_config
+from trajrl.training.resolve_config import (
+    agent_options,
+    config_for_rerun,
+    online_config,
+    resolve,
+    resume_config,
+)
 from trajrl.training.run_dir.folder import (
     describe,
     fresh_folder,
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
     from trajrl.training.run import Run
 
 __all__ = [  # what a command needs to make a run
-    "action_box", "agent_options", "build", "build_agent", "choose_device", "config_again", "describe",
+    "action_box", "agent_options", "build", "build_agent", "choose_device", "config_for_rerun", "describe",
     "find_suite", "fits", "fresh_folder", "lock", "new_folder", "online_config", "open_data",
     "recorded_actions", "refuse_config", "refuse_other_data", "remember_data", "resolve", "resume_config",
     "set_threads", "shape",
@@ -51,7 +57,7 @@ def build(
     team = team or Team()
     with team.in_turn():
         run = build_own(config, folder, store, team)
-    run.agreement.require(0)
+    run.rank_check.require(0)
     return run
 
 
@@ -111,11 +117,13 @@ def build_online(
     """Build what the online phase has besides: its two samplers, the environments and the journal."""
     from trajrl.training.offline_to_online import online_samplers
     from trajrl.training.online import Online, Rows
-    from trajrl.training.online_collector import Interaction
+    from trajrl.training.online_collector import OnlineCollector
 
     if suite is None:
         raise ValueError("the online phase needs an environment, and the data names none; give --env")
-    interaction = Interaction(folder, suite, agent, store, config, recorded_actions(store, config.actions))
+    interaction = OnlineCollector(
+        folder, suite, agent, store, config, recorded_actions(store, config.actions)
+    )
     sampler, early = online_samplers(config, store)
     return sampler, Online(interaction, early, Rows(store), config.offline_mode == "keep")
 

@@ -42,7 +42,7 @@ def require_finite(run: Run, update: Read) -> None:
     what = f"{', '.join(found[:3]) or 'the TD error'} is not a finite number"
     raise ValueError(
         f"{what} after batch {step} (seed {run.config.seed}): {len(rows)} of its {len(td_error)} rows are "
-        f"hit, of episodes {named}; batch and weights are in {kept}; {way_on(run)}"
+        f"hit, of episodes {named}; batch and weights are in {kept}; {resume_hint(run)}"
     )
 
 
@@ -59,11 +59,11 @@ def out_of_memory(run: Run) -> Iterator[None]:
         raise ValueError(
             f"out of memory on {run.agent.device} after {run.step} updates, batches of "
             f"{run.config.batch_size} windows ({said[:120]}): lower --batch-size, or give another --device; "
-            f"{way_on(run)}"
+            f"{resume_hint(run)}"
         ) from error
 
 
-def way_on(run: Run) -> str:
+def resume_hint(run: Run) -> str:
     """Say from where the run can go on."""
     last = checkpoint.follow(run.folder / "checkpoints", "latest")
     if last is None:

@@ -17,7 +17,7 @@ import torch
 from trajrl.agents.base.protocol import Agent, Update
 from trajrl.core.atomic_files import new_file
 from trajrl.core.console import say
-from trajrl.core.distributed import whole
+from trajrl.core.distributed import all_gather_rows
 from trajrl.core.rng import stream, torch_stream
 from trajrl.envs.base.protocol import EnvSuite
 from trajrl.rollout.episode_recorder import EnvFailureError
@@ -50,7 +50,7 @@ def online(run: Run) -> None:
     """Act and learn in turn, from where the run stands to its last environment step."""
     with guards.out_of_memory(run):
         if not run.scores.evaluations:
-            assess(run, whole=True)  # the score before
+            evaluate_and_keep(run, whole=True)  # the score before
             save(run)
         while run.clock < run.config.env_steps and not run.stop_reason:
             online_step(run)
@@ -70,18 +70,18 @@ def online_step(run: Run) -> None:
 
 def train_step(run: Run) -> Update:
     """Learn from one batch."""
-    config, step, law = run.config, run.step + 1, run.law
+    config, step, law = run.config, run.step + 1, run.active_sampler
     for sampler in {id(law): law, id(run.sampler): run.sampler}.values():
         sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
     rows = config.batch_size * updates_per_batch(run.agent)
     anchors = law.sample(stream(config.seed, "sampler", step), rows)
-    run.agreement.note(anchors)
+    run.rank_check.note(anchors)
     with run.team.learning(rows, updates_per_batch(run.agent)) as own:
         batch = gather(run.store, part_of(anchors, own), run.agent.spec, run.agent.device)
         with autocast(run):
             update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
-        run.unread.add(step, anchors, whole(update.td_error), update.metrics)
-    hand_on(run)
+        run.pending.add(step, anchors, all_gather_rows(update.td_error), update.metrics)
+    flush_pending(run)
     run.logger.add(update.metrics)
     run.scores.add(update.metrics)
     run.step = step
@@ -98,21 +98,21 @@ def after_step(run: Run, taken: int = 1) -> None:
     def due(every: int) -> bool:
         return every > 0 and now // every > (now - taken) // every
 
-    assessed = last or due(config.eval_every) or now - taken < config.first_eval <= now
-    if assessed or due(config.log_every) or due(config.checkpoint_every):
-        hand_on(run, now=True)
-        run.agreement.require(run.step, partial(guards.way_on, run))
+    evaluated = last or due(config.eval_every) or now - taken < config.first_eval <= now
+    if evaluated or due(config.log_every) or due(config.checkpoint_every):
+        flush_pending(run, now=True)
+        run.rank_check.require(run.step, partial(guards.resume_hint, run))
     if run.team.leads:
         run.meter.tick(now)
         if due(config.log_every) or last:
             log(run)
-        if assessed:
-            assess(run, last)
-    if assessed:
-        run.stop_reason = run.team.told(run.stop_reason)
+        if evaluated:
+            evaluate_and_keep(run, last)
+    if evaluated:
+        run.stop_reason = run.team.broadcast(run.stop_reason)
     interrupted = run.team.any(run.interrupted)
     if interrupted:
-        run.agreement.require(run.step, partial(guards.way_on, run))
+        run.rank_check.require(run.step, partial(guards.resume_hint, run))
     if run.team.leads and (due(config.checkpoint_every) or last or interrupted or run.stop_reason):
         save(run)
     if interrupted:
@@ -123,7 +123,8 @@ def after_step(run: Run, taken: int = 1) -> None:
 def log(run: Run) -> None:
     """Write one row of metrics; what depends on the clock goes to TensorBoard alone."""
     values = {
-        f"sampler/{name}": value for name, value in {**run.law.stats(), **run.provenance.stats()}.items()
+        f"sampler/{name}": value
+        for name, value in {**run.active_sampler.stats(), **run.provenance.stats()}.items()
     }
     if run.online:
         values |= run.online.stats(run.scores.evaluations, run.step)
@@ -132,11 +133,11 @@ def log(run: Run) -> None:
     row = run.logger.flush(run.config.phase, run.clock, values)
     bad = [name for name, value in row.items() if not np.isfinite(value) and "/sampler/" not in name]
     if bad:
-        raise ValueError(f"{bad[0]} is not a finite number at step {run.clock}; {guards.way_on(run)}")
+        raise ValueError(f"{bad[0]} is not a finite number at step {run.clock}; {guards.resume_hint(run)}")
     run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.clock)
 
 
-def assess(run: Run, whole: bool) -> None:
+def evaluate_and_keep(run: Run, whole: bool) -> None:
     """Evaluate the policy, keep its weights, and note its place among all evaluations.
 
     Args:
@@ -193,7 +194,7 @@ def facts(run: Run) -> dict[str, Any]:
 
 def save(run: Run) -> None:
     """Write a checkpoint of everything, and let `best` name it if the last evaluation is the best so far."""
-    hand_on(run, now=True)
+    flush_pending(run, now=True)
     state = {"step": run.step, "seconds": run.meter.seconds, "stop_reason": run.stop_reason}
     parts: dict[str, Any] = {
         "agent": run.agent.state_dict(), "logger": run.logger.state_dict(),
@@ -238,13 +239,13 @@ def autocast(run: Run) -> torch.autocast:
     return torch.autocast(run.agent.device.type, torch.bfloat16, enabled=run.config.dtype == "bfloat16")
 
 
-def hand_on(run: Run, now: bool = False) -> None:
+def flush_pending(run: Run, now: bool = False) -> None:
     """Hand TD errors to the sampler and the count of what was drawn, if they are needed or `now`."""
     apart = run.agent.device.type not in AT_ONCE
     may_wait = apart and run.team.size == 1 and run.online is None and not run.sampler.reads_td_errors
-    if may_wait and len(run.unread) < LATEST and not now:
+    if may_wait and len(run.pending) < LATEST and not now:
         return
-    for one in run.unread.read():
+    for one in run.pending.read():
         guards.require_finite(run, one)
         run.sampler.feedback(one.anchors, one.td_error)
         run.provenance.record(one.anchors, one.td_error, one.step)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
     from trajrl.training.config import RunConfig
-    from trajrl.training.online_collector import Interaction
+    from trajrl.training.online_collector import OnlineCollector
     from trajrl.training.run_dir.evaluations import Evaluation
 
 COUNTS = ("updates", "by_sampler", "num_rows", "rows_by_sampler")
@@ -32,7 +32,7 @@ COUNTS = ("updates", "by_sampler", "num_rows", "rows_by_sampler")
 class Online:
     """The environments, the sampler of the warm-up, and counts."""
 
-    interaction: Interaction
+    interaction: OnlineCollector
     early: Sampler  # draws until the warm-up is over
     rows: Rows
     pooled: bool  # offline and online episodes are drawn by one sampler

@@ -1,4 +1,4 @@
-"""Interaction: acts in the environments of a run, and keeps every episode: in the journal, then in the store.
+"""OnlineCollector: acts in the environments of a run, and keeps every episode in the journal and the store.
 
 An episode is on disk before the next one begins in its environment.  A checkpoint holds the actions of the
 open episodes, which are replayed, and how many records of the journal the run knew.  Records behind those
@@ -32,7 +32,7 @@ BROKEN = "broken"  # column of the episode table: the environment failed in the 
 Record = tuple["Episode", dict[str, Any]]
 
 
-class Interaction:
+class OnlineCollector:
     """The environments of a run and what came out of them."""
 
     def __init__(

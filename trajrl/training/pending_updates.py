@@ -1,4 +1,4 @@
-"""Unread: updates whose numbers are still on the device.  All of them are read together, by one wait.
+"""PendingUpdates: updates whose numbers are still on the device.  All of them are read together, by one wait.
 
 A CPU has them at once.  On another device every read waits for all that was launched before it, so the loop
 lets up to LATEST updates pile up where nobody needs them sooner: no sampler that learns from TD errors, no
@@ -35,7 +35,7 @@ class Read(NamedTuple):
     metrics: dict[str, float]
 
 
-class Unread:
+class PendingUpdates:
     """Updates in order, oldest first."""
 
     def __init__(self) -> None:

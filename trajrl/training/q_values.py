@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from trajrl.agents.base.protocol import History
-from trajrl.core.distributed import Team, whole
+from trajrl.core.distributed import Team, all_gather_rows
 from trajrl.store.window import Anchors, gather
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ BLOCK = 4096  # windows gathered at a time
 def q_values(store: TrajectoryStore, agent: Agent, team: Team, anchors: Anchors) -> np.ndarray:
     """Return the Q at anchors by every critic of the agent (n, E); every process gets the same numbers."""
     if len(anchors.episode) < team.size:
-        return np.array(team.told(values_at(store, agent, anchors).tolist()), np.float32)
+        return np.array(team.broadcast(values_at(store, agent, anchors).tolist()), np.float32)
     with team.learning(len(anchors.episode)) as own:
-        return whole(torch.from_numpy(values_at(store, agent, part_of(anchors, own)))).numpy()
+        return all_gather_rows(torch.from_numpy(values_at(store, agent, part_of(anchors, own)))).numpy()
 
 
 def values_at(store: TrajectoryStore, agent: Agent, anchors: Anchors) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Agreement: the processes of a team learn from the same data and draw the same anchors, or the run ends.
+"""RankCheck: the processes of a team learn from the same data and draw the same anchors, or the run ends.
 
     d_0 = crc32 of what the data is;    d_s = crc32 of the anchors and weights of update s, from d_(s-1) on
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trajrl.store.window import Anchors
 
 
-class Agreement:
+class RankCheck:
     """The digest of what this process has drawn since it began."""
 
     def __init__(self, team: Team, store: TrajectoryStore) -> None:
@@ -36,11 +36,11 @@ class Agreement:
             for column in anchors:
                 self.digest = crc32(column.tobytes(), self.digest)
 
-    def require(self, step: int, way_on: Callable[[], str] = str) -> None:
+    def require(self, step: int, resume_hint: Callable[[], str] = str) -> None:
         """Compare with the others after update `step`, 0: before any; the first tells who differs.
 
         Args:
-            way_on: says what can be done then
+            resume_hint: says what can be done then
         """
         others = [rank for rank, digest in enumerate(self.team.all(self.digest)) if digest != self.digest]
         if not others:
@@ -55,7 +55,7 @@ class Agreement:
             raise ValueError(f"{named} read other data than process 0: all must see the same files")
         raise ValueError(
             f"{named} drew other windows than process 0 in updates {self.checked + 1} to {step}, so they no "
-            f"longer learn one run (machines or library versions that differ do this); {way_on()}"
+            f"longer learn one run (machines or library versions that differ do this); {resume_hint()}"
         )
 
 

@@ -121,7 +121,7 @@ def shortened(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def config_again(file: Path, phase: str) -> RunConfig:
+def config_for_rerun(file: Path, phase: str) -> RunConfig:
     """Read a config to run again, which must be of this phase."""
     config = RunConfig.load(file)
     if config.phase != phase:

@@ -21,7 +21,7 @@ def restore(run: Run, path: Path) -> None:
         run.online.load_state_dict(parts)
     for name in PARTS if run.team.leads else PARTS[:2]:
         if name in parts:  # a run made from imported weights has only the agent's
-            take_back(run, name, parts[name], path)
+            load_part(run, name, parts[name], path)
     require_same_scale(run)
     run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
     if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
@@ -32,7 +32,7 @@ def restore(run: Run, path: Path) -> None:
         run.scores.cut_back(run.clock)
 
 
-def take_back(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None:
+def load_part(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None:
     """Give one part of a run its saved state; what does not fit fails with the name of the part."""
     try:
         getattr(run, name).load_state_dict(state)

@@ -13,9 +13,9 @@ from trajrl.samplers.base.protocol import Sampler
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.config import RunConfig
 from trajrl.training.online import Online
-from trajrl.training.pending_updates import Unread
+from trajrl.training.pending_updates import PendingUpdates
 from trajrl.training.progress import Meter
-from trajrl.training.rank_check import Agreement
+from trajrl.training.rank_check import RankCheck
 from trajrl.training.run_dir.episode_stats import Provenance
 from trajrl.training.run_dir.evaluations import Scores
 from trajrl.training.run_dir.logger import Logger
@@ -42,11 +42,11 @@ class Run:
     online: Online | None = None
     view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
     team: Team = field(default_factory=Team)
-    unread: Unread = field(default_factory=Unread, repr=False)
-    agreement: Agreement = field(init=False, repr=False)
+    pending: PendingUpdates = field(default_factory=PendingUpdates, repr=False)
+    rank_check: RankCheck = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.agreement = Agreement(self.team, self.store)
+        self.rank_check = RankCheck(self.team, self.store)
 
     @property
     def clock(self) -> int:
@@ -54,7 +54,7 @@ class Run:
         return self.online.interaction.env_step if self.online else self.step
 
     @property
-    def law(self) -> Sampler:
+    def active_sampler(self) -> Sampler:
         """Return the sampler that draws now."""
         warming_up = self.clock < self.config.warmup_steps
         return self.online.early if self.online and warming_up else self.sampler

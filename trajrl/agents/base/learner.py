@@ -223,7 +223,7 @@ class Config(AgentConfig, Protocol):
         """Say whether it copies until then."""
 
 
-class SlowLearner(Learner):
+class TargetActorLearner(Learner):
     """Base of agents whose target actor follows every few updates, by config.ema_*."""
 
     config: Config

@@ -30,7 +30,7 @@ class Collection:
     def __init__(self, out: Path, asked: Mapping[str, Any], resume: bool) -> None:
         """Begin in OUT.collecting, or with `resume` go on with what is there, if the same was asked for."""
         self.out, self.folder = out, folder_of(out)
-        claim(self.folder, asked, resume)
+        open_or_resume(self.folder, asked, resume)
         self.journal = Journal(self.folder)
         self.episodes: Counter[int] = Counter()  # by part
         self.steps: Counter[int] = Counter()
@@ -69,7 +69,7 @@ class Collection:
         self.steps[part] += len(episode)
 
 
-def claim(folder: Path, asked: Mapping[str, Any], resume: bool) -> None:
+def open_or_resume(folder: Path, asked: Mapping[str, Any], resume: bool) -> None:
     """Begin a folder for what is asked, or with `resume` take one that was begun for the very same."""
     said = folder / "collect.json"
     if folder.exists() and not resume:

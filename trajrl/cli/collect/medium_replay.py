@@ -23,7 +23,7 @@ START_STEPS = 5_000  # with uniform actions, at most a tenth of all
 
 def replayed(command: Collect) -> dict[str, Any]:
     """Let an agent learn online from nothing and keep everything it met."""
-    from trajrl.cli.collect.journal import claim, folder_of, remove, summary
+    from trajrl.cli.collect.journal import folder_of, open_or_resume, remove, summary
     from trajrl.cli.train_command import stop_politely
 
     folder, suite = folder_of(command.out), command.suite()
@@ -36,7 +36,7 @@ def replayed(command: Collect) -> dict[str, Any]:
         "env": command.env, "seed": command.seed, "set": list(command.set), "recipe": command.recipe,
         "steps": command.steps,
     }  # fmt: skip
-    claim(folder, asked, command.resume)
+    open_or_resume(folder, asked, command.resume)
     run = learning(suite, command.steps, command.seed, folder, command.set)
     with stop_politely(run, "the same command with --resume"):
         from trajrl.training import loop

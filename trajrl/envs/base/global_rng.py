@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 
 
-class LentState:
+class GlobalState:
     """One state of the global generator, in use only inside `lent`."""
 
     def __init__(self, seed: int = 0) -> None:
@@ -35,12 +35,12 @@ class LentState:
             np.random.set_state(before)  # noqa: NPY002
 
 
-class OwnChance(gymnasium.Wrapper):
+class SeededGlobals(gymnasium.Wrapper):
     """An environment that draws from numpy's global generator, made a function of its reset seed."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
-        self.chance = LentState()
+        self.chance = GlobalState()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 START_SECONDS = 120.0  # what importing and building may take
 
 
-class Apart(gymnasium.Env):
+class SubprocessEnv(gymnasium.Env):
     """Speaks to an environment through a pipe; no answer within `patience` seconds is a failure."""
 
     def __init__(self, name: str, options: EnvOptions, seed: int, render: bool) -> None:

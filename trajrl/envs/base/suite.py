@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.envs.base.protocol import Score
-from trajrl.envs.base.subprocess_env import Apart
+from trajrl.envs.base.subprocess_env import SubprocessEnv
 from trajrl.envs.base.wrappers import Canonical, EnvOptions, wrap
 from trajrl.store.episode import Episode
 
@@ -71,7 +71,7 @@ class Suite:
         if self.options.patience and hasattr(
             self, "action_dim"
         ):  # the first copy is looked at in this process
-            return Apart(self.name, self.options, seed, render)
+            return SubprocessEnv(self.name, self.options, seed, render)
         return self.make_here(seed, render)
 
     def make_here(self, seed: int, render: bool = False) -> gymnasium.Env:

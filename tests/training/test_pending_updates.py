@@ -26,7 +26,7 @@ def apart(monkeypatch):
             reads.append(len(self))
         return read(self)
 
-    monkeypatch.setattr(pending_updates, "AT_ONCE", ())
+    monkeypatch.setattr(loop, "AT_ONCE", ())
     monkeypatch.setattr(pending_updates.PendingUpdates, "read", counted)
     return reads
 
@@ -36,7 +36,7 @@ def test_what_is_read_late_is_the_same(sampler, store, tmp_path, monkeypatch, ap
     trained(tmp_path / "late", store, sampler=sampler)
     assert sum(apart) == 25
     assert max(apart) > 1, "nothing was left unread"
-    monkeypatch.setattr(pending_updates, "AT_ONCE", ("cpu",))
+    monkeypatch.setattr(loop, "AT_ONCE", ("cpu",))
     trained(tmp_path / "once", store, sampler=sampler)
     assert_same_run(tmp_path / "late", tmp_path / "once")
 
@@ -55,7 +55,7 @@ def test_online_they_are_there_before_the_next_step_in_the_environment(store, tm
 
 
 def test_no_more_than_so_many_wait(store, tmp_path, monkeypatch, apart):
-    monkeypatch.setattr(pending_updates, "LATEST", 4)
+    monkeypatch.setattr(loop, "LATEST", 4)
     trained(tmp_path, store, log_every=25, eval_every=25, checkpoint_every=25)
     assert apart == [4] * 6 + [1]
 

@@ -16,7 +16,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from trajrl.core.atomic_files import write_text
 from trajrl.training.config import RunConfig, convert, split_settings
-from trajrl.training.run_dir import checkpoint
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -146,7 +145,9 @@ def _version(name: str) -> str | None:
 
 
 def newest(source: Path) -> Path:
-    """Return the newest checkpoint of a run to go on from."""
+    """Return the newest checkpoint of a run to continue from."""
+    from trajrl.training.run_dir import checkpoint  # it needs torch, which the help of a command does without
+
     found = checkpoint.newest(source / "checkpoints")
     if found is None:
         raise ValueError(f"{source} holds no checkpoint to go on from")

@@ -52,7 +52,7 @@ assert "torch" not in sys.modules
 SAVE = """
 import torch
 from pathlib import Path
-from trajrl import checkpoint
+from trajrl.training.run_dir import checkpoint
 folder = Path({folder!r})
 found = checkpoint.newest(folder)
 first = checkpoint.load(found)["run"]["step"] + 1 if found else 0

@@ -66,7 +66,7 @@ def test_every_option_has_a_default_and_a_comment():
 
 def test_every_option_is_read_by_something():
     package = Path(find(SAMPLERS, "uniform", "sampler").__module__.replace(".", "/")).parent
-    text = "".join(path.read_text() for path in (Path(__file__).parents[2] / package).glob("*.py"))
+    text = "".join(path.read_text() for path in (Path(__file__).parents[2] / package).rglob("*.py"))
     for name in SAMPLERS:
         for field in fields(find(SAMPLERS, name, "sampler").config_type):
             uses = text.count(f".{field.name}") + text.count(f'"{field.name}"')

@@ -10,11 +10,12 @@ import pytest
 
 pytest.importorskip("ogbench", reason="the extra 'ogbench' is not installed")
 
-from trajrl import Episode, TrajectoryStore, make_suite
+from trajrl import Anchors, Episode, TrajectoryStore, WindowSpec, gather, make_suite
 from trajrl.core.rng import stream
 from trajrl.envs import make_demonstration
 from trajrl.envs.base.scripted import demonstrate
 from trajrl.envs.ogbench import parse, single_task
+from trajrl.formats import open_source
 from trajrl.rollout.collector import Streams, collect
 from trajrl.rollout.policies import RandomPolicy
 
@@ -159,6 +160,24 @@ def test_relabelling_agrees_with_the_package(file, name):
     )
     assert len(np.unique(rewards)) > 1 or "pointmaze" in file
     assert store.table.returns.sum() == pytest.approx(theirs["rewards"].sum(dtype=np.float64))
+
+
+@shared
+@pytest.mark.parametrize(("task", "count", "percent"), [(1, 61, 0.61), (2, 243, 2.43), (3, 115, 1.15)])
+def test_chunks_of_play_data_see_the_goal_as_often_as_their_marks_say(task, count, percent):
+    store = TrajectoryStore.of(open_source(str(SHARED / "cube-single-play-v0.npz")).episodes())
+    make_suite(f"ogbench:cube-single-play-singletask-task{task}-v0").relabel(store)
+    length, solved = store.table.length, store.extras["terminal"].slice(0, store.num_steps)
+    episode = np.repeat(np.arange(len(store)), length)
+    step = np.arange(len(episode)) - store.table.start[episode]
+    batch = gather(store, Anchors(episode, step, np.ones(len(episode), np.float32)), WindowSpec(chunk=5))
+    used = (batch.steps == 5).numpy()  # what partial_chunks=drop trains the critic on
+    by_hand = np.lib.stride_tricks.sliding_window_view(np.append(solved, np.zeros(4, bool)), 5).any(1)
+    np.testing.assert_array_equal(used, step <= length[episode] - 5)
+    np.testing.assert_array_equal(batch.terminated.numpy()[used], by_hand[used])
+    starts = len(episode) - 4  # what the published code draws from, windows across episodes among them
+    assert by_hand[used].sum() == count
+    assert round(100 * count / starts, 2) == percent
 
 
 @shared

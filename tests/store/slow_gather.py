@@ -14,28 +14,22 @@ def same(values: np.ndarray) -> np.ndarray:
 def slow_window(episode: Episode, t: int, spec: WindowSpec, shape_action=same, shape_reward=same) -> dict:
     """Expand step t of one episode; every entry that is not real stays zero."""
     length, marks = len(episode), episode.extras.get("terminal", np.zeros(len(episode), bool))
-    k, terminated = 0, False
-    while k < spec.n and t + k < length and not terminated:
-        terminated = bool(marks[t + k]) or (t + k == length - 1 and episode.terminated)
+    k, solved = 0, False
+    while k < spec.n and t + k < length:
+        solved = solved or bool(marks[t + k])
         k += 1
-    reach = 0
-    while t + reach < length and not (reach and marks[t + reach - 1]):
-        reach += 1
+    terminated = solved or (t + k == length and episode.terminated)
 
     window = {"steps": k, "terminated": terminated}
     window |= slow_history(episode, t, spec.history, shape_action, "")
     window |= slow_history(episode, t + k, spec.history, shape_action, "next_")
-    window |= slow_chunk(episode, t, reach, spec.chunk, shape_action, "actions", "action_mask")
+    window |= slow_chunk(episode, t, length - t, spec.chunk, shape_action, "actions", "action_mask")
     window["rewards"], window["mask"] = np.zeros(spec.n, np.float32), np.zeros(spec.n, bool)
     for j in range(k):
         window["rewards"][j], window["mask"][j] = shape_reward(episode.rewards[t + j]), True
     if spec.next_actions:
-        ahead = 0
-        while t + k + ahead < length and not (ahead and marks[t + k + ahead - 1]):
-            ahead += 1
-        window |= slow_chunk(
-            episode, t + k, 0 if terminated else ahead, spec.chunk, shape_action, "next_actions", "next_mask"
-        )
+        ahead = 0 if terminated else length - t - k
+        window |= slow_chunk(episode, t + k, ahead, spec.chunk, shape_action, "next_actions", "next_mask")
     return window
 
 

@@ -132,11 +132,48 @@ def test_terminated_end_is_terminated_only_when_the_horizon_reaches_it():
     assert reached == [False, False, False, True, True]
 
 
-def test_terminal_mark_ends_the_horizon_and_later_steps_stay_anchors():
+def test_a_mark_inside_cuts_nothing_and_takes_the_bootstrap():
     store = TrajectoryStore.of([counting(6, marks=[2])])
     batch = gather(store, every_anchor(store), WindowSpec(chunk=4))
-    assert batch.steps.tolist() == [3, 2, 1, 3, 2, 1]
+    assert batch.steps.tolist() == [4, 4, 4, 3, 2, 1]
     assert batch.terminated.tolist() == [True, True, True, False, False, False]
+    assert batch.rewards[1].tolist() == [1, 1, 1, 1]
+    assert batch.actions[1, :, 0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
+def test_a_mark_beyond_the_horizon_leaves_the_bootstrap():
+    store = TrajectoryStore.of([counting(6, marks=[4])])
+    batch = gather(store, every_anchor(store), WindowSpec(chunk=3, horizon=2))
+    assert batch.terminated.tolist() == [False, False, False, True, True, False]
+
+
+def test_a_mark_at_the_end_of_a_truncated_episode_takes_the_bootstrap():
+    store = TrajectoryStore.of([counting(5, marks=[4])])
+    batch = gather(store, every_anchor(store), WindowSpec(chunk=3))
+    assert batch.steps.tolist() == [3, 3, 3, 2, 1]
+    assert batch.terminated.tolist() == [False, False, True, True, True]
+
+
+def test_two_marks_in_one_window_count_once():
+    store = TrajectoryStore.of([counting(7, marks=[1, 3])])
+    batch = gather(store, every_anchor(store), WindowSpec(chunk=1, horizon=4))
+    assert batch.steps.tolist() == [4, 4, 4, 4, 3, 2, 1]
+    assert batch.terminated.tolist() == [True] * 4 + [False] * 3
+
+
+def test_next_actions_pass_marks_that_lie_beyond_the_horizon():
+    store = TrajectoryStore.of([counting(8, marks=[3])])
+    batch = gather(store, one(0, 1), WindowSpec(chunk=4, horizon=2, next_actions=True))
+    assert batch.next_actions[0, :, 0].tolist() == pytest.approx([0.3, 0.4, 0.5, 0.6])
+    assert not gather(store, one(0, 2), WindowSpec(chunk=4, horizon=2, next_actions=True)).next_mask.any()
+
+
+def test_cut_after_success_ends_the_window_at_its_first_mark():
+    store = TrajectoryStore.of([counting(6, marks=[2, 4])])
+    store.cut_after_success()
+    batch = gather(store, every_anchor(store), WindowSpec(chunk=4))
+    assert (batch.steps.tolist(), batch.terminated.tolist()) == ([3, 2, 1], [True] * 3)
+    assert batch.rewards[0].tolist() == [1, 1, 1, 0]
 
 
 def test_episode_of_one_step_is_a_window():

@@ -65,7 +65,7 @@ class Choices(Common):
     ] = None
     """What to do with recorded actions outside [-1, 1]; as_found refuses them."""
     after_success: Annotated[Literal["keep", "cut"] | None, silent("keep|cut", "keep")] = None
-    """Train on steps recorded after the task was solved, or not."""
+    """Train on steps recorded after the task was solved, or end the episode at the first solved step."""
     wandb: bool = False
     """Also log to Weights & Biases, offline unless WANDB_MODE says otherwise."""
     early_stop: Annotated[float | None, silent("X", "0, never")] = None

@@ -3,8 +3,16 @@
      t-H+1 ... t | t+1 ... t+k
      [ history ] |
             [ a_t ... a_{t+N-1} ] pad
-            [ r_t ... r_{t+k-1} ] pad     k <= n: the horizon stops at the episode's end or at a terminal mark
+            [ r_t ... r_{t+k-1} ] pad     k = min(n, T - t): only the episode's end cuts a chunk or a horizon
                   [ next history  ]       ends at o_{t+k}; it always exists, terminated or not
+
+    y = sum_{j < k} gamma^j r_{t+j} + gamma^k (1 - terminated) V(next)
+    terminated = any mark in t .. t+k-1, or t + k = T and the episode terminated
+
+A mark (extras "terminal") is a solved step inside a recording that continues.  It cuts nothing: actions and
+rewards past it are real and stay, and the target takes no value from beyond the horizon, as Q-chunking
+publishes it; a horizon without chunks does the same.  So `pad` and `drop` differ at an episode's end only.
+`--after-success keep` is this; `cut` ends the episode at its first mark, which is then an end like any other.
 
 Every step of every episode is a legal anchor.  No row outside the anchor's episode is ever read; padding is
 zero and masked.
@@ -81,10 +89,10 @@ def gather(
     """Expand anchors to windows, without a loop over the batch."""
     episode, step, start, length = _placed(store, anchors)
     first = start + step  # (B,) the anchor's action row
-    reach, marked = _reach(store, first, length - step)
+    reach = length - step  # (B,) real steps from the anchor on
     k = np.minimum(reach, spec.n)
     bootstrap = step + k  # (B,) the observation at which the bootstrap is taken
-    terminated = (k == reach) & (marked | ((bootstrap == length) & store.table.terminated[episode]))
+    terminated = (bootstrap == length) & store.table.terminated[episode] | _marked(store, first, k)
 
     last = np.stack([step, bootstrap])  # (2, B) where the two histories end
     obs, prev_actions, history_mask = _histories(store, start, start + episode, last, spec.history, device)
@@ -92,8 +100,7 @@ def gather(
     rewards, mask = _rewards(store, first, k, spec.n, device)
     after: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if spec.next_actions:
-        ahead, _ = _reach(store, first + k, length - bootstrap)
-        after = _chunk(store, first + k, np.where(terminated, 0, ahead), spec.chunk, device)
+        after = _chunk(store, first + k, np.where(terminated, 0, reach - k), spec.chunk, device)
     return SequenceBatch(
         obs[0], prev_actions[0], history_mask[0], actions, action_mask, rewards, mask,
         _to(k, device), _to(terminated, device), obs[1], prev_actions[1], history_mask[1],
@@ -117,16 +124,12 @@ def _placed(
     return episode, step, start, length
 
 
-def _reach(store: TrajectoryStore, row: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count the steps from an action row through the first mark, or to the episode's end `left` steps on.
-
-    Returns (reach (B,), marked (B,)).
-    """
+def _marked(store: TrajectoryStore, row: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return (B,) whether any of the `count` steps from an action row on is marked as solved."""
     marks = store.marks()  # (M,) rows in order, closed by one that lies beyond every episode
     if len(marks) == 1:
-        return left, np.zeros(len(row), bool)
-    to_mark = marks[np.searchsorted(marks, row)] - row + 1  # (B,)
-    return np.minimum(to_mark, left), to_mark <= left
+        return np.zeros(len(row), bool)
+    return marks[np.searchsorted(marks, row)] < row + count
 
 
 def _histories(

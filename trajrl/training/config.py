@@ -57,7 +57,7 @@ class RunConfig:
     actions: str = (
         "as_found"  # actions outside [-1, 1]: as_found refuses them, clip, or scale by the recorded box
     )
-    after_success: str = "keep"  # steps recorded after the task was solved: keep or cut
+    after_success: str = "keep"  # past a solved step: keep, it takes the bootstrap; or cut there
     memory: str = "auto"  # the store in memory: ram, map or auto by size
     device: str = "auto"
     dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32

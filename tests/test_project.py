@@ -2,9 +2,9 @@
 
 import ast
 import re
+import resource
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -143,13 +143,20 @@ def test_help_of_every_command_is_light_and_reads():
         assert f"run.py {' '.join(words)}" in done.stdout
 
 
-def test_help_comes_within_half_a_second():
-    times = []
+def processor_seconds(*words: str) -> float:
+    """Return the least processor time of five runs of Python, so that a busy machine is no failure."""
+    found = []
     for _ in range(5):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, check=True)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.5
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(found)
+
+
+def test_help_takes_a_small_multiple_of_an_empty_python():
+    ratio = processor_seconds("run.py", "--help") / processor_seconds("-c", "pass")
+    assert ratio < 15, f"{ratio:.0f} times `python -c pass`; importing torch alone is above 100"
 
 
 def test_git_ignores_runs_and_keeps_the_demo_store():

@@ -42,8 +42,25 @@ def test_target_is_its_formula(horizon):
 
 
 def test_the_target_noise_has_the_published_deviation_and_bound():
+    agent, seen = small("td3_bc"), []
+    final = [m for m in agent.target_actor.modules() if isinstance(m, torch.nn.Linear)][-1]
+    (
+        final.weight.data.zero_(),
+        final.bias.data.zero_(),
+    )  # the target's action is 0: what it is valued at is noise
+    agent.target.head.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[1]))
+    batch = random_windows(agent.spec, rows=20_000)
+    agent.critic_loss(batch, agent.draw_noise(batch, torch_stream(0, "a")))
+    assert seen[0].std().item() == pytest.approx(0.1977, abs=0.003)  # N(0, 0.2^2) with its tails put at 0.5
+    assert seen[0].abs().max() == 0.5
+    assert (seen[0].abs() == 0.5).float().mean().item() == pytest.approx(
+        0.0124, abs=0.003
+    )  # beyond 2.5 sigma
+
+
+def test_the_weight_of_q_and_the_delay_are_the_published_ones():
     config = make_config("td3_bc")
-    assert (config.target_noise, config.noise_clip, config.alpha, config.policy_delay) == (0.2, 0.5, 2.5, 2)
+    assert (config.alpha, config.policy_delay) == (2.5, 2)
 
 
 def test_actor_loss_is_its_formula():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from trajrl.core.rng import torch_stream
@@ -162,7 +161,3 @@ def test_unknown_choices_are_refused() -> None:
         Critic(2, 3, (8,), rng(), layer_norm="around")
     with pytest.raises(ValueError, match="no init"):
         MLP(3, (8,), 2, rng(), init="zero")
-
-
-def test_modules_are_plain_torch_modules() -> None:
-    assert all(isinstance(part, nn.Module) for part in MLP(3, (8,), 2, rng(), layer_norm="after").modules())

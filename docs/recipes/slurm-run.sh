@@ -21,8 +21,8 @@ set -euo pipefail
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export OMP_NUM_THREADS=1
 
-# --resume begins where there is nothing to go on from: a job that SLURM starts again needs no other words.
+# --resume-or-start: a job that SLURM starts again needs no other words.
 srun --kill-on-bad-exit=1 .venv/bin/torchrun \
     --nnodes "$SLURM_NNODES" --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
     --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$head:29500" \
-    run.py offline --resume "$@"
+    run.py offline --resume-or-start "$@"

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from small_runs import small_online, trained, write_store
+from small_runs import settings, small_online, trained, write_store
 
 from trajrl.cli.main import dispatch, join_sets
 from trajrl.training import loop, resolve_config
@@ -161,3 +161,30 @@ def test_learning_rates_decay_over_the_updates_that_were_added(tmp_path, words, 
     trained(tmp_path / "off", store, agent="bc_diffusion", sampler="uniform", steps=4)
     config = resolve_config.resume_config(tmp_path / "off", {"steps": steps} if steps else {}, words)
     assert config.agent_options["decay_steps"] == decay
+
+
+@pytest.mark.parametrize(("command", "run"), [("offline", "off"), ("online", "on")])
+def test_resume_refuses_what_is_no_run_and_names_the_nearest(place, capsys, command, run):
+    typed = place / f"{run}f"
+    assert dispatch([command, "--resume", "--out", str(typed)]) == 1
+    assert f"{typed} holds no run to resume: did you mean {place / run}?" in capsys.readouterr().err
+    assert not typed.exists()
+    assert dispatch([command, "--resume", "--out", str(place / "elsewhere" / "x")]) == 1
+    assert "there is no such folder" in capsys.readouterr().err
+
+
+def test_resume_or_start_starts_where_there_is_no_run(place, tmp_path, capsys):
+    words = ["offline", "--resume-or-start", "--data", str(place / "point.h5"), "--agent", "td3_bc"]
+    words += ["--out", str(tmp_path / "a"), "--set", *settings("td3_bc", batch_size=8), "--steps"]
+    assert dispatch([*words, "3"]) == 0
+    let_go_of_locks()
+    assert dispatch([*words, "5"]) == 0
+    assert "from step 3 of 5" in capsys.readouterr().out
+
+
+def test_what_cannot_be_built_leaves_a_folder_as_it_was(place, tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mine.txt").write_text("mine")
+    words = ["--data", str(place / "point.h5"), "--steps", "2", "--out", str(tmp_path / "a")]
+    assert dispatch(["offline", *words, "--env", "bandit:rings"]) == 1
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["mine.txt"]

@@ -50,7 +50,7 @@ def words(store, folder, *more: str) -> list[str]:
         "--steps",
         "25",
     ]
-    line += ["--batch-size", "16", "--preset", "demo", "--resume", "--out", str(folder), *more]
+    line += ["--batch-size", "16", "--preset", "demo", "--resume-or-start", "--out", str(folder), *more]
     return [*line, "--set", *settings("trajectory_ql")]
 
 

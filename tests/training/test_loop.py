@@ -92,7 +92,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(store, tmp_path):
         "16",
         "--preset",
         "demo",
-        "--resume",
+        "--resume-or-start",
         "--out",
         str(tmp_path / "killed"),
         "--set",

@@ -103,7 +103,14 @@ def test_a_run_stopped_before_its_first_checkpoint_is_the_same_run(sources, whol
 
 @pytest.mark.parametrize("envs", [1, 3])
 def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(sources, whole, tmp_path, envs):
-    words = ["online", "--from", str(sources("acfql")), "--resume", "--out", str(tmp_path / "killed")]
+    words = [
+        "online",
+        "--from",
+        str(sources("acfql")),
+        "--resume-or-start",
+        "--out",
+        str(tmp_path / "killed"),
+    ]
     words += ["--set", *(f"{name}={value}" for name, value in {**ONLINE_RUN, "envs": envs}.items())]
     for writes in (40, 25)[: 3 - envs or 1]:  # with one environment it dies, goes on and dies again
         run_and_kill(["run.py", *words], under=tmp_path / "killed", after_writes=writes)

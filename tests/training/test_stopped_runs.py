@@ -43,7 +43,7 @@ def offline(store, tmp_path) -> tuple[list[str], Same]:
     """Return the command of an offline run, and what looks whether a folder holds the whole of it."""
     trained(tmp_path / "whole", store, agent="td3_bc")
     line = ["run.py", "offline", "--data", str(store), "--agent", "td3_bc", "--sampler", "cluster"]
-    line += ["--steps", "25", "--batch-size", "16", "--preset", "demo", "--resume"]
+    line += ["--steps", "25", "--batch-size", "16", "--preset", "demo", "--resume-or-start"]
     line += ["--set", *settings("td3_bc")]
     return line, lambda folder: assert_same_run(tmp_path / "whole", folder)
 
@@ -53,7 +53,15 @@ def online(store, tmp_path) -> tuple[list[str], Same]:
     """Return the same of an online run."""
     trained(tmp_path / "offline", store, agent="td3_bc", steps=10)
     loop.online(small_online(tmp_path / "whole", tmp_path / "offline"))
-    line = ["run.py", "online", "--from", str(tmp_path / "offline"), "--sampler", "priority", "--resume"]
+    line = [
+        "run.py",
+        "online",
+        "--from",
+        str(tmp_path / "offline"),
+        "--sampler",
+        "priority",
+        "--resume-or-start",
+    ]
     line += ["--set", *(f"{name}={value}" for name, value in ONLINE_RUN.items())]
     episodes = (tmp_path / "whole" / "journal" / "episodes.journal").read_bytes()
 
@@ -146,3 +154,25 @@ def test_a_full_disk_stops_an_online_run_in_one_line_and_it_goes_on_to_the_same_
     nursery, online, tmp_path
 ):
     assert_survives_full_disks("online", nursery, online, tmp_path)
+
+
+@pytest.mark.parametrize("what", ["offline", "online"])
+def test_a_run_killed_before_its_config_is_started_or_resumed_as_it_stands(what, nursery, request, tmp_path):
+    """Without config.json --resume names what is there; with it, however early, the same bits come out."""
+    line, same = request.getfixturevalue(what)
+    strict = ["--resume" if word == "--resume-or-start" else word for word in line]
+    for write in range(1, 9):
+        folder = tmp_path / f"early{write}"
+        assert nursery.run([*line, "--out", str(folder)], folder, after_writes=write).killed
+        known = (folder / "config.json").exists()
+        ended = nursery.run([*strict, "--out", str(folder)], folder)
+        assert ended.code == (0 if known else 1), ended.output
+        if known:
+            same(folder)
+            break
+        assert f"{folder} holds no run to resume: it has no config.json" in ended.output
+    assert known
+    assert write > 1
+    again = nursery.run([*line, "--out", str(tmp_path / "early1")], tmp_path / "early1")
+    assert again.code == 0, again.output
+    same(tmp_path / "early1")

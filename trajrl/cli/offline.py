@@ -32,7 +32,7 @@ class Offline(Choices):
         """Build the run, new or where it stood; the first process chooses and tells the others."""
         if not team.leads:
             return followed(team)
-        return self.resumed(team) if self.resume else self.fresh(team)
+        return self.resumed(team) if self.resumes() else self.fresh(team)
 
     def fresh(self, team: Team) -> Any:
         """Build a new run."""
@@ -54,11 +54,7 @@ class Offline(Choices):
         from trajrl.training import resume as resuming
         from trajrl.training.run_dir import checkpoint
 
-        if not self.out:
-            raise ValueError("--resume needs --out, the folder of the run to go on with")
         folder = Path(self.out)
-        if not (folder / "config.json").exists():
-            return self.fresh(team)
         build.refuse_config(folder, self.config)
         build.lock(folder)
         config = build.resume_config(folder, {**self.chosen(), "phase": "offline"}, self.set)

@@ -57,7 +57,7 @@ class Online(Choices):
 
     def run(self) -> dict[str, Any]:
         """Collect and learn, or go on with it."""
-        run = watched(self.resumed() if self.resume else self.fresh())
+        run = watched(self.resumed() if self.resumes() else self.fresh())
         from trajrl.training import loop
 
         with stop_politely(run):
@@ -87,11 +87,7 @@ class Online(Choices):
         from trajrl.training import build, offline_to_online, resume
         from trajrl.training.run_dir import checkpoint
 
-        if not self.out:
-            raise ValueError("--resume needs --out, the folder of the run to go on with")
         folder = Path(self.out)
-        if not (folder / "config.json").exists():
-            return self.fresh()
         build.refuse_config(folder, self.config)
         build.lock(folder)
         config = build.resume_config(folder, {**self.chosen(), "phase": "online"}, self.set)
@@ -101,6 +97,7 @@ class Online(Choices):
         if found is not None:
             resume.restore(run, found)
         else:
+            build.refuse_other_data(Path(config.from_run), config, run.store)
             offline_to_online.take_over(run, Path(config.from_run))
             resume.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
@@ -111,7 +108,7 @@ class Online(Choices):
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given; the seed and the data are the offline run's unless given."""
         given = {name: value for name, value in super().chosen().items() if name not in ("from_run", "steps")}
-        if "offline_fraction" in given and not self.resume and self.config is None:
+        if "offline_fraction" in given and self.config is None and not self.resumes():
             given.setdefault("offline_mode", "mix")
         return given
 
@@ -141,7 +138,7 @@ class Online(Choices):
         steps = self.steps or min(SHORT_STEPS, max(100, (self.env_steps or SHORT_STEPS * 10) // 10))
         quick = (f"eval_every={steps}", "first_eval=0")
         return Offline(
-            **shared, seed=self.seed, steps=steps, out=out, resume=bool(out),
+            **shared, seed=self.seed, steps=steps, out=out, resume_or_start=bool(out),
             sampler=self.offline_sampler or "cluster", set=(*quick, *mine),
         )  # fmt: skip
 

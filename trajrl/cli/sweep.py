@@ -45,6 +45,7 @@ class Sweep(Choices):
     retries: int = 3
     """How often a trial that was killed is started again, from its checkpoint."""
     resume: tyro.conf.Suppress[bool] = False  # a sweep always goes on
+    resume_or_start: tyro.conf.Suppress[bool] = False
     config: tyro.conf.Suppress[Path | None] = None  # --set says it all
 
     def run(self) -> dict[str, Any]:

@@ -79,6 +79,8 @@ class Toy(Common):
             raise ValueError(f"--beta is a finite number; got {self.beta}")
         settings = list(self.settings())
         folder = self.folder()
+        if self.resume:
+            require_begun(folder, settings)
         rows = [self.one(each, folder / each.name if len(settings) > 1 else folder) for each in settings]
         answer = rows[0] if len(rows) == 1 else summarise(rows, self.seed)
         swept = [name for name in ("T", "eta") if len(getattr(self, name)) > 1]
@@ -120,7 +122,7 @@ class Toy(Common):
             refuse_other(setting, folder)
         command = Offline(
             data=f"bandit:{self.dataset}", agent=self.agent, steps=self.steps, preset="standard",
-            out=str(folder), resume=self.resume, set=self.chosen(setting, begun), seed=setting.seed,
+            out=str(folder), resume_or_start=self.resume, set=self.chosen(setting, begun), seed=setting.seed,
         )  # fmt: skip
         run = command.opened(Team())
         with stop_politely(run):
@@ -193,6 +195,15 @@ class Toy(Common):
         from trajrl.report.bandit.figure import draw_sweep
 
         return draw_sweep(field, rows, f"{self.agent} on {self.dataset}, {self.steps} steps", path)
+
+
+def require_begun(folder: Path, settings: Sequence[Setting]) -> None:
+    """Refuse to resume a folder that holds none of the runs asked for."""
+    from trajrl.training.run_dir.folder import require_run
+
+    places = [folder / each.name for each in settings] if len(settings) > 1 else [folder]
+    if not any((place / "config.json").exists() for place in places):
+        require_run(folder)
 
 
 def refuse_other(setting: Setting, folder: Path) -> None:

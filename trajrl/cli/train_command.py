@@ -11,7 +11,7 @@ import tyro
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
 
-NOT_FIELDS = {"json", "debug", "out", "resume", "set", "config"}
+NOT_FIELDS = {"json", "debug", "out", "resume", "resume_or_start", "set", "config"}
 SHOWN = {
     "last": "last evaluation",
     "mean_last_10": "mean of the last ten",
@@ -50,6 +50,8 @@ class Choices(Common):
     """Folder of the run."""
     resume: bool = False
     """Go on with the run in --out from its latest checkpoint; other options given change the rest of it."""
+    resume_or_start: bool = False
+    """Resume the run in --out, or start it where there is none: for jobs that a scheduler starts again."""
     device: Annotated[str | None, silent("auto|cpu|cuda|cuda:1", "auto")] = None
     """Where to learn; auto is the GPU where there is one."""
     dtype: Annotated[Literal["float32", "bfloat16"] | None, silent("float32|bfloat16", "float32")] = None
@@ -85,6 +87,20 @@ class Choices(Common):
                     f"--{option.replace('_', '-')} takes a name, or names joined by * such as "
                     f"cluster*priority; got '{name}'"
                 )
+
+    def resumes(self) -> bool:
+        """Say whether --out is to be resumed; a folder that holds no run is refused or, if asked, started."""
+        from trajrl.training import build
+
+        if not (self.resume or self.resume_or_start):
+            return False
+        if not self.out:
+            option = "--resume" if self.resume else "--resume-or-start"
+            raise ValueError(f"{option} needs --out, the folder of the run to go on with")
+        if self.resume_or_start:
+            return (Path(self.out) / "config.json").exists()
+        build.require_run(Path(self.out))
+        return True
 
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given."""

@@ -45,7 +45,7 @@ def read_grid(words: Sequence[str]) -> dict[str, list[str]]:
         values = [value.strip() for value in re.split(r",(?![^\[]*\])", text)]
         if not (name and equals) or "" in values:
             raise ValueError(f"--grid takes NAME=VALUE,VALUE ...; got '{word}'")
-        if name in ("seed", "out", "resume", "phase"):
+        if name in ("seed", "out", "resume", "resume_or_start", "phase"):
             raise ValueError(
                 f"--grid cannot vary {name}{': --seeds says how many' if name == 'seed' else ''}"
             )

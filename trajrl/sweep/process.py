@@ -1,4 +1,4 @@
-"""One trial in a process of its own: `offline --resume`, which begins, or goes on from the latest checkpoint.
+"""One trial in a process of its own: `offline --resume-or-start`: from its latest checkpoint, if any.
 
 The process dies with the one that started it, so that a sweep that was killed leaves nothing running.
 """
@@ -47,7 +47,7 @@ class Engine(Protocol):
 
 def command(trial: Trial) -> list[str]:
     """Return the words that run a trial, or go on with it."""
-    words = [sys.executable, "-m", "trajrl", "offline", "--resume", "--out", str(trial.folder)]
+    words = [sys.executable, "-m", "trajrl", "offline", "--resume-or-start", "--out", str(trial.folder)]
     return [*words, "--seed", str(trial.seed), "--set", *trial.settings]
 
 

@@ -27,6 +27,7 @@ from trajrl.training.run_dir.folder import (
     refuse_config,
     refuse_other_data,
     remember_data,
+    require_run,
 )
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 __all__ = [  # what a command needs to make a run
     "action_box", "agent_options", "build", "build_agent", "choose_device", "config_for_rerun", "describe",
     "find_suite", "fits", "fresh_folder", "lock", "new_folder", "online_config", "open_data",
-    "recorded_actions", "refuse_config", "refuse_other_data", "remember_data", "resolve", "resume_config",
-    "set_threads", "shape",
+    "recorded_actions", "refuse_config", "refuse_other_data", "remember_data", "require_run", "resolve",
+    "resume_config", "set_threads", "shape",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -34,16 +35,29 @@ _locks: list[IO[str]] = []  # held for the life of the process
 
 @contextmanager
 def fresh_folder(config: RunConfig, out: str) -> Iterator[Path]:
-    """Make and hold the folder of a new run; if the run cannot be built, nothing of it is left."""
-    stood = bool(out) and Path(out).exists()
+    """Make and hold the folder of a new run; if the run cannot be built, nothing of it is left.
+
+    config.json is there before the data is read, so that a run killed meanwhile can be resumed.
+    """
+    stood = set(Path(out).iterdir()) if out and Path(out).is_dir() else None
     folder = new_folder(config, out)
     lock(folder)
     try:
+        note_command(folder)
+        config.save(folder / "config.json")
         yield folder
     except BaseException:
-        for path in [folder / name for name in (*FOLDERS, "journal")] if stood else [folder]:
-            shutil.rmtree(path, ignore_errors=True)
+        remove_new(folder, stood)
         raise
+
+
+def remove_new(folder: Path, stood: set[Path] | None) -> None:
+    """Remove a folder, or of one that stood before all but what stood in it."""
+    for path in [folder] if stood is None else set(folder.iterdir()) - stood:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def new_folder(config: RunConfig, out: str) -> Path:
@@ -69,13 +83,34 @@ def new_folder(config: RunConfig, out: str) -> Path:
 def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
     """Write config.json, command.txt and versions.json."""
     config.save(folder / "config.json")
-    write_text(folder / "command.txt", shlex.join(["python", *sys.argv]) + "\n")
+    note_command(folder)
     names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
     present = [name for name in ENVIRONMENTS if _version(name)]
     found = {"python": platform.python_version(), **{name: _version(name) for name in (*names, *present)}}
     if store is not None:
         found["data_fingerprint"] = data_of(store)
     write_text(folder / "versions.json", json.dumps(found, indent=2) + "\n")
+
+
+def note_command(folder: Path) -> None:
+    """Write the words that began the run to command.txt."""
+    write_text(folder / "command.txt", shlex.join(["python", *sys.argv]) + "\n")
+
+
+def require_run(folder: Path) -> None:
+    """Refuse to resume what is no run, naming the run beside it that may have been meant."""
+    if (folder / "config.json").exists():
+        return
+    beside = {path.parent.name: path.parent for path in folder.absolute().parent.glob("*/config.json")}
+    near = get_close_matches(folder.name, beside, n=1, cutoff=0.5)
+    if folder.is_dir() and not near:
+        what = "it has no config.json, as after a kill in its first moments"
+    else:
+        what = f"did you mean {folder.with_name(near[0])}?" if near else "there is no such folder"
+    raise FileNotFoundError(
+        f"{folder} holds no run to resume: {what}   (without --resume a new run starts there; "
+        "--resume-or-start does whichever fits)"
+    )
 
 
 def data_of(store: TrajectoryStore) -> str:

@@ -301,6 +301,8 @@ def test_presets_are_configs(name):
         ("fql", "ogbench:humanoidmaze-medium-navigate-singletask-v0", 30, "mean", 0.995),
         ("fql_online", "ogbench:humanoidmaze-medium-navigate-singletask-v0", 100, "mean", 0.995),
         ("fql", "ogbench:cube-single-play-singletask-v0", 300, "mean", 0.99),
+        ("fql", "ogbench:cube-triple-play-singletask-task2-v0", 100, "mean", 0.99),
+        ("fql_n", "ogbench:cube-triple-play-singletask-task2-v0", 100, "mean", 0.99),
         ("fql", "ogbench:puzzle-4x4-play-singletask-v0", 1000, "mean", 0.99),
         ("fql", "d4rl:relocate-human-v1", 10_000, "min", 0.99),
         ("fql_online", "d4rl:relocate-cloned-v1", 10_000, "min", 0.99),
@@ -312,6 +314,37 @@ def test_published_alpha(name, env, alpha, q_agg, gamma):
     found = {key: value for key, value in preset(name, env).items() if not key.startswith("run.")}
     config = make_config("acfql", **found)
     assert (config.alpha, config.q_agg, config.gamma) == (alpha, q_agg, gamma)
+
+
+PUBLISHED = sorted(set(PRESETS) - {"demo", "standard"})
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings_are_those_of_the_reference(name):
+    found = preset(name, "any")
+    assert (found["late_targets"], found["action_margin"], found["run.sampler"]) == (True, 1e-5, "uniform")
+    assert "run.env_options" not in found
+    for env in ("ogbench:scene-play-singletask-v0", "ogbench:puzzle-3x3-play-singletask-task2-v0"):
+        assert preset(name, env)["run.env_options"] == {"sparse": True}
+    assert "run.env_options" not in preset(name, "ogbench:puzzle-4x4-play-singletask-v0")
+
+
+@pytest.mark.parametrize(("name", "actor"), [("fql_n", "distill"), ("bfn_n", "best_of_n")])
+def test_the_n_step_forms_see_one_action_and_five_rewards(name, actor):
+    found = {key: value for key, value in preset(name, "any").items() if not key.startswith("run.")}
+    config = make_config("acfql", **found)
+    assert (config.actor, config.spec) == (actor, WindowSpec(1, 1, 5))
+
+
+def test_actions_of_the_data_are_cut_a_margin_inside_their_box():
+    agent = small("acfql", chunk=2, action_margin=0.25, beta=0.0)
+    batch = random_windows(agent.spec)
+    batch = batch._replace(actions=batch.actions.sign(), next_actions=batch.next_actions.sign())
+    assert agent.flat_actions(batch).abs().max() == 0.75
+    noise = agent.draw_noise(batch, torch_stream(0, "a"))
+    cut = batch._replace(actions=batch.actions * 0.75, next_actions=batch.next_actions * 0.75)
+    assert torch.equal(agent.critic_loss(batch, noise)[0], agent.critic_loss(cut, noise)[0])
+    assert torch.equal(agent.actor_loss(batch, noise)[0], agent.actor_loss(cut, noise)[0])
 
 
 def test_no_pattern_of_the_tables_hides_an_earlier_one():

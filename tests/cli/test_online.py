@@ -80,6 +80,14 @@ def test_options_of_the_online_phase_are_told_apart(offline):
     assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
 
 
+def test_published_chunks_are_drawn_uniformly_online_unless_asked(offline):
+    source = offline / "acfql"
+    assert build.online_config(source, {"preset": "qc"}, []).sampler == "uniform"
+    assert build.online_config(source, {"preset": "qc", "metric": "return"}, []).sampler == "priority"
+    assert build.online_config(source, {"preset": "qc", "sampler": "cluster"}, []).sampler == "cluster"
+    assert build.online_config(source, {"preset": "standard"}, []).sampler == "priority"
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_another_sampler_of_the_offline_share_takes_none_of_the_old_ones_options(offline, tmp_path, again):
     source, chosen = offline / "acfql", {"offline_sampler": "uniform"}

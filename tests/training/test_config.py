@@ -104,3 +104,14 @@ def test_the_demo_of_the_small_sparse_task_has_settings_of_its_own(agent):
     other = resolve({"data": "toy:rooms", "preset": "demo", "agent": agent, "env": "toy:point"})
     assert (rooms.agent_options["gamma"], rooms.steps, rooms.batch_size) == (0.95, 4_000, 128)
     assert (other.agent_options["gamma"], other.steps, other.batch_size) == (0.99, 10_000, 256)
+
+
+def test_a_preset_sets_the_environment_and_an_option_wins():
+    from trajrl.training.resolve_config import resolve
+
+    scene = {"data": "x", "preset": "qc", "agent": "acfql", "env": "ogbench:scene-play-singletask-v0"}
+    assert resolve(scene).env_options == {"sparse": True}
+    assert resolve(scene, ["env.sparse=false", "env.reward_shift=1"]).env_options == {
+        "sparse": False, "reward_shift": 1.0,
+    }  # fmt: skip
+    assert resolve({**scene, "env": "ogbench:cube-double-play-singletask-v0"}).env_options == {}

@@ -56,6 +56,7 @@ class Config:
     partial_chunks: str = "pad"  # windows cut by an episode's end: pad trains the critic on them, or drop
     count_padding: bool = False  # True: the flow loss divides by padded entries too, as published
     late_targets: bool = False  # True: targets follow the critic of one update ago, as the reference does
+    action_margin: float = 0.0  # actions of the data are cut to +-(1 - this); published: 1e-5
     gamma: float = 0.99  # discount per step; raising it looks further ahead
     tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
     critics: int = 2  # size of the ensemble; raising it: steadier values, slower updates
@@ -75,7 +76,7 @@ class Config:
         """Check what can be checked without data; nets and optimisers check their own."""
         one_of(self, actor=("distill", "best_of_n"), q_agg=("mean", "min"), partial_chunks=("pad", "drop"))
         at_least_one(self, "chunk", "history", "samples", "flow_steps", "critics", "width", "depth")
-        shares(self, "beta")
+        shares(self, "action_margin", "beta")
         chunk_lengths(self)
 
     @property
@@ -139,6 +140,15 @@ class ACFQL(Learner):
         )  # fmt: skip
         self.critic, self.target = self.with_copy("critic", "target", HistoryNet(encoder, critic))
 
+    def flat_actions(self, batch: SequenceBatch) -> Tensor:
+        """Return the data's actions, flattened (B, D), inside their box; zero where there are none."""
+        return self.inside(super().flat_actions(batch))
+
+    def inside(self, actions: Tensor) -> Tensor:
+        """Cut actions of the data to the box less its margin."""
+        bound = 1 - self.config.action_margin
+        return actions.clamp(-bound, bound) if self.config.action_margin else actions
+
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the chance of one update, on the CPU, so that every device sees the same."""
         rows, size = whole_rows(len(batch.steps)), self.size
@@ -181,7 +191,7 @@ class ACFQL(Learner):
 
         # The data's own chunk from t+k on, where the episode holds all of it; elsewhere the policy's alone.
         actions, whole = next_chunk(batch, self.config.seen)  # (B, D of the critic), (B,)
-        mixed = (1 - beta) * self.pool(self.target.head(context, actions)) + beta * value
+        mixed = (1 - beta) * self.pool(self.target.head(context, self.inside(actions))) + beta * value
         return torch.where(whole, mixed, value)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:

@@ -47,7 +47,8 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
         }
     )
     own = {**_fitting(config, base), **found["agent"]}
-    around = {**(config.env_options if config.env == base.env else {}), **env_settings(found["env"])}
+    kept = config.env_options if file is None or config.env == base.env else {}  # a preset's are of this one
+    around = {**kept, **env_settings(found["env"])}
     config = replace(
         config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around
     )
@@ -86,6 +87,8 @@ def online_config(
         **offline_side(base.sampler, base.sampler_options, asked),
     }  # fmt: skip
     preset = _online_preset(chosen.get("preset", base.preset), base)
+    if asked.get("metric") or "metric" in found["sampler"]:
+        preset.pop("sampler", None)  # a metric asks for what ranks by it
     config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
     given = set(asked)
     config = replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
@@ -205,9 +208,9 @@ def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
 
 
 def _online_preset(preset: str, base: RunConfig) -> dict[str, Any]:
-    """Return what a preset sets online; what the agent's own sets of the online phase wins."""
+    """Return what a preset sets online; what the agent's own sets of that phase, or draws with, wins."""
     run, _ = _agent_preset(preset, base.agent, base.env or base.data)
-    own = {name: value for name, value in run.items() if name in ONLINE_FIELDS}
+    own = {name: value for name, value in run.items() if name in {*ONLINE_FIELDS, "sampler"}}
     return {**ONLINE.get(preset, ONLINE["paper"]), **own}
 
 

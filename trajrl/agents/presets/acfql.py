@@ -1,6 +1,7 @@
-"""Published settings of flow Q-learning as data: QC-FQL (paper), QC, BFN, and FQL with its table of tasks.
+"""Published settings of flow Q-learning as data: QC-FQL (paper), QC, BFN, FQL with its table, BFN-n, FQL-n.
 
-Any other environment takes the settings of the method; alpha 10 of FQL is then a start to tune from.
+Any other environment takes the settings of the method; alpha 10 of FQL is then a start to tune from.  The
+sparse reward is Q-chunking's; FQL's own numbers on scene and puzzle-3x3 need `--set env.sparse=false`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from typing import Any
 from trajrl.core.registry import unknown
 
 PUBLISHED: dict[str, Any] = {
-    "normalize_q": False, "partial_chunks": "drop", "count_padding": True, "run.steps": 1_000_000,
-    "run.eval_every": 100_000, "run.eval_episodes": 50,
+    "normalize_q": False, "partial_chunks": "drop", "count_padding": True, "late_targets": True,
+    "action_margin": 1e-5, "run.steps": 1_000_000, "run.eval_every": 100_000, "run.eval_episodes": 50,
+    "run.sampler": "uniform",  # online too, unless a sampler or a metric is asked for
 }  # fmt: skip
+BFN: dict[str, Any] = {**PUBLISHED, "actor": "best_of_n", "chunk": 1, "samples": 4}
+N_STEP: dict[str, Any] = {"horizon": 5}  # rewards before the bootstrap, of a policy of single actions
 PRESETS: dict[str, dict[str, Any]] = {
-    "bfn": {**PUBLISHED, "actor": "best_of_n", "chunk": 1, "samples": 4},
+    "bfn": BFN,
+    "bfn_n": {**BFN, **N_STEP},
     "demo": {"width": 256, "depth": 3},
     "fql": {**PUBLISHED, "chunk": 1, "alpha": 10.0},
+    "fql_n": {**PUBLISHED, **N_STEP, "chunk": 1, "alpha": 100.0},  # alpha of ColinQiyangLi/qc:README.md
     "fql_online": {**PUBLISHED, "chunk": 1, "alpha": 10.0},
     "paper": {**PUBLISHED, "alpha": 100.0},  # QC-FQL; alpha is to be tuned per environment
     "qc": {**PUBLISHED, "actor": "best_of_n"},
@@ -41,6 +47,7 @@ FQL: tuple[tuple[str, float, dict[str, Any]], ...] = (  # environment, alpha, wh
     ("*humanoidmaze-*", 30, FAR),
     ("*cube-single-*", 300, {}),
     ("*cube-double-*", 300, {}),
+    ("*cube-triple-*", 100, {}),  # ColinQiyangLi/qc:README.md, its command for FQL
     ("*scene-*", 300, {}),
     ("*puzzle-3x3-*", 1000, {}),
     ("*puzzle-4x4-*", 1000, {}),
@@ -63,16 +70,20 @@ FQL_ONLINE: tuple[tuple[str, float, dict[str, Any]], ...] = (  # what changes wh
     ("*hammer-cloned-*", 1000, {}),
     ("*relocate-cloned-*", 10_000, {}),
 )
+# Q-chunking runs these with every unsolved step at -1 (ColinQiyangLi/qc:README.md, --sparse=True).
+SPARSE = ("*scene-*singletask-*", "*puzzle-3x3-*singletask-*")
 
 
 def preset(name: str, env: str) -> dict[str, Any]:
-    """Return the settings of preset `name`; those of FQL and the demo add what suits the environment."""
+    """Return the settings of preset `name`; published ones and the demo add what suits the environment."""
     if name not in PRESETS:
         raise ValueError(unknown("preset of acfql", name, PRESETS))
     table = {"fql": FQL, "fql_online": FQL + FQL_ONLINE}.get(name, ())
     found = dict(PRESETS[name])
     if name == "demo" and env == "toy:rooms":
         found |= ROOMS
+    if "late_targets" in found and any(fnmatch(env, pattern) for pattern in SPARSE):
+        found["run.env_options"] = {"sparse": True}
     for pattern, alpha, rest in table:
         if fnmatch(env, pattern):
             found |= {"alpha": float(alpha), **rest}

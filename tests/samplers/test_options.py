@@ -8,7 +8,7 @@ from populations import CASES, population
 
 from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS, make_sampler
-from trajrl.samplers.options import resolve, resolved_options
+from trajrl.samplers.options import choose_sampler, resolved_options
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,9 @@ def test_every_option_is_read_by_something():
 
 
 def test_resolved_options_name_the_parts():
-    told = resolved_options("cluster*priority", {"metric": "return", "left.clusters": 4, "floor": 0.3})
+    told = resolved_options(
+        SAMPLERS, "cluster*priority", {"metric": "return", "left.clusters": 4, "floor": 0.3}
+    )
     assert told["left"] == "cluster"
     assert told["right.metric"] == "return"
     assert told["left.clusters"] == 4
@@ -85,9 +87,9 @@ def test_resolved_options_name_the_parts():
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_resolved_options_build_the_same_sampler_again(case):
     name, options = CASES[case]
-    told = resolved_options(name, options)
-    assert resolved_options("product" if "*" in name else name, told) == told
+    told = resolved_options(SAMPLERS, name, options)
+    assert resolved_options(SAMPLERS, "product" if "*" in name else name, told) == told
 
 
 def test_a_whole_number_may_stand_for_a_float():
-    assert resolve("priority", {"alpha": 1}).config.alpha == 1.0
+    assert choose_sampler(SAMPLERS, "priority", {"alpha": 1}).config.alpha == 1.0

@@ -144,7 +144,8 @@ def score_of(trial: Trial) -> str:
 
 def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str, ...]) -> None:
     """Refuse, before anything runs, what a trial would refuse when it resolves its choices."""
-    from trajrl.samplers.options import resolve as resolve_sampler
+    from trajrl.samplers import SAMPLERS
+    from trajrl.samplers.options import choose_sampler
     from trajrl.training.resolve_config import resolve
 
     if not grid:
@@ -156,7 +157,7 @@ def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str,
     for trial in planned:
         if trial.seed == planned[0].seed:
             config = resolve({"phase": "offline", "seed": trial.seed}, trial.settings)
-            resolve_sampler(config.sampler, config.sampler_options)
+            choose_sampler(SAMPLERS, config.sampler, config.sampler_options)
 
 
 def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trajrl.core.registry import find
+from trajrl.samplers.options import choose_sampler
 
 if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Sampler
@@ -37,9 +38,7 @@ def make_sampler(name: str, store: TrajectoryStore, seed: int = 0, **options: An
         options: fields of the sampler's Config; "part.field" names a field of one part of a composed sampler,
             and a plain field that only the parts have goes to every part that has it
     """
-    from trajrl.samplers.options import resolve
-
-    choice = resolve(name, options)
+    choice = choose_sampler(SAMPLERS, name, options)
     kind = find(SAMPLERS, choice.name, "sampler")
     if not choice.parts:
         return kind(store, choice.config, seed)

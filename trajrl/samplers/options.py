@@ -1,7 +1,8 @@
 """Options of samplers: from a name and loose values to checked Configs.
 
 A composed sampler names its parts in the fields that its class lists as PARTS; "part.field" is a field of
-that part.  The command line lists and checks `--set sampler.X=..` with the same functions.
+that part.  The command line lists and checks `--set sampler.X=..` with the same functions.  `table` is the
+registry, SAMPLERS: it is an argument, because the registry itself calls these.
 """
 
 from __future__ import annotations
@@ -21,14 +22,12 @@ class Choice(NamedTuple):
     parts: dict[str, tuple[str, dict[str, Any]]]
 
 
-def resolve(name: str, options: Mapping[str, Any]) -> Choice:
+def choose_sampler(table: Mapping[str, str], name: str, options: Mapping[str, Any]) -> Choice:
     """Check the name and the options of a sampler; an unknown one fails with the nearest that exists."""
-    from trajrl.samplers import SAMPLERS
-
     if "*" in name:
         left, _, right = name.partition("*")
         name, options = "product", {"left": left.strip(), "right": right.strip(), **options}
-    kind = find(SAMPLERS, name, "sampler")
+    kind = find(table, name, "sampler")
     own = _own(kind)
     hints = get_type_hints(kind.config_type)
     config = kind.config_type(**{k: _typed(f"{name}.{k}", options[k], hints[k]) for k in own if k in options})
@@ -38,33 +37,38 @@ def resolve(name: str, options: Mapping[str, Any]) -> Choice:
     }
     for key, value in options.items():
         if key not in own:
-            _hand_on(name, key, value, inner, own)
+            _give_to_parts(table, name, key, value, inner, own)
     for part_name, part_options in inner.values():
-        resolve(part_name, part_options)
+        choose_sampler(table, part_name, part_options)
     return Choice(name, config, inner)
 
 
-def resolved_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def resolved_options(table: Mapping[str, str], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option with its value, those of parts as "part.field"."""
-    choice = resolve(name, options)
+    choice = choose_sampler(table, name, options)
     values = asdict(choice.config)
     for part, (inner, inner_options) in choice.parts.items():
-        for key, value in resolved_options(inner, inner_options).items():
+        for key, value in resolved_options(table, inner, inner_options).items():
             values[f"{part}.{key}"] = value
     return values
 
 
-def _hand_on(
-    name: str, key: str, value: object, inner: dict[str, tuple[str, dict[str, Any]]], own: list[str]
+def _give_to_parts(
+    table: Mapping[str, str],
+    name: str,
+    key: str,
+    value: object,
+    inner: dict[str, tuple[str, dict[str, Any]]],
+    own: list[str],
 ) -> None:
     """Give an option that is not the sampler's own to the parts it is meant for."""
     part, dot, field = key.partition(".")
     if dot and part in inner:
         inner[part][1][field] = value
         return
-    takers = [options for part_name, options in inner.values() if key in _names(part_name)]
+    takers = [options for part_name, options in inner.values() if key in _names(table, part_name)]
     if not takers:
-        known = [*own, *(field for part_name, _ in inner.values() for field in _names(part_name))]
+        known = [*own, *(field for part_name, _ in inner.values() for field in _names(table, part_name))]
         if not known:
             raise ValueError(f"the sampler '{name}' has no options; got '{key}'")
         raise ValueError(unknown(f"{name} sampler option", key, known))
@@ -82,10 +86,10 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     return value
 
 
-def _names(expression: str) -> list[str]:
+def _names(table: Mapping[str, str], expression: str) -> list[str]:
     """Return the plain options of a sampler and of its parts."""
-    choice = resolve(expression, {})
-    nested = [field for inner, _ in choice.parts.values() for field in _names(inner)]
+    choice = choose_sampler(table, expression, {})
+    nested = [field for inner, _ in choice.parts.values() for field in _names(table, inner)]
     return [field.name for field in fields(choice.config)] + nested
 
 

@@ -229,9 +229,11 @@ def _agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], di
 
 def _fitting_sampler(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what another sampler takes over from a config file: a metric, if it ranks by one; no options."""
+    from trajrl.samplers import SAMPLERS
     from trajrl.samplers.options import resolved_options
 
-    ranks = any(name.rpartition(".")[2] == "metric" for name in resolved_options(config.sampler, {}))
+    options = resolved_options(SAMPLERS, config.sampler, {})
+    ranks = any(name.rpartition(".")[2] == "metric" for name in options)
     metric = asked.get("metric", config.metric if ranks else "")
     return {"sampler_options": asked.get("sampler_options", {}), "metric": metric}
 

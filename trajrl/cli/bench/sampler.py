@@ -56,13 +56,13 @@ class BenchSampler(Common):
     def _time(self, name: str, store: TrajectoryStore) -> dict[str, float]:
         """Return milliseconds: to build, per batch, per refresh due and not due, and amortised per update."""
         from trajrl.core.rng import stream
-        from trajrl.samplers import make_sampler
+        from trajrl.samplers import SAMPLERS, make_sampler
         from trajrl.samplers.options import resolved_options
 
         began = time.perf_counter()
         sampler = make_sampler(name, store, self.seed, **OPTIONS.get(name, {}))
         build = time.perf_counter() - began
-        options = resolved_options(name, OPTIONS.get(name, {}))
+        options = resolved_options(SAMPLERS, name, OPTIONS.get(name, {}))
         every = max([int(v) for key, v in options.items() if key.endswith("refresh_every")] or [1])
         took: dict[str, list[float]] = {"batch_ms": [], "idle_ms": [], "feedback_ms": [], "refresh_ms": []}
         step = 0

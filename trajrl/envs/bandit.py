@@ -31,11 +31,12 @@ NUM_SHAPE = 20_000  # points that stand for the bare shape
 class BanditSuite(Suite):
     """A bandit with its data."""
 
+    prefix = "bandit"
     makes_data = True
 
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         self.kind, self.bandit = name, find_bandit(name)
-        super().__init__(f"bandit:{name}", options)
+        super().__init__(name, options)
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Return the one-step environment."""

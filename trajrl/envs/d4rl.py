@@ -34,6 +34,8 @@ ANT_WIDTH = 111  # D4RL's ant observations; those from 27 on, the contact forces
 class D4rlSuite(Suite):
     """One of D4RL's names, such as d4rl:hopper-medium-v2."""
 
+    prefix = "d4rl"
+
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         references = table("d4rl_reference_scores")
         if name not in references:
@@ -41,7 +43,7 @@ class D4rlSuite(Suite):
         self.dataset, self.family = name, name.split("-")[0]
         self.low, self.high = references[name]
         self.original = self.family in d4rl_original.MODULES and d4rl_original.installed()
-        super().__init__(f"d4rl:{name}", options)
+        super().__init__(name, options)
 
     @classmethod
     def knows(cls, name: str) -> bool:

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 class MinariSuite(Suite):
     """One data set by its id, such as minari:mujoco/hopper/medium-v0."""
 
+    prefix = "minari"
     takes_arguments = True
 
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         self.source = find_source(name)
         self.spec = recovered(self.source)
-        super().__init__(f"minari:{name}", options)
+        super().__init__(name, options)
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Make the environment that the data was recorded in."""

@@ -46,6 +46,7 @@ class Name(NamedTuple):
 class OgbenchSuite(Suite):
     """One task of OGBench by its published name."""
 
+    prefix = "ogbench"
     has_sparse = True
 
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
@@ -58,7 +59,7 @@ class OgbenchSuite(Suite):
                 f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)}"
                 + oracle
             )
-        super().__init__(f"ogbench:{name}", options)
+        super().__init__(name, options)
 
     @classmethod
     def knows(cls, name: str) -> bool:

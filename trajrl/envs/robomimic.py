@@ -48,11 +48,12 @@ DROPPED = ("camera_depths", "camera_heights", "camera_names", "camera_widths", "
 class RobomimicSuite(Suite):
     """One of robosuite's tasks, such as robomimic:Lift or robomimic:PickPlaceCan."""
 
+    prefix = "robomimic"
     takes_arguments = True
 
     def __init__(self, name: str, options: Any = None) -> None:
         self.task = name
-        super().__init__(f"robomimic:{name}", options)
+        super().__init__(name, options)
 
     @classmethod
     def published(cls, name: str) -> dict[str, Any]:

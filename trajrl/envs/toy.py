@@ -28,11 +28,13 @@ from trajrl.store.episode import Episode
 class ToySuite(Suite):
     """point or rooms, with the data of the stroller where there is one."""
 
+    prefix = "toy"
+
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         if name not in TOYS:
             raise ValueError(unknown("toy environment", name, TOYS))
         self.kind, self.makes_data = name, name == "rooms"
-        super().__init__(f"toy:{name}", options)
+        super().__init__(name, options)
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Return the environment with its time limit."""

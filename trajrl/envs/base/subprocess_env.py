@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -16,18 +16,23 @@ if TYPE_CHECKING:
 
     from trajrl.envs.base.wrappers import EnvOptions
 
+    MakeSuite = Callable[[str, EnvOptions], Any]  # the class of a Suite
+
 START_SECONDS = 120.0  # what importing and building may take
 
 
 class SubprocessEnv(gymnasium.Env):
     """Speaks to an environment through a pipe; no answer within `patience` seconds is a failure."""
 
-    def __init__(self, name: str, options: EnvOptions, seed: int, render: bool) -> None:
+    def __init__(
+        self, name: str, suite: MakeSuite, own_name: str, options: EnvOptions, seed: int, render: bool
+    ) -> None:
+        """Start the process; there `suite(own_name, options)` builds the suite anew, without patience."""
         self.name, self.patience = name, options.patience
         context = start_method()
         self._pipe, theirs = context.Pipe()
-        own = asdict(replace(options, patience=0.0))
-        self._process = context.Process(target=serve, args=(theirs, name, own, seed, render), daemon=True)
+        asked = (suite, own_name, replace(options, patience=0.0), seed, render)
+        self._process = context.Process(target=serve, args=(theirs, *asked), daemon=True)
         self._process.start()
         theirs.close()
         self.observation_space, self.action_space, self.metadata = self._answer(START_SECONDS)
@@ -86,13 +91,13 @@ def start_method() -> Any:
     return context
 
 
-def serve(pipe: Connection, name: str, options: dict[str, Any], seed: int, render: bool) -> None:
+def serve(
+    pipe: Connection, suite: MakeSuite, own_name: str, options: EnvOptions, seed: int, render: bool
+) -> None:
     """Build the environment and answer questions until the pipe closes."""
-    from trajrl.envs import make_suite
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it
     try:
-        env = make_suite(name, **options).make(seed, render)
+        env = suite(own_name, options).make(seed, render)
         pipe.send(
             (False, (env.observation_space, env.action_space, {"render_fps": env.metadata.get("render_fps")}))
         )

@@ -22,19 +22,22 @@ if TYPE_CHECKING:
 class Suite:
     """One environment by name; dimensions are read from a first copy, so that a bad one fails at once."""
 
-    name: str  # what the user asked for, resolvable again
+    name: str  # what the user asked for, resolvable again: prefix:own_name
+    prefix = ""  # the suite's name in ENVS; empty: names stand for themselves
     takes_arguments = False  # True: build() hands options.arguments to the environment's constructor
     has_sparse = False  # True: shape_reward() knows options.sparse
     makes_data = False  # True: episodes() makes the offline data on the spot, the same at every call
     records: tuple[str, ...] = ()  # entries of info that collected data keeps, as they were before each step
 
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
-        self.name = name
+        self.name, self.own_name = f"{self.prefix}:{name}" if self.prefix else name, name
         self.options = options or EnvOptions()
         if self.options.sparse and not self.has_sparse:
-            raise ValueError(f"{name} has no sparse variant: leave the option sparse out")
+            raise ValueError(f"{self.name} has no sparse variant: leave the option sparse out")
         if self.options.arguments and not self.takes_arguments:
-            raise ValueError(f"{name} takes no arguments of its own; got {', '.join(self.options.arguments)}")
+            raise ValueError(
+                f"{self.name} takes no arguments of its own; got {', '.join(self.options.arguments)}"
+            )
         env = self.make(0)
         assert isinstance(env, Canonical)
         self.keep, self.whole = env.keep, env.whole
@@ -71,7 +74,7 @@ class Suite:
         if self.options.patience and hasattr(
             self, "action_dim"
         ):  # the first copy is looked at in this process
-            return SubprocessEnv(self.name, self.options, seed, render)
+            return SubprocessEnv(self.name, type(self), self.own_name, self.options, seed, render)
         return self.make_here(seed, render)
 
     def make_here(self, seed: int, render: bool = False) -> gymnasium.Env:

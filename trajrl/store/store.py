@@ -16,6 +16,7 @@ import numpy as np
 
 from trajrl.store.column import Column
 from trajrl.store.episode import Episode
+from trajrl.store.file.reader import Parts, read_parts
 from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import Table, phase_code
 
@@ -51,9 +52,20 @@ class TrajectoryStore:
     @classmethod
     def open(cls, path: str | Path, memory: str = "auto") -> TrajectoryStore:
         """Open a store file; memory is 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)."""
-        from trajrl.store.file.reader import read_store
+        path = Path(path).expanduser()
+        store = cls.from_parts(read_parts(path, memory))
+        store.path = path
+        return store
 
-        return read_store(Path(path).expanduser(), memory)
+    @classmethod
+    def from_parts(cls, parts: Parts) -> TrajectoryStore:
+        """Make a store of what a file holds."""
+        store = cls()
+        columns = dict(parts.columns)
+        store.obs, store.actions, store.rewards = map(columns.pop, ("obs", "actions", "rewards"))
+        store.extras = {name.removeprefix("extras/"): column for name, column in columns.items()}
+        store.table, store.attributes = parts.table, parts.attributes
+        return store
 
     @classmethod
     def of(cls, episodes: Iterable[Episode]) -> TrajectoryStore:
@@ -170,7 +182,6 @@ class TrajectoryStore:
     @property
     def fingerprint(self) -> str:
         """Return the hash of the content; that of an opened, unchanged file is the one recorded there."""
-
         return str(self.attributes["fingerprint"]) if self.version == 0 and self.path else fingerprint(self)
 
     def marks(self) -> np.ndarray:

@@ -204,10 +204,9 @@ OPEN = """
 import json, sys
 from time import perf_counter
 from trajrl.cli.bench.generated import peak_megabytes
-from trajrl.store.file.reader import read_store
-from pathlib import Path
+from trajrl.store.store import TrajectoryStore
 started = perf_counter()
-store = read_store(Path(sys.argv[1]), "auto")
+store = TrajectoryStore.open(sys.argv[1])
 seconds = perf_counter() - started
 print(json.dumps({
     "open_seconds": seconds, "mapped": not store.obs.base.flags.owndata,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -19,14 +20,21 @@ from trajrl.store.file.hdf5 import (
     read_attributes,
     source_names,
 )
-from trajrl.store.store import TrajectoryStore
 from trajrl.store.table import PHASES, Table
 
 RAM_LIMIT_BYTES = 1 << 30  # 'auto' maps larger files
 MEMORY = ("auto", "map", "ram")
 
 
-def read_store(path: Path, memory: str = "auto") -> TrajectoryStore:
+class Parts(NamedTuple):
+    """What a store file holds, read and checked: what a TrajectoryStore is made of."""
+
+    columns: dict[str, Column]  # obs, actions, rewards, extras/*
+    table: Table
+    attributes: dict[str, Any]  # with "statistics"
+
+
+def read_parts(path: Path, memory: str = "auto") -> Parts:
     """Open a store file, mapped or read into memory."""
     if memory not in MEMORY:
         raise ValueError(f"memory is auto, map or ram; got '{memory}'")
@@ -39,33 +47,24 @@ def read_store(path: Path, memory: str = "auto") -> TrajectoryStore:
                 raise PermissionError(f"{path} is packed and cannot be mapped; {unpack}")
             small = path.stat().st_size <= RAM_LIMIT_BYTES
             mapped = memory == "map" or (memory == "auto" and not packed and not small)
-            store = _read(file, names, mapped)
-            _check(store)
+            parts = _read(file, names, mapped)
+            _check(parts)
         except PermissionError as error:
             raise ValueError(str(error)) from error
         except DAMAGE as error:
             raise damaged(path, error) from error
-    store.path = path
-    return store
+    return parts
 
 
-def _read(file: h5py.File, names: list[str], mapped: bool) -> TrajectoryStore:
+def _read(file: h5py.File, names: list[str], mapped: bool) -> Parts:
     """Read the table and the attributes; map or read the columns."""
     # One map of the open file, not of its name: the name may by now belong to a newer store.
     buffer = mmap.mmap(file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ) if mapped else None
     columns = {name: Column(_rows(file[name], buffer)) for name in names if is_column(name)}
-    store = TrajectoryStore()
-    store.obs, store.actions, store.rewards = (
-        columns.pop("obs"),
-        columns.pop("actions"),
-        columns.pop("rewards"),
-    )
-    store.extras = {name.removeprefix("extras/"): column for name, column in columns.items()}
-    store.table = read_table(file, names)
-    store.attributes = read_attributes(file)
+    table, attributes = read_table(file, names), read_attributes(file)
     statistics = [name for name in names if name.startswith("stats/")]
-    store.attributes["statistics"] = {name.removeprefix("stats/"): file[name][:] for name in statistics}
-    return store
+    attributes["statistics"] = {name.removeprefix("stats/"): file[name][:] for name in statistics}
+    return Parts(columns, table, attributes)
 
 
 def read_table(file: h5py.File, names: list[str]) -> Table:
@@ -91,17 +90,18 @@ def _rows(dataset: h5py.Dataset, buffer: mmap.mmap | None) -> np.ndarray:
     return np.frombuffer(buffer, dataset.dtype, count, dataset.id.get_offset()).reshape(dataset.shape)
 
 
-def _check(store: TrajectoryStore) -> None:
+def _check(parts: Parts) -> None:
     """Refuse a file whose columns and table do not fit: windows would be read from the wrong place."""
-    length, steps = store.table.length, len(store.actions)
-    if not (len(store) and (length >= 1).all() and (store.table.start == np.cumsum(length) - length).all()):
+    columns, table = parts.columns, parts.table
+    length, steps, rows = table.length, len(columns["actions"]), len(columns["obs"])
+    if not (len(table) and (length >= 1).all() and (table.start == np.cumsum(length) - length).all()):
         raise ValueError("table/start and table/length do not describe episodes one after the other")
     if int(length.sum()) != steps:
         raise ValueError(f"table/length adds up to {int(length.sum())} steps; actions has {steps}")
-    if len(store.obs) != steps + len(store):
+    if rows != steps + len(table):
         raise ValueError(
-            f"obs has {len(store.obs)} rows; {steps} steps in {len(store)} episodes need {steps + len(store)}"
+            f"obs has {rows} rows; {steps} steps in {len(table)} episodes need {steps + len(table)}"
         )
-    for name, column in {"rewards": store.rewards, **store.extras}.items():
-        if len(column) != steps:
-            raise ValueError(f"{name} has {len(column)} rows; actions has {steps}")
+    for name, column in columns.items():
+        if name != "obs" and len(column) != steps:
+            raise ValueError(f"{name.removeprefix('extras/')} has {len(column)} rows; actions has {steps}")

@@ -65,15 +65,14 @@ class Collect(Common):
         if self.reference:
             from trajrl.cli.collect.references import measure
 
-            return measure(self)
+            numbers = self.seed, self.episodes, self.envs
+            return measure(self.suite(), self.policy, self.out, *numbers, self.overwrite)
         from trajrl.store.file.writer import refuse_foreign
 
         refuse_existing(self.out, self.overwrite)
         refuse_foreign(self.out)  # before hours of recording
         if self.recipe == "medium-replay":
-            from trajrl.cli.collect.medium_replay import replayed
-
-            return replayed(self)
+            return self.replayed()
         from trajrl.cli.collect.journal import Collection, folder_of
         from trajrl.cli.collect.recipes import make_policy, other_options
 
@@ -105,6 +104,21 @@ class Collect(Common):
             waiting.remove()
         return self.told(name, found)
 
+    def replayed(self) -> dict[str, Any]:
+        """Let an agent learn online from nothing, and write everything it met."""
+        from trajrl.cli.collect.medium_replay import finish, learn, met
+
+        names = ("env", "seed", "set", "recipe", "steps")
+        asked = {**{name: getattr(self, name) for name in names}, "set": list(self.set)}
+        suite = self.suite()
+        run = learn(suite, self.steps, self.seed, self.out, self.set, asked, self.resume, self.overwrite)
+        with self.writer(suite.name, [{"policy": run.config.agent, "updates": run.step}]) as writer:
+            for episode in met(run):
+                writer.append(episode)
+            found = summary(writer.table)
+        reached = finish(run, self.out)
+        return {**self.told(suite.name, found), **reached}
+
     def check(self) -> None:
         """Refuse numbers that are none of the kind, and two answers to one question."""
         super().check()
@@ -122,6 +136,8 @@ class Collect(Common):
 
     def check_company(self) -> None:
         """Refuse options that what was asked for would leave unread."""
+        if self.reference and self.policy in ("", "random", "oracle"):
+            raise ValueError("--reference takes --policy, the expert: a run's folder or a policy file")
         disturbed = [name for name, given in (("noise", any(self.noise)), ("epsilon", self.epsilon)) if given]
         if disturbed and (self.reference or self.recipe == "medium-replay"):
             what = "--reference measures policies as they are" if self.reference else "sac explores by itself"

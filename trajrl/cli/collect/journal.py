@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajrl.core.atomic_files import write_text
-from trajrl.store.episode import Episode
-from trajrl.store.file.writer import StoreWriter
 from trajrl.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -99,8 +97,6 @@ def folder_of(out: Path) -> Path:
 
 def remove(folder: Path) -> None:
     """Remove what an earlier collection left."""
-    import shutil
-
     shutil.rmtree(folder, ignore_errors=True)
 
 

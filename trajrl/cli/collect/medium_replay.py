@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
@@ -13,7 +13,6 @@ from trajrl.store.episode import Episode
 from trajrl.training.config import RunConfig
 
 if TYPE_CHECKING:
-    from trajrl.cli.collect.command import Collect
     from trajrl.envs.base.suite import Suite
     from trajrl.training.run import Run
 
@@ -21,40 +20,56 @@ AGENT = "sac"
 START_STEPS = 5_000  # with uniform actions, at most a tenth of all
 
 
-def replayed(command: Collect) -> dict[str, Any]:
-    """Let an agent learn online from nothing and keep everything it met."""
-    from trajrl.cli.collect.journal import folder_of, open_or_resume, remove, summary
+def learn(
+    suite: Suite,
+    steps: int,
+    seed: int,
+    out: Path,
+    settings: tuple[str, ...],
+    asked: Mapping[str, Any],
+    resume: bool,
+    overwrite: bool,
+) -> Run:
+    """Let an agent learn online until it met `steps` transitions; returns its run, which lies beside `out`.
+
+    Args:
+        asked: what a collection that is resumed must have been begun with
+    """
+    from trajrl.cli.collect.journal import folder_of, open_or_resume, remove
     from trajrl.cli.train_command import stop_politely
+    from trajrl.training import loop
 
-    folder, suite = folder_of(command.out), command.suite()
-    run_folder = command.out.with_name(command.out.name + ".run")
-    if command.overwrite:
+    folder, kept = folder_of(out), run_folder(out)
+    if overwrite:
         remove(folder)
-    elif run_folder.exists():
-        raise FileExistsError(f"{run_folder} holds the run of an earlier replay; --overwrite replaces it")
-    asked = {
-        "env": command.env, "seed": command.seed, "set": list(command.set), "recipe": command.recipe,
-        "steps": command.steps,
-    }  # fmt: skip
-    open_or_resume(folder, asked, command.resume)
-    run = learning(suite, command.steps, command.seed, folder, command.set)
+    elif kept.exists():
+        raise FileExistsError(f"{kept} holds the run of an earlier replay; --overwrite replaces it")
+    open_or_resume(folder, asked, resume)
+    run = learning(suite, steps, seed, folder, settings)
     with stop_politely(run, "the same command with --resume"):
-        from trajrl.training import loop
-
         loop.online(run)
-    with command.writer(suite.name, [{"policy": run.config.agent, "updates": run.step}]) as writer:
-        for episode in met(run):
-            writer.append(episode)
-        found = summary(writer.table)
+    return run
+
+
+def finish(run: Run, out: Path) -> dict[str, Any]:
+    """Say how well the agent did, and keep its run beside the store."""
+    from trajrl.cli.collect.journal import folder_of, remove
+
     last = run.scores.evaluations[-1]
     best = max(run.scores.evaluations, key=lambda found: found.return_mean)
     say(f"the agent that learned ends at a return of {last.return_mean:.1f} ({len(last.rows)} episodes)")
     say(f"its best evaluation was {best.return_mean:.1f}, at step {best.step}")
-    remove(run_folder)
-    (folder / "run").rename(run_folder)
+    folder, kept = folder_of(out), run_folder(out)
+    remove(kept)
+    (folder / "run").rename(kept)
     remove(folder)
     reached = {"reached": last.return_mean, "best": best.return_mean, "best_step": best.step}
-    return {**command.told(suite.name, found), **reached, "updates": run.step, "run": str(run_folder)}
+    return {**reached, "updates": run.step, "run": str(kept)}
+
+
+def run_folder(out: Path) -> Path:
+    """Return where the run that met a store's episodes is kept."""
+    return out.with_name(out.name + ".run")
 
 
 def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[str, ...] = ()) -> Run:

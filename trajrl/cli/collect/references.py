@@ -17,40 +17,39 @@ from trajrl.core.atomic_files import write_text
 from trajrl.envs.base.reference_scores import span
 
 if TYPE_CHECKING:
-    from trajrl.cli.collect.command import Collect
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
 
 
-def measure(command: Collect) -> dict[str, Any]:
-    """Measure both, add them to the file in --out, and say how to use it."""
+def measure(
+    suite: Suite, expert: str, out: Path, seed: int, episodes: int, envs: int, overwrite: bool = False
+) -> dict[str, Any]:
+    """Measure uniform actions and the expert, add both to the file `out`, and say how to use it."""
     from trajrl.cli.collect.recipes import make_policy
     from trajrl.rollout.policies import RandomPolicy
 
-    if not command.policy or command.policy in ("random", "oracle"):
-        raise ValueError("--reference takes --policy, the expert: a run's folder or a policy file")
-    suite = command.suite()
     if suite.options.alters_returns:
         raise ValueError(
             "references belong to an environment as it is: without arguments, frame_skip and time_limit"
         )
-    known = references_in(command.out)  # before hours of measuring
-    if suite.name in known["environments"] and not command.overwrite:
-        raise FileExistsError(f"{command.out} has references of {suite.name}; add --overwrite")
-    random = returns(RandomPolicy(suite.action_dim), suite, command, "uniform in [-1, 1]")
-    expert = returns(make_policy(command.policy, suite), suite, command, command.policy)
-    if expert["return_mean"] <= random["return_mean"]:
+    known = references_in(out)  # before hours of measuring
+    if suite.name in known["environments"] and not overwrite:
+        raise FileExistsError(f"{out} has references of {suite.name}; add --overwrite")
+    asked = seed, episodes, envs
+    low = returns(RandomPolicy(suite.action_dim), suite, "uniform in [-1, 1]", *asked)
+    high = returns(make_policy(expert, suite), suite, expert, *asked)
+    if high["return_mean"] <= low["return_mean"]:
         raise ValueError(
-            f"{command.policy} returns {expert['return_mean']:.1f}, no more than random actions "
-            f"({random['return_mean']:.1f}): it is no expert of {suite.name}"
+            f"{expert} returns {high['return_mean']:.1f}, no more than random actions "
+            f"({low['return_mean']:.1f}): it is no expert of {suite.name}"
         )
-    entry = {"random": random, "expert": expert, "seed": command.seed, "versions": versions()}
+    entry = {"random": low, "expert": high, "seed": seed, "versions": versions()}
     known["environments"][suite.name] = entry
-    write_text(command.out, json.dumps(known, indent=1) + "\n")
-    for name, found in (("random", random), ("expert", expert)):
+    write_text(out, json.dumps(known, indent=1) + "\n")
+    for name, found in (("random", low), ("expert", high)):
         say(f"{suite.name}, {name}: return {found['return_mean']:.1f} +- {found['return_std']:.1f}")
-    say(f"scores use them where the environment variable TRAJRL_REFERENCES is {command.out}")
-    return {"out": str(command.out), "environment": suite.name, **entry}
+    say(f"scores use them where the environment variable TRAJRL_REFERENCES is {out}")
+    return {"out": str(out), "environment": suite.name, **entry}
 
 
 def references_in(path: Path) -> dict[str, Any]:
@@ -68,11 +67,11 @@ def references_in(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def returns(policy: Actor, suite: Suite, command: Collect, name: str) -> dict[str, Any]:
+def returns(policy: Actor, suite: Suite, name: str, seed: int, episodes: int, envs: int) -> dict[str, Any]:
     """Return mean, spread and length of a policy's episodes."""
     from trajrl.rollout.evaluate import evaluate
 
-    rows = evaluate(policy, suite, command.seed, 0, command.episodes, command.envs)
+    rows = evaluate(policy, suite, seed, 0, episodes, envs)
     found = np.array([row["return"] for row in rows])
     return {
         "return_mean": float(found.mean()), "return_std": float(found.std()), "episodes": len(rows),

@@ -255,3 +255,13 @@ def test_a_pipe_is_refused_rather_than_waited_for(tmp_path, capsys):
     os.mkfifo(tmp_path / "x.npz")
     assert dispatch(["store", "import", str(tmp_path / "x.npz"), "--out", str(tmp_path / "x.h5")]) == 1
     assert "is a pipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("info",), ("doctor",), ("import", "--label", "\x1b[2Jx")])
+def test_a_label_with_terminal_escapes_is_printed_harmlessly(capsys, tmp_path, command):
+    path = store_file(tmp_path / "a.h5", source="\x1b]0;owned\x07")
+    out = ["--out", str(tmp_path / "\x1b[2Jb.h5")] if command[0] == "import" else []
+    dispatch(["store", command[0], str(path), *command[1:], *out])
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert r"\x1b" in said.out or command[0] == "doctor"

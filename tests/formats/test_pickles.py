@@ -111,8 +111,8 @@ def test_a_dictionary_of_flat_columns_is_cut(path):
 
 
 def test_object_arrays_lists_and_numpy_scalars_are_plain(path):
-    value = [OrderedDict(a=np.float32(2.5), b=np.array([[1, 2], [3]], object), c={1, 2}, d=np.array(["x"]))]
-    assert load(pickled(path, value)) == [{"a": 2.5, "b": [[1, 2], [3]], "c": {1, 2}, "d": np.array(["x"])}]
+    value = [OrderedDict(a=np.float32(2.5), b=np.array([[1, 2], [3]], object), d=np.array(["x"]))]
+    assert load(pickled(path, value)) == [{"a": 2.5, "b": [[1, 2], [3]], "d": np.array(["x"])}]
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -156,9 +156,9 @@ def test_nothing_of_numpy_can_be_called_by_a_pickle():
     """ndarray(shape, dtype, buffer) and dtype.__setstate__ with fields could turn bytes into pointers."""
     call = b"\x80\x02cnumpy\nndarray\n(K\x01X\x02\x00\x00\x00f8tR."
     with pytest.raises(TypeError, match="not callable"):
-        NumpyUnpickler(io.BytesIO(call)).load()
+        NumpyUnpickler(io.BytesIO(call), len(call)).load()
     with pytest.raises(RefusedError, match="records"):
-        NumpyUnpickler(io.BytesIO(pickle.dumps(np.zeros(2, [("a", "f8")])))).load()
+        NumpyUnpickler(io.BytesIO(pickle.dumps(np.zeros(2, [("a", "f8")]))), 500).load()
     names = {arg for op, arg, _ in pickletools.genops(call) if op.name == "GLOBAL"}
     assert names == {"numpy ndarray"}
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trajrl.cli.common import Common, say, speak_to_stderr
+from trajrl.core.console import harmless
 from trajrl.core.registry import find, unknown
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -119,7 +120,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+        print(f"error: {harmless(one_line(error))}", file=sys.stderr, flush=True)
         return 1
     finally:
         speak_to_stderr(False)

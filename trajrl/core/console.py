@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -10,12 +11,18 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 _quiet = _silent = False
+STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and new line
+
+
+def harmless(text: str) -> str:
+    """Write what would steer a terminal or turn the order of letters as its number."""
+    return STEERS.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 def say(text: str = "") -> None:
     """Print a line for people; with --json it goes to standard error, so that the object stays last."""
     if not _silent:
-        print(text, file=sys.stderr if _quiet else sys.stdout, flush=True)
+        print(harmless(text), file=sys.stderr if _quiet else sys.stdout, flush=True)
 
 
 def silence() -> None:
@@ -42,7 +49,8 @@ def progress(items: Iterable[Item], what: str, total: int | None = None, unit: s
         from rich.console import Console
         from rich.progress import track
 
-        yield from track(items, f"{what:<24}", total=total, console=Console(stderr=True), transient=True)
+        console, what = Console(stderr=True), f"{harmless(what):<24}"
+        yield from track(items, what, total=total, console=console, transient=True)
         return
     yield from _plain(items, what, total, unit)
 
@@ -57,7 +65,7 @@ def _plain(items: Iterable[Item], what: str, total: int | None, unit: str) -> It
             said = now
             left = f", {(now - started) / count * (total - count):.0f} s left" if total else ""
             print(
-                f"{what}: {count}{f' of {total}' if total else ''} {unit}{left}".rstrip(),
+                f"{harmless(what)}: {count}{f' of {total}' if total else ''} {unit}{left}".rstrip(),
                 file=sys.stderr,
                 flush=True,
             )

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import require_space
-from trajrl.store.file.hdf5 import require_stored
+from trajrl.store.file.hdf5 import DEEPEST, require_stored
 
 CHUNK_CACHE_BYTES = 64 << 20  # old files hold a column in few large compressed chunks
 
@@ -39,7 +39,7 @@ def hdf5_file(path: Path, num_bytes: int) -> h5py.File:
 
 
 def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-    """Return a member of a group by name; whatever leads out of the file is refused."""
+    """Return a member of a group by name; whatever leads elsewhere, in the file or out of it, is refused."""
     link = group.get(name, getlink=True)
     if link is None:
         inside = f"'{group.name}' of " if group.name != "/" else ""
@@ -52,12 +52,15 @@ def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
         raise ValueError(f"{place} is {kind} link; trajrl follows no links: copy the data into the file")
     item = group[name]
     if isinstance(item, h5py.Dataset):
-        elsewhere = item.is_virtual and any(source.file_name != "." for source in item.virtual_sources())
-        if elsewhere or item.external:
+        if item.is_virtual:  # HDF5 ends the process on one that refers to itself
+            raise ValueError(f"{place} is a virtual dataset; trajrl follows no links: copy the data in")
+        if item.external:
             raise ValueError(
                 f"{place} keeps its rows in another file; trajrl follows no links: copy the data in"
             )
         require_stored(item)
+    elif item.name.count("/") > DEEPEST:
+        raise ValueError(f"{place} holds itself, or is nested too deeply; copy the data into a new file")
     return item
 
 

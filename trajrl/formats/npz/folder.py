@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 from typing import Any, overload
 
@@ -25,8 +24,6 @@ from trajrl.formats.npz.npy import open_npz
 from trajrl.formats.pickle.reader import Pickle
 
 OUTCOMES = ("success", "is_success")
-UNPACKED = 256 * 2**20  # bytes of one episode that are read however well they were packed
-RATIO = 50  # above that, how many times its size a file may unpack to: it is held in memory
 
 
 class NpzFolder(Pickle):
@@ -99,12 +96,6 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
         lost = [name for name in skipped if role_of(name) or name in OUTCOMES]
         if lost:
             raise ValueError(f"{path}: '{lost[0]}' holds pickled objects, which are never loaded")
-        claimed = sum(prod(column.shape) * column.dtype.itemsize for column in columns.values())
-        if claimed > max(UNPACKED, RATIO * path.stat().st_size):
-            raise ValueError(
-                f"{path} unpacks to {claimed / 2**20:.0f} MiB, more than {RATIO} times its size; if that is "
-                "meant, save it with numpy.savez"
-            )
         return {name: column.whole() for name, column in columns.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +14,9 @@ import numpy as np
 from trajrl.formats.base.columns import block_rows
 
 MAX_HEADER = 1 << 16
+PREAMBLE = 12  # bytes before a header: what it is, its version and length
+UNPACKED = 256 << 20  # bytes that a file may unpack to however well it was packed
+RATIO = 50  # above that, how many times its size
 
 
 class NpyColumn:
@@ -26,6 +30,11 @@ class NpyColumn:
             raise ValueError(
                 f"{what} is stored by columns (Fortran order); save it again with numpy.ascontiguousarray"
             )
+        self.num_bytes = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        held = archive.getinfo(member).file_size
+        if self.num_bytes > held:
+            claim = f"claims {self.num_bytes} bytes and holds {held}"
+            raise ValueError(f"{what} {claim}; download or copy it again")
         self._step = block_rows(self.shape, self.dtype)
         self._file: IO[bytes] | None = None
         self._first, self._block = 0, np.empty((0, *self.shape[1:]), self.dtype)
@@ -46,10 +55,9 @@ class NpyColumn:
         """Return all of it at once; the only way to read a single value."""
         self._rewind()
         assert self._file is not None
-        size = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-        raw = self._file.read(size)
-        if len(raw) < size:
-            raise ValueError(f"{self._what} ends after {len(raw)} of {size} bytes")
+        raw = self._file.read(self.num_bytes)
+        if len(raw) < self.num_bytes:
+            raise ValueError(f"{self._what} ends after {len(raw)} of {self.num_bytes} bytes")
         self._rewind()
         return np.frombuffer(raw, self.dtype).reshape(self.shape)
 
@@ -79,10 +87,12 @@ class NpyColumn:
 
 def read_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read shape, order and type of a .npy stream; objects are refused without a look at them."""
+    head = BytesIO(file.read(MAX_HEADER + PREAMBLE))  # numpy itself would read a header of any length
     try:
-        version = np.lib.format.read_magic(file)
+        version = np.lib.format.read_magic(head)
         read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file, max_header_size=MAX_HEADER)
+        shape, fortran, dtype = read(head, max_header_size=MAX_HEADER)
+        file.seek(head.tell())
     except ValueError as error:
         raise ValueError(f"{what} is not an array ({error}); download or copy the file again") from error
     if dtype.hasobject:
@@ -114,7 +124,17 @@ def open_npz(path: Path) -> Iterator[tuple[Mapping[str, NpyColumn], list[str]]]:
                         opened[name] = NpyColumn(archive, member, f"{path}: member '{name}'")
                     except ObjectMemberError:
                         skipped.append(name)
+            _refuse_bomb(path, sum(column.num_bytes for column in opened.values()))
             yield opened, skipped
         finally:
             for column in opened.values():
                 column.close()
+
+
+def _refuse_bomb(path: Path, num_bytes: int) -> None:
+    """Refuse a file that unpacks to far more than it has, before any of it is unpacked."""
+    if num_bytes > max(UNPACKED, RATIO * path.stat().st_size):
+        raise ValueError(
+            f"{path} unpacks to {num_bytes >> 20} MiB, more than {RATIO} times its size; if that is meant, "
+            "save it with numpy.savez"
+        )

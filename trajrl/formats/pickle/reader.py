@@ -81,9 +81,8 @@ class Pickle(Source):
     def _columns(self, number: int, trajectory: Mapping[Any, Any]) -> Transitions:
         """Give the arrays of one trajectory trajrl's names."""
         place = self._place(number)
-        arrays = {
-            str(key): np.asarray(value) for key, value in trajectory.items() if not isinstance(value, dict)
-        }
+        skipped = [str(key) for key, value in trajectory.items() if _holds_text(value)]
+        arrays = {str(k): np.asarray(v) for k, v in trajectory.items() if str(k) not in skipped}
         roles = {role: name for name in reversed(list(arrays)) if (role := role_of(name))}
         for role in ("obs", "actions", "rewards"):
             if role not in roles:
@@ -91,7 +90,6 @@ class Pickle(Source):
         length, obs = len(np.atleast_1d(arrays[roles["actions"]])), arrays[roles["obs"]]
         if "next_obs" not in roles and obs.ndim and len(obs) == length + 1:
             arrays[roles["obs"]], arrays[AFTER], roles["next_obs"] = obs[:-1], obs[1:], AFTER
-        skipped = [str(key) for key, value in trajectory.items() if isinstance(value, dict)]
         extras = {}
         for name in (name for name in arrays if name not in roles.values()):
             if arrays[name].dtype.kind in "fiub" and arrays[name].shape[:1] == (length,):
@@ -103,6 +101,13 @@ class Pickle(Source):
         return Transitions(
             place, {role: ArrayColumn(arrays[name]) for role, name in roles.items()}, extras, roles
         )
+
+
+def _holds_text(value: Any) -> bool:
+    """Say whether something is a dictionary or text, or a list with such in it: numpy would pad all texts."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_text, value))
+    return isinstance(value, dict | str | bytes)
 
 
 def _trajectories(path: Path, found: Any) -> list[Mapping[Any, Any]]:

@@ -23,6 +23,7 @@ from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 
 SCHEMA = 1
+DEEPEST = 32  # groups within groups
 UNSTORED_BYTES = 64 << 20  # rows that a small file may claim without holding them
 HEADROOM_BYTES = 1 << 16  # for headers and what closing a file still writes
 # How h5py makes the two kinds of file; the chunk index of v110 carries checksums.
@@ -119,6 +120,8 @@ def datasets(file: h5py.File) -> list[str]:
                 raise ValueError(f"'{prefix}{name}' is a link to another place; trajrl follows no links")
             item = group[name]
             if isinstance(item, h5py.Group):
+                if prefix.count("/") > DEEPEST:
+                    raise ValueError(f"'{prefix}{name}' holds itself, or is nested too deeply")
                 walk(item, f"{prefix}{name}/")
                 continue
             if item.is_virtual or item.external:

@@ -12,12 +12,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-LEVELS = [
+LAYERS = [  # a room imports only from rooms of lines above its own: neither of two on one line sees the other
     {"core"},
     {"store", "nets"},
     {"formats", "samplers"},
-    {"envs"},
-    {"agents"},
+    {"envs", "agents"},
     {"rollout"},
     {"training"},
     {"report"},
@@ -25,37 +24,114 @@ LEVELS = [
     {"cli"},
     {"__main__"},
 ]
+LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
+ROOMS = set(LAYER) - {"__main__"}
 MODULES = sorted(
     path
     for path in (ROOT / "trajrl").rglob("*.py")
     if path.parent != ROOT / "trajrl" or path.stem != "__init__"
 )
+# An agent learns from batches and does not know where they come from.  Strata alone reads more: it clusters
+# and splits its own rows with the mathematics of the samplers, three pure functions of arrays.
+READ_BY_AGENTS = {"trajrl.store.window"}
+READ_BY_STRATA = {
+    "trajrl.samplers.base.quality_buckets",
+    "trajrl.samplers.clustering.kmeans",
+    "trajrl.store.features",
+}
 
 
-def level(name: str) -> int:
-    return next(i for i, names in enumerate(LEVELS) if name in names)
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> set[str]:
-    """Return the parts of trajrl that a module imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-        found |= {name.split(".")[1] for name in names if name.startswith("trajrl.")}
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Return what every module of trajrl imports of trajrl: all imports, in functions and for types too."""
+    files = {module_name(path, root): path for path in (root / "trajrl").rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for own, path in files.items():
+        names = []
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: an import is written from the root on"
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                names += [name if name in files else node.module for name in inner]
+        graph[own] = {name for name in names if name in files} - {own}
+    return graph
+
+
+def reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Return every module that one leads to by its imports."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = graph[waiting.pop()] - found
+        found |= new
+        waiting += new
     return found
 
 
+def circles(graph: dict[str, set[str]]) -> set[tuple[str, ...]]:
+    """Return the groups of modules that lead to one another (strongly connected, of two or more)."""
+    after = {name: reached(graph, name) for name in graph}
+    return {
+        tuple(sorted({own, *(other for other in after[own] if own in after[other])}))
+        for own in graph
+        if own in after[own]
+    }
+
+
+GRAPH = import_graph(ROOT)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_modules_import_only_from_below(path):
+def test_layers_modules_import_only_from_rooms_above_their_own(path):
     own = path.relative_to(ROOT / "trajrl").parts[0].removesuffix(".py")
-    above = {name for name in imports(path) if name != own and level(name) > level(own)}
-    assert not above, f"{path.name} imports from above itself: {above}"
+    rooms = {name.split(".")[1] for name in GRAPH[module_name(path, ROOT)] if name != "trajrl"} - {own}
+    wrong = {room for room in rooms if LAYER[room] >= LAYER[own]}
+    assert not wrong, f"{path.name} imports from rooms that stand below or beside its own: {wrong}"
 
 
-def test_nets_never_import_the_store():
-    for path in (ROOT / "trajrl" / "nets").glob("*.py"):
-        assert "store" not in imports(path)
+def test_layers_of_agents_know_of_data_only_batches():
+    for name, imported in GRAPH.items():
+        if name.startswith("trajrl.agents."):
+            outside = {other for other in imported if other.split(".")[1] in ("store", "samplers", "formats")}
+            allowed = READ_BY_STRATA if name == "trajrl.agents.base.strata" else READ_BY_AGENTS
+            assert outside <= allowed, name
+
+
+def test_layers_twelve_rooms_and_nothing_loose():
+    found = {path.name for path in (ROOT / "trajrl").iterdir()} - {"__pycache__"}
+    assert len(ROOMS) == 12
+    assert found == ROOMS | {"__init__.py", "__main__.py", "py.typed"}
+
+
+def test_no_circles_of_files():
+    assert circles(GRAPH) == set()
+
+
+@pytest.mark.parametrize(
+    "closing",
+    [
+        "from trajrl.room.a import x",
+        "import trajrl.room.a",
+        "def f():\n    from trajrl.room import a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from trajrl.room import a",
+    ],
+)
+def test_circles_put_in_by_hand_are_found(tmp_path, closing):
+    room = tmp_path / "trajrl" / "room"
+    room.mkdir(parents=True)
+    (room / "__init__.py").write_text("")
+    (room / "a.py").write_text("from trajrl.room.b import y\n")
+    (room / "b.py").write_text("from trajrl.room.c import z\n")
+    (room / "c.py").write_text("z = 1\n")
+    assert circles(import_graph(tmp_path)) == set()
+    (room / "c.py").write_text(f"z = 1\n{closing}\n")
+    assert circles(import_graph(tmp_path)) == {("trajrl.room.a", "trajrl.room.b", "trajrl.room.c")}
 
 
 def test_no_agent_imports_another():

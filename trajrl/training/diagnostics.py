@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from trajrl.agents.base.protocol import History
 from trajrl.core.rng import stream
 from trajrl.samplers.base.expert_auroc import expert_episodes, separation
 from trajrl.store.window import Anchors, gather
@@ -30,8 +31,6 @@ def judgement(agent: Agent, store: TrajectoryStore, seed: int) -> dict[str, floa
         return {}
     anchors = subsample(store, seed)
     batch = gather(store, anchors, agent.spec, agent.device)
-    from trajrl.agents.base.protocol import History
-
     history = History(batch.obs, batch.prev_actions, batch.history_mask)
     with torch.no_grad():
         score, good = judge(history, batch.actions)

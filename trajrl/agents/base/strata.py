@@ -17,6 +17,10 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.base.protocol import History
+from trajrl.core.rng import integer
+from trajrl.samplers.base.quality_buckets import estimated_share
+from trajrl.samplers.clustering.kmeans import fit_centres
+from trajrl.store.features import Scaler
 
 THRESHOLDS = ("cluster_mean", "cluster_quantile", "global_mean")
 RESTARTS = 5  # k-means starts
@@ -86,10 +90,6 @@ class Strata:
 
     def fit(self) -> None:
         """Cluster the states of the subsample."""
-        from trajrl.core.rng import integer
-        from trajrl.samplers.clustering.kmeans import fit_centres
-        from trajrl.store.features import Scaler
-
         obs = self.rows["obs"][:, -1].float().cpu().numpy()  # (n, obs)
         scaler = Scaler.fit(obs, [1] * obs.shape[1], block_scale=False, components=self.components)
         count = max(1, min(self.clusters, len(obs) // LEAST_MEMBERS))
@@ -153,6 +153,4 @@ def limits(score: Tensor, cluster: Tensor, count: int, share: float) -> Tensor:
 
 def estimated(score: Tensor) -> float:
     """Return the share of good rows by Otsu's split of the scores."""
-    from trajrl.samplers.base.quality_buckets import estimated_share
-
     return estimated_share(score.double().cpu().numpy())

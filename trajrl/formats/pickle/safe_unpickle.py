@@ -55,7 +55,7 @@ class RefusedError(pickle.UnpicklingError):
     """The pickle asks for something that is neither an array nor a plain container."""
 
 
-class NumpyUnpickler(Unpickler):  # type: ignore[misc]
+class NumpyUnpickler(Unpickler):
     """Loads arrays, numbers, text and plain containers.
 
     Args:

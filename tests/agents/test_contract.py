@@ -49,8 +49,13 @@ def losses(agent: Any, batch: SequenceBatch, noise: Any) -> dict[str, Any]:
     for name in ("critic_loss", "actor_loss"):
         loss = getattr(agent, name, None)
         if loss is not None:
-            found[name] = loss(*(batch, noise)[: len(inspect.signature(loss).parameters)])
+            found[name] = loss(*taken(loss, batch, noise))
     return found
+
+
+def taken(loss: Any, *arguments: Any) -> tuple[Any, ...]:
+    """Return those arguments that a loss takes: not every one needs noise."""
+    return arguments[: len(inspect.signature(loss).parameters)]
 
 
 def flat(tree: Any) -> list[Tensor]:
@@ -226,8 +231,9 @@ def test_permuted_batch_permutes_td_error(agent: Any) -> None:
     if not hasattr(agent, "critic_loss"):
         return
     moved = SequenceBatch(*(None if part is None else permuted(part, order) for part in batch))
-    one = agent.critic_loss(batch, noise)[1]
-    other = agent.critic_loss(moved, type(noise)(*(permuted(part, order) for part in noise)))[1]
+    loss, moved_noise = agent.critic_loss, type(noise)(*(permuted(part, order) for part in noise))
+    one = loss(*taken(loss, batch, noise))[1]
+    other = loss(*taken(loss, moved, moved_noise))[1]
     torch.testing.assert_close(one[order], other, rtol=1e-5, atol=1e-6)
 
 

@@ -32,7 +32,7 @@ from trajrl.agents.presets.trajectory_ql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.mlp import MLP
-from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
+from trajrl.nets.targets import best_next_value, expectile_loss, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 
 __all__ = ["PRESETS", "Config", "Noise", "TrajectoryQL", "preset"]
@@ -163,8 +163,7 @@ class TrajectoryQL(TargetActorLearner):
             context = self.context(self.target.encoder, now)
             q = self.target.head(context, self.flat_actions(batch)[:, : self.seen]).amin(0)  # (B,)
         excess = q - self.baseline(context)[:, 0]  # (B,)
-        side = torch.where(excess < 0, 1 - self.config.expectile, self.config.expectile)
-        loss = masked_mean(side * excess.square(), batch.mask[:, 0], batch.weight)
+        loss = masked_mean(expectile_loss(excess, self.config.expectile), batch.mask[:, 0], batch.weight)
         return loss, {"critic/baseline_loss": loss, "critic/advantage": masked_mean(excess, batch.mask[:, 0])}
 
     def next_value(self, batch: SequenceBatch, then: History, noise: Tensor) -> Tensor:

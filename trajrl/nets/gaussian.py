@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log, pi
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,32 @@ class TanhGaussian(nn.Module):
         """Return mean and log std; the log std is kept in [-20, 2]."""
         mean, log_std = self.net(context).float().chunk(2, -1)  # (..., D) both; densities need float32
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+
+class BoundedGaussian(nn.Module):
+    """Context (..., ctx) -> mean in (-1, 1) and a log std (D,) that is the same in every state.
+
+    The density is the Gaussian's own, without a tanh around it: log N(a; tanh(net(o)), std^2).
+    """
+
+    LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # as in the published code of IQL
+
+    def __init__(
+        self, context_dim: int, hidden: Sequence[int], action_dim: int, rng: torch.Generator, **options: Any
+    ) -> None:
+        super().__init__()
+        self.net = MLP(context_dim, hidden, action_dim, rng, activation="relu", **options)
+        self.log_std = nn.Parameter(torch.zeros(action_dim))
+
+    def forward(self, context: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean (..., D) and log std (D,); `keep` is dropout's, as in MLP."""
+        mean = self.net(context, keep).float().tanh()
+        return mean, self.log_std.clamp(self.LOG_STD_MIN, self.LOG_STD_MAX)
+
+
+def normal_density(mean: Tensor, log_std: Tensor, actions: Tensor) -> Tensor:
+    """Return log N(a; mean, std^2) per dimension, (..., D)."""
+    return _normal((actions - mean) * (-log_std).exp(), log_std)
 
 
 def squash(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

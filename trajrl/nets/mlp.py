@@ -88,18 +88,23 @@ class MLP(nn.Module):
         self.norm_first = layer_norm == "before"
         self.activation = activation_named(activation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layers."""
-        return self.after_first(affine(x, *self.first()))
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Apply the layers.
+
+        Args:
+            keep: what dropout multiplies each hidden layer by, (B, layers, width); None: no dropout
+        """
+        return self.after_first(affine(x, *self.first()), keep)
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first layer's weight (width, in) and bias (width,)."""
         return self.weights(0)
 
-    def after_first(self, x: Tensor) -> Tensor:
-        """Go on from the first layer's output, for callers that compute it in parts."""
+    def after_first(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Continue from the first layer's output, for callers that compute it in parts."""
         for i in range(1, len(self.layers)):
             x = between(x, self.activation, self.norms[i - 1] if self.norms else None, self.norm_first)
+            x = x if keep is None else x * keep[:, i - 1]
             x = affine(x, *self.weights(i))
         return x
 

@@ -72,6 +72,11 @@ def masked_mean(values: Tensor, mask: Tensor, weight: Tensor | None = None) -> T
     return top / count.clamp(min=1)
 
 
+def expectile_loss(u: Tensor, expectile: float) -> Tensor:
+    """Return |expectile - 1[u < 0]| u^2, elementwise; in u = Q - V the best V is that expectile of Q."""
+    return torch.where(u < 0, 1 - expectile, expectile) * u.square()
+
+
 @torch.no_grad()
 def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
     """Move targets after the optimiser's step: theta' <- theta' + tau (theta - theta').  Polyak and EMA."""

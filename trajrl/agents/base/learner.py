@@ -97,10 +97,10 @@ class Learner:
         """Register a network, and under `copy` a frozen copy that will follow it: a target or an average."""
         return self.part(name, net), self.part(copy, copy_of(net))
 
-    def adam(self, name: str, lr: float, clip: float, *nets: nn.Module) -> Optimiser:
-        """Register an optimiser of all parameters of `nets`, which decays as the config says."""
+    def adam(self, name: str, lr: float, clip: float, *nets: nn.Module, decays: bool = True) -> Optimiser:
+        """Register an optimiser of all parameters of `nets`; `decays`: its rate falls as the config says."""
         parameters = [parameter for net in nets for parameter in net.parameters()]
-        decay, steps = self.config.decay, self.config.decay_steps
+        decay, steps = self.config.decay if decays else "none", self.config.decay_steps
         return self.part(name, Optimiser(parameters, lr, clip=clip, decay=decay, decay_steps=steps))
 
     def context(self, encoder: HistoryEncoder, history: History) -> Tensor:

@@ -18,12 +18,27 @@ import plain_dql
 OBS, ACT = 5, 2
 
 
-def save(agent: plain_dql.PlainDQL, folder: Path, prefix: str = "") -> tuple[Path, Path]:
-    """Write actor.pth and critic.pth as the public code does."""
+LAYOUTS = (
+    "plain",
+    "front",
+    "middle",
+)  # where torch.compile left its prefix
+
+
+def save(agent: plain_dql.PlainDQL, folder: Path, layout: str = "plain") -> tuple[Path, Path]:
+    """Write actor.pth and critic.pth as the public code does, in one of the layouts that it published."""
     paths = folder / "actor.pth", folder / "critic.pth"
     for path, net in zip(paths, (agent.actor, agent.critic)):
-        torch.save({prefix + name: value for name, value in net.state_dict().items()}, path)
+        torch.save({key(name, layout): value for name, value in net.state_dict().items()}, path)
     return paths
+
+
+def key(name: str, layout: str) -> str:
+    """Return the key of a weight: a schedule's table is of no part that could be compiled alone."""
+    part, _, rest = name.partition(".")
+    if layout == "front":
+        return f"_orig_mod.{name}"
+    return f"{part}._orig_mod.{rest}" if layout == "middle" and rest else name
 
 
 def parts_of(agent: plain_dql.PlainDQL, folder: Path) -> dict[str, dict[str, torch.Tensor]]:

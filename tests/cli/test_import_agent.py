@@ -17,7 +17,7 @@ def files(tmp_path):
     suite = make_suite("toy:point")
     torch.manual_seed(0)
     agent = plain_dql.PlainDQL(suite.obs_dim, suite.action_dim, plain_dql.Settings(), 5, width=16)
-    return agent, save(agent, tmp_path, prefix="_orig_mod.")
+    return agent, save(agent, tmp_path, layout="middle")
 
 
 def bring_in(files, out, *more: str) -> int:

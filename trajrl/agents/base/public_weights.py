@@ -3,8 +3,11 @@
     actor.pth    model.time_mlp.{1,3}, model.mid_layer.{0,2,..}, model.final_layer, and the schedule's tables
     critic.pth   q1_model.{0,2,..}, q2_model.{0,2,..}
 
-A leading `_orig_mod.` is dropped.  Sizes, the number of diffusion steps and the schedule are read off the
-tensors.  Files are opened as weights alone: nothing in them is ever executed.
+torch.compile leaves `_orig_mod` in the keys: in front of all (`_orig_mod.model.mid_layer`), or in the middle
+where a part alone was compiled (`model._orig_mod.mid_layer`).  It is dropped wherever it stands.
+
+Sizes, the number of diffusion steps and the schedule are read off the tensors.  Files are opened as weights
+alone: nothing in them is ever executed.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from trajrl.nets.diffusion import SCHEDULES
 
 Weights = dict[str, Tensor]
 TIME_DIM = 16  # size of the published time embedding
-
+COMPILED = "_orig_mod"  # what torch.compile puts into the keys of a module
 
 # What torch raises where a file is not what its headers say.
 DAMAGE = (
@@ -64,7 +67,7 @@ def read(actor_file: str | Path, critic_file: str | Path) -> PublicWeights:
 
 
 def _load(path: Path) -> Weights:
-    """Load a file of tensors, without the prefix that torch.compile leaves."""
+    """Load a file of tensors under the names they had before torch.compile."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -74,7 +77,15 @@ def _load(path: Path) -> Weights:
         raise ValueError(f"{path} is not a file of weights ({reason})") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise ValueError(f"{path} holds something else than a dictionary of tensors; save a state_dict")
-    return {name.removeprefix("_orig_mod."): value.float() for name, value in found.items()}
+    named = {uncompiled(name): value.float() for name, value in found.items()}
+    if len(named) < len(found):
+        raise ValueError(f"{path} holds weights twice, with {COMPILED} in the key and without it")
+    return named
+
+
+def uncompiled(name: str) -> str:
+    """Return a key as it was before torch.compile."""
+    return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
 def _need(weights: Weights, name: str, path: str | Path) -> Tensor:

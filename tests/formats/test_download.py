@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import socket
 import threading
+import time
+import urllib.error
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -28,6 +31,8 @@ class Server:
         self.ranges = True
         self.claimed: int | None = None  # Content-Length other than the truth
         self.redirect = ""
+        self.silent = False  # send no Content-Length
+        self.trickle = 0  # bytes sent at a time, with a pause
         self.asked: list[str | None] = []
         self.url = ""
 
@@ -52,11 +57,17 @@ class Server:
         handler.send_response(206 if first else 200)
         if first:
             handler.send_header("Content-Range", f"bytes {first}-{len(self.body) - 1}/{len(self.body)}")
-        handler.send_header("Content-Length", str(self.claimed or len(part)))
+        if not self.silent:
+            handler.send_header("Content-Length", str(self.claimed or len(part)))
         handler.send_header("Content-Type", self.kind)
         if self.tag:
             handler.send_header("ETag", self.tag)
         handler.end_headers()
+        if self.trickle:
+            for place in range(0, len(part), self.trickle):
+                handler.wfile.write(part[place : place + self.trickle])
+                time.sleep(0.02)
+            return
         handler.wfile.write(part[: self.breaks.pop(0)] if self.breaks else part)
 
 
@@ -66,7 +77,8 @@ def serving(server: Server) -> Iterator[None]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            server.answer(self)
+            with suppress(ConnectionError):  # the other side has heard enough
+                server.answer(self)
 
         def log_message(self, *_: object) -> None:
             """Keep quiet."""
@@ -165,7 +177,7 @@ def test_a_file_that_is_there_is_never_touched(server, path):
 
 
 def test_size_and_hash_are_checked_and_the_wrong_file_is_removed(server, path):
-    with pytest.raises(ValueError, match=f"it has {len(BODY)} bytes, 7 are due; it was removed"):
+    with pytest.raises(ValueError, match=f"it has {len(BODY)} bytes there, 7 are published; put the file at"):
         fetch(server, path, size=7)
     with pytest.raises(ValueError, match=r"its sha256 is .*, 00 is due"):
         fetch(server, path, sha256="00")
@@ -245,10 +257,67 @@ def test_a_name_is_fetched_and_opened(server, tmp_path, monkeypatch):
     server.body = hdf5(tmp_path / "served", chained(d4rl(), (9, 19))).read_bytes()
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "cache"))
 
-    def local(url, path, show=None):
+    def local(url, path, show=None, **known):
         return download(server.url, path, show, insecure=True)
 
     monkeypatch.setattr("trajrl.formats.base.download.download", local)
     source = open_source("hopper-medium-v2")
     assert [len(e) for e in source.episodes()] == [10, 10]
     assert source.environment == "d4rl:hopper-medium-v2"
+
+
+def test_without_a_size_nothing_is_taken_for_whole(server, path):
+    server.silent = True
+    with pytest.raises(ValueError, match=r"does not say how long it is.*put the file at .*hdf5 by hand"):
+        fetch(server, path)
+    assert not path.exists()
+    fetch(server, path, size=len(BODY))
+    assert path.read_bytes() == BODY
+
+
+def test_a_line_that_breaks_without_a_length_is_not_the_end(server, path):
+    server.silent, server.breaks = True, [2_000_000]
+    assert len(fetch(server, path, size=len(BODY))) == 1
+    assert path.read_bytes() == BODY
+
+
+def test_more_than_is_due_is_never_written(server, path):
+    server.silent, server.body = True, BODY + b"more"
+    with pytest.raises(ValueError, match="its sha256 is"):
+        fetch(server, path, size=1000, sha256="00")
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_file_beyond_the_cap_is_refused_before_it_is_read(server, path, monkeypatch):
+    monkeypatch.setattr("trajrl.formats.base.download.LARGEST_BYTES", 1 << 20)
+    with pytest.raises(ValueError, match="are not fetched unasked; put the file at"):
+        fetch(server, path)
+    assert not path.exists()
+
+
+def test_a_server_that_trickles_is_stopped_at_the_deadline_and_what_came_is_kept(server, path):
+    server.trickle = 1000
+    with pytest.raises(OSError, match=r"it took too long, [1-9][0-9]* bytes came; what came is kept"):
+        fetch(server, path, seconds=0.5)
+    server.trickle = 0
+    fetch(server, path)
+    assert path.read_bytes() == BODY
+    assert server.asked[-1] != "bytes=0-"
+
+
+def test_a_slow_piece_is_spoken_of_while_it_comes(server, path, monkeypatch, capsys):
+    monkeypatch.setattr("trajrl.formats.base.download.SLOW_SECONDS", 0.1)
+    server.body, server.trickle = BODY[:20_000], 1000
+    fetch(server, path)
+    assert "data.hdf5: " in capsys.readouterr().out
+
+
+def test_without_a_network_it_fails_after_one_more_try(path, monkeypatch):
+    def absent(*_):
+        raise urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
+
+    monkeypatch.setattr("trajrl.formats.base.download._opener", absent)
+    waits: list[float] = []
+    with pytest.raises(OSError, match=r"name resolution; is there a network\?"):
+        download("https://nowhere.invalid/x", path, wait=waits.append)
+    assert sum(waits) <= 2

@@ -6,7 +6,7 @@ import pytest
 
 from trajrl.formats import resolve
 from trajrl.formats.d4rl.family import urls
-from trajrl.formats.dataset_names import minari_names, published
+from trajrl.formats.dataset_names import _known_files, minari_names, published
 
 
 @pytest.fixture
@@ -97,12 +97,13 @@ def test_every_published_address_is_https():
 
 
 def test_a_missing_set_is_fetched_into_the_cache(home, monkeypatch):
-    asked = {}
+    asked, sizes = {}, {}
 
-    def fetch(url, path, show=None):
+    def fetch(url, path, show=None, size=None, sha256=None):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("fetched")
         asked[path.name] = url
+        sizes[path.name] = size, sha256 and len(sha256)
         return path
 
     monkeypatch.setattr("trajrl.formats.base.download.download", fetch)
@@ -111,4 +112,12 @@ def test_a_missing_set_is_fetched_into_the_cache(home, monkeypatch):
     assert asked["metadata.json"].endswith(
         "farama-minari/mujoco/resolve/main/hopper/medium-v0/data/metadata.json"
     )
+    assert sizes["hopper_medium-v2.hdf5"] == (152756557, 64)
+    assert sizes["main_data.hdf5"] == (None, None)
     assert list(asked) == ["hopper_medium-v2.hdf5", "main_data.hdf5", "metadata.json"]
+
+
+def test_every_file_of_the_table_of_sizes_is_a_published_one():
+    addresses = {str(row["url"]).partition("/datasets/")[2] for row in urls().values() if row["url"]}
+    assert set(_known_files()) <= addresses
+    assert all(size > 0 and len(sha256) == 64 for size, sha256 in _known_files().values())

@@ -10,6 +10,7 @@ A path that exists wins over any name.  A suite may be put before a name: d4rl:h
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -54,7 +55,8 @@ def resolve(name: str, download: bool = True, show: Show | None = None) -> Path:
     from trajrl.formats.base.download import download as fetch
 
     for path, url in fetchable.fetch.items():
-        fetch(url, path, show)
+        size, sha256 = known_file(url)
+        fetch(url, path, show, size=size, sha256=sha256)
     return fetchable.path
 
 
@@ -117,6 +119,17 @@ def _robomimic(name: str) -> Published | None:
         if older.exists() and not path.exists()
         else Published(path, {path: f"{ROBOMIMIC}/{place}"})
     )
+
+
+def known_file(url: str) -> tuple[int | None, str | None]:
+    """Return the size and the SHA-256 that are published of a file, where they are."""
+    size, sha256 = _known_files().get(url.partition("/datasets/")[2], (None, None))
+    return size, sha256
+
+
+@cache
+def _known_files() -> dict[str, tuple[int, str]]:
+    return json.loads((files("trajrl.formats") / "tables" / "published_files.json").read_text())
 
 
 @cache

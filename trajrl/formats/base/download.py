@@ -2,13 +2,16 @@
 
 The part that has arrived lies beside the target as `.NAME.part`, with the server's tag of it in
 `.NAME.part.tag`; it is continued only while the tag is the same.  A file that exists is never touched.
+Nothing is taken for whole whose size neither a table nor the server says, and nothing is read beyond it.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -19,18 +22,22 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any
 
-from trajrl.core.atomic_files import said, sync_folder
+from trajrl.core.atomic_files import require_space, said, sync_folder
 from trajrl.core.console import say
 from trajrl.formats.base.importer import Show, quietly
 
 PIECE_BYTES = 1 << 20
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0  # without one byte
+DEADLINE_SECONDS = 6 * 3600.0  # for the whole file
+LARGEST_BYTES = 64 << 30  # of a file that is fetched without being asked how large
+SLOW_SECONDS = 10.0  # after which a piece that is still coming is spoken of
 ATTEMPTS = 6  # in a row without one new byte
+OFFLINE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 
 
 def download(
     url: str, path: Path, show: Show | None = None, size: int | None = None, sha256: str | None = None,
-    insecure: bool = False, wait: Callable[[float], None] = time.sleep,
+    insecure: bool = False, wait: Callable[[float], None] = time.sleep, seconds: float = DEADLINE_SECONDS,
 ) -> Path:  # fmt: skip
     """Fetch a file unless it is there.
 
@@ -39,6 +46,7 @@ def download(
         sha256: hash it must have, where known.
         insecure: allow http; anyone on the way can then change the file.
         wait: sleeps between attempts.
+        seconds: time it may take; what came until then is kept.
     """
     if path.exists():
         return path
@@ -47,12 +55,15 @@ def download(
     with said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = part.open("ab")
-    transfer = _Transfer(url, path, part, part.with_name(f"{part.name}.tag"), file, insecure, show or quietly)
+    transfer = _Transfer(
+        url, path, part, part.with_name(f"{part.name}.tag"), file, insecure, show or quietly, size,
+        time.monotonic() + seconds,
+    )  # fmt: skip
     with file:
         _lock(file, path)
         try:
             total = _fetch_all(transfer, wait)
-            _check(transfer, size if size is not None else total, sha256)
+            _check(transfer, total, sha256)
             with said(path):
                 os.fsync(file.fileno())
                 os.replace(part, path)
@@ -74,6 +85,8 @@ class _Transfer:
     file: IO[bytes]  # part, open for appending
     insecure: bool
     show: Show
+    size: int | None  # bytes that are due, where a table says so
+    deadline: float  # of time.monotonic()
 
     @property
     def arrived(self) -> int:
@@ -87,6 +100,11 @@ class _Transfer:
             return "what came is kept, and the same command goes on from there"
         return f"nothing came; try again, or put the file at {self.path} by hand"
 
+    def require_time(self) -> None:
+        """Stop a transfer that has taken too long."""
+        if time.monotonic() > self.deadline:
+            raise DeadlineError(f"{self.url}: it took too long, {self.arrived} bytes came; {self.left}")
+
     def drop_if_empty(self) -> None:
         """Remove a part without content."""
         if self.part.exists() and not self.part.stat().st_size:
@@ -94,14 +112,19 @@ class _Transfer:
             self.tag.unlink(missing_ok=True)
 
 
-def _fetch_all(transfer: _Transfer, wait: Callable[[float], None]) -> int | None:
-    """Fetch until the file is whole, after a broken line again; return its size where the server says it."""
+class DeadlineError(OSError):
+    """The transfer took longer than it may."""
+
+
+def _fetch_all(transfer: _Transfer, wait: Callable[[float], None]) -> int:
+    """Fetch until the file is whole, after a broken line again; return the size it should have."""
     failures = 0
     while True:
+        transfer.require_time()
         before = transfer.arrived
         try:
             total = _fetch(transfer)
-            if total is None or transfer.arrived >= total:
+            if transfer.arrived >= total:
                 return total
             reason = f"{transfer.arrived} of {total} bytes came"
         except urllib.error.HTTPError as error:
@@ -111,6 +134,8 @@ def _fetch_all(transfer: _Transfer, wait: Callable[[float], None]) -> int | None
             reason = f"the server answers {error.code}"
         except (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
+            if _offline(error) and failures and transfer.arrived == before:
+                raise OSError(f"{transfer.url}: {reason}; is there a network?  {transfer.left}") from error
         failures = 0 if transfer.arrived > before else failures + 1
         if failures == ATTEMPTS:
             raise OSError(f"{transfer.url}: {reason}; {transfer.left}")
@@ -118,7 +143,13 @@ def _fetch_all(transfer: _Transfer, wait: Callable[[float], None]) -> int | None
         wait(2.0**failures)
 
 
-def _fetch(transfer: _Transfer) -> int | None:
+def _offline(error: Exception) -> bool:
+    """Say whether an error is one of a machine without a network: waiting long would not help."""
+    reason = getattr(error, "reason", error)
+    return isinstance(reason, socket.gaierror) or getattr(reason, "errno", None) in OFFLINE
+
+
+def _fetch(transfer: _Transfer) -> int:
     """Ask once for what is missing and append it."""
     file, tag = transfer.file, transfer.tag
     have, known = transfer.arrived, tag.read_text() if tag.exists() else ""
@@ -136,33 +167,63 @@ def _fetch(transfer: _Transfer) -> int | None:
         if error.code != 416:
             raise
         total = _total(error.headers)
-        if total != have:
-            file.truncate(0)
-        return total if total == have else have + 1  # one byte more than there is: ask again from the start
+        if total is not None and total == have:
+            return total
+        file.truncate(0)
+        return have + 1  # one byte more than there is: ask again from the start
     with answer:
         _refuse_page(transfer.url, answer.headers)
         if answer.status != 206:
             have = file.truncate(0)
         tag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
-        length = answer.headers.get("Content-Length")
-        total = _total(answer.headers) if answer.status == 206 else int(length) if length else None
-        _append(transfer, answer, None if total is None else -(-(total - have) // PIECE_BYTES))
+        total = _due(transfer, answer)
+        with said(transfer.path):
+            require_space(transfer.path, max(1, total - have))
+        _append(transfer, answer, have, total)
     return total
 
 
-def _append(transfer: _Transfer, answer: HTTPResponse, num_pieces: int | None) -> None:
-    """Write what the server sends behind what is there."""
+def _due(transfer: _Transfer, answer: HTTPResponse) -> int:
+    """Return the bytes of the whole file; a size that nobody says, or that cannot be right, is refused."""
+    length = answer.headers.get("Content-Length") or ""
+    said_size = _total(answer.headers) if answer.status == 206 else int(length) if length.isdigit() else None
+    due = said_size if transfer.size is None else transfer.size
+    if due is None:
+        wrong = "the server does not say how long it is, so that nobody could tell whether it came whole"
+    elif said_size is not None and said_size != due:
+        wrong = f"it has {said_size} bytes there, {due} are published"
+    elif due > LARGEST_BYTES:
+        wrong = f"it has {due >> 30} GiB, and more than {LARGEST_BYTES >> 30} GiB are not fetched unasked"
+    else:
+        return due
+    raise ValueError(f"{transfer.url}: {wrong}; put the file at {transfer.path} by hand")
+
+
+def _append(transfer: _Transfer, answer: HTTPResponse, have: int, total: int) -> None:
+    """Write what the server sends behind what is there, and no more than is due."""
     name = transfer.url.rpartition("/")[2]
-    for piece in transfer.show(_pieces(answer), f"download {name}", num_pieces, "MiB"):
-        with said(transfer.path):
-            transfer.file.write(piece)
+    pieces = _pieces(transfer, answer, have, total)
+    for _ in transfer.show(pieces, f"download {name}", -(-(total - have) // PIECE_BYTES), "MiB"):
+        pass
     with said(transfer.path):
         transfer.file.flush()
 
 
-def _pieces(answer: HTTPResponse) -> Iterator[bytes]:
-    while piece := answer.read(PIECE_BYTES):
-        yield piece
+def _pieces(transfer: _Transfer, answer: HTTPResponse, have: int, total: int) -> Iterator[int]:
+    """Write what comes as it comes; yield once for each whole piece, and speak where one takes long."""
+    first, spoken = have, time.monotonic()
+    while have < total and (part := answer.read1(min(PIECE_BYTES, total - have))):
+        with said(transfer.path):
+            transfer.file.write(part)
+        have += len(part)
+        transfer.require_time()
+        now = time.monotonic()
+        if now - spoken > SLOW_SECONDS:
+            spoken = now
+            say(f"{transfer.path.name}: {have} of {total} bytes")
+        while have - first >= PIECE_BYTES or first < have == total:
+            first, spoken = min(first + PIECE_BYTES, total), now
+            yield first
 
 
 def _total(headers: Message) -> int | None:
@@ -171,10 +232,10 @@ def _total(headers: Message) -> int | None:
     return int(size) if size.isdigit() else None
 
 
-def _check(transfer: _Transfer, size: int | None, sha256: str | None) -> None:
+def _check(transfer: _Transfer, size: int, sha256: str | None) -> None:
     """Refuse what came if it is not the file."""
     came, wrong = transfer.part.stat().st_size, ""
-    if size is not None and came != size:
+    if came != size:
         wrong = f"it has {came} bytes, {size} are due"
     elif sha256 is not None and (found := _hash(transfer.part)) != sha256:
         wrong = f"its sha256 is {found}, {sha256} is due"

@@ -263,3 +263,21 @@ def test_an_evaluation_of_which_nothing_is_left_is_one_line(tmp_path, capsys):
         "failed at step 0 of episode 2: RuntimeError: the arm is stuck"
         in capsys.readouterr().err.splitlines()[-1]
     )
+
+
+def test_how_often_to_log_evaluate_and_save_are_options(store, tmp_path):
+    out = tmp_path / "a"
+    words = ["offline", "--data", str(store), "--agent", "td3_bc", "--preset", "standard", "--steps", "24"]
+    often = ["--log-every", "6", "--eval-every", "8", "--eval-episodes", "3", "--checkpoint-every", "12"]
+    assert dispatch([*words, *often, "--batch-size", "8", "--out", str(out)]) == 0
+    assert [row["step"] for row in read_csv(out / "metrics.csv")] == ["6", "12", "18", "24"]
+    evals = [(row["step"], row["episode"]) for row in read_csv(out / "evals.csv")]
+    assert evals == [(step, episode) for step in ("8", "16", "24") for episode in "012"]
+    found = sorted(path.name for path in (out / "checkpoints").glob("step-*"))
+    assert found == ["step-000000012", "step-000000024"]
+
+
+def test_a_short_standard_run_draws_a_curve(store, tmp_path):
+    words = ["offline", "--data", str(store), "--agent", "td3_bc", "--steps", "40", "--eval-episodes", "1"]
+    assert dispatch([*words, "--batch-size", "8", "--out", str(tmp_path / "a")]) == 0
+    assert len(read_csv(tmp_path / "a" / "metrics.csv")) == 20

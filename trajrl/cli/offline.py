@@ -22,6 +22,8 @@ class Offline(Choices):
         from trajrl.core.distributed import from_environment, joined
         from trajrl.training import loop
 
+        if self.help_config:
+            return self.explain("offline")
         with joined(from_environment()) as team:
             run = watched(self.opened(team))
             with stop_politely(run, several=team.size > 1):

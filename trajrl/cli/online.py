@@ -57,6 +57,8 @@ class Online(Choices):
 
     def run(self) -> dict[str, Any]:
         """Collect and learn, or go on with it."""
+        if self.help_config:
+            return self.explain("online", self.from_run)
         run = watched(self.resumed() if self.resumes() else self.fresh())
         from trajrl.training import loop
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
+from shutil import get_terminal_size
 from typing import Any
 
 from trajrl.cli.common import say
 
+WIDTH = 110  # columns of a table, unless it is fitted to the terminal
 
-def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> None:
+
+def terminal_width() -> int:
+    """Return the columns of the terminal; those of a page where there is none."""
+    return max(60, min(140, get_terminal_size((WIDTH, 0)).columns))
+
+
+def show_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = (), width: int = WIDTH
+) -> None:
     """Say an aligned table; the columns named in `numbers` are set to the right."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -21,7 +31,9 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Se
     for row in rows:
         table.add_row(*row)
     page = StringIO()
-    Console(file=page, width=110, color_system=None, markup=False, highlight=False, emoji=False).print(table)
+    Console(file=page, width=width, color_system=None, markup=False, highlight=False, emoji=False).print(
+        table
+    )
     say("\n".join(line.rstrip() for line in page.getvalue().rstrip().splitlines()))
 
 

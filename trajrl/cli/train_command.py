@@ -11,7 +11,7 @@ import tyro
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
 
-NOT_FIELDS = {"json", "debug", "out", "resume", "resume_or_start", "set", "config"}
+NOT_FIELDS = {"json", "debug", "out", "resume", "resume_or_start", "set", "config", "help_config"}
 SHOWN = {
     "last": "last evaluation",
     "mean_last_10": "mean of the last ten",
@@ -40,6 +40,14 @@ class Choices(Common):
     """Gradient steps."""
     batch_size: Annotated[int | None, silent("B", "the preset's")] = None
     """Windows per update."""
+    log_every: Annotated[int | None, silent("N", "the preset's, and at most a twentieth of the run")] = None
+    """Steps between rows of metrics.csv; steps are updates, online those of the environment."""
+    eval_every: Annotated[int | None, silent("N", "the preset's")] = None
+    """Steps between evaluations; 0: only at the end."""
+    eval_episodes: Annotated[int | None, silent("E", "the preset's")] = None
+    """Episodes of each evaluation."""
+    checkpoint_every: Annotated[int | None, silent("N", "the preset's")] = None
+    """Steps between checkpoints, and the most that is done again after a kill."""
     preset: Annotated[
         str | None, silent("demo|standard|paper", "demo for the embedded store, else standard")
     ] = None
@@ -75,7 +83,9 @@ class Choices(Common):
     config: Annotated[Path | None, silent("FILE", "none")] = None
     """A config.json to run again; options given beside it win."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
-    """Any field of the resolved config, such as --set agent.eta=2.0 sampler.clusters=8 eval_every=500."""
+    """Any field that --help-config lists, such as --set agent.eta=2.0 sampler.clusters=8 first_eval=500."""
+    help_config: bool = False
+    """Print every field of the run, agent, sampler and environment chosen, with its value, and leave."""
 
     def check(self) -> None:
         """Refuse names of samplers that lack a part."""
@@ -107,6 +117,13 @@ class Choices(Common):
         names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None and value is not False}
+
+    def explain(self, phase: str, source: str = "") -> dict[str, Any]:
+        """Print every field that this command line leads to; nothing is opened and nothing is trained."""
+        from trajrl.cli.help_config import planned, show_config
+
+        folder = self.out if self.resume else ""
+        return show_config(planned(phase, self.chosen(), self.set, self.config, source, folder))
 
 
 def watched(run: Any) -> Any:

@@ -28,23 +28,23 @@ EMBEDDED = Path(__file__).parents[2] / "data" / "hopper-skewed.h5"
 class RunConfig:
     """What a run is made of; every field is a plain value and ends up in config.json."""
 
-    phase: str = "offline"
-    preset: str = "standard"
+    phase: str = "offline"  # offline or online
+    preset: str = "standard"  # settings that the run starts from; `python run.py list presets` names them
     data: str = str(
         EMBEDDED
     )  # a store file, a file or folder of a known format, or a name that resolves to one
     format: str = "auto"  # format of foreign data
     env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the one the data names
-    agent: str = "trajectory_ql"
+    agent: str = "trajectory_ql"  # the algorithm; `python run.py list agents` names them
     sampler: str = "uniform"  # a name, or names joined by * for a product
     metric: str = ""  # what the priority sampler ranks trajectories by; empty: its default
-    seed: int = 0
+    seed: int = 0  # of every random stream
     steps: int = 1_000_000  # gradient steps of the offline phase
-    batch_size: int = 256  # raising it: smoother gradients, slower updates
-    log_every: int = 1_000  # steps between rows of metrics.csv
+    batch_size: int = 256  # windows per update; raising it: smoother gradients, slower updates
+    log_every: int = 1_000  # steps between rows of metrics.csv; presets give short runs twenty rows
     eval_every: int = 50_000  # steps between evaluations; 0: only at the end
     first_eval: int = 0  # one early evaluation at this step; 0: none
-    eval_episodes: int = 10  # raising it: narrower intervals, slower evaluations
+    eval_episodes: int = 10  # of each evaluation; raising it: narrower intervals, slower evaluations
     last_eval_episodes: int = 0  # episodes of the last evaluation; 0: as the others
     eval_envs: int = 10  # environments stepped together in an evaluation; changes speed, never results
     video_every: int = 5  # evaluations from one filmed for TensorBoard to the next, and the last; 0: none
@@ -59,15 +59,17 @@ class RunConfig:
     )
     after_success: str = "keep"  # past a solved step: keep, it takes the bootstrap; or cut there
     memory: str = "auto"  # the store in memory: ram, map or auto by size
-    device: str = "auto"
+    device: str = "auto"  # where to learn: auto takes the GPU where there is one, cpu, cuda or cuda:1
     dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
     compile: str = "off"  # torch.compile of the losses: off, default, reduce-overhead or max-autotune
     graph: bool = False  # True: on a CUDA device a whole update is recorded once and replayed
     wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
-    threads: int = 0  # of torch; 0: OMP_NUM_THREADS, else one; -1: as many as are fastest, timed at the start
-    agent_options: dict[str, Any] = field(default_factory=dict)
+    threads: int = (
+        0  # torch's own; 0: OMP_NUM_THREADS, else one; -1: as many as are fastest, timed at the start
+    )
+    agent_options: dict[str, Any] = field(default_factory=dict)  # every field of the agent's Config
     env_options: dict[str, Any] = field(default_factory=dict)  # what is done to the environment: EnvOptions
-    sampler_options: dict[str, Any] = field(default_factory=dict)
+    sampler_options: dict[str, Any] = field(default_factory=dict)  # of the sampler's Config
 
     # The online phase.  There, the steps between logs, evaluations and checkpoints are the environment's.
     from_run: str = ""  # the offline run that it goes on from
@@ -85,7 +87,7 @@ class RunConfig:
     offline_fraction_end: float = 0.0  # where anneal ends
     anneal_steps: int = 0  # updates that anneal takes; 0: those of the whole phase
     offline_sampler: str = "cluster"  # what draws the offline share under mix and anneal
-    offline_sampler_options: dict[str, Any] = field(default_factory=dict)
+    offline_sampler_options: dict[str, Any] = field(default_factory=dict)  # of that sampler's Config
     patience: float = (
         0.0  # seconds until a silent environment counts as hung, each in a process of its own; 0: no
     )

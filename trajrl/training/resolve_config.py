@@ -21,6 +21,7 @@ from trajrl.training.config import (
 )
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER, PRESETS
 
+ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
 # What a checkpoint speaks of: one sampler would take another's law for its own.
 LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")
 
@@ -35,6 +36,8 @@ def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path 
         preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
         base = _from_preset(preset, asked.get("agent", RunConfig.agent), str(asked.get("env") or data))
     config = merge(base, asked)
+    if file is None and "log_every" not in asked:
+        config = replace(config, log_every=log_every(config))
     if file and config.sampler != base.sampler:
         config = merge(config, _fitting_sampler(config, asked))
     sampler = {**({} if file else sampler_preset(config)), **config.sampler_options}
@@ -86,7 +89,7 @@ def online_config(
         "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0,
         **offline_side(base.sampler, base.sampler_options, asked),
     }  # fmt: skip
-    preset = _online_preset(chosen.get("preset", base.preset), base)
+    preset = online_preset(chosen.get("preset", base.preset), base)
     if asked.get("metric") or "metric" in found["sampler"]:
         preset.pop("sampler", None)  # a metric asks for what ranks by it
     config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
@@ -116,12 +119,21 @@ def rates(config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shortened(config: RunConfig) -> dict[str, Any]:
-    """Return a start short enough that a tenth of the phase is learned from, and half of that handed over."""
+    """Return what suits a short phase: rows enough for a curve, and a start that leaves a tenth to learn in.
+
+    Half of that tenth comes after the warm-up.
+    """
     learn_after = min(config.learn_after, config.env_steps * 9 // 10)
     return {
+        "log_every": log_every(config),
         "learn_after": learn_after,
         "warmup_steps": min(config.warmup_steps, (learn_after + config.env_steps) // 2),
     }
+
+
+def log_every(config: RunConfig) -> int:
+    """Return the steps between rows of metrics.csv: at most a twentieth of the run, but for the demo."""
+    return config.log_every if config.preset == "demo" else max(1, min(config.log_every, config.end // ROWS))
 
 
 def config_for_rerun(file: Path, phase: str) -> RunConfig:
@@ -207,7 +219,7 @@ def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
     return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
 
 
-def _online_preset(preset: str, base: RunConfig) -> dict[str, Any]:
+def online_preset(preset: str, base: RunConfig) -> dict[str, Any]:
     """Return what a preset sets online; what the agent's own sets of that phase, or draws with, wins."""
     run, _ = _agent_preset(preset, base.agent, base.env or base.data)
     own = {name: value for name, value in run.items() if name in {*ONLINE_FIELDS, "sampler"}}

@@ -158,9 +158,30 @@ def test_ranks_are_renewed_every_refresh_and_not_between():
 
 def test_td_errors_that_are_not_numbers_are_left_out_and_noted():
     sampler = make_sampler("priority", population())
-    sampler.feedback(fixed_anchors([0, 1]), np.array([np.nan, 2.0]))
+    sampler.feedback(fixed_anchors([0, 1]), np.array([np.inf, 2.0]))
     assert sampler.evidence.seen.tolist()[:2] == [False, True]
     assert len(sampler.notes) == 1
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "max"])
+def test_rows_that_were_not_used_say_nothing(aggregate):
+    sampler = make_sampler("priority", returns_store([1, 1, 1], [8, 8, 8]), aggregate=aggregate)
+    sampler.feedback(fixed_anchors([0, 0, 0, 1]), np.array([2.0, np.nan, np.nan, np.nan]))
+    assert sampler.evidence.value.tolist() == [2, 0, 0]
+    assert sampler.evidence.seen.tolist() == [True, False, False]
+    assert not sampler.notes
+
+
+def test_episodes_too_short_to_be_used_are_neither_first_nor_last():
+    sampler = make_sampler("priority", returns_store([1, 1, 1, 1, 1], [2, 8, 8, 8, 8]))
+    for _ in range(3):
+        sampler.feedback(fixed_anchors([0, 1, 2, 3]), np.array([np.nan, 1.0, 3.0, 5.0]))
+    sampler.refresh(100)
+    p = sampler.probabilities()
+    assert p[3] == p[4] > p[0] == p[2] > p[1]  # 4 was never drawn: with the largest
+    sampler.feedback(fixed_anchors([0]), np.array([9.0]))
+    sampler.refresh(200)
+    assert sampler.probabilities().argmax() in (0, 4)
 
 
 def test_success_binary_refuses_episodes_that_do_not_say():

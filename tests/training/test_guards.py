@@ -18,7 +18,9 @@ from trajrl.cli.main import dispatch
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
-from trajrl.training import loop
+from trajrl.store.window import Anchors
+from trajrl.training import guards, loop
+from trajrl.training.pending_updates import Read
 from trajrl.training.run_dir import checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +95,11 @@ def test_a_loss_that_is_not_a_number_names_the_term_the_batch_and_the_episode(st
     assert 7 in batch["episode"]
     assert not np.isfinite(batch["td_error"][batch["episode"] == 7]).any()
     assert "critic/loss" in batch["terms"]
+
+
+def test_rows_that_were_not_used_stop_nothing():
+    anchors = Anchors(np.arange(2), np.zeros(2, np.int64), np.ones(2, np.float32))
+    guards.require_finite(None, Read(1, anchors, np.array([np.nan, 2.0], np.float32), {"critic/loss": 1.0}))
 
 
 def test_the_checkpoint_before_a_bad_batch_stays_the_latest_and_is_whole(store, tmp_path, monkeypatch):

@@ -4,7 +4,8 @@
     weight(e) = (q_e / p_e)^beta / sum_e p_e (q_e / p_e)^beta,      q_e = T_e / sum T
 
 A trajectory never drawn, as every new one, is tied with the largest score known.  TD errors are tracked per
-trajectory under its stable id.  Ranks are renewed every `refresh_every` steps and when the store changes.
+trajectory under its stable id; rows that the critic did not use say nothing.  Ranks are renewed every
+`refresh_every` steps and when the store changes.
 """
 
 from __future__ import annotations
@@ -118,17 +119,18 @@ class PrioritySampler(EpisodeLaw):
         return super().make_law(ids)
 
     def feedback(self, anchors: Anchors, td_error: np.ndarray) -> None:
-        """Reduce the TD errors of each trajectory's rows to one, and move its average one step."""
+        """Reduce the TD errors of each trajectory's rows that were used to one; move its average one step."""
         metric = METRICS[self.config.metric]
         if metric.evidence != "feedback" or not len(td_error):
             return
-        usable = np.isfinite(td_error)
+        usable = ~np.isinf(td_error)
         if not usable.all():
-            self.note("priority: TD errors that are not numbers were left out; the critic may have diverged")
+            self.note("priority: TD errors that are not finite were left out; the critic may have diverged")
         found = metric.of(np.asarray(td_error, np.float64)[usable])
         ids, evidence = per_episode(anchors.episode[usable], found, self.config.aggregate == "max")
         self.evidence.grow(len(self.store))
         self.evidence.average(ids, evidence, self.config.rate)
+        self.evidence.note_drawn(anchors.episode)
 
     def anchors(self, rng: np.random.Generator, n: int, law: Law) -> Anchors:
         """Draw episodes by a law, and the step of each where the options say; weights undo the law's bias."""

@@ -26,12 +26,12 @@ SHOWN = 8  # episodes named in the line; all are in the file
 
 
 def require_finite(run: Run, update: Read) -> None:
-    """Stop the run if an update gave NaN or inf."""
+    """Stop the run if an update gave NaN or inf; a TD error of NaN is a row that was not used."""
     step, anchors, td_error, metrics = update
     found = [name for name, value in metrics.items() if not isfinite(value)]
-    if not found and np.isfinite(td_error).all():
+    rows = np.flatnonzero(np.isinf(td_error))
+    if not found and not len(rows):
         return
-    rows = np.flatnonzero(~np.isfinite(td_error))
     rows = rows if len(rows) else np.arange(len(td_error))
     episodes = np.unique(anchors.episode[rows])
     batch = {"episode": anchors.episode, "step": anchors.step, "td_error": td_error, "terms": found}

@@ -194,9 +194,10 @@ def td_report(loss: Tensor, q: Tensor, y: Tensor, real: Tensor) -> tuple[Tensor,
     Args:
         q: values of every critic (E, B)
         y: their target (B,)
-        real: which rows (B,) the loss counts; the others have an error of 0
+        real: which rows (B,) the loss counts; the others say nothing: NaN.  A counted row that is NaN is inf
     """
-    td_error = torch.where(real, (q - y).detach().abs().mean(0), 0.0)
+    error = (q - y).detach().abs().mean(0)  # (B,)
+    td_error = torch.where(real, torch.where(error.isnan(), torch.inf, error), torch.nan)
     return td_error, {
         "critic/loss": loss, "critic/q_mean": masked_mean(q, real),
         "critic/td_abs": masked_mean(td_error, real), "critic/target_mean": masked_mean(y, real),

@@ -15,7 +15,7 @@ class Update(NamedTuple):
     """What one gradient step returns; everything stays on the device."""
 
     metrics: dict[str, Tensor]  # scalars, named 'critic/q_mean', 'actor/bc_loss', ...
-    td_error: Tensor  # (B,) absolute TD error, ensemble mean; zeros for an agent without a critic
+    td_error: Tensor  # (B,) absolute TD error, ensemble mean; NaN where unused; zeros without a critic
 
 
 class History(NamedTuple):

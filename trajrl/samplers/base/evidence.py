@@ -2,7 +2,8 @@
 
     value <- first evidence,  then (1 - rate) value + rate * evidence
 
-A trajectory without evidence counts as the largest value known: it is tied with the current maximum.
+A trajectory without evidence counts as the largest value known: it is tied with the current maximum.  One
+that was drawn and of which no row was used counts as the median: it may have none that ever is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Evidence:
 
     def __init__(self) -> None:
         self.value, self.seen = np.zeros(0), np.zeros(0, bool)  # (E,) both
+        self.unused = np.zeros(0, bool)  # (E,) drawn, and never seen
 
     def grow(self, size: int) -> None:
         """Make room for ids below `size`."""
@@ -31,6 +33,7 @@ class Evidence:
         if missing > 0:
             self.value = np.append(self.value, np.zeros(missing))
             self.seen = np.append(self.seen, np.zeros(missing, bool))
+            self.unused = np.append(self.unused, np.zeros(missing, bool))
 
     def average(self, ids: np.ndarray, evidence: np.ndarray, rate: float) -> None:
         """Take one step of the moving average for distinct ids (m,)."""
@@ -42,24 +45,31 @@ class Evidence:
         """Replace what is known of distinct ids (m,)."""
         self.value[ids], self.seen[ids] = evidence, True
 
+    def note_drawn(self, ids: np.ndarray) -> None:
+        """Take in that ids (m,) were drawn, after what they gave."""
+        self.unused[ids] = ~self.seen[ids]
+
     def scores(self, ids: np.ndarray, sign: float = 1.0) -> np.ndarray:
-        """Return sign * value (n,) of each id, the current maximum of these where there is none."""
-        value, seen = sign * self.value[ids], self.seen[ids]
+        """Return sign * value (n,) of each id; the maximum of these where there is none, or the median."""
+        value, seen, unused = sign * self.value[ids], self.seen[ids], self.unused[ids]
         if not seen.any():
             return np.zeros(len(ids))
-        return np.where(seen, value, value[seen].max())
+        return np.where(seen, value, np.where(unused & ~seen, np.median(value[seen]), value[seen].max()))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return both arrays."""
-        return {"value": self.value.copy(), "seen": self.seen.copy()}
+        """Return the arrays."""
+        return {"value": self.value.copy(), "seen": self.seen.copy(), "unused": self.unused.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take both arrays back."""
+        """Take the arrays back; older states do not say what was drawn without use."""
         self.value, self.seen = np.array(state["value"], np.float64), np.array(state["seen"], bool)
+        self.unused = np.array(state.get("unused", np.zeros(len(self.seen))), bool)
 
 
 def per_episode(episode: np.ndarray, evidence: np.ndarray, largest: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Reduce evidence of rows (m,) to distinct ids, and the mean or largest evidence of each."""
+    """Reduce evidence of rows (m,) to distinct ids, and the mean or largest of each; NaN is no evidence."""
+    known = ~np.isnan(evidence)
+    episode, evidence = episode[known], evidence[known]
     ids, owner = np.unique(episode, return_inverse=True)
     if largest:
         top = np.full(len(ids), -np.inf)

@@ -28,7 +28,7 @@ class Sampler(Protocol):
         """Draw n anchors; all chance comes from `rng`."""
 
     def feedback(self, anchors: Anchors, td_error: np.ndarray) -> None:
-        """Take in the absolute TD error (n,) of anchors drawn before."""
+        """Take in the absolute TD error (n,) of anchors drawn before; NaN where the critic left a row out."""
 
     def refresh(self, step: int, score: Score | None = None) -> None:
         """Take in episodes appended or evicted since, and re-rank when due at this training step."""

@@ -36,7 +36,7 @@ class Provenance:
         self._grow()
 
     def record(self, anchors: Anchors, td_error: np.ndarray, step: int) -> None:
-        """Take in one batch: its anchors and their TD errors (B,), drawn at a training step."""
+        """Take in one batch: its anchors and their TD errors (B,), NaN where unused, drawn at a step."""
         self.step = step
         self._grow()
         episode, columns = anchors.episode, self._columns

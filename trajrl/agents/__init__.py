@@ -21,6 +21,7 @@ AGENTS: dict[str, str] = {
     "eg_ood": "trajrl.agents.eg_ood:EGOOD",
     "iql": "trajrl.agents.iql:IQL",
     "qg": "trajrl.agents.qg:QG",
+    "rebrac": "trajrl.agents.rebrac:ReBRAC",
     "rlpd": "trajrl.agents.rlpd:RLPD",
     "sac": "trajrl.agents.sac:SAC",
     "stratified_ql": "trajrl.agents.stratified_ql:StratifiedQL",

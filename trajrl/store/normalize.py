@@ -84,6 +84,11 @@ def cql_antmaze(store: TrajectoryStore) -> tuple[float, float]:
     return 4.0, -2.0
 
 
+def rebrac_antmaze(store: TrajectoryStore) -> tuple[float, float]:
+    """100 r"""
+    return 100.0, 0.0
+
+
 def antmaze(store: TrajectoryStore) -> tuple[float, float]:
     """2 (r - 0.25)"""
     return 2.0, -0.5
@@ -96,5 +101,6 @@ REWARD_TRANSFORMS: dict[str, Callable[[TrajectoryStore], tuple[float, float]]] =
     "iql_locomotion": iql_locomotion,
     "no": unchanged,
     "normalize": normalize,
+    "rebrac_antmaze": rebrac_antmaze,
     "scaled": scaled,
 }

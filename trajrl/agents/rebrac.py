@@ -1,0 +1,181 @@
+"""ReBRAC: TD3+BC with a penalty on the policy and one in the target, deep normed critics, large batches.
+
+    a'   = clip(pi'(o_{t+k}) + clip(sigma n, -c, c), -1, 1)
+    y    = R_k + gamma^k (1 - terminated) (min_j Q'_j(o_{t+k}, a') - critic_beta |a' - a_{t+k}|^2)
+    L_Q  = sum_j mean (Q_j(o, a) - y)^2
+    L_pi = mean actor_beta |pi(o) - a|^2 - lambda min_j Q_j(o, pi(o)),    lambda = 1 / mean |min_j Q_j|
+
+|.|^2 sums over action dimensions.  Where the data has no action at the bootstrap, as at a truncated end, y
+has no penalty.  Tarasov, Kurenkov, Nikulin, Kolesnikov 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.base.candidates import padded
+from trajrl.agents.base.checks import at_least_one, not_negative
+from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, next_chunk, td_report
+from trajrl.agents.base.networks import build_encoder
+from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.rebrac import PRESETS, preset
+from trajrl.core.distributed import local_rows, whole_rows
+from trajrl.nets.ensemble import Critic
+from trajrl.nets.history import HistoryNet
+from trajrl.nets.mlp import MLP
+from trajrl.nets.targets import follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+__all__ = ["PRESETS", "Config", "Noise", "ReBRAC", "preset"]
+SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults are the published ones for locomotion; the penalties of each task are in the presets."""
+
+    actor_beta: float = 0.01  # penalty on the policy's distance to the data; raising it: closer to cloning
+    critic_beta: float = 0.01  # the same inside the target; raising it: more cautious values
+    normalize_q: bool = True  # divide the Q term by mean |Q|, so that one actor_beta serves many tasks
+    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
+    policy_delay: int = 2  # critic steps per actor step; raising it: the actor follows a better critic
+    target_noise: float = 0.2  # sigma, noise on the target's action; raising it: smoother values
+    noise_clip: float = 0.5  # c, bound of that noise
+    explore_noise: float = 0.1  # deviation of the noise added while exploring; raising it: bolder
+    horizon: int = 1  # rewards before the bootstrap; raising it: values travel faster, with more bias
+    history: int = 1  # H, observations seen; above 1 a GRU of the actor and one of the critic read them
+    history_actions: bool = True  # the GRUs also see the action before each observation
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 3  # hidden layers; raising it: finer, slower
+    actor_norm: str = "none"  # layer norm in the policy: none, before or after the activation
+    critic_norm: str = "after"  # layer norm in the critic; it steadies values of unseen actions
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the targets; raising it: newer targets, less stable
+    actor_lr: float = 1e-3  # learning rate of the policy
+    critic_lr: float = 1e-3  # learning rate of the critics
+    actor_clip: float = 0.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 0.0  # the same for the critic
+    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; nets and optimisers check their own."""
+        at_least_one(self, "critics", "policy_delay", "horizon", "history", "width", "depth")
+        not_negative(self, "actor_beta", "critic_beta", "target_noise", "noise_clip", "explore_noise")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, 1, self.horizon, next_actions=True)
+
+
+class Noise(NamedTuple):
+    """All the randomness of one update."""
+
+    next: Tensor  # (B, act) N(0, I), on the target's action
+
+
+class ReBRAC(Learner):
+    """TD3 with behaviour penalties on actor and critic."""
+
+    config: Config
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        rng, hidden = self.init_rng, (config.width,) * config.depth
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        policy = MLP(
+            encoder.context_dim, hidden, action_dim, rng, activation="relu", layer_norm=config.actor_norm
+        )
+        self.actor, self.target_actor = self.with_copy("actor", "target_actor", HistoryNet(encoder, policy))
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        critic = Critic(
+            config.critics, encoder.context_dim + action_dim, hidden, rng,
+            activation="relu", layer_norm=config.critic_norm,
+        )  # fmt: skip
+        self.critic, self.target = self.with_copy("critic", "target", HistoryNet(encoder, critic))
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        rate = config.critic_lr, config.critic_clip
+        self.critic_optimiser = self.adam("critic_optimiser", *rate, self.critic)
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
+        draw = local_rows(torch.randn(whole_rows(len(batch.steps)), self.action_dim, generator=rng))
+        return Noise(draw.to(self.device, non_blocking=True))
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Squared TD error of every critic; returns (loss, absolute TD error (B,), metrics)."""
+        config, valid, (here, there) = self.config, batch.steps > 0, histories(batch)
+        q = self.critic.head(self.context(self.critic.encoder, here), self.flat_actions(batch))  # (E, B)
+
+        # Bootstrap at o_{t+k}: the lower target critic of the target actor's action, blurred ...
+        with torch.no_grad():
+            blur = (config.target_noise * noise.next).clamp(-config.noise_clip, config.noise_clip)
+            action = self.target_actor.head(self.context(self.target_actor.encoder, there)).tanh()  # (B, act)
+            action = (action + blur).clamp(-1, 1)
+            value = self.target.head(self.context(self.target.encoder, there), action).amin(0)  # (B,)
+
+            # ... less its distance to the action that the data takes there, where it takes one.
+            data, known = next_chunk(batch, 1)  # (B, act), (B,)
+            penalty = torch.where(known, (action - data).square().sum(-1), 0.0)  # (B,)
+            value = value - config.critic_beta * penalty
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, config.gamma)
+
+        loss = masked_mean((q - y).square().sum(0), valid, batch.weight)
+        td_error, metrics = td_report(loss, q, y, valid)
+        return loss, td_error, {**metrics, "critic/penalty": masked_mean(penalty, known)}
+
+    def actor_loss(self, batch: SequenceBatch) -> tuple[Tensor, Metrics]:
+        """The penalised distance to the data's action, less lambda min Q; returns (loss, metrics)."""
+        config, valid, weight, (here, _) = self.config, batch.steps > 0, batch.weight, histories(batch)
+        action = self.actor.head(self.context(self.actor.encoder, here)).tanh()  # (B, act)
+        distance = (action - self.flat_actions(batch)).square().sum(-1)  # (B,)
+        bc_loss = masked_mean(distance, valid, weight)
+
+        # Q term, scaled by its own mean size.  The optimiser gives the critics no gradient.
+        with torch.no_grad():
+            view = self.context(self.critic.encoder, here)
+        q = self.critic.head(view, action).amin(0)  # (B,)
+        q_loss = -masked_mean(q, valid, weight)
+        if config.normalize_q:
+            q_loss = q_loss / masked_mean(q.detach().abs(), valid, weight).clamp(min=SMALLEST_Q)
+
+        loss = config.actor_beta * bc_loss + q_loss
+        return loss, {"actor/loss": loss, "actor/q_loss": q_loss, "actor/bc_loss": bc_loss}
+
+    def stage(self) -> Hashable:
+        """Return whether actor and targets move at the next update."""
+        return self.updates % self.config.policy_delay == 0
+
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+        """One critic step; at the first and every policy_delay-th after it the actor and the targets move."""
+        critic_loss, td_error, metrics = self.critic_loss(batch, noise)
+        metrics["critic/grad_norm"] = self.critic_optimiser.step(critic_loss)
+        if self.stage():
+            actor_loss, more = self.actor_loss(batch)
+            metrics |= {**more, "actor/grad_norm": self.actor_optimiser.step(actor_loss)}
+            follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
+            follow(self.target_actor.parameters(), self.actor.parameters(), self.config.tau)
+        return metrics, td_error
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Choose actions (V, 1, act); exploring adds Gaussian noise."""
+        context = self.context(self.actor.encoder, History(*map(padded, history)))
+        action = self.actor.head(context).tanh()[: len(rng)]  # (V, act)
+        if explore:
+            noise = draw_rows(rng, self.action_dim, device=self.device)  # (V, act)
+            action = (action + self.config.explore_noise * noise).clamp(-1, 1)
+        return action[:, None]
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
+        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])

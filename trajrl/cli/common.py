@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
+from trajrl.core.atomic_files import refuse_existing
 from trajrl.core.console import progress, say, speak_to_stderr
 
 __all__ = ["Common", "progress", "refuse_existing", "say", "speak_to_stderr"]
@@ -37,9 +37,3 @@ class Common:
     def run(self) -> dict[str, Any]:
         """Do the work and return what --json prints."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it does")
-
-
-def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Refuse to replace a file unless that was asked for."""
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists; choose another name or add --overwrite")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from trajrl.cli.common import Common, say
+from trajrl.cli.common import Common, refuse_existing, say
 from trajrl.cli.option import silent
 
 
@@ -29,6 +29,9 @@ class Report(Common):
     """Of these, runs whose best, median and worst episode are filmed; 0: none."""
     checkpoint: str = "last"
     """The policy that is looked into: last, best, selected, or the step of an evaluation."""
+
+    overwrite: bool = False
+    """Replace a file that is no report; an older report is replaced without it."""
 
     def run(self) -> dict[str, Any]:
         """Read the runs, put the report together and write it."""
@@ -70,7 +73,11 @@ class Report(Common):
             raise ValueError(f"a checkpoint is last, best, selected or a step; got '{self.checkpoint}'")
         if self.format == "html" and out.is_dir():
             raise ValueError(f"--out {out} is a folder; name a file such as {out / 'report.html'}")
-        if self.format != "html" and (out.suffix == ".html" or out.is_file()):
+        if self.format == "html":
+            from trajrl.report.page.html import is_report
+
+            refuse_existing(out, self.overwrite, is_report)
+        if self.format != "html" and (out.suffix == ".html" or (out.exists() and not out.is_dir())):
             raise ValueError(
                 f"--format {self.format} writes one file per figure; --out must be a folder, got {out}"
             )
@@ -83,4 +90,4 @@ class Report(Common):
         if self.format == "html":
             left_out = html.write(contents, out)
             return [out], left_out
-        return paper.save(paper.printable(contents.items()), out, self.format), []
+        return paper.save(paper.printable(contents.items()), out, self.format, self.overwrite), []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from trajrl.cli.common import say
+from trajrl.cli.common import refuse_existing, say
 from trajrl.cli.train_command import Choices
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
     if (out / "config.json").exists():
         raise ValueError(f"{out} holds a run, not a sweep; give another --out")
     if not path.exists():
+        refuse_existing(out / "results.csv", False)
         write_text(path, json.dumps(made, indent=2) + "\n")
         return
     try:

@@ -15,6 +15,7 @@ import tyro
 
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
+from trajrl.core.atomic_files import write_text
 
 # What a bandit asks of an agent that has such a field: one step, small networks, a short run.
 LABORATORY: dict[str, Any] = {
@@ -81,12 +82,13 @@ class Toy(Common):
         folder = self.folder()
         if self.resume:
             require_begun(folder, settings)
+        refuse_others(folder)
         rows = [self.one(each, folder / each.name if len(settings) > 1 else folder) for each in settings]
         answer = rows[0] if len(rows) == 1 else summarise(rows, self.seed)
         swept = [name for name in ("T", "eta") if len(getattr(self, name)) > 1]
         if swept:
             answer["figure"] = str(self.draw(rows, swept[0], folder / f"{swept[0]}.png"))
-        (folder / "toy.json").write_text(json.dumps(answer, indent=2) + "\n")
+        write_text(folder / "toy.json", json.dumps(answer, indent=2) + "\n")
         show(answer)
         return answer
 
@@ -204,6 +206,14 @@ def require_begun(folder: Path, settings: Sequence[Setting]) -> None:
     places = [folder / each.name for each in settings] if len(settings) > 1 else [folder]
     if not any((place / "config.json").exists() for place in places):
         require_run(folder)
+
+
+def refuse_others(folder: Path) -> None:
+    """Refuse to write over files that no toy run left in the folder."""
+    if not ((folder / "config.json").exists() or any(folder.glob("*/config.json"))):
+        for name in ("toy.json", "T.png", "eta.png"):
+            if (folder / name).exists():
+                raise FileExistsError(f"{folder / name} exists and is of no run; give another --out")
 
 
 def refuse_other(setting: Setting, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Atomic files: written in a locked scratch folder beside the target, flushed to disk, then renamed.
 
 A crash leaves no file under the final name, only a folder `.NAME.*.tmp`, which the next writer removes.
+Every writer keeps one rule: nothing but a plain file is ever replaced, and a user's only with --overwrite.
 """
 
 from __future__ import annotations
@@ -9,16 +10,44 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+
+
+def refuse_existing(path: Path, overwrite: bool, ours: Callable[[Path], bool] | None = None) -> None:
+    """Refuse to replace what is no plain file and, unless that was asked for, a file too.
+
+    Args:
+        ours: tells a file that trajrl wrote for the same purpose, which may be replaced unasked
+    """
+    refuse_irregular(path)
+    if os.path.lexists(path) and not overwrite and not (ours is not None and ours(path)):
+        raise FileExistsError(f"{path} exists; choose another name or add --overwrite")
+
+
+def refuse_irregular(path: Path) -> None:
+    """Refuse a folder, device, pipe or socket as the place of a file."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError:  # nothing is there, or nothing can be: then the writing says so
+        return
+    if kind != stat.S_IFREG:
+        raise ValueError(f"{path} is {KINDS.get(kind, 'no plain file')}; name a plain file to write")
 
 
 class Scratch:
     """A folder beside `path` for files on their way to that name; its lock says that the writer runs."""
 
     def __init__(self, path: Path) -> None:
+        refuse_irregular(path)
         self.path = path
         with said(path):
             path.parent.mkdir(parents=True, exist_ok=True)

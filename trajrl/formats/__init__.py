@@ -96,8 +96,8 @@ def import_source(
     return import_source(source, Path(out), show, overwrite)
 
 
-def export(store: TrajectoryStore, path: str | Path, format: str) -> dict[str, Any]:
+def export(store: TrajectoryStore, path: str | Path, format: str, overwrite: bool = False) -> dict[str, Any]:
     """Write a store in another format; returns what was written and what that format could not carry."""
     from trajrl.formats.base.exporter import export
 
-    return export(store, Path(path), find(EXPORTS, format, "export format"), format)
+    return export(store, Path(path), find(EXPORTS, format, "export format"), format, overwrite)

@@ -88,6 +88,7 @@ def open_or_resume(folder: Path, asked: Mapping[str, Any], resume: bool) -> None
 
 
 OWN = {"collect.json", "episodes.journal"}
+OF_REPLAY = {"run", "start.h5"}
 
 
 def folder_of(out: Path) -> Path:
@@ -96,7 +97,12 @@ def folder_of(out: Path) -> Path:
 
 
 def remove(folder: Path) -> None:
-    """Remove what an earlier collection left."""
+    """Remove what an earlier collection left, and nothing else."""
+    others = {path.name for path in folder.glob("[!.]*")} - OWN - OF_REPLAY
+    if others and not (folder / "config.json").exists():  # of medium-replay it is a run
+        raise FileExistsError(
+            f"{folder} holds {min(others)}, which no collection wrote; move it or choose another --out"
+        )
     shutil.rmtree(folder, ignore_errors=True)
 
 

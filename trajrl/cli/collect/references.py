@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.cli.common import say
-from trajrl.core.atomic_files import write_text
+from trajrl.core.atomic_files import refuse_irregular, write_text
 from trajrl.envs.base.reference_scores import span
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def measure(
         raise ValueError(
             "references belong to an environment as it is: without arguments, frame_skip and time_limit"
         )
+    refuse_irregular(out)
     known = references_in(out)  # before hours of measuring
     if suite.name in known["environments"] and not overwrite:
         raise FileExistsError(f"{out} has references of {suite.name}; add --overwrite")

@@ -59,13 +59,17 @@ class Export(Common):
     """The format to write."""
     out: Path
     """The file (or, for Minari, the folder, called NAME-vN) to write."""
+    overwrite: bool = False
+    """Replace a file that has this name; a folder is never replaced."""
 
     def run(self) -> dict[str, Any]:
         """Write, and say what the format cannot carry."""
         from trajrl.formats import export
         from trajrl.store.store import TrajectoryStore
 
-        found = export(TrajectoryStore.open(self.store), self.out.expanduser(), self.format)
+        out = self.out.expanduser()
+        refuse_existing(out, self.overwrite)
+        found = export(TrajectoryStore.open(self.store), out, self.format, self.overwrite)
         say(f"{found['episodes']} episodes, {found['transitions']} transitions to {found['out']}")
         if found["beside"]:
             say(f"other readers will not see: {', '.join(found['beside'])}")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trajrl.core.atomic_files import refuse_existing
 from trajrl.store.column import Column
 from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
@@ -25,10 +26,11 @@ class Span(NamedTuple):
     terminated: bool
 
 
-def export(store: TrajectoryStore, path: Path, write: Write, format: str) -> dict[str, Any]:
-    """Write the file or folder and return what it holds."""
-    if path.exists():
-        raise FileExistsError(f"{path} exists; remove it or choose another name")
+def export(
+    store: TrajectoryStore, path: Path, write: Write, format: str, overwrite: bool = False
+) -> dict[str, Any]:
+    """Write the file or folder and return what it holds; a folder is never replaced."""
+    refuse_existing(path, overwrite)
     if not len(store.live):
         raise ValueError("the store has not one episode to export")
     write(store, path)

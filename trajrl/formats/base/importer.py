@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.atomic_files import refuse_existing
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.store.file.writer import StoreWriter
 
@@ -27,8 +28,7 @@ def import_source(
     source: Source, out: Path, show: Show | None = None, overwrite: bool = False
 ) -> dict[str, Any]:
     """Write a store file and return its summary; a failure leaves no file."""
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists; choose another name or allow overwriting it")
+    refuse_existing(out, overwrite)
     box = Box()
     with StoreWriter(out, source=source.path) as writer:
         labelled = (show or quietly)(

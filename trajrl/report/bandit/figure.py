@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.atomic_files import new_file
 from trajrl.envs.bandit import data, find_bandit
 from trajrl.report.charts import style
 from trajrl.report.draw.paper import RC
@@ -94,4 +95,5 @@ def _panels(count: int, path: Path, grid: bool) -> Iterator[list[Axes]]:
     with matplotlib.rc_context({**RC, "axes.grid": grid}):
         figure = Figure(figsize=(4.8 * count, 4.4), layout="constrained")
         yield list(figure.subplots(1, count))
-        figure.savefig(path, dpi=DOTS_PER_INCH)
+        with new_file(path) as scratch:
+            figure.savefig(scratch, dpi=DOTS_PER_INCH)

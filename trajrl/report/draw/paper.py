@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.atomic_files import new_file, refuse_existing
 from trajrl.report.charts import style
 from trajrl.report.charts.chart import Chart, Cloud, Figure, Heat, Series, in_order
 from trajrl.report.draw.interactive import axis_titles, diagonal
@@ -41,26 +42,35 @@ RC: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def save(figures: Sequence[Figure], folder: Path, format: str) -> list[Path]:
+def save(figures: Sequence[Figure], folder: Path, format: str, overwrite: bool = False) -> list[Path]:
     """Write every figure into `folder`, named by its key; returns the paths."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
     if format not in FORMATS:
         raise ValueError(f"figures for papers are {', '.join(FORMATS)}; got '{format}'")
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths = [folder / f"{file_name(figure.key)}.{format}" for figure in figures]
+    for path in paths:
+        refuse_existing(path, overwrite, is_figure)
     with matplotlib.rc_context(RC):
-        for figure in figures:
+        for figure, path in zip(figures, paths):
             canvas = Canvas(figsize=(WIDTH, HEIGHT))
             draw(figure, canvas)
-            path = folder / f"{file_name(figure.key)}.{format}"
-            canvas.savefig(path, dpi=DOTS_PER_INCH, metadata=UNDATED[format])
-            paths.append(path)
+            with new_file(path) as scratch:
+                canvas.savefig(scratch, dpi=DOTS_PER_INCH, metadata=DETAILS[format])
     return paths
 
 
-UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+MARK = "trajrl report"
+DETAILS: dict[str, dict[str, Any]] = {  # without a date: the same numbers give the same bytes
+    "pdf": {"CreationDate": None, "Creator": MARK}, "svg": {"Date": None, "Creator": MARK},
+    "png": {"Software": MARK},
+}  # fmt: skip
+
+
+def is_figure(path: Path) -> bool:
+    """Say whether a file is a figure that trajrl drew, which a new one may replace."""
+    return MARK.encode() in path.read_bytes()
 
 
 def file_name(key: str) -> str:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trajrl.core.atomic_files import Scratch
+
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
     from trajrl.rollout.history_queue import Actor
@@ -29,20 +31,28 @@ def record(agent: Actor, suite: EnvSuite, seed: int, step: int, count: int, fold
     place.mkdir(parents=True, exist_ok=True)
     paths = [place / f"step-{step:09d}-seed-{seed}-episode-{episode}.mp4" for episode in range(count)]
     writers: dict[int, Any] = {}
+    scratch = [Scratch(path) for path in paths]
 
     def watch(episode: int, env: Any) -> None:
         """Add the frame before a step."""
         if episode not in writers:
             draw_lightly(env)
-            writers[episode] = get_writer(paths[episode], fps=frames_per_second(env), macro_block_size=2)
+            writers[episode] = get_writer(
+                scratch[episode].folder / paths[episode].name, fps=frames_per_second(env), macro_block_size=2
+            )
         writers[episode].append_data(frame_of(env, suite.name))
 
     try:
         evaluate(agent, suite, seed, step, count, envs=1, render=True, watch=watch)
+        for episode, writer in writers.items():
+            writer.close()
+            scratch[episode].publish(scratch[episode].folder / paths[episode].name)
     finally:
         for writer in writers.values():
             writer.close()
-    return paths
+        for waiting in scratch:
+            waiting.remove()
+    return [paths[episode] for episode in sorted(writers)]
 
 
 def choose_backend() -> None:

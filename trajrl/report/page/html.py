@@ -6,18 +6,20 @@ A content policy in the page's head forbids every connection, so that nothing ca
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from trajrl.core.atomic_files import new_file
 from trajrl.report.page.blocks import Room, item_block, notes_block, section_block
 from trajrl.report.page.contents import Contents, Section
 from trajrl.report.page.numbers import figure_numbers, style_numbers
 
 MOST_BYTES = 10_000_000  # of a page; what would not fit is left out, with a line
 MARGIN_BYTES = 60_000  # for headings, links and notes
+MARK = ' - trajrl report</title><link rel="icon" href="data:,">'  # ends the title of every report
+MARKED_BYTES = 1 << 16  # within which it stands
 PLACE = Path(__file__).parent
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
@@ -27,7 +29,7 @@ FRAME = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title} - trajrl report</title><link rel="icon" href="data:,">
+<title>{title}{mark}
 <style>{css}</style></head>
 <body><a class="skip" href="#content">Skip to the report</a>
 <header><h1>{title}</h1><button id="theme" type="button">Dark</button></header>
@@ -46,11 +48,15 @@ def write(contents: Contents, path: Path) -> list[str]:
     """Write the page, whole or not at all; returns what had to be left out of it."""
     left_out: list[str] = []
     text = render(contents, left_out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)
+    with new_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
     return left_out
+
+
+def is_report(path: Path) -> bool:
+    """Say whether a file is a report that trajrl wrote, which a new one may replace."""
+    with path.open("rb") as file:
+        return MARK.encode() in file.read(MARKED_BYTES)
 
 
 def render(contents: Contents, left_out: list[str]) -> str:
@@ -66,7 +72,7 @@ def render(contents: Contents, left_out: list[str]) -> str:
     links = "".join(f'<li><a href="#{s.key}">{escape(s.title)}</a></li>' for s in sections)
     numbers = ",".join(f"{_json(key)}:{text}" for key, text in figures.items())
     return FRAME.format(
-        policy=POLICY, title=escape(contents.title), links=links, body=body, **fixed,
+        policy=POLICY, mark=MARK, title=escape(contents.title), links=links, body=body, **fixed,
         notes=notes_block(contents.notes + left_out),
         numbers=f'{{"figures":{{{numbers}}},"style":{_json(style_numbers())}}}',
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.core.atomic_files import Scratch, said
+from trajrl.core.atomic_files import Scratch, refuse_irregular, said
 from trajrl.store.episode import Episode
 from trajrl.store.moments import Moments
 from trajrl.store.table import Table, phase_code
@@ -132,6 +132,7 @@ def refuse_foreign(path: Path) -> None:
     """Refuse to write over anything that is not a store: it may be the source."""
     from trajrl.store.file.hdf5 import open_file
 
+    refuse_irregular(path)
     if path.exists():
         try:
             open_file(path).close()

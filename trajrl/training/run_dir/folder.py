@@ -30,6 +30,7 @@ ENVIRONMENTS = (
     "robosuite",
 )  # named where present
 FOLDERS = ("checkpoints", "tb")
+WRITTEN = ("episodes.parquet", "evals.csv", "metrics.csv", "summary.json", "versions.json")
 _locks: list[IO[str]] = []  # held for the life of the process
 
 
@@ -69,6 +70,10 @@ def new_folder(config: RunConfig, out: str) -> Path:
         if (folder / "config.json").exists():
             raise ValueError(
                 f"{folder} already holds a run; give --resume to go on with it, or another --out"
+            )
+        if standing := [name for name in WRITTEN if (folder / name).exists()]:
+            raise FileExistsError(
+                f"{folder} holds {', '.join(standing)}, which a run would write over; give another --out"
             )
     else:
         named = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from math import log, pi
 from typing import Any
@@ -13,7 +14,7 @@ from flow_windows import ACT, OBS, at_anchor, generators, poisoned, random_windo
 from torch import Tensor
 
 from trajrl.agents import make_agent
-from trajrl.agents.edp import Q_TERMS, level_weights, preset
+from trajrl.agents.edp import Q_TERMS, Config, level_weights, preset
 from trajrl.core.rng import torch_stream
 
 ALL = torch.ones(3, dtype=torch.bool)
@@ -263,3 +264,18 @@ def test_paper_takes_clips_and_rewards_from_the_published_table() -> None:
 def test_a_wrong_setting_is_one_line(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
         replace(tiny().config, **{field: value}).validate()
+
+
+def test_the_first_error_names_all_that_few_levels_need() -> None:
+    with pytest.raises(ValueError, match="linear_scaled needs more than 5 steps") as error:
+        Config(diffusion_steps=5).validate()
+    named = dict(re.findall(r"agent\.(\w+)=(\w+)", str(error.value)))
+    assert named == {"schedule": "vp", "solver": "ddpm", "solver_steps": "0"}
+    Config(diffusion_steps=5, schedule="vp", solver="ddpm", solver_steps=0).validate()
+
+
+def test_the_error_names_nothing_that_may_stay() -> None:
+    with pytest.raises(ValueError, match=r"set agent\.solver=ddpm agent\.solver_steps=0 as well"):
+        Config(diffusion_steps=5, schedule="vp").validate()
+    with pytest.raises(ValueError, match=r"set agent\.solver_steps=0 as well"):
+        Config(diffusion_steps=5, schedule="cosine", solver="ddim").validate()

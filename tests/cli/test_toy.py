@@ -106,6 +106,18 @@ def test_a_sweep_may_go_below_the_solver_steps_an_agent_brings(tmp_path: Path, c
     assert [options["solver_steps"] for options in steps] == [3, 10]
 
 
+@pytest.mark.parametrize("T", [3, 20, 50])
+def test_every_number_of_levels_gets_the_schedule_of_the_laboratory(T: int) -> None:
+    words = Toy(dataset="rings", agent="edp").chosen(Setting(T, None, 0))
+    options = resolve({"data": "bandit:rings", "agent": "edp", "preset": "standard"}, words).agent_options
+    assert (options["diffusion_steps"], options["schedule"]) == (T, "cosine")
+
+
+def test_edp_trains_on_a_bandit_with_few_levels(tmp_path: Path, capsys) -> None:
+    found = call(capsys, "toy", "rings", "--agent", "edp", "--T", "3", "--out", str(tmp_path / "a"), *QUICK)
+    assert (found["T"], found["steps"]) == (3, 4)
+
+
 def test_a_run_does_not_go_on_under_another_t_or_eta(tmp_path: Path, capsys) -> None:
     words = ["toy", "rings", "--steps", "2", "--samples", "20", "--out", str(tmp_path / "a"), "--T"]
     assert dispatch([*words, "3"]) == 0

@@ -137,7 +137,8 @@ class Toy(Common):
         from trajrl.core.registry import find
 
         own = {field.name for field in fields(find(AGENTS, self.agent, "agent").Config)}
-        lab = {name: value for name, value in LABORATORY.items() if name in own and not begun}
+        laboratory = {name: value for name, value in LABORATORY.items() if name in own}
+        lab = {} if begun else dict(laboratory)
         asked = {"diffusion_steps": setting.T, "eta": setting.eta}
         for name, value in asked.items():
             if value is not None and name not in own:
@@ -150,9 +151,9 @@ class Toy(Common):
         }  # fmt: skip
         agent = [f"agent.{name}={value}" for name, value in lab.items()]
         words = (*(f"{name}={value}" for name, value in pace.items()), *agent, *self.set)
-        return words if begun or setting.T is None else (*words, *self.at_most(setting.T))
+        return words if begun or setting.T is None else (*words, *self.at_most(setting.T, laboratory))
 
-    def at_most(self, levels: int) -> tuple[str, ...]:
+    def at_most(self, levels: int, laboratory: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the setting that keeps the agent's own number of solver steps within so many levels."""
         from trajrl.nets.solvers import BY_LEVEL
         from trajrl.training.resolve_config import resolve
@@ -160,8 +161,7 @@ class Toy(Common):
         if any(part.startswith("agent.solver") for part in self.set):
             return ()
         chosen = {"data": f"bandit:{self.dataset}", "agent": self.agent, "preset": "standard"}
-        laboratory = f"agent.diffusion_steps={LABORATORY['diffusion_steps']}"
-        own = resolve(chosen, (laboratory,)).agent_options
+        own = resolve(chosen, [f"agent.{name}={value}" for name, value in laboratory.items()]).agent_options
         if own.get("solver") not in BY_LEVEL or own["solver_steps"] <= levels:
             return ()
         say(

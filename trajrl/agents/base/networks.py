@@ -9,6 +9,7 @@ A history of 1 builds no GRU, and the context of policy and critics is the obser
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
@@ -16,12 +17,12 @@ import torch
 from trajrl.core.registry import unknown
 from trajrl.nets.activation import activation
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
-from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.diffusion import SCHEDULES, Diffusion
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.history import HistoryEncoder, HistoryNet
 from trajrl.nets.mlp import NORMS
 from trajrl.nets.optim import DECAYS
-from trajrl.nets.solvers import plan
+from trajrl.nets.solvers import SOLVERS, plan
 
 Actor = HistoryNet[DiffusionPolicy]
 Critics = HistoryNet[Critic]
@@ -29,11 +30,39 @@ Critics = HistoryNet[Critic]
 
 def check(config: Any) -> None:
     """Raise ValueError where schedule, solver, activation, norms or decay of a config do not fit."""
-    plan(Diffusion(config.diffusion_steps, config.schedule).abar, config.solver, config.solver_steps)
+    check_chain(config.diffusion_steps, config.schedule, config.solver, config.solver_steps)
     activation(config.activation)
     for name, choices in (("actor_norm", NORMS), ("critic_norm", NORMS), ("decay", DECAYS)):
         if getattr(config, name, choices[0]) not in choices:
             raise ValueError(unknown(f"choice of {name}", getattr(config, name), choices))
+
+
+def check_chain(levels: int, schedule: str, solver: str, solver_steps: int) -> None:
+    """Raise ValueError where a chain of so many levels cannot be; it names all that must change with it."""
+    try:
+        plan(Diffusion(levels, schedule).abar, solver, solver_steps)
+    except ValueError as error:
+        found = fitting_chain(levels, schedule, solver, solver_steps)
+        if not found:
+            raise
+        settings = " ".join(f"agent.{name}={value}" for name, value in found.items())
+        raise ValueError(f"{error}; with diffusion_steps={levels} set {settings} as well") from error
+
+
+def fitting_chain(levels: int, schedule: str, solver: str, solver_steps: int) -> dict[str, str | int]:
+    """Return the fewest of schedule, solver and solver_steps that must change; nothing if none would do."""
+    asked: dict[str, str | int] = {"schedule": schedule, "solver": solver, "solver_steps": solver_steps}
+    if schedule not in SCHEDULES or solver not in SOLVERS or levels < 1:
+        return {}
+    solvers = ((solver, solver_steps), (solver, 0), ("ddpm", 0))
+    for name, (chosen, steps) in product((schedule, "vp"), solvers):
+        try:
+            plan(Diffusion(levels, name).abar, chosen, steps)
+        except ValueError:
+            continue
+        found: dict[str, str | int] = {"schedule": name, "solver": chosen, "solver_steps": steps}
+        return {field: value for field, value in found.items() if value != asked[field]}
+    return {}
 
 
 def build_encoder(

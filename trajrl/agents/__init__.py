@@ -19,6 +19,7 @@ AGENTS: dict[str, str] = {
     "diffusion_ql": "trajrl.agents.diffusion_ql:DiffusionQL",
     "edp": "trajrl.agents.edp:EDP",
     "eg_ood": "trajrl.agents.eg_ood:EGOOD",
+    "ifql": "trajrl.agents.ifql:IFQL",
     "iql": "trajrl.agents.iql:IQL",
     "qg": "trajrl.agents.qg:QG",
     "rebrac": "trajrl.agents.rebrac:ReBRAC",

@@ -8,6 +8,8 @@ from typing import Any
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 from trajrl.training import build, loop, resume
+from trajrl.training.resolve_config import online_config, resolve_config
+from trajrl.training.run_dir.folder import describe_run, new_folder
 
 TINY = {
     "width": 16, "depth": 2, "hidden": (16, 16), "gru_width": 8, "diffusion_steps": 3, "candidates": 3,
@@ -81,10 +83,10 @@ def small_run(
     chosen.update(
         {name: changes.pop(name) for name in list(changes) if name in ("seed", "steps", "batch_size")}
     )
-    config = build.resolve(chosen, settings(agent, **changes))
-    folder = build.new_folder(config, str(folder))
+    config = resolve_config(chosen, settings(agent, **changes))
+    folder = new_folder(config, str(folder))
     run = build.build(config, folder)
-    build.describe(folder, config, run.store)
+    describe_run(folder, config, run.store)
     return run
 
 
@@ -102,11 +104,11 @@ def small_online(folder: Path, source: Path, sampler: str = "priority", **change
     run_fields = {**ONLINE_RUN, **changes}
     words = [f"{name}={value}" for name, value in run_fields.items() if name not in ("env", "seed")]
     chosen = {"sampler": sampler, **{name: changes[name] for name in ("env", "seed") if name in changes}}
-    config = build.online_config(source, chosen, words)
-    folder = build.new_folder(config, str(folder))
+    config = online_config(source, chosen, words)
+    folder = new_folder(config, str(folder))
     run = build.build(config, folder)
     offline_to_online.take_over(run, source)
-    build.describe(folder, config, run.store)
+    describe_run(folder, config, run.store)
     return run
 
 

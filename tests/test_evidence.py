@@ -15,7 +15,7 @@ from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import Anchors, WindowSpec
 from trajrl.training.config import RunConfig
-from trajrl.training.resolve_config import resolve
+from trajrl.training.resolve_config import resolve_config
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -38,7 +38,7 @@ def test_every_cell_is_a_config_that_resolves(trial):
     words = trial.command("hopper.h5", "out")
     asked = {word[2:]: words[i + 1] for i, word in enumerate(words) if word.startswith("--")}
     asked = {name: value for name, value in asked.items() if name not in ("set", "out", "seed")}
-    config = resolve({**asked, "steps": int(asked["steps"])}, trial.settings)
+    config = resolve_config({**asked, "steps": int(asked["steps"])}, trial.settings)
     for setting in trial.settings:
         name, _, value = setting.partition("=")
         part, dot, field = name.partition(".")

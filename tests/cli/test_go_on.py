@@ -72,10 +72,10 @@ def test_a_sampler_does_not_take_up_the_law_of_another(place, tmp_path):
 def test_another_sampler_takes_no_options_from_a_config_file(place, tmp_path, sampler, metric, rest):
     file = tmp_path / "config.json"
     chosen = {"data": str(place / "point.h5"), "sampler": "priority", "metric": "return"}
-    resolve_config.resolve(chosen, ["sampler.alpha=0.3"]).save(file)
-    config = resolve_config.resolve({"sampler": sampler}, [], file)
+    resolve_config.resolve_config(chosen, ["sampler.alpha=0.3"]).save(file)
+    config = resolve_config.resolve_config({"sampler": sampler}, [], file)
     assert (config.metric, config.sampler_options) == (metric, rest)
-    assert resolve_config.resolve({}, [], file).sampler_options == {"metric": "return", "alpha": 0.3}
+    assert resolve_config.resolve_config({}, [], file).sampler_options == {"metric": "return", "alpha": 0.3}
 
 
 @pytest.mark.parametrize(("command", "run"), [("offline", "off"), ("online", "on")])

@@ -7,8 +7,8 @@ import pytest
 from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
 
 from trajrl.cli.main import dispatch
-from trajrl.training import build
 from trajrl.training.config import RunConfig
+from trajrl.training.resolve_config import online_config
 from trajrl.training.run_dir.folder import newest_run
 
 FEW = [f"{name}={value}" for name, value in {**ONLINE_RUN, "env_steps": 24, "eval_episodes": 1}.items()]
@@ -71,31 +71,31 @@ def test_without_a_run_a_short_offline_phase_comes_first(store, tmp_path, monkey
 
 
 def test_options_of_the_online_phase_are_told_apart(offline):
-    config = build.online_config(offline / "acfql", {"metric": "return", "preset": "demo"}, [])
+    config = online_config(offline / "acfql", {"metric": "return", "preset": "demo"}, [])
     assert config.sampler_options["metric"] == "return"
     assert "metric" not in config.offline_sampler_options
     assert (config.offline_mode, config.env_steps, config.patience) == ("mix", 4_000, 0.0)
-    published = build.online_config(offline / "acfql", {"preset": "standard"}, [])
+    published = online_config(offline / "acfql", {"preset": "standard"}, [])
     assert (published.env_steps, published.eval_every, published.eval_episodes) == (1_000_000, 100_000, 50)
     assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
 
 
 def test_published_chunks_are_drawn_uniformly_online_unless_asked(offline):
     source = offline / "acfql"
-    assert build.online_config(source, {"preset": "qc"}, []).sampler == "uniform"
-    assert build.online_config(source, {"preset": "qc", "metric": "return"}, []).sampler == "priority"
-    assert build.online_config(source, {"preset": "qc", "sampler": "cluster"}, []).sampler == "cluster"
-    assert build.online_config(source, {"preset": "standard"}, []).sampler == "priority"
+    assert online_config(source, {"preset": "qc"}, []).sampler == "uniform"
+    assert online_config(source, {"preset": "qc", "metric": "return"}, []).sampler == "priority"
+    assert online_config(source, {"preset": "qc", "sampler": "cluster"}, []).sampler == "cluster"
+    assert online_config(source, {"preset": "standard"}, []).sampler == "priority"
 
 
 @pytest.mark.parametrize("again", [False, True])
 def test_another_sampler_of_the_offline_share_takes_none_of_the_old_ones_options(offline, tmp_path, again):
     source, chosen = offline / "acfql", {"offline_sampler": "uniform"}
-    as_before = build.online_config(source, {}, [])
+    as_before = online_config(source, {}, [])
     as_before.save(tmp_path / "config.json")
     assert as_before.offline_sampler_options  # of cluster, by the demo preset
     file = tmp_path / "config.json" if again else None
-    config = build.online_config(source, chosen, [], file)
+    config = online_config(source, chosen, [], file)
     assert (config.offline_sampler, config.offline_sampler_options) == ("uniform", {})
 
 
@@ -110,9 +110,9 @@ def test_another_sampler_of_the_offline_share_keeps_its_own_law(offline, tmp_pat
 @pytest.mark.parametrize("preset", ["demo", "standard", "paper"])
 def test_batches_of_rlpd_are_half_offline_under_every_preset(store, tmp_path, preset):
     trained(tmp_path / "a", store, agent="rlpd", steps=2)
-    config = build.online_config(tmp_path / "a", {"preset": preset}, [])
+    config = online_config(tmp_path / "a", {"preset": preset}, [])
     assert (config.offline_mode, config.offline_fraction, config.begin_with) == ("mix", 0.5, "random")
-    asked = build.online_config(tmp_path / "a", {"preset": preset, "offline_fraction": 0.2}, [])
+    asked = online_config(tmp_path / "a", {"preset": preset, "offline_fraction": 0.2}, [])
     assert asked.offline_fraction == 0.2
 
 
@@ -126,15 +126,15 @@ def test_batches_of_rlpd_are_half_offline_under_every_preset(store, tmp_path, pr
 )
 def test_learning_rates_do_not_stay_where_the_offline_decay_left_them(offline, words, decay, steps):
     source = offline / "acfql"
-    config = build.online_config(source, {"env_steps": 500}, [*words, "utd=2"])
+    config = online_config(source, {"env_steps": 500}, [*words, "utd=2"])
     assert config.agent_options["decay"] == decay
     assert config.agent_options["decay_steps"] == steps
 
 
 def test_a_short_phase_still_learns(offline):
-    config = build.online_config(offline / "acfql", {"preset": "standard", "env_steps": 2_000}, [])
+    config = online_config(offline / "acfql", {"preset": "standard", "env_steps": 2_000}, [])
     assert (config.learn_after, config.warmup_steps) == (1_800, 1_900)
-    asked = build.online_config(
+    asked = online_config(
         offline / "acfql", {"preset": "standard", "env_steps": 2_000, "learn_after": 1_900}, []
     )
     assert asked.learn_after == 1_900

@@ -13,7 +13,7 @@ from trajrl.cli.toy import Setting, Toy
 from trajrl.envs import bandit
 from trajrl.report.bandit import measures
 from trajrl.training.config import RunConfig
-from trajrl.training.resolve_config import resolve
+from trajrl.training.resolve_config import resolve_config
 from trajrl.training.run_dir import folder
 
 QUICK = ["--steps", "4", "--samples", "40", "--set", "batch_size=16", "agent.width=8", "eval_episodes=3"]
@@ -66,7 +66,7 @@ def test_answer_has_the_fixed_keys_and_a_figure(agent: str, tmp_path: Path, caps
 def test_agents_bring_what_a_bandit_asks_of_them(dataset: str, agent: str, own: dict[str, Any]) -> None:
     asked = {"data": f"bandit:{dataset}", "agent": agent, "preset": "standard"}
     toy = Toy(dataset=dataset, agent=agent)
-    options = resolve(asked, toy.chosen(Setting(None, None, 0))).agent_options
+    options = resolve_config(asked, toy.chosen(Setting(None, None, 0))).agent_options
     shared = {"diffusion_steps": 20, "schedule": "cosine", "gamma": 0.0, "candidates": 1}
     assert {name: options[name] for name in own | shared} == own | shared
 
@@ -109,7 +109,9 @@ def test_a_sweep_may_go_below_the_solver_steps_an_agent_brings(tmp_path: Path, c
 @pytest.mark.parametrize("T", [3, 20, 50])
 def test_every_number_of_levels_gets_the_schedule_of_the_laboratory(T: int) -> None:
     words = Toy(dataset="rings", agent="edp").chosen(Setting(T, None, 0))
-    options = resolve({"data": "bandit:rings", "agent": "edp", "preset": "standard"}, words).agent_options
+    options = resolve_config(
+        {"data": "bandit:rings", "agent": "edp", "preset": "standard"}, words
+    ).agent_options
     assert (options["diffusion_steps"], options["schedule"]) == (T, "cosine")
 
 

@@ -104,9 +104,9 @@ def test_a_product_that_ranks_draws_in_two_processes_what_it_draws_in_one(metric
 
 
 def test_processes_map_one_file(store, tmp_path):
-    from trajrl.training import build
+    from trajrl.training.resolve_config import resolve_config
 
-    config = build.resolve({"data": str(store), "preset": "demo"})
+    config = resolve_config({"data": str(store), "preset": "demo"})
     assert [data.open_data(config, shared).obs.base.flags.owndata for shared in (False, True)] == [
         True,
         False,
@@ -147,8 +147,9 @@ def test_an_interrupt_that_comes_twice_to_each_is_a_checkpoint(store, tmp_path):
 def test_a_batch_too_small_to_share_is_refused_before_anything_is_written(store, tmp_path):
     from trajrl.core.distributed import Team
     from trajrl.training import build
+    from trajrl.training.resolve_config import resolve_config
 
-    config = build.resolve({"data": str(store), "preset": "demo", "batch_size": 1})
+    config = resolve_config({"data": str(store), "preset": "demo", "batch_size": 1})
     with pytest.raises(ValueError, match="1 rows cannot be shared by 2 processes; raise batch_size"):
         build.build_own(config, tmp_path, None, Team(1, 2))
 

@@ -14,15 +14,17 @@ from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 from trajrl.training import build, data, loop
+from trajrl.training.resolve_config import resolve_config
+from trajrl.training.run_dir.folder import describe_run, new_folder
 
 
 def trained(folder, data, *words, env=""):
     """Train a few steps with options of the environment and return the run."""
     chosen = {"data": str(data), "agent": "td3_bc", "steps": 10, "phase": "offline"}
     chosen |= {"env": env} if env else {}
-    config = build.resolve(chosen, [*settings("td3_bc"), *words])
-    run = build.build(config, build.new_folder(config, str(folder)))
-    build.describe(folder, run.config, run.store)
+    config = resolve_config(chosen, [*settings("td3_bc"), *words])
+    run = build.build(config, new_folder(config, str(folder)))
+    describe_run(folder, run.config, run.store)
     loop.offline(run)
     return run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trajrl.formats import resolve
+from trajrl.formats import locate_dataset
 from trajrl.formats.d4rl.family import urls
 from trajrl.formats.dataset_names import _known_files, minari_names, published
 
@@ -43,7 +43,7 @@ def test_a_name_finds_the_file_in_the_cache_of_its_tool(home, name, place):
     path = home / place
     path.parent.mkdir(parents=True)
     path.write_text("found")
-    assert resolve(name, download=False) == path
+    assert locate_dataset(name, download=False) == path
 
 
 def test_folders_named_by_the_environment_win(home, tmp_path, monkeypatch):
@@ -52,15 +52,15 @@ def test_folders_named_by_the_environment_win(home, tmp_path, monkeypatch):
     for place in ("d/hopper_medium-v2.hdf5", "m/mujoco/hopper/medium-v0"):
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).write_text("found")
-    assert resolve("hopper-medium-v2", download=False) == tmp_path / "d/hopper_medium-v2.hdf5"
-    assert resolve("mujoco/hopper/medium-v0", download=False) == tmp_path / "m/mujoco/hopper/medium-v0"
+    assert locate_dataset("hopper-medium-v2", download=False) == tmp_path / "d/hopper_medium-v2.hdf5"
+    assert locate_dataset("mujoco/hopper/medium-v0", download=False) == tmp_path / "m/mujoco/hopper/medium-v0"
 
 
 def test_a_path_wins_over_a_name(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hopper-medium-v2").write_text("mine")
-    assert resolve("hopper-medium-v2").read_text() == "mine"
-    assert resolve("~/hopper-medium-v2").read_text() == "mine"
+    assert locate_dataset("hopper-medium-v2").read_text() == "mine"
+    assert locate_dataset("~/hopper-medium-v2").read_text() == "mine"
 
 
 def test_a_folder_of_shards_and_an_older_file_are_found(home):
@@ -69,24 +69,24 @@ def test_a_folder_of_shards_and_an_older_file_are_found(home):
     shards.mkdir(parents=True)
     older.parent.mkdir(parents=True)
     older.write_text("old")
-    assert resolve("cube-double-play-100m-v0", download=False) == shards
-    assert resolve("can-mh-low", download=False) == older
+    assert locate_dataset("cube-double-play-100m-v0", download=False) == shards
+    assert locate_dataset("can-mh-low", download=False) == older
 
 
 def test_an_absent_set_says_where_it_can_be_fetched(home):
     with pytest.raises(
         FileNotFoundError, match=r"hopper-medium-v2 is not in .*\.d4rl/datasets; .*https://rail.*hdf5"
     ):
-        resolve("hopper-medium-v2", download=False)
+        locate_dataset("hopper-medium-v2", download=False)
     with pytest.raises(FileNotFoundError, match=r"nowhere to download it from is known; put the file there"):
-        resolve("minari:my/own-v3")
+        locate_dataset("minari:my/own-v3")
 
 
 def test_an_unknown_name_fails_with_the_nearest_one(home):
     with pytest.raises(FileNotFoundError, match=r"did you mean 'hopper-medium-v2'\?"):
-        resolve("hoper-medium-v2")
+        locate_dataset("hoper-medium-v2")
     with pytest.raises(FileNotFoundError, match=r"^out/x\.h5: no such file$"):
-        resolve("out/x.h5")
+        locate_dataset("out/x.h5")
 
 
 def test_every_published_address_is_https():
@@ -107,8 +107,8 @@ def test_a_missing_set_is_fetched_into_the_cache(home, monkeypatch):
         return path
 
     monkeypatch.setattr("trajrl.formats.base.download.download", fetch)
-    assert resolve("hopper-medium-v2") == home / ".d4rl/datasets/hopper_medium-v2.hdf5"
-    assert resolve("mujoco/hopper/medium-v0") == home / ".minari/datasets/mujoco/hopper/medium-v0"
+    assert locate_dataset("hopper-medium-v2") == home / ".d4rl/datasets/hopper_medium-v2.hdf5"
+    assert locate_dataset("mujoco/hopper/medium-v0") == home / ".minari/datasets/mujoco/hopper/medium-v0"
     assert asked["metadata.json"].endswith(
         "farama-minari/mujoco/resolve/main/hopper/medium-v0/data/metadata.json"
     )

@@ -75,7 +75,7 @@ def test_every_agent_is_exported_as_it_acts(name, choice, tmp_path):
     if name == "eg_ood":
         agent.threshold.kappa = torch.tensor(1.0)
     found = windows(agent)
-    export.write(agent, found, {}, tmp_path / "p.pt2", "torch")
+    export.write_policy(agent, found, {}, tmp_path / "p.pt2", "torch")
     assert export.largest_difference(export.read(tmp_path / "p.pt2", "torch"), found) < 1e-5
     moved = [replace(window, actions=window.actions + 1) for window in found]
     assert export.largest_difference(export.read(tmp_path / "p.pt2", "torch"), moved) > 0.9
@@ -86,7 +86,7 @@ def test_every_agent_is_exported_as_it_acts(name, choice, tmp_path):
 def test_onnx_gives_what_the_live_policy_gives(name, tmp_path):
     agent = tiny(name)
     found = windows(agent)
-    export.write(agent, found, {}, tmp_path / "p.onnx", "onnx")
+    export.write_policy(agent, found, {}, tmp_path / "p.onnx", "onnx")
     assert export.largest_difference(export.read(tmp_path / "p.onnx", "onnx"), found) < 1e-4  # as the command
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trajrl.training.config import RunConfig, convert, literal, merge, options, split_settings
-from trajrl.training.resolve_config import resolve
+from trajrl.training.resolve_config import resolve_config
 
 
 def test_settings_are_sorted_by_part():
@@ -99,29 +99,31 @@ def test_every_field_of_the_config_is_read_somewhere():
 
 @pytest.mark.parametrize("agent", ["acfql", "trajectory_ql"])
 def test_the_demo_of_the_small_sparse_task_has_settings_of_its_own(agent):
-    rooms = resolve({"data": "toy:rooms", "preset": "demo", "agent": agent})
-    other = resolve({"data": "toy:rooms", "preset": "demo", "agent": agent, "env": "toy:point"})
+    rooms = resolve_config({"data": "toy:rooms", "preset": "demo", "agent": agent})
+    other = resolve_config({"data": "toy:rooms", "preset": "demo", "agent": agent, "env": "toy:point"})
     assert (rooms.agent_options["gamma"], rooms.steps, rooms.batch_size) == (0.95, 4_000, 128)
     assert (other.agent_options["gamma"], other.steps, other.batch_size) == (0.99, 10_000, 256)
 
 
 def test_a_preset_sets_the_environment_and_an_option_wins():
     scene = {"data": "x", "preset": "qc", "agent": "acfql", "env": "ogbench:scene-play-singletask-v0"}
-    assert resolve(scene).env_options == {"sparse": True}
-    assert resolve(scene, ["env.sparse=false", "env.reward_shift=1"]).env_options == {
+    assert resolve_config(scene).env_options == {"sparse": True}
+    assert resolve_config(scene, ["env.sparse=false", "env.reward_shift=1"]).env_options == {
         "sparse": False, "reward_shift": 1.0,
     }  # fmt: skip
-    assert resolve({**scene, "env": "ogbench:cube-double-play-singletask-v0"}).env_options == {}
+    assert resolve_config({**scene, "env": "ogbench:cube-double-play-singletask-v0"}).env_options == {}
 
 
 @pytest.mark.parametrize("preset", ["standard", "paper"])
 @pytest.mark.parametrize(("steps", "every"), [(2_000, 100), (1_000_000, 1_000), (10, 1)])
 def test_a_short_run_has_at_least_twenty_rows_of_metrics_where_it_has_twenty_steps(preset, steps, every):
-    config = resolve({"preset": preset, "agent": "td3_bc", "data": "x.h5", "steps": steps})
+    config = resolve_config({"preset": preset, "agent": "td3_bc", "data": "x.h5", "steps": steps})
     assert config.log_every == every
 
 
 def test_log_every_is_as_given_and_the_demo_keeps_its_own():
-    assert resolve({"agent": "td3_bc", "data": "x.h5", "steps": 2_000, "log_every": 500}).log_every == 500
-    assert resolve({"agent": "td3_bc", "data": "x.h5", "steps": 40}, ["log_every=7"]).log_every == 7
-    assert resolve({"agent": "td3_bc", "steps": 500}).log_every == 250
+    assert (
+        resolve_config({"agent": "td3_bc", "data": "x.h5", "steps": 2_000, "log_every": 500}).log_every == 500
+    )
+    assert resolve_config({"agent": "td3_bc", "data": "x.h5", "steps": 40}, ["log_every=7"]).log_every == 7
+    assert resolve_config({"agent": "td3_bc", "steps": 500}).log_every == 250

@@ -248,10 +248,10 @@ def test_nothing_listens_on_the_network(store, tmp_path, line):
 
 
 def test_a_second_process_on_a_run_is_refused_and_the_first_is_not_disturbed(store, tmp_path):
-    from trajrl.training import build
+    from trajrl.training.run_dir.folder import lock
 
     run = small_run(tmp_path / "a", store)
-    build.lock(tmp_path / "a")
+    lock(tmp_path / "a")
 
     def stand() -> list:
         places = (tmp_path / "a").rglob("*")

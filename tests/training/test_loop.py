@@ -16,7 +16,9 @@ from trajrl.samplers import SAMPLERS
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 from trajrl.training import build, loop
+from trajrl.training.resolve_config import resolve_config
 from trajrl.training.run_dir.csv_log import read_csv
+from trajrl.training.run_dir.folder import describe_run, lock, new_folder
 from trajrl.training.run_dir.load_run import load_run
 
 AGENTS_OFFLINE = sorted(set(AGENTS) & {"bc_diffusion", "diffusion_ql", "trajectory_ql", "acfql", "td3_bc"})
@@ -129,9 +131,9 @@ def test_the_number_of_evaluation_environments_changes_nothing(store, tmp_path):
 
 def test_a_resolved_config_runs_again_to_the_same_bits(store, tmp_path):
     trained(tmp_path / "first", store, seed=3)
-    config = build.resolve({}, (), tmp_path / "first" / "config.json")
-    run = build.build(config, build.new_folder(config, str(tmp_path / "again")))
-    build.describe(run.folder, config, run.store)
+    config = resolve_config({}, (), tmp_path / "first" / "config.json")
+    run = build.build(config, new_folder(config, str(tmp_path / "again")))
+    describe_run(run.folder, config, run.store)
     loop.offline(run)
     assert_same_run(tmp_path / "first", tmp_path / "again")
 
@@ -139,14 +141,14 @@ def test_a_resolved_config_runs_again_to_the_same_bits(store, tmp_path):
 def test_a_run_is_never_written_over(store, tmp_path):
     run = small_run(tmp_path / "a", store)
     with pytest.raises(ValueError, match="--resume"):
-        build.new_folder(run.config, str(tmp_path / "a"))
+        new_folder(run.config, str(tmp_path / "a"))
 
 
 def test_a_second_process_on_the_same_run_is_refused(store, tmp_path):
     small_run(tmp_path / "a", store)
-    build.lock(tmp_path / "a")
+    lock(tmp_path / "a")
     with pytest.raises(ValueError, match="another process"):
-        build.lock(tmp_path / "a")
+        lock(tmp_path / "a")
 
 
 def test_a_policy_is_loaded_without_its_data(store, tmp_path):

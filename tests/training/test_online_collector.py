@@ -8,8 +8,8 @@ from trajrl.envs import make_suite
 from trajrl.store.episode import Episode
 from trajrl.store.journal import replay
 from trajrl.store.store import TrajectoryStore
-from trajrl.training.build import recorded_actions
 from trajrl.training.config import RunConfig
+from trajrl.training.data import recorded_actions
 from trajrl.training.online_collector import OnlineCollector
 
 

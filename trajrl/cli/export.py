@@ -69,7 +69,7 @@ class Export(Common):
         scratch = out.with_name(f".{out.name}.tmp{ENDINGS[self.format]}")
         try:
             with writing(out):
-                export.write(agent, windows, facts, scratch, self.format)
+                export.write_policy(agent, windows, facts, scratch, self.format)
             found = self._check(scratch, agent, windows)
             os.replace(scratch, out)
         finally:

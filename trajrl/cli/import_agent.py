@@ -35,9 +35,10 @@ class ImportAgent(Common):
         from trajrl.agents.base.public_weights import read
         from trajrl.core.registry import unknown
         from trajrl.envs import make_suite
-        from trajrl.training import build
         from trajrl.training.config import NO_DATA
+        from trajrl.training.resolve_config import resolve_config
         from trajrl.training.run_dir import checkpoint
+        from trajrl.training.run_dir.folder import describe_run, new_folder
 
         if self.agent != "diffusion_ql":
             raise ValueError(unknown("agent to import", self.agent, ["diffusion_ql"]))
@@ -50,8 +51,8 @@ class ImportAgent(Common):
             )
         settings = [f"agent.{name}={value}" for name, value in found.config.items()]
         chosen = {"agent": self.agent, "env": self.env, "data": self.data or NO_DATA, "seed": self.seed}
-        config = build.resolve({**chosen, "preset": "standard"}, settings)
-        folder = build.new_folder(config, str(self.out))
+        config = resolve_config({**chosen, "preset": "standard"}, settings)
+        folder = new_folder(config, str(self.out))
         size = found.obs_dim, found.action_dim
         agent = make_agent(self.agent, *size, seed=self.seed, **config.agent_options)
         agent.load_state_dict({**agent.state_dict(), **found.parts})
@@ -59,6 +60,6 @@ class ImportAgent(Common):
         start = {"step": 0, "seconds": 0.0, "stop_reason": ""}
         checkpoint.keep_policy(folder / "checkpoints", 0, agent.state_dict(), facts)
         checkpoint.save(folder / "checkpoints", 0, {"agent": agent.state_dict(), "run": start})
-        build.describe(folder, config, None)
+        describe_run(folder, config, None)
         say(f"{folder}: {self.agent} for {self.env}, {found.config['diffusion_steps']} diffusion steps")
         return {"run": str(folder), **facts, **found.config}

@@ -39,14 +39,16 @@ class Offline(Choices):
     def fresh(self, team: Team) -> Any:
         """Build a new run."""
         from trajrl.training import build
+        from trajrl.training.resolve_config import config_for_rerun, resolve_config
+        from trajrl.training.run_dir.folder import describe_run, fresh_folder
 
         if self.config is not None:
-            build.config_for_rerun(self.config, "offline")
-        config = build.resolve({**self.chosen(), "phase": "offline"}, self.set, self.config)
-        with build.fresh_folder(config, self.out) as folder:
+            config_for_rerun(self.config, "offline")
+        config = resolve_config({**self.chosen(), "phase": "offline"}, self.set, self.config)
+        with fresh_folder(config, self.out) as folder:
             team.broadcast((config, folder, None))
             run = build.build(config, folder, team=team)
-            build.describe(folder, run.config, run.store)
+            describe_run(folder, run.config, run.store)
         introduce(run)
         return run
 
@@ -54,22 +56,24 @@ class Offline(Choices):
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl.training import build
         from trajrl.training import resume as resuming
+        from trajrl.training.resolve_config import resume_config
         from trajrl.training.run_dir import checkpoint
+        from trajrl.training.run_dir.folder import lock, refuse_config, refuse_other_data, remember_data
 
         folder = Path(self.out)
-        build.refuse_config(folder, self.config)
-        build.lock(folder)
-        config = build.resume_config(folder, {**self.chosen(), "phase": "offline"}, self.set)
+        refuse_config(folder, self.config)
+        lock(folder)
+        config = resume_config(folder, {**self.chosen(), "phase": "offline"}, self.set)
         found = checkpoint.newest(folder / "checkpoints")
         team.broadcast((config, folder, found))
         run = build.build(config, folder, team=team)
-        build.refuse_other_data(folder, config, run.store)
+        refuse_other_data(folder, config, run.store)
         if found is not None:
             resuming.restore(run, found)
         else:
             resuming.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
-        build.remember_data(folder, run.store)
+        remember_data(folder, run.store)
         say(f"going on with {folder} from step {run.step} of {run.config.steps}")
         return run
 

@@ -72,14 +72,16 @@ class Online(Choices):
     def fresh(self) -> Any:
         """Build a new run from an offline one."""
         from trajrl.training import build, offline_to_online
+        from trajrl.training.resolve_config import online_config
+        from trajrl.training.run_dir.folder import describe_run, fresh_folder, refuse_other_data
 
         source = self.source()
-        config = build.online_config(source, self.chosen(), self.set, self.config)
-        with build.fresh_folder(config, self.out) as folder:
+        config = online_config(source, self.chosen(), self.set, self.config)
+        with fresh_folder(config, self.out) as folder:
             run = build.build(config, folder)
-            build.refuse_other_data(source, config, run.store)
+            refuse_other_data(source, config, run.store)
             offline_to_online.take_over(run, source)
-            build.describe(folder, run.config, run.store)
+            describe_run(folder, run.config, run.store)
         introduce(run)
         say(f"going on from {source}, which made {config.first_step} updates")
         return run
@@ -87,23 +89,25 @@ class Online(Choices):
     def resumed(self) -> Any:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl.training import build, offline_to_online, resume
+        from trajrl.training.resolve_config import resume_config
         from trajrl.training.run_dir import checkpoint
+        from trajrl.training.run_dir.folder import lock, refuse_config, refuse_other_data, remember_data
 
         folder = Path(self.out)
-        build.refuse_config(folder, self.config)
-        build.lock(folder)
-        config = build.resume_config(folder, {**self.chosen(), "phase": "online"}, self.set)
+        refuse_config(folder, self.config)
+        lock(folder)
+        config = resume_config(folder, {**self.chosen(), "phase": "online"}, self.set)
         run = build.build(config, folder)
-        build.refuse_other_data(folder, config, run.store)
+        refuse_other_data(folder, config, run.store)
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             resume.restore(run, found)
         else:
-            build.refuse_other_data(Path(config.from_run), config, run.store)
+            refuse_other_data(Path(config.from_run), config, run.store)
             offline_to_online.take_over(run, Path(config.from_run))
             resume.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
-        build.remember_data(folder, run.store)
+        remember_data(folder, run.store)
         say(f"going on with {folder} from environment step {run.clock} of {config.env_steps}")
         return run
 
@@ -116,10 +120,10 @@ class Online(Choices):
 
     def source(self) -> Path:
         """Return the offline run to go on from: the one named, the newest that fits, or a short new one."""
-        from trajrl.training import build
+        from trajrl.training.resolve_config import config_for_rerun
         from trajrl.training.run_dir.folder import newest_run
 
-        again = build.config_for_rerun(self.config, "online") if self.config is not None else None
+        again = config_for_rerun(self.config, "online") if self.config is not None else None
         if self.from_run:
             return Path(self.from_run)
         if again is not None:

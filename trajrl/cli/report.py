@@ -88,6 +88,6 @@ class Report(Common):
         from trajrl.report.page import html
 
         if self.format == "html":
-            left_out = html.write(contents, out)
+            left_out = html.write_page(contents, out)
             return [out], left_out
         return paper.save(paper.printable(contents.items()), out, self.format, self.overwrite), []

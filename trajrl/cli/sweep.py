@@ -53,7 +53,7 @@ class Sweep(Choices):
         from trajrl.core.registry import find
         from trajrl.sweep import ENGINES
         from trajrl.sweep.grid import read_grid, trials
-        from trajrl.sweep.results import write
+        from trajrl.sweep.results import write_results
         from trajrl.training.run_dir.folder import lock
 
         out, grid, base = Path(self.out or "runs/sweep"), read_grid(self.grid), self.base()
@@ -70,9 +70,9 @@ class Sweep(Choices):
                 if todo:
                     find(ENGINES, self.engine, "engine")(todo, resources, Progress(len(planned), len(todo)))
             except KeyboardInterrupt:
-                self.answer(out, write(out, planned), list(grid))
+                self.answer(out, write_results(out, planned), list(grid))
                 raise
-            found = write(out, planned)
+            found = write_results(out, planned)
         return self.answer(out, found, list(grid))
 
     def base(self) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str,
     """Refuse, before anything runs, what a trial would refuse when it resolves its choices."""
     from trajrl.samplers import SAMPLERS
     from trajrl.samplers.options import choose_sampler
-    from trajrl.training.resolve_config import resolve
+    from trajrl.training.resolve_config import resolve_config
 
     if not grid:
         raise ValueError("--grid says what varies, such as sampler=uniform,cluster")
@@ -156,7 +156,7 @@ def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str,
         raise ValueError(f"{twice[0]} is in the grid, and given beside it as well")
     for trial in planned:
         if trial.seed == planned[0].seed:
-            config = resolve({"phase": "offline", "seed": trial.seed}, trial.settings)
+            config = resolve_config({"phase": "offline", "seed": trial.seed}, trial.settings)
             choose_sampler(SAMPLERS, config.sampler, config.sampler_options)
 
 

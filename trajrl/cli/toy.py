@@ -156,12 +156,14 @@ class Toy(Common):
     def at_most(self, levels: int, laboratory: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the setting that keeps the agent's own number of solver steps within so many levels."""
         from trajrl.nets.solvers import BY_LEVEL
-        from trajrl.training.resolve_config import resolve
+        from trajrl.training.resolve_config import resolve_config
 
         if any(part.startswith("agent.solver") for part in self.set):
             return ()
         chosen = {"data": f"bandit:{self.dataset}", "agent": self.agent, "preset": "standard"}
-        own = resolve(chosen, [f"agent.{name}={value}" for name, value in laboratory.items()]).agent_options
+        own = resolve_config(
+            chosen, [f"agent.{name}={value}" for name, value in laboratory.items()]
+        ).agent_options
         if own.get("solver") not in BY_LEVEL or own["solver_steps"] <= levels:
             return ()
         say(

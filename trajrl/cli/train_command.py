@@ -100,7 +100,7 @@ class Choices(Common):
 
     def resumes(self) -> bool:
         """Say whether --out is to be resumed; a folder that holds no run is refused or, if asked, started."""
-        from trajrl.training import build
+        from trajrl.training.run_dir.folder import require_run
 
         if not (self.resume or self.resume_or_start):
             return False
@@ -109,7 +109,7 @@ class Choices(Common):
             raise ValueError(f"{option} needs --out, the folder of the run to go on with")
         if self.resume_or_start:
             return (Path(self.out) / "config.json").exists()
-        build.require_run(Path(self.out))
+        require_run(Path(self.out))
         return True
 
     def chosen(self) -> dict[str, Any]:

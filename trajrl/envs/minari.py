@@ -61,10 +61,10 @@ class MinariSuite(Suite):
 def find_source(name: str) -> Minari:
     """Open a data set from Minari's cache, or fetch it."""
     from trajrl.formats.base.options import Options
-    from trajrl.formats.dataset_names import resolve
+    from trajrl.formats.dataset_names import locate_dataset
     from trajrl.formats.minari.reader import Minari
 
-    return Minari(resolve(f"minari:{name}"), Options())
+    return Minari(locate_dataset(f"minari:{name}"), Options())
 
 
 def recovered(source: Minari) -> dict[str, Any]:

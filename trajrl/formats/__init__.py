@@ -30,11 +30,11 @@ FORMATS = {
 }
 
 EXPORTS = {
-    "d4rl": "trajrl.formats.d4rl.export:write",
-    "minari": "trajrl.formats.minari.export:write",
-    "npz": "trajrl.formats.npz.export:write",
-    "ogbench": "trajrl.formats.ogbench.export:write",
-    "robomimic": "trajrl.formats.robomimic.export:write",
+    "d4rl": "trajrl.formats.d4rl.export:write_d4rl",
+    "minari": "trajrl.formats.minari.export:write_minari",
+    "npz": "trajrl.formats.npz.export:write_npz",
+    "ogbench": "trajrl.formats.ogbench.export:write_ogbench",
+    "robomimic": "trajrl.formats.robomimic.export:write_robomimic",
 }
 
 
@@ -45,11 +45,11 @@ def recognise(path: str | Path) -> str:
     return recognise(Path(path))
 
 
-def resolve(name: str | Path, download: bool = True, show: Show | None = None) -> Path:
+def locate_dataset(name: str | Path, download: bool = True, show: Show | None = None) -> Path:
     """Return the path a name stands for: a path that exists, a file of the known caches, or a download."""
-    from trajrl.formats.dataset_names import resolve
+    from trajrl.formats.dataset_names import locate_dataset
 
-    return resolve(str(name), download, show)
+    return locate_dataset(str(name), download, show)
 
 
 def open_source(path: str | Path, format: str = "auto", show: Show | None = None, **options: Any) -> Source:
@@ -64,7 +64,7 @@ def open_source(path: str | Path, format: str = "auto", show: Show | None = None
     chosen = make_options(options)
     if format != "auto":
         find(FORMATS, format, "format")  # an unknown name fails before anything is fetched
-    place = resolve(path, show=show)
+    place = locate_dataset(path, show=show)
     with undamaged(place):
         name = recognise(place) if format == "auto" else format
         check_used(chosen, name)

@@ -37,7 +37,7 @@ class Published(NamedTuple):
     fetch: dict[Path, str]
 
 
-def resolve(name: str, download: bool = True, show: Show | None = None) -> Path:
+def locate_dataset(name: str, download: bool = True, show: Show | None = None) -> Path:
     """Return the path that a name stands for, fetching it where it is not in a cache."""
     plain = Path(name).expanduser()
     if plain.exists():

@@ -75,21 +75,25 @@ def small_online_run(folder: Path) -> list[Path]:
 
 def _train(folder: Path, sampler: str, seed: int) -> None:
     from trajrl.training import build, loop
+    from trajrl.training.resolve_config import resolve_config
+    from trajrl.training.run_dir.folder import describe_run, new_folder
 
     shutil.rmtree(folder, ignore_errors=True)  # one that was broken off
     chosen = {**SMALL, "phase": "offline", "sampler": sampler, "seed": seed}
-    config = build.resolve(chosen, SETTINGS)
-    run = build.build(config, build.new_folder(config, str(folder)))
-    build.describe(folder, run.config, run.store)
+    config = resolve_config(chosen, SETTINGS)
+    run = build.build(config, new_folder(config, str(folder)))
+    describe_run(folder, run.config, run.store)
     loop.offline(run)
 
 
 def _go_online(source: Path, folder: Path) -> None:
     from trajrl.training import build, loop, offline_to_online
+    from trajrl.training.resolve_config import online_config
+    from trajrl.training.run_dir.folder import describe_run, new_folder
 
     shutil.rmtree(folder, ignore_errors=True)
-    config = build.online_config(source, GO, ())
-    run = build.build(config, build.new_folder(config, str(folder)))
+    config = online_config(source, GO, ())
+    run = build.build(config, new_folder(config, str(folder)))
     offline_to_online.take_over(run, source)
-    build.describe(folder, run.config, run.store)
+    describe_run(folder, run.config, run.store)
     loop.online(run)

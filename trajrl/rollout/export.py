@@ -72,7 +72,9 @@ def act_noted(agent: Agent, history: History, seed: int, number: int) -> Window:
     return Window((*history, *drawn), kinds, chosen.float().clamp(-1, 1))
 
 
-def write(agent: Agent, windows: Sequence[Window], facts: dict[str, Any], path: Path, format: str) -> None:
+def write_policy(
+    agent: Agent, windows: Sequence[Window], facts: dict[str, Any], path: Path, format: str
+) -> None:
     """Write the policy step; the first windows travel with it."""
     example = windows[0]
     text = json.dumps({**facts, "check": [_listed(window) for window in windows[:KEPT]]})

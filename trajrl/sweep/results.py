@@ -19,7 +19,7 @@ STATES = ("finished", "failed", "begun", "waiting")
 HEADER = ("seeds", "last", "95 % interval", "mean of last ten", "best", "selected")
 
 
-def write(out: Path, trials: Sequence[Trial]) -> pd.DataFrame:
+def write_results(out: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     """Read every trial from its folder, write results.csv, and return the frame."""
     from trajrl.core.atomic_files import new_file
 

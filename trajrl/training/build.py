@@ -11,24 +11,7 @@ import numpy as np
 from trajrl.core import cpu
 from trajrl.core.compile import compile_losses
 from trajrl.training.config import RunConfig
-from trajrl.training.data import action_box, find_suite, open_data, recorded_actions, shape
-from trajrl.training.resolve_config import (
-    agent_options,
-    config_for_rerun,
-    online_config,
-    resolve,
-    resume_config,
-)
-from trajrl.training.run_dir.folder import (
-    describe,
-    fresh_folder,
-    lock,
-    new_folder,
-    refuse_config,
-    refuse_other_data,
-    remember_data,
-    require_run,
-)
+from trajrl.training.data import find_suite, open_data, recorded_actions, shape
 
 if TYPE_CHECKING:
     import torch
@@ -40,13 +23,6 @@ if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
     from trajrl.training.online import Online
     from trajrl.training.run import Run
-
-__all__ = [  # what a command needs to make a run
-    "action_box", "agent_options", "build", "build_agent", "choose_device", "config_for_rerun", "describe",
-    "find_suite", "fits", "fresh_folder", "lock", "new_folder", "online_config", "open_data",
-    "recorded_actions", "refuse_config", "refuse_other_data", "remember_data", "require_run", "resolve",
-    "resume_config", "set_threads", "shape",
-]  # fmt: skip
 
 
 def build(

@@ -81,10 +81,9 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
         shared: several processes open it: they map one file rather than hold a copy each
     """
     from trajrl.envs import ENVS
-    from trajrl.formats import open_source, recognise
-    from trajrl.formats import resolve as locate
+    from trajrl.formats import locate_dataset, open_source, recognise
     from trajrl.formats.base.importer import context
-    from trajrl.store.file.describe import describe as describe_store
+    from trajrl.store.file.describe import describe_store
     from trajrl.store.store import TrajectoryStore
 
     if config.data == NO_DATA:
@@ -95,7 +94,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
         made = data_made_by(config.data)
         if made is not None:
             return made
-    path = Path(config.data) if Path(config.data).exists() else locate(config.data)
+    path = Path(config.data) if Path(config.data).exists() else locate_dataset(config.data)
     if config.format == "auto" and recognise(path) == "trajrl":
         mapped = shared and config.memory == "auto" and not describe_store(path)["packed"]
         store = TrajectoryStore.open(path, "map" if mapped else config.memory)

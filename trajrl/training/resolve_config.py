@@ -26,7 +26,9 @@ ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
 LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")
 
 
-def resolve(chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path | None = None) -> RunConfig:
+def resolve_config(
+    chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path | None = None
+) -> RunConfig:
     """Resolve options that were given, `--set` and a config file to one complete config."""
     found = split_settings(settings)
     base = RunConfig.load(file) if file else None
@@ -83,7 +85,7 @@ def online_config(
     if file is not None:
         before = RunConfig.load(file)
         side = offline_side(before.offline_sampler, before.offline_sampler_options, asked)
-        return resolve({**side, **chosen, "from_run": str(source), "first_step": made}, settings, file)
+        return resolve_config({**side, **chosen, "from_run": str(source), "first_step": made}, settings, file)
     carried = {
         "phase": "online", "from_run": str(source), "first_step": made,
         "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0,
@@ -92,7 +94,7 @@ def online_config(
     preset = online_preset(chosen.get("preset", base.preset), base)
     if asked.get("metric") or "metric" in found["sampler"]:
         preset.pop("sampler", None)  # a metric asks for what ranks by it
-    config = resolve({**carried, **preset, **chosen}, settings, source / "config.json")
+    config = resolve_config({**carried, **preset, **chosen}, settings, source / "config.json")
     given = set(asked)
     config = replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
     return replace(config, agent_options={**config.agent_options, **rates(config, found["agent"])})
@@ -157,7 +159,7 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
             f"`python run.py {saved.phase} --resume --out {folder}` goes on with it"
         )
     given = {name: value for name, value in chosen.items() if name != "preset"}
-    config = resolve(given, settings, folder / "config.json")
+    config = resolve_config(given, settings, folder / "config.json")
     for name in ("agent", "seed") if saved.data == NO_DATA else LASTING:
         if getattr(config, name) != getattr(saved, name):
             kept = getattr(saved, name)

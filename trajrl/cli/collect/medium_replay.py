@@ -76,6 +76,7 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
     """Build the run of the agent that is to meet `steps` transitions, where it stands in `folder`."""
     from trajrl.training import build, resume
     from trajrl.training.run_dir import checkpoint
+    from trajrl.training.run_dir.folder import describe_run, lock, new_folder
 
     start = folder / "start.h5"
     if not start.exists():
@@ -84,18 +85,18 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
     if begun:
         config = RunConfig.load(folder / "run" / "config.json")
         place = folder / "run"
-        build.lock(place)
+        lock(place)
     else:
         try:
             config = config_of(suite, steps, seed, start, settings)
         except (KeyError, ValueError):
             rmtree(folder)  # nothing was learned: nothing is left to go on with
             raise
-        place = build.new_folder(config, str(folder / "run"))
-        build.lock(place)
+        place = new_folder(config, str(folder / "run"))
+        lock(place)
     run = build.build(config, place)
     if not begun:
-        build.describe(place, run.config, run.store)
+        describe_run(place, run.config, run.store)
     found = checkpoint.newest(place / "checkpoints")
     if found is not None:
         resume.restore(run, found)
@@ -109,7 +110,7 @@ def config_of(suite: Suite, steps: int, seed: int, start: Path, settings: tuple[
     from dataclasses import asdict
 
     from trajrl.store.store import TrajectoryStore
-    from trajrl.training import build
+    from trajrl.training.resolve_config import resolve_config
 
     left = steps - TrajectoryStore.open(start).num_steps
     chosen: dict[str, Any] = {
@@ -119,7 +120,7 @@ def config_of(suite: Suite, steps: int, seed: int, start: Path, settings: tuple[
         "log_every": 1_000, "eval_every": max(1_000, left // 10), "eval_episodes": 10,
         "checkpoint_every": 5_000,
     }  # fmt: skip
-    config = build.resolve(chosen, settings)
+    config = resolve_config(chosen, settings)
     return replace(config, env_options=asdict(suite.options))
 
 

@@ -61,16 +61,16 @@ class Cluster(Common):
         self._refuse_others(store.fingerprint)
         found = cluster_store(store, spec, self.seed)
         write_clustering(self.source, self.out, store, found)
-        answer = describe(store, found)
+        answer = describe_clusters(store, found)
         _print(answer)
         say(f"wrote {self.out}")
         return {**answer, "seed": self.seed, "out": str(self.out), "fingerprint": store.fingerprint}
 
     def _refuse_others(self, fingerprint: str) -> None:
         """Refuse to replace a store of other episodes; new labels for the same ones lose nothing."""
-        from trajrl.store.file.describe import describe
+        from trajrl.store.file.describe import describe_store
 
-        if self.overwrite or not self.out.exists() or describe(self.out)["fingerprint"] == fingerprint:
+        if self.overwrite or not self.out.exists() or describe_store(self.out)["fingerprint"] == fingerprint:
             return
         raise FileExistsError(
             f"{self.out} exists and holds other episodes; choose another name or add --overwrite"
@@ -82,7 +82,7 @@ class Cluster(Common):
         return int(self.clusters)
 
 
-def describe(store: TrajectoryStore, found: Clustering) -> dict[str, Any]:
+def describe_clusters(store: TrajectoryStore, found: Clustering) -> dict[str, Any]:
     """Return count, score of every count, and size, length, return and sources of each cluster."""
     from trajrl.samplers.cluster import cluster_table
 

@@ -41,12 +41,12 @@ class Import(Reading):
         return found
 
     def _unpack(self, packed: Path) -> dict[str, Any]:
-        from trajrl.store.file.describe import describe
+        from trajrl.store.file.describe import describe_store
         from trajrl.store.file.pack import unpack
 
         unpack(packed, self.out)
         say(f"{packed} is a store; a plain copy of it is {self.out}")
-        return {"out": str(self.out), **describe(self.out)}
+        return {"out": str(self.out), **describe_store(self.out)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,9 @@ class Info(Common):
 
     def run(self) -> dict[str, Any]:
         """Describe the store."""
-        from trajrl.store.file.describe import describe
+        from trajrl.store.file.describe import describe_store
 
-        found = describe(self.store.expanduser())
+        found = describe_store(self.store.expanduser())
         show_table(("", ""), [(key, as_text(found[key])) for key in found if key != "provenance"])
         return found
 
@@ -206,7 +206,7 @@ class Verify(Common):
 
     def run(self) -> dict[str, Any]:
         """Check the file and name what is wrong."""
-        from trajrl.store.file.describe import describe
+        from trajrl.store.file.describe import describe_store
         from trajrl.store.file.verify import verify
 
         path = self.store.expanduser()
@@ -216,7 +216,7 @@ class Verify(Common):
         if findings:
             say(f"{path} is damaged: {len(findings)} findings; import or copy it again")
             return {"path": str(path), "failed": True, "findings": findings}
-        fingerprint = describe(path)["fingerprint"]
+        fingerprint = describe_store(path)["fingerprint"]
         say(f"{path} is whole; fingerprint {fingerprint}")
         return {"path": str(path), "failed": False, "findings": [], "fingerprint": fingerprint}
 

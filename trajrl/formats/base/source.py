@@ -91,7 +91,7 @@ class Source:
     def provenance(self) -> dict[str, Any]:
         """Return where the data came from and what reading it changed; complete once it was read through."""
 
-        return {**describe(self.path), "format": self.format, **self.reading()}
+        return {**describe_origin(self.path), "format": self.format, **self.reading()}
 
     def reading(self) -> dict[str, Any]:
         """Return the options, versions and counts of this reading."""
@@ -128,7 +128,7 @@ def undamaged(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {(str(error).splitlines() or ['it is damaged'])[0]}") from error
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe_origin(path: Path) -> dict[str, Any]:
     """Return name, bytes and blake2 of a file, or of all the files of a folder in order of name."""
     if not path.is_dir():
         return {"file": path.name, "bytes": path.stat().st_size, "blake2": file_hash(path)}

@@ -16,7 +16,7 @@ from trajrl.formats.base.hdf5 import hdf5_file
 from trajrl.store.store import TrajectoryStore
 
 
-def write(store: TrajectoryStore, path: Path) -> None:
+def write_d4rl(store: TrajectoryStore, path: Path) -> None:
     """Write the file, one episode at a time."""
     count = store.num_steps
     with new_file(path) as place, hdf5_file(place, size_on_disk(store)) as file:

@@ -23,7 +23,7 @@ from trajrl.store.store import TrajectoryStore
 MINARI_VERSION = "0.5.3"  # whose layout this is
 
 
-def write(store: TrajectoryStore, path: Path) -> None:
+def write_minari(store: TrajectoryStore, path: Path) -> None:
     """Write the folder; it appears whole or not at all."""
     if not re.fullmatch(r"[\w-]+-v\d+", path.name):
         raise ValueError(f"a Minari data set is called NAME-vN, as in medium-v0; got '{path.name}'")

@@ -13,7 +13,7 @@ from trajrl.formats.npz.writer import NpzWriter
 from trajrl.store.store import TrajectoryStore
 
 
-def write(store: TrajectoryStore, path: Path) -> None:
+def write_npz(store: TrajectoryStore, path: Path) -> None:
     """Write the file, one column after another."""
     count, episodes = store.num_steps, len(store.live)
     columns = {"actions": store.actions, "rewards": store.rewards}

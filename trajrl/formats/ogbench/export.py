@@ -18,7 +18,7 @@ from trajrl.store.column import Column
 from trajrl.store.store import TrajectoryStore
 
 
-def write(store: TrajectoryStore, path: Path) -> None:
+def write_ogbench(store: TrajectoryStore, path: Path) -> None:
     """Write the file, one column after another."""
     rows = store.num_steps + len(store.live)
     with new_file(path) as place, NpzWriter(place) as file:

@@ -21,7 +21,7 @@ from trajrl.store.store import TrajectoryStore
 RESERVED = ("actions", "rewards", "dones", "obs", "next_obs", "extras")
 
 
-def write(store: TrajectoryStore, path: Path) -> None:
+def write_robomimic(store: TrajectoryStore, path: Path) -> None:
     """Write the file, one episode at a time."""
     keys = _keys(store)
     with new_file(path) as place, hdf5_file(place, size_on_disk(store)) as file:

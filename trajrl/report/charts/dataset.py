@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BINS = 20
 
 
-def describe(store: TrajectoryStore, by: str = "source") -> pd.DataFrame:
+def describe_groups(store: TrajectoryStore, by: str = "source") -> pd.DataFrame:
     """Return one row per value of a column of the episode table: episodes, steps, lengths, returns, ends."""
     table = store.table.to_frame()
     table = table[table["alive"]]

@@ -44,7 +44,7 @@ FRAME = """<!doctype html>
 """
 
 
-def write(contents: Contents, path: Path) -> list[str]:
+def write_page(contents: Contents, path: Path) -> list[str]:
     """Write the page, whole or not at all; returns what had to be left out of it."""
     left_out: list[str] = []
     text = render(contents, left_out)

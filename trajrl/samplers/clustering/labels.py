@@ -37,11 +37,11 @@ def write_clustering(source: Path, out: Path, store: TrajectoryStore, clustering
             put(file, f"table/{COLUMN}", clustering.labels.astype(np.int32))
             for name, values in _arrays(clustering).items():
                 put(file, f"stats/{name}", values)
-            write_attributes(file, {"clustering": describe(store, clustering)})
+            write_attributes(file, {"clustering": describe_clustering(store, clustering)})
             seal(file)
 
 
-def describe(store: TrajectoryStore, clustering: Clustering) -> dict[str, object]:
+def describe_clustering(store: TrajectoryStore, clustering: Clustering) -> dict[str, object]:
     """Return what the attribute holds."""
     spec = clustering.spec
     return {

@@ -13,7 +13,7 @@ from trajrl.store.file.reader import read_table
 from trajrl.store.table import PHASES
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe_store(path: Path) -> dict[str, Any]:
     """Return what a store file holds, as plain values."""
     with open_file(path) as file:
         try:

@@ -85,7 +85,7 @@ def new_folder(config: RunConfig, out: str) -> Path:
     return folder
 
 
-def describe(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
+def describe_run(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
     """Write config.json, command.txt and versions.json."""
     config.save(folder / "config.json")
     note_command(folder)

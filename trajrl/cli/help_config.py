@@ -13,7 +13,7 @@ from trajrl.cli.text_table import as_text, show_table, terminal_width
 from trajrl.core.registry import find
 from trajrl.training.config import ONLINE_FIELDS, RunConfig
 from trajrl.training.presets import ONLINE_SAMPLER
-from trajrl.training.resolve_config import online_config, online_preset, resolve, resume_config
+from trajrl.training.resolve_config import online_config, online_preset, resolve_config, resume_config
 
 
 class Field(NamedTuple):
@@ -55,15 +55,15 @@ def planned(
     if folder:
         return resume_config(Path(folder), {**chosen, "phase": phase}, settings)
     if phase == "offline" or file is not None:
-        return resolve({**chosen, "phase": phase}, settings, file)
+        return resolve_config({**chosen, "phase": phase}, settings, file)
     if source:
         return online_config(Path(source), chosen, settings)
     before = {
         name: value for name, value in chosen.items() if name not in {*ONLINE_FIELDS, "sampler", "metric"}
     }
-    base = resolve(before)
+    base = resolve_config(before)
     preset = online_preset(base.preset, base)
-    return resolve({"phase": phase, "sampler": ONLINE_SAMPLER, **preset, **chosen}, settings)
+    return resolve_config({"phase": phase, "sampler": ONLINE_SAMPLER, **preset, **chosen}, settings)
 
 
 def sections(config: RunConfig) -> Iterator[tuple[str, list[Field]]]:

@@ -10,10 +10,12 @@ from populations import episode, fixed_anchors, population, returns_store, score
 from scipy.stats import rankdata
 
 from trajrl.core.rng import stream
-from trajrl.samplers import make_sampler
+from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.base.distributions import average_ranks, importance, rank_law
 from trajrl.samplers.metrics import METRICS
+from trajrl.samplers.options import with_window
 from trajrl.store.store import TrajectoryStore
+from trajrl.store.window import WindowSpec
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30).map(np.array)
 
@@ -236,6 +238,20 @@ def test_start_last_is_the_last_step():
     store = population()
     anchors = make_sampler("priority", store, start="last").sample(stream(0, "sampler"), 64)
     np.testing.assert_array_equal(anchors.step, store.table.length[anchors.episode] - 1)
+
+
+def test_start_last_is_where_the_last_full_window_starts():
+    store = returns_store([1, 1, 1], [2, 5, 9])
+    anchors = make_sampler("priority", store, start="last", window=5).sample(stream(0, "sampler"), 64)
+    assert set(zip(anchors.episode.tolist(), anchors.step.tolist())) == {(0, 0), (1, 0), (2, 4)}
+
+
+def test_the_window_of_the_agent_is_filled_in_where_none_was_given():
+    spec = WindowSpec(chunk=5, horizon=3)
+    assert with_window(SAMPLERS, "priority", {"start": "last"}, spec) == {"start": "last", "window": 5}
+    assert with_window(SAMPLERS, "priority", {"window": 2}, spec) == {"window": 2}
+    assert with_window(SAMPLERS, "cluster*priority", {}, spec) == {"right.window": 5}
+    assert with_window(SAMPLERS, "uniform", {}, spec) == {}
 
 
 def test_a_backward_cursor_walks_each_episode_from_its_last_step_to_its_first():

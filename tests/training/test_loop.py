@@ -29,6 +29,14 @@ def store(tmp_path_factory):
     return write_store(tmp_path_factory.mktemp("store") / "point.h5")
 
 
+def test_start_last_trains_the_critic_of_dropped_chunks(store, tmp_path):
+    options = {"sampler.start": "last", "agent.chunk": 3, "agent.horizon": 3, "agent.partial_chunks": "drop"}
+    run = small_run(tmp_path / "a", store, agent="acfql", sampler="priority", **options)
+    update = loop.train_step(run)
+    assert update.metrics["critic/used_share"].item() == 1
+    assert update.metrics["critic/loss"].item() > 0
+
+
 def test_a_run_directory_holds_what_was_promised(store, tmp_path):
     trained(tmp_path / "a", store)
     names = {p.name for p in (tmp_path / "a").iterdir()}

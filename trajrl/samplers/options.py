@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from trajrl.core.registry import find, unknown
+
+if TYPE_CHECKING:
+    from trajrl.store.window import WindowSpec
 
 
 class Choice(NamedTuple):
@@ -51,6 +54,15 @@ def resolved_options(table: Mapping[str, str], name: str, options: Mapping[str, 
         for key, value in resolved_options(table, inner, inner_options).items():
             values[f"{part}.{key}"] = value
     return values
+
+
+def with_window(
+    table: Mapping[str, str], name: str, options: Mapping[str, Any], spec: WindowSpec
+) -> dict[str, Any]:
+    """Return the options, the length of the agent's windows filled in where none was given."""
+    known, steps = resolved_options(table, name, options), max(spec.chunk, spec.n)
+    unset = [key for key, value in known.items() if key.rpartition(".")[2] == "window" and value == 0]
+    return {**options, **dict.fromkeys(unset, steps)}
 
 
 def _give_to_parts(

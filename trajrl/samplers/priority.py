@@ -45,7 +45,8 @@ class Config:
     beta: float = 0.0  # exponent of the importance weight; higher: less biased, less prioritised.  1: exact
     beta_end: float | None = None  # where beta ends up; None: it stays
     beta_steps: int = 0  # training steps beta takes from start to end; higher: slower
-    start: str = "uniform"  # step inside the trajectory: uniform, last or backward_cursor
+    start: str = "uniform"  # step inside the trajectory: uniform, last (whole window) or backward_cursor
+    window: int = 0  # n, steps of that window; higher: starts earlier.  0: those the run's agent sees
     score_steps: int = 8  # rows per trajectory the agent is asked about (q_uncertainty); higher: slower
     score_episodes: int = 2000  # trajectories asked about at each ranking; higher: fresher, slower
 
@@ -62,6 +63,7 @@ class Config:
         if self.beta_end is not None:
             check_share("beta_end", self.beta_end)
         least = {"alpha": 0, "refresh_every": 1, "beta_steps": 0, "score_steps": 1, "score_episodes": 1}
+        least["window"] = 0
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"the sampler option '{name}' is at least {low}; got {getattr(self, name)}")
@@ -140,7 +142,8 @@ class PrioritySampler(EpisodeLaw):
         else:
             episode = law.draw(rng, n)
             last = self.config.start == "last"
-            step = length[episode] - 1 if last else rng.integers(length[episode])
+            whole = max(1, self.config.window)
+            step = np.maximum(0, length[episode] - whole) if last else rng.integers(length[episode])
         return Anchors(episode, step, self._weights(law)[episode])
 
     def stats(self) -> dict[str, float]:

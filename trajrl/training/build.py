@@ -42,7 +42,8 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     """Build the run of one process."""
     import torch
 
-    from trajrl.samplers import make_sampler
+    from trajrl.samplers import SAMPLERS, make_sampler
+    from trajrl.samplers.options import with_window
     from trajrl.training.progress import Meter
     from trajrl.training.run import Run
     from trajrl.training.run_dir.episode_stats import Provenance
@@ -71,7 +72,8 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     if config.online:
         sampler, online = build_online(config, folder, store, suite, agent)
     else:
-        sampler = make_sampler(config.sampler, store, seed=config.seed, **config.sampler_options)
+        fitted = with_window(SAMPLERS, config.sampler, config.sampler_options, agent.spec)
+        sampler = make_sampler(config.sampler, store, seed=config.seed, **fitted)
         online = None
     board = None
     if config.wandb and team.leads:
@@ -101,7 +103,7 @@ def build_online(
     interaction = OnlineCollector(
         folder, suite, agent, store, config, recorded_actions(store, config.actions)
     )
-    sampler, early = online_samplers(config, store)
+    sampler, early = online_samplers(config, store, agent.spec)
     return sampler, Online(interaction, early, Rows(store), config.offline_mode == "keep")
 
 

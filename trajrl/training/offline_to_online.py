@@ -14,9 +14,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajrl.samplers import make_sampler
+from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.mixture import Config as Shares
 from trajrl.samplers.mixture import MixtureSampler
+from trajrl.samplers.options import with_window
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.folder import newest
@@ -24,21 +25,24 @@ from trajrl.training.run_dir.folder import newest
 if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
+    from trajrl.store.window import WindowSpec
     from trajrl.training.run import Run
 
 
-def online_samplers(config: RunConfig, store: TrajectoryStore) -> tuple[Sampler, Sampler]:
+def online_samplers(config: RunConfig, store: TrajectoryStore, spec: WindowSpec) -> tuple[Sampler, Sampler]:
     """Return what draws after the warm-up and what draws until then; both share the offline side."""
+    fitted = with_window(SAMPLERS, config.sampler, config.sampler_options, spec)
     if config.offline_mode == "keep":
         return (
-            make_sampler(config.sampler, store, config.seed, **config.sampler_options),
+            make_sampler(config.sampler, store, config.seed, **fitted),
             make_sampler(config.warmup_sampler, store, config.seed),
         )
     shares = offline_share(config)
     offline: Any = MixtureSampler.view(store, "offline")
     online: Any = MixtureSampler.view(store, "online")
-    old = make_sampler(config.offline_sampler, offline, config.seed, **config.offline_sampler_options)
-    new = make_sampler(config.sampler, online, config.seed, **config.sampler_options)
+    before = with_window(SAMPLERS, config.offline_sampler, config.offline_sampler_options, spec)
+    old = make_sampler(config.offline_sampler, offline, config.seed, **before)
+    new = make_sampler(config.sampler, online, config.seed, **fitted)
     early = make_sampler(config.warmup_sampler, online, config.seed)
     return (
         MixtureSampler(store, shares, {"offline": old, "online": new}),

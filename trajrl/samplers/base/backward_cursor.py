@@ -1,9 +1,8 @@
 """Where in a drawn trajectory to start: any step, the last, or backwards step by step (arXiv 2306.15503).
 
 uniform          t uniform over 0 .. T-1
-last             t = T - 1
-backward_cursor  B trajectories are walked at once, T-1, T-2, .., 0, one step per batch; one that is finished
-is
+last             t = max(0, T - n), where the last window with all its n actions and rewards starts
+backward_cursor  B trajectories are walked at once, T-1, T-2, .., 0, one step per batch; a finished one is
                  replaced by a new draw.  In the long run p(e) ~ p_drawn(e) T_e.
 """
 

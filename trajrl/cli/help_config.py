@@ -109,9 +109,9 @@ def _fields(prefix: str, kind: Any, values: Mapping[str, Any]) -> list[Field]:
 
 def _published(env: str) -> dict[str, Any]:
     """Return the options that an environment typed by the user is published with."""
-    from trajrl.envs import find_kind
+    from trajrl.envs import NO_ENVIRONMENT, find_kind
 
-    if not env:
+    if env in ("", NO_ENVIRONMENT):
         return {}
     kind, name = find_kind(env)
     return kind.published(name)

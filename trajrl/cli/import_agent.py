@@ -23,7 +23,7 @@ class ImportAgent(Common):
     critic: Path
     """critic.pth of the public code."""
     env: str
-    """The environment the policy acts in."""
+    """The environment the policy acts in; none: not known."""
     out: Path
     """Folder of the new run."""
     data: str = ""
@@ -34,7 +34,7 @@ class ImportAgent(Common):
         from trajrl.agents import make_agent
         from trajrl.agents.base.public_weights import read
         from trajrl.core.registry import unknown
-        from trajrl.envs import make_suite
+        from trajrl.envs import NO_ENVIRONMENT, make_suite
         from trajrl.training.config import NO_DATA
         from trajrl.training.resolve_config import resolve_config
         from trajrl.training.run_dir import checkpoint
@@ -42,8 +42,9 @@ class ImportAgent(Common):
 
         if self.agent != "diffusion_ql":
             raise ValueError(unknown("agent to import", self.agent, ["diffusion_ql"]))
-        found, suite = read(self.actor, self.critic), make_suite(self.env)
-        if (suite.obs_dim, suite.action_dim) != (found.obs_dim, found.action_dim):
+        found = read(self.actor, self.critic)
+        suite = None if self.env == NO_ENVIRONMENT else make_suite(self.env)
+        if suite and (suite.obs_dim, suite.action_dim) != (found.obs_dim, found.action_dim):
             raise ValueError(
                 f"{self.actor} acts on {found.obs_dim} observations with {found.action_dim} actions; "
                 f"{self.env} has {suite.obs_dim} and {suite.action_dim}: "
@@ -56,7 +57,11 @@ class ImportAgent(Common):
         size = found.obs_dim, found.action_dim
         agent = make_agent(self.agent, *size, seed=self.seed, **config.agent_options)
         agent.load_state_dict({**agent.state_dict(), **found.parts})
-        facts = {"obs_dim": found.obs_dim, "action_dim": found.action_dim, "environment": suite.name}
+        facts = {
+            "obs_dim": found.obs_dim,
+            "action_dim": found.action_dim,
+            "environment": suite.name if suite else "",
+        }
         start = {"step": 0, "seconds": 0.0, "stop_reason": ""}
         checkpoint.keep_policy(folder / "checkpoints", 0, agent.state_dict(), facts)
         checkpoint.save(folder / "checkpoints", 0, {"agent": agent.state_dict(), "run": start})

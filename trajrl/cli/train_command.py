@@ -29,7 +29,7 @@ class Choices(Common):
     data: Annotated[str | None, silent("PATH|NAME", "the embedded demo store")] = None
     """A store, a file or folder of a known format, or a name such as hopper-medium-v2."""
     env: Annotated[str | None, silent("ID", "the one the data was recorded in")] = None
-    """suite:name, a Gymnasium id, or package.module:callable."""
+    """suite:name, a Gymnasium id, package.module:callable, or none: learn without evaluating."""
     agent: Annotated[str | None, silent("NAME", "trajectory_ql")] = None
     """The algorithm."""
     sampler: Annotated[str | None, silent("NAME", "uniform")] = None

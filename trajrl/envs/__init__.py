@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from trajrl.envs.base.scripted import Demonstration
     from trajrl.envs.base.suite import Suite
 
+NO_ENVIRONMENT = "none"  # --env none: the data is learned from, and nothing is acted in
+
 ENVS: dict[str, str] = {
     "bandit": "trajrl.envs.bandit:BanditSuite",
     "d4rl": "trajrl.envs.d4rl:D4rlSuite",
@@ -41,6 +43,8 @@ def find_kind(name: str) -> tuple[type[Suite], str]:
     from trajrl.envs.gymnasium import GymnasiumSuite, registered
 
     prefix, colon, rest = name.partition(":")
+    if name == NO_ENVIRONMENT:
+        raise ValueError("--env none stands for no environment, and this acts in one; name it with --env")
     if colon and prefix in ENVS:
         return find(ENVS, prefix, "environment suite"), rest
     if name in registered(name):

@@ -34,7 +34,7 @@ class RunConfig:
         EMBEDDED
     )  # a store file, a file or folder of a known format, or a name that resolves to one
     format: str = "auto"  # format of foreign data
-    env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the one the data names
+    env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the data's; none
     agent: str = "trajectory_ql"  # the algorithm; `python run.py list agents` names them
     sampler: str = "uniform"  # a name, or names joined by * for a product
     metric: str = ""  # what the priority sampler ranks trajectories by; empty: its default

@@ -137,22 +137,31 @@ def data_made_by(environment: str) -> TrajectoryStore | None:
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: then there are no scores."""
     from trajrl.core.console import say
-    from trajrl.envs import find_kind, make_suite
+    from trajrl.envs import NO_ENVIRONMENT, find_kind, make_suite
     from trajrl.envs.base.protocol import NoEnvironmentError
 
+    if config.env == NO_ENVIRONMENT:
+        if config.online:
+            raise ValueError("the online phase acts in an environment, and --env none gives none; give --env")
+        say("--env none: training without evaluation, from rewards as recorded")
+        return None
     name = config.env or str(store.attributes.get("environment") or "")
     patience = {"patience": config.patience} if config.online else {}
     if not name:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None
-    recorded = find_kind(name)[0].recorded_with(store.attributes)
     try:
+        recorded = find_kind(name)[0].recorded_with(store.attributes)
         suite = make_suite(name, **{**recorded, **config.env_options, **patience})
     except NoEnvironmentError as missing:
         if config.env or config.online:
             raise
         say(f"training without evaluation: {missing}")
         return None
+    except ValueError as error:
+        if config.env or config.online:
+            raise
+        raise ValueError(f"{error} (the data names it; --env none trains without one)") from error
     suite.see(store)
     if (suite.obs_dim, suite.action_dim) != (store.obs_dim, store.action_dim):
         raise ValueError(

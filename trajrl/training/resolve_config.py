@@ -36,7 +36,9 @@ def resolve_config(
     if base is None:
         data = asked.get("data", RunConfig.data)
         preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
-        base = _from_preset(preset, asked.get("agent", RunConfig.agent), str(asked.get("env") or data))
+        base = _from_preset(
+            preset, asked.get("agent", RunConfig.agent), acted_in(str(asked.get("env") or ""), str(data))
+        )
     config = merge(base, asked)
     if file is None and "log_every" not in asked:
         config = replace(config, log_every=log_every(config))
@@ -59,6 +61,13 @@ def resolve_config(
     )
     config.validate()
     return config
+
+
+def acted_in(env: str, data: str) -> str:
+    """Return the name that an agent's preset goes by: of the environment or, without one, of the data."""
+    from trajrl.envs import NO_ENVIRONMENT
+
+    return data if env in ("", NO_ENVIRONMENT) else env
 
 
 def online_config(
@@ -223,7 +232,7 @@ def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
 
 def online_preset(preset: str, base: RunConfig) -> dict[str, Any]:
     """Return what a preset sets online; what the agent's own sets of that phase, or draws with, wins."""
-    run, _ = _agent_preset(preset, base.agent, base.env or base.data)
+    run, _ = _agent_preset(preset, base.agent, acted_in(base.env, base.data))
     own = {name: value for name, value in run.items() if name in {*ONLINE_FIELDS, "sampler"}}
     return {**ONLINE.get(preset, ONLINE["paper"]), **own}
 

@@ -13,6 +13,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
+from trajrl.envs import NO_ENVIRONMENT
 from trajrl.training.config import RunConfig, convert
 
 
@@ -30,6 +31,8 @@ class RunFolder:
     @property
     def environment(self) -> str:
         """Return the environment the run is scored in: the one asked for, or the one its policies name."""
+        if self.config.get("env") == NO_ENVIRONMENT:
+            return ""
         if self.config.get("env"):
             return str(self.config["env"])
         for facts in sorted((self.path / "checkpoints").glob("policy-*/facts.json"))[-1:]:

@@ -18,7 +18,7 @@ import torch
 from trajrl.agents import make_agent
 from trajrl.agents.base.protocol import Agent
 from trajrl.core.rng import torch_stream
-from trajrl.envs import make_suite
+from trajrl.envs import NO_ENVIRONMENT, make_suite
 from trajrl.rollout.collector import Queues
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
@@ -70,6 +70,8 @@ class LoadedRun:
         """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
         facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))[1]
         own = str(facts["environment"])
+        if env == NO_ENVIRONMENT:
+            raise ValueError("a policy is evaluated in an environment, and --env none gives none")
         if not (env or own):
             raise ValueError(f"{self.folder} was trained without an environment; give --env")
         kept = self.config.env_options if env in ("", own) else {}

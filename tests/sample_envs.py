@@ -250,3 +250,43 @@ class Pushed(Line):
 def pushed() -> gymnasium.Env:
     """Return a Pushed with the usual box."""
     return Pushed(low=-1, high=1)
+
+
+class Endless(Line):
+    """Never ends, though it says that it ends after 10 steps."""
+
+    def __init__(self) -> None:
+        super().__init__(length=10**9)
+        self.spec = gymnasium.envs.registration.EnvSpec("Endless-v0", max_episode_steps=10)
+
+
+def boundless() -> gymnasium.Env:
+    return Line(length=10**9)
+
+
+def endless() -> gymnasium.Env:
+    return Endless()
+
+
+class Faulty(Line):
+    """Ends its process by a signal at step 2 of an episode with an even seed."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        if self.step_count == 1 and self.start % 2 == 0:
+            os.kill(os.getpid(), 11)
+        return super().step(action)
+
+
+def faulty() -> gymnasium.Env:
+    return Faulty()
+
+
+def fatal() -> gymnasium.Env:
+    """End the process where an environment is due."""
+    os._exit(9)
+
+
+def wandering() -> gymnasium.Env:
+    """Change the working folder, as some simulators do to find their files."""
+    os.chdir("/")
+    return Line()

@@ -105,3 +105,13 @@ def test_the_help_of_mix_shows_no_empty_default(capsys):
     assert "STORE:SHARE" in told
     assert "(default: )" not in told
     assert "STR" not in told
+
+
+def test_an_environment_that_changes_the_folder_takes_no_file_with_it(tmp_path, monkeypatch):
+    from small_runs import settings, write_store
+
+    store = write_store(tmp_path / "x.h5", 4, "sample_envs:line")
+    monkeypatch.chdir(tmp_path)
+    words = ["--env", "sample_envs:wandering", "--agent", "td3_bc", "--steps", "2", "--out", "a"]
+    assert dispatch(["offline", "--data", str(store), *words, "--set", *settings("td3_bc")]) == 0
+    assert (tmp_path / "a" / "summary.json").exists()

@@ -85,3 +85,36 @@ def test_broken_episodes_are_left_out_where_somebody_is_told():
     assert rows
     assert {row["episode"] for row in rows}.isdisjoint(failure.episode for failure in told)
     assert len(rows) + len(told) == 20
+
+
+def test_an_endless_episode_is_spoken_of_at_twice_the_limit_and_stopped_by_name(capsys):
+    with pytest.raises(ValueError, match=r"has not ended after 40 steps: --set env\.time_limit=N"):
+        evaluate(Counting(1), make_suite("sample_envs:endless"), 0, 0, 1)
+    assert (
+        "sample_envs:endless has not ended after 20 steps; --set env.time_limit=N" in capsys.readouterr().out
+    )
+    rows = evaluate(Counting(1), make_suite("sample_envs:endless", time_limit=30), 0, 0, 1)
+    assert rows[0]["length"] == 30
+
+
+def test_without_a_known_limit_an_evaluation_still_ends(monkeypatch):
+    monkeypatch.setattr("trajrl.rollout.evaluate.LONG", 25)
+    suite = make_suite("sample_envs:boundless")
+    assert suite.limit == 0
+    with pytest.raises(ValueError, match="has not ended after 50 steps"):
+        evaluate(Counting(1), suite, 0, 0, 1)
+
+
+def test_a_fault_in_a_process_of_its_own_is_counted_and_the_evaluation_continues():
+    failures = []
+    suite = make_suite("sample_envs:faulty", patience=20)
+    rows = evaluate(Counting(1), suite, 3, 0, 6, envs=2, broken=failures.append)
+    assert len(rows) + len(failures) == 6
+    assert rows
+    assert all("ended by itself (SIGSEGV)" in str(failure) for failure in failures)
+    assert failures
+
+
+def test_one_that_ends_its_process_as_it_is_built_is_one_line():
+    with pytest.raises(ValueError, match=r"sample_envs:fatal could not be started: .* \(exit code 9\)"):
+        make_suite("sample_envs:fatal", patience=20)

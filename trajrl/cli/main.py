@@ -10,6 +10,8 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from trajrl.cli.common import Common, say, speak_to_stderr
@@ -107,7 +109,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     speak_to_stderr(quiet)
     try:
         refuse_several(words)
-        command = parse(find(table, name, "command"), words, argv)
+        command = with_absolute_out(parse(find(table, name, "command"), words, argv))
         command.check()
         answer = command.run()
         if command.json and answer:  # of several processes the first one answers
@@ -142,6 +144,16 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
     return tyro.cli(
         command, prog=f"python run.py {words}", args=join_sets(argv), config=(tyro.conf.FlagCreatePairsOff,)
     )
+
+
+def with_absolute_out(command: Common) -> Common:
+    """Let --out name the same place for as long as the command runs: an environment may change the folder."""
+    out = getattr(command, "out", None)
+    if not out:
+        return command
+    place = Path(out).expanduser().absolute()
+    changed: dict[str, Any] = {"out": place if isinstance(out, Path) else str(place)}
+    return replace(command, **changed)
 
 
 def join_sets(argv: list[str]) -> list[str]:

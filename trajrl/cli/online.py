@@ -134,7 +134,8 @@ class Online(Choices):
             say(f"the newest offline run that fits is {found}")
             return found
         say("no finished offline run under runs/ fits: a short offline phase runs first")
-        return Path(self.short_offline().run()["run"])
+        run, here = Path(self.short_offline().run()["run"]), Path.cwd()
+        return run.relative_to(here) if run.is_relative_to(here) else run
 
     def short_offline(self) -> Offline:
         """Return the command of the offline phase that runs first."""

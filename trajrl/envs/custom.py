@@ -24,6 +24,7 @@ class CustomSuite(Suite):
     """The callable may take `seed` and `render_mode`; it is called once per environment."""
 
     takes_arguments = True
+    of_user = True
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Call the user's callable with what it takes."""

@@ -44,10 +44,12 @@ class Collector:
         source: str = "",
         render: bool = False,
         watch: Callable[[int, gymnasium.Env], None] | None = None,
+        ceiling: int = 0,
     ) -> None:
         """Run episodes 0 .. num_episodes - 1 (None: no end), or those of `numbers`, from the lowest on.
 
-        `watch` sees (episode, env) before a step.
+        `watch` sees (episode, env) before a step.  An episode of `ceiling` steps raises EndlessError, one of
+        half as many is spoken of; 0: no ceiling.
         """
         if num_envs < 1:
             raise ValueError(f"a collector needs at least one environment; got {num_envs}")
@@ -56,6 +58,7 @@ class Collector:
         num_envs = num_envs if numbers is None else min(num_envs, len(numbers))
         self.suite, self.actor, self.streams, self.numbers = suite, actor, streams, numbers
         self.source, self.render, self.watch = source, render, watch
+        self.ceiling, self.long = ceiling, ceiling // 2 or LONG
         self.envs = [suite.make(streams.seed, render) for _ in range(num_envs)]
         self.queues = Queues(actor, num_envs)
         self.open: list[Recording | None] = [None] * num_envs
@@ -150,13 +153,21 @@ class Collector:
         except FAILURES as error:
             return self._break(row, error)
         recording.add(action, float(reward), obs, info)
-        if len(recording.actions) == LONG:
-            say(
-                f"episode {recording.number} has not ended after {LONG:,} steps; "
-                "--set env.time_limit=N ends it"
-            )
         self.queues.see(row, obs)
-        return self._end(row, terminated) if terminated or truncated else None
+        if terminated or truncated:
+            return self._end(row, terminated)
+        self._note_length(recording)
+        return None
+
+    def _note_length(self, recording: Recording) -> None:
+        """Speak of an episode that may have no end, and stop at the ceiling."""
+        steps = len(recording.actions)
+        if steps in (self.long, self.ceiling):
+            text = f"episode {recording.number} of {self.suite.name} has not ended after {steps:,} steps"
+            hint = "--set env.time_limit=N ends each episode there"
+            if steps == self.ceiling:
+                raise EndlessError(f"{text}: {hint}")
+            say(f"{text}; {hint}")
 
     def _end(self, row: int, terminated: bool, failure: EnvFailureError | None = None) -> Finished:
         """Close the episode of one environment; what was left of its chunk is dropped."""
@@ -193,6 +204,10 @@ class Collector:
                 return False
         self.queues.chunks[row].extend(saved["queued"])
         return True
+
+
+class EndlessError(ValueError):
+    """An episode of an evaluation has no end."""
 
 
 class Absent(gymnasium.Env):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trajrl.rollout.collector import Collector, EnvFailureError, Finished, Streams, in_order
+from trajrl.rollout.collector import LONG, Collector, EnvFailureError, Finished, Streams, in_order
 from trajrl.rollout.history_queue import Actor
 
 if TYPE_CHECKING:
@@ -40,12 +40,22 @@ def evaluate(
         raise ValueError(f"an evaluation needs at least one episode; got {episodes}")
     streams = Streams(seed, "eval", (step,))
     chosen = sorted(only) or range(episodes)
-    collector = Collector(suite, agent, streams, envs, numbers=chosen, render=render, watch=watch)
+    collector = Collector(
+        suite, agent, streams, envs, numbers=chosen, render=render, watch=watch, ceiling=ceiling_of(suite)
+    )
     try:
         whole = (finished for finished in in_order(collector) if not _left_out(finished, broken))
         return [to_row(finished, suite) for finished in whole]
     finally:
         collector.close()
+
+
+def ceiling_of(suite: EnvSuite) -> int:
+    """Return the steps after which an episode counts as endless; at half of them a line says so.
+
+    That is twice the environment's own limit, or a number of steps that none is known to take.
+    """
+    return 4 * getattr(suite, "limit", 0) or 2 * LONG
 
 
 def _left_out(finished: Finished, broken: Callable[[EnvFailureError], None] | None) -> bool:

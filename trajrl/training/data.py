@@ -151,7 +151,13 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None
     try:
-        recorded = find_kind(name)[0].recorded_with(store.attributes)
+        kind = find_kind(name)[0]
+        recorded = kind.recorded_with(store.attributes)
+        if kind.of_user and not (config.patience or config.env_options.get("patience")):
+            say(
+                f"{name} runs in this process and could end it (os._exit, abort, a fault of its simulator): "
+                "--set env.patience=60 gives every copy a process of its own, which is started again"
+            )
         suite = make_suite(name, **{**recorded, **config.env_options, **patience})
     except NoEnvironmentError as missing:
         if config.env or config.online:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
+from trajrl.envs.base.protocol import NoEnvironmentError
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
@@ -35,7 +37,15 @@ class SubprocessEnv(gymnasium.Env):
         self._process = context.Process(target=serve, args=(theirs, *asked), daemon=True)
         self._process.start()
         theirs.close()
-        self.observation_space, self.action_space, self.metadata = self._answer(START_SECONDS)
+        try:
+            facts = self._answer(START_SECONDS)
+        except NoEnvironmentError:
+            raise
+        except (RuntimeError, TimeoutError) as error:
+            raise ValueError(f"{name} could not be started: {error}") from error
+        self.observation_space, self.action_space = facts["spaces"]
+        self.metadata = {"render_fps": facts["render_fps"]}
+        self.keep, self.whole, self.limit = facts["keep"], facts["whole"], facts["limit"]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -74,12 +84,14 @@ class SubprocessEnv(gymnasium.Env):
         except (EOFError, OSError) as error:
             raise RuntimeError(self._died()) from error
         if failed:
-            raise RuntimeError(answer)
+            raise answer if isinstance(answer, NoEnvironmentError) else RuntimeError(answer)
         return answer
 
     def _died(self) -> str:
         self._process.join(1.0)
-        return f"the process of {self.name} ended by itself (exit code {self._process.exitcode})"
+        code = self._process.exitcode
+        how = f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
+        return f"the process of {self.name} ended by itself ({how})"
 
 
 def start_method() -> Any:
@@ -97,10 +109,12 @@ def serve(
     """Build the environment and answer questions until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it
     try:
-        env = suite(own_name, options).make(seed, render)
-        pipe.send(
-            (False, (env.observation_space, env.action_space, {"render_fps": env.metadata.get("render_fps")}))
-        )
+        made = suite(own_name, options)
+        env = made.make(seed, render)
+        pipe.send((False, facts_of(made, env)))
+    except NoEnvironmentError as error:
+        pipe.send((True, error))
+        return
     except Exception as error:
         pipe.send((True, f"{type(error).__name__}: {error}"))
         return
@@ -118,6 +132,14 @@ def serve(
             pipe.send((False, answers[question](*arguments)))
         except Exception as error:
             pipe.send((True, f"{type(error).__name__}: {error}"))
+
+
+def facts_of(suite: Any, env: gymnasium.Env) -> dict[str, Any]:
+    """Return what the parent has to know of an environment."""
+    return {
+        "spaces": (env.observation_space, env.action_space), "render_fps": env.metadata.get("render_fps"),
+        "keep": suite.keep, "whole": suite.whole, "limit": suite.limit,
+    }  # fmt: skip
 
 
 def frame(env: gymnasium.Env) -> Any:

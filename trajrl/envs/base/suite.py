@@ -26,6 +26,7 @@ class Suite:
     prefix = ""  # the suite's name in ENVS; empty: names stand for themselves
     takes_arguments = False  # True: build() hands options.arguments to the environment's constructor
     has_sparse = False  # True: shape_reward() knows options.sparse
+    of_user = False  # True: the environment is a user's own code, which may do anything
     makes_data = False  # True: episodes() makes the offline data on the spot, the same at every call
     records: tuple[str, ...] = ()  # entries of info that collected data keeps, as they were before each step
 
@@ -39,8 +40,8 @@ class Suite:
                 f"{self.name} takes no arguments of its own; got {', '.join(self.options.arguments)}"
             )
         env = self.make(0)
-        assert isinstance(env, Canonical)
-        self.keep, self.whole = env.keep, env.whole
+        assert isinstance(env, Canonical | SubprocessEnv)
+        self.keep, self.whole, self.limit = env.keep, env.whole, env.limit
         self.obs_dim = int(np.prod(env.observation_space.shape or ()))
         self.action_dim = int(np.prod(env.action_space.shape or ()))
         env.close()
@@ -71,9 +72,7 @@ class Suite:
 
     def make(self, seed: int, render: bool = False) -> gymnasium.Env:
         """Return one environment; float32 flat observations, actions in [-1, 1], reset once with `seed`."""
-        if self.options.patience and hasattr(
-            self, "action_dim"
-        ):  # the first copy is looked at in this process
+        if self.options.patience:
             return SubprocessEnv(self.name, type(self), self.own_name, self.options, seed, render)
         return self.make_here(seed, render)
 

@@ -108,6 +108,16 @@ def positions(env: gymnasium.Env, name: str) -> np.ndarray:
     return np.arange(keep)
 
 
+def limit_of(env: gymnasium.Env) -> int:
+    """Return the steps after which an environment ends its episodes, or says that it does; 0: unknown."""
+    limits = [int(env.spec.max_episode_steps or 0)] if env.spec is not None else []
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            limits.append(int(env._max_episode_steps))
+        env = env.env
+    return min(filter(None, limits), default=0)
+
+
 class Canonical(gymnasium.Wrapper):
     """Flat float32 observations, actions in [-1, 1]; an action outside is an error of the caller."""
 
@@ -120,6 +130,7 @@ class Canonical(gymnasium.Wrapper):
         self._high, self._clips = box.high.astype(np.float32), actions == "clip"
         self._same = bool((box.low == -1).all() and (box.high == 1).all())
         self.keep = keep  # columns of the whole observation that are seen; None: all
+        self.limit = limit_of(env)
         self.whole = int(env.observation_space.shape[0])  # width of the observation before columns are hidden
         width = self.whole if keep is None else len(keep)
         self.observation_space = Box(-np.inf, np.inf, (width,), np.float32)

@@ -78,7 +78,8 @@ def new_folder(config: RunConfig, out: str) -> Path:
     else:
         named = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"
         stem = named.replace(":", "-").replace("/", "-")  # one's own classes are named module:Class
-        taken = (Path("runs") / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
+        runs = Path("runs").absolute()  # an environment may change the working folder
+        taken = (runs / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
         folder = next(path for path in taken if not path.exists())
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)

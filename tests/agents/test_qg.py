@@ -10,7 +10,7 @@ import torch
 from flow_windows import ACT, OBS, at_anchor, generators, random_windows, weights_of
 from torch import Tensor
 
-from trajrl.agents import make_agent
+from trajrl.agents import eg_ood, make_agent, make_config
 from trajrl.agents.qg import preset
 from trajrl.core.rng import torch_stream
 from trajrl.nets.diffusion import Diffusion
@@ -193,6 +193,26 @@ def test_a_bandit_gets_its_published_settings_and_nothing_else_does() -> None:
     assert preset("standard", "bandit:8gaussians")["diffusion_steps"] == 100
     assert preset("standard", "bandit:8gaussians")["eta"] == 3.0
     assert "eta" not in preset("standard", "Hopper-v4")
+
+
+@pytest.mark.parametrize(
+    ("env", "eta", "clip", "reward", "steps"),
+    [
+        ("d4rl:hopper-medium-v2", 0.2, 2.0, "no", 2_000_000),
+        ("d4rl:walker2d-medium-replay-v2", 0.2, 4.0, "no", 2_000_000),
+        ("d4rl:antmaze-large-play-v0", 2.0, 5.0, "cql_antmaze", 1_000_000),
+        ("d4rl:pen-cloned-v1", 0.1, 8.0, "normalize", 1_000_000),
+        ("d4rl:kitchen-complete-v0", 0.005, 9.0, "no", 250_000),
+    ],
+)
+def test_paper_holds_the_published_table(env: str, eta: float, clip: float, reward: str, steps: int) -> None:
+    found, guarded = preset("paper", env), eg_ood.preset("paper", env)
+    assert (found["eta"], found["actor_clip"], found["critic_clip"]) == (eta, clip, clip)
+    assert (found["run.reward"], found["run.steps"]) == (reward, steps)
+    assert ("target_candidates" in found) == ("large-play" in env)
+    assert {**found, "target_candidates": 1} == {**guarded, "target_candidates": 1}
+    for name, settings in (("qg", found), ("eg_ood", guarded)):
+        make_config(name, **{key: value for key, value in settings.items() if not key.startswith("run.")})
 
 
 @pytest.mark.parametrize(

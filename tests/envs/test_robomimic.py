@@ -18,8 +18,8 @@ SHARED = Path(os.environ.get("TRAJRL_SHARED", Path(__file__).parents[2] / "../sh
 DEMOS = SHARED / "data" / "robomimic" / "lift_low_dim.hdf5"
 KEYS = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "object")
 WIDTHS = {
-    "Lift": (19, 7, 400), "NutAssemblySquare": (23, 7, 400), "PickPlaceCan": (23, 7, 400),
-    "ToolHang": (53, 7, 700), "TwoArmTransport": (59, 14, 700),
+    "Lift": (19, 7, 300), "NutAssemblySquare": (23, 7, 400), "PickPlaceCan": (23, 7, 300),
+    "ToolHang": (53, 7, 1000), "TwoArmTransport": (59, 14, 800),
 }  # fmt: skip
 needs_robosuite = [
     pytest.mark.slow,
@@ -140,8 +140,9 @@ def test_arguments_come_from_the_file_where_it_has_them():
 
 
 def test_every_unsolved_step_costs_one():
-    assert RobomimicSuite.published("Lift") == {"time_limit": 400, "reward_shift": -1.0}
-    assert RobomimicSuite.published("ToolHang")["time_limit"] == 700
+    assert RobomimicSuite.published("Lift") == {"time_limit": 300, "reward_shift": -1.0}
+    limits = {name: RobomimicSuite.published(name)["time_limit"] for name in WIDTHS}
+    assert limits == {name: steps for name, (_, _, steps) in WIDTHS.items()}
 
 
 def test_a_missing_robosuite_names_its_target(monkeypatch):

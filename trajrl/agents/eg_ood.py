@@ -27,6 +27,7 @@ from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, t
 from trajrl.agents.base.networks import build_actor, build_critics
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.diffusion_ql import DEMO, first_match
+from trajrl.agents.presets.qg import published
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
 from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser
@@ -77,8 +78,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, env: str) -> dict[str, Any]:
-    """Return the settings of preset `name`; on bandits with the guidance published for them."""
-    return {**PRESETS[name], **first_match(env, {"bandit:*": {"eta": 3.0}})}
+    """Return the settings of preset `name`; `paper` adds those of the table that it shares with QG.
+
+    max_q_backup of that table is left out: the published code fails with it, and the target here takes one
+    action.  Bandits have the guidance published for them.
+    """
+    found = published(env)[0] if name == "paper" else {}
+    return {**PRESETS[name], **found, **first_match(env, {"bandit:*": {"eta": 3.0}})}
 
 
 class Noise(NamedTuple):

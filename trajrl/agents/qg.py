@@ -25,11 +25,13 @@ from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
 from trajrl.agents.base.protocol import History
-from trajrl.agents.presets.diffusion_ql import first_match
+from trajrl.agents.presets.qg import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.guidance import RATIOS, guidance, strength
 from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
+
+__all__ = ["PRESETS", "QG", "Config", "Noise", "preset"]
 
 
 @dataclass(frozen=True)
@@ -55,21 +57,6 @@ class Config(DiffusionConfig):
         above_zero(self, "guidance_clip")
         if self.norm_weight is not None:
             bounds(self, "norm_weight")
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"actor_lr": 1e-3, "decay": "update", "critic_norm": "before"},
-    "paper": {"act_ema": False, "ema_before": "initial", "decay": "as_run"},
-    "standard": {},
-}
-TABLE: dict[str, dict[str, Any]] = {  # published for an environment
-    "bandit:*": {"eta": 3.0, "diffusion_steps": 100, "actor_clip": 2.0, "critic_clip": 2.0},
-}
-
-
-def preset(name: str, env: str) -> dict[str, Any]:
-    """Return the settings of preset `name`, and what was published for the environment."""
-    return {**PRESETS[name], **first_match(env, TABLE)}
 
 
 class Noise(NamedTuple):

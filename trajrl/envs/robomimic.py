@@ -28,8 +28,8 @@ from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.suite import Suite
 
 HAND = ("eef_pos", "eef_quat", "gripper_qpos")  # of every robot, in the published order
-HORIZONS = {  # steps of an episode with the proficient demonstrations; with the multi-human ones 500, 1100
-    "Lift": 400, "NutAssemblySquare": 400, "PickPlaceCan": 400, "ToolHang": 700, "TwoArmTransport": 700,
+HORIZONS = {  # steps of an episode: ColinQiyangLi/qc:envs/robomimic_utils.py, _get_max_episode_length
+    "Lift": 300, "NutAssemblySquare": 400, "PickPlaceCan": 300, "ToolHang": 1000, "TwoArmTransport": 800,
 }  # fmt: skip
 ARM = {
     "type": "OSC_POSE", "input_max": 1, "input_min": -1, "output_max": [0.05, 0.05, 0.05, 0.5, 0.5, 0.5],

@@ -15,7 +15,8 @@ DEMO: dict[str, Any] = {  # of the agents that climb Q on the demo store: sharp 
 }  # fmt: skip
 
 # pattern, actor's lr, eta, max_q_backup, reward transform, epochs, bound on both gradients, rank selected
-TABLE: tuple[tuple[str, float, float, bool, str, int, float, int], ...] = (
+Row = tuple[str, float, float, bool, str, int, float, int]
+TABLE: tuple[Row, ...] = (
     ("*halfcheetah-medium-v2", 3e-4, 1.0, False, "no", 2000, 9.0, 1),
     ("*hopper-medium-v2", 3e-4, 1.0, False, "no", 2000, 9.0, 2),
     ("*walker2d-medium-v2", 3e-4, 1.0, False, "no", 2000, 1.0, 1),
@@ -39,9 +40,9 @@ TABLE: tuple[tuple[str, float, float, bool, str, int, float, int], ...] = (
 )  # fmt: skip
 
 
-def of_environment(env: str) -> dict[str, Any]:
-    """Return what the table says of an environment; nothing for one that it does not name."""
-    for pattern, lr, eta, max_q, reward, epochs, clip, rank in TABLE:
+def of_environment(env: str, table: tuple[Row, ...] = TABLE) -> dict[str, Any]:
+    """Return what a table says of an environment; nothing for one that it does not name."""
+    for pattern, lr, eta, max_q, reward, epochs, clip, rank in table:
         if fnmatch(env, pattern):
             return {
                 "actor_lr": lr, "eta": eta, "max_q_backup": max_q, "actor_clip": clip, "critic_clip": clip,

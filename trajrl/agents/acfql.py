@@ -5,7 +5,7 @@
     L_pi = L_flow + alpha L_distill + L_q    distill: a one-step policy mu follows the flow and climbs Q
     L_pi = L_flow                            best_of_n: of several samples of the flow, the best by Q acts
 
-Park, Li, Levine 2025 (FQL); Li, Zhou, Levine 2025 (Q-chunking).
+Paper: Park et al. 2025 (FQL); Li et al. 2025 (Q-chunking).
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     L_bc = mean (eps_net(x_i, i, c) - eps)^2,   x_i = sqrt(abar_i) a + sqrt(1 - abar_i) eps,   i ~ U{0 .. K-1}
 
 c is the observation, or with history > 1 what a GRU makes of the last H of them; a is a chunk of N actions.
-Wang, Hunt, Zhou 2023; Chi et al. 2023 for chunks.
+
+Paper: Wang et al. 2023; Chi et al. 2023 (chunks).
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class BCDiffusion(Learner):
     """A diffusion policy trained on the data's actions."""
 
     config: Config
+    learns_online = False  # it would clone its own episodes
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)

@@ -4,7 +4,7 @@
     L_Q  = sum_j mean (Q_j(o, a) - y)^2
     L_pi = mean (eps_net(x_i, i, o) - eps)^2  +  eta L_q,   L_q = -mean Q_p(o, a_pi) / mean |Q_q(o, a_pi)|
 
-Wang, Hunt, Zhou 2023.
+Paper: Wang et al. 2023.
 """
 
 from __future__ import annotations

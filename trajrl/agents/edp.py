@@ -7,7 +7,9 @@
     iql   L_q = -mean w log p,  adv = min_j Q'_j(c, a) - V(c),  y = R_k + gamma^k (1 - terminated) V(c_{t+k})
     awr   L_pi = mean w |eps_hat - eps|^2, w = B softmax over the batch of eta adv, adv as in crr
 
-a_m ~ N(a0, I); log p is that of N(a; a0, I) or the level's share of the evidence bound.  Kang et al. 2023.
+a_m ~ N(a0, I); log p is that of N(a; a0, I) or the level's share of the evidence bound.
+
+Paper: Kang et al. 2023.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@
     L_pi    = mean 1 / clamp(|g|, 0.8, 5) (eps_hat - eps + eta clamp(ratio g, -1, 1))^2,  x0_mean of QG
 
 The guard begins when the behaviour model is done; until then, and with kappa infinite, this is QG.
+
+Paper: none; code by DarthUtopian.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
     L_Q  = sum_j mean (Q_j(o, a) - y)^2
 
 V steps first, policy and Q then use the new V; no action is ever drawn in training.
-Kostrikov, Nair, Levine 2021.
+
+Paper: Kostrikov et al. 2021.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@
 
 This is the score of p_data(a) exp(eta Q) with a one-sample estimate of the clean action.  c_t is the
 observation, or with history > 1 what a GRU makes of the last H of them.
+
+Paper: none; code by DarthUtopian.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@
     L_pi = mean actor_beta |pi(o) - a|^2 - lambda min_j Q_j(o, pi(o)),    lambda = 1 / mean |min_j Q_j|
 
 |.|^2 sums over action dimensions.  Where the data has no action at the bootstrap, as at a truncated end, y
-has no penalty.  Tarasov, Kurenkov, Nikulin, Kolesnikov 2023.
+has no penalty.
+
+Paper: Tarasov et al. 2023.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@
 One batch holds `utd` mini-batches: rows j, j + utd, j + 2 utd, .. are the j-th.  A batch laid out as all
 offline rows and then all online rows is thus dealt evenly: each mini-batch has its share of both, exactly
 where utd divides both counts.
-Ball, Smith, Kostrikov, Levine 2023; chunked: Li, Zhou, Levine 2025.
+
+Paper: Ball et al. 2023; Li et al. 2025 (chunks).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     L_pi   = mean temp log pi(a|o) - min_j Q_j(o, a)
     L_temp = temp (entropy - goal)
 
-Haarnoja et al. 2018.
+Paper: Haarnoja et al. 2018.
 """
 
 from __future__ import annotations

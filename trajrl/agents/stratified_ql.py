@@ -8,6 +8,8 @@
     y           = R_k + gamma^k (1 - terminated) min_j Q'_j(c_{t+k}, a'), a' of the first actor
 
 The second actor acts and is evaluated; the first feeds the critic.  Strata are judged on a fixed subsample.
+
+Paper: none; code by RDG0818.
 """
 
 from __future__ import annotations

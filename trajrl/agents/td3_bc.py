@@ -4,7 +4,7 @@
     L_Q  = sum_j mean (Q_j(o, a) - y)^2
     L_pi = -lambda mean Q_1(o, pi(o)) + mean (pi(o) - a)^2,    lambda = alpha / mean |Q_1|
 
-Fujimoto and Gu 2021.
+Paper: Fujimoto and Gu 2021.
 """
 
 from __future__ import annotations

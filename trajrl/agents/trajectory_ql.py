@@ -9,8 +9,9 @@
 
 w is 0 for `q_start` updates, so that the policy is sharp before it climbs, then rises to 1 over `q_ramp`.
 Three lengths are free: horizon (n rewards), critic_chunk (actions Q sees), chunk (actions given).
-At H = N = n = 1, no expectile, beta = 1, w = 1 it is Diffusion-QL (Wang, Hunt, Zhou 2023); beta: PTR
-(Yue et al. 2023); expectile: IQL (Kostrikov et al. 2021).
+At H = N = n = 1, no expectile, beta = 1, w = 1 it is Diffusion-QL.
+
+Paper: Wang et al. 2023; Liu et al. 2023 (beta); Kostrikov et al. 2021 (expectile).
 """
 
 from __future__ import annotations

@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("trajrl.cli.evaluate:Evaluate", "run episodes with the policy of a run"),
     "export": ("trajrl.cli.export:Export", "write a policy as one file that acts without trajrl"),
     "import-agent": ("trajrl.cli.import_agent:ImportAgent", "turn foreign checkpoints into a run"),
+    "list": (
+        "trajrl.cli.list:List",
+        "show which agents, samplers, metrics, environments ... there are",
+    ),
     "offline": ("trajrl.cli.offline:Offline", "learn a policy from a store"),
     "online": ("trajrl.cli.online:Online", "go on learning in the environment"),
     "report": ("trajrl.cli.report:Report", "show what runs learned, and from what, as one page"),

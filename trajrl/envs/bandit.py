@@ -3,6 +3,8 @@
 A point x of the set is the action x / box.  An action's energy is that of the nearest mode where the set has
 distinct ones, else of the nearest data point.  With these, a policy's density has a known goal:
 p(a) ~ p_data(a) exp(beta e(a)).
+
+Paper: Lu et al. 2023 (CEP).
 """
 
 from __future__ import annotations

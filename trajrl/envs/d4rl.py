@@ -2,6 +2,8 @@
 
 Elsewhere the Gymnasium successor stands in.  It has other dynamics (MuJoCo 3, not 2), so a score on D4RL's
 scale always names what it was measured in.
+
+Paper: Fu et al. 2020 (D4RL).
 """
 
 from __future__ import annotations

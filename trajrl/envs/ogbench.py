@@ -3,6 +3,8 @@
     reward at t = (solved parts of s_t) - (number of parts);  terminal at t where every part of s_t is solved
 
 Since OGBench 1.2.0 the environments follow the same rule: reward and end belong to the state acted in.
+
+Paper: Park et al. 2025 (OGBench).
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ reward         1 where the task is solved, else 0; learning sees it less 1; solv
 
 robosuite 1.5 orders the objects' numbers otherwise, computes relative poses one step late, turned the sign of
 Lift's gripper_to_cube_pos and reads actions in the robot's frame; the data of 1.2 to 1.4 does not.
+
+Paper: Mandlekar et al. 2021 (robomimic).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two tiny environments in plain numpy, and the stroller that made data in the second.
+"""toy:NAME: two tiny environments in plain numpy, and the stroller that made data in the second.
 
     toy:point    a point with inertia is to rest at the origin; dense reward, ends by leaving the field
     toy:rooms    two rooms and a door, one of four goals in the far room; reward 1 there, nothing before

@@ -6,6 +6,8 @@ z_c is the standardised mean return of cluster c: a pull moves draws towards clu
 set in late, when the policy has seen everything else.  Without it a batch holds n // C from each cluster and
 the remainder from distinct clusters at random.  An episode that arrives is put to the nearest centre; the
 centres move only at a re-fit.  A clustering stored with the file is used as it is.
+
+Paper: none; code by Revivekirin.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Uniform over episodes, then over steps: p(e, t) = 1 / (n T_e).
 
 Short episodes weigh as much as long ones.
+
+Paper: none; a baseline.
 """
 
 from __future__ import annotations

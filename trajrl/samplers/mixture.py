@@ -4,6 +4,8 @@
     p(e) = f p_offline(e) + (1 - f) p_online(e),   f moves from `fraction` to `fraction_end`
 
 While one side has no episode the other gives the whole batch.
+
+Paper: Ball et al. 2023 (RLPD).
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@
 A trajectory never drawn, as every new one, is tied with the largest score known.  TD errors are tracked per
 trajectory under its stable id; rows that the critic did not use say nothing.  Ranks are renewed every
 `refresh_every` steps and when the store changes.
+
+Paper: Liu et al. 2023 (PTR, arXiv 2306.15503).
 """
 
 from __future__ import annotations

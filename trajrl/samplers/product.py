@@ -4,6 +4,8 @@
 
 s_c is the share of cluster c in `left`, 1 / C unless it pulls; clusters without mass in `right` are left out.
 Steps, TD errors and importance weights are those of `right`.  Command line: --sampler cluster*priority.
+
+Paper: none; cluster and priority together.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
 
 A row the agent has not been asked about yet weighs the mean of both.  Thresholds per cluster of states: the
 mean of Q, or its (1 - share) quantile, where the share of expert rows is given or estimated.
+
+Paper: none; code by RDG0818.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Top: uniform over the steps of the best episodes by return (Top-p of Hong et al., arXiv 2306.13085).
+"""Top: uniform over the steps of the best episodes by return.
 
     p(e, t) = (1 - floor) s_e / sum s_e T_e + floor / (n T_e)
     s_e = 1 for the best floor(share n) episodes, else 0
 
 Episodes tied at the border share the places that are left there: all returns equal is uniform over steps.
+
+Paper: Hong et al. 2023 (Top-p, arXiv 2306.13085).
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Uniform over steps: p(e, t) = 1 / sum T, so p(e) = T_e / sum T.
 
 Long episodes weigh more than short ones.
+
+Paper: none; the baseline.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Return-weighted sampling (Hong et al., arXiv 2306.13085): good episodes more often, by their return.
+"""Return-weighted: good episodes more often, by their return.
 
     p(e, t) ~ exp(x_e / temperature) T_e^(exponent - 1)
     rw: x_e = minmax(G_e)       aw: x_e = minmax(G_e - V(o_0)), V = least squares of G on o_0 and 1
 
 then no episode above max_share, then p = (1 - floor) p + floor / n.  G is undiscounted and of raw rewards.
+
+Paper: Hong et al. 2023 (RW and AW, arXiv 2306.13085).
 """
 
 from __future__ import annotations

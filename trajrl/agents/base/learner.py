@@ -60,6 +60,7 @@ class Learner:
 
     Config: ClassVar[Any]  # the dataclass Config of the module that defines the agent
     config: AgentConfig
+    learns_online = True  # False: it clones, and its own episodes teach it nothing new
     updates_per_batch = 1  # mini-batches that `update` takes at once
 
     def __init_subclass__(cls) -> None:

@@ -3,6 +3,8 @@
 With stored next observations a terminal ends an episode only where the next row is a new start.  Without
 them: mazes are cut at jumps in position, hands are joined where the joints run on, the rest ends at timeouts
 and terminals.
+
+Paper: Fu et al. 2020 (D4RL).
 """
 
 from __future__ import annotations

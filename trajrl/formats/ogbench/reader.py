@@ -3,6 +3,8 @@
     rows s..s+T -> obs[0..T], actions[0..T-1] (the action of row s+T leads nowhere), terminated = False
 
 The end is a time limit.  Files hold no rewards: they stay 0 until a suite relabels them for its task.
+
+Paper: Park et al. 2025 (OGBench).
 """
 
 from __future__ import annotations

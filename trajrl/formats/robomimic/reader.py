@@ -3,6 +3,8 @@
     terminal mark[t] = dones[t] and rewards[t] >= 1        success = any mark        terminated = mark[T-1]
 
 `dones` without a reward of 1 only mark the end of a recording.  o_T is the last row of next_obs.
+
+Paper: Mandlekar et al. 2021 (robomimic).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ RATES = ("gamma", "tau", "ema_decay")  # outside of [0, 1] what they weigh grows
 AGENTS: dict[str, str] = {
     "acfql": "trajrl.agents.acfql:ACFQL",
     "bc_diffusion": "trajrl.agents.bc_diffusion:BCDiffusion",
+    "cql": "trajrl.agents.cql:CQL",
     "diffusion_ql": "trajrl.agents.diffusion_ql:DiffusionQL",
     "edp": "trajrl.agents.edp:EDP",
     "eg_ood": "trajrl.agents.eg_ood:EGOOD",

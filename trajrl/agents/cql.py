@@ -1,0 +1,228 @@
+"""CQL: soft actor-critic whose values are pressed down on its own and random actions, and up on the data's.
+
+    y      = R_k + gamma^k (1 - terminated) min_j Q'_j(o_{t+k}, a'),   a' ~ pi;  less temp log pi by option
+    gap_j  = mean tau log sum_m exp(Q_j(o, a_m) / tau - log q(a_m)) - Q_j(o, a)
+    L_Q    = sum_j mean (Q_j(o, a) - y)^2 + alpha (gap_j - goal)
+    L_pi   = mean temp log pi(a|o) - min_j Q_j(o, a)
+    L_temp = temp (entropy - entropy goal)           L_alpha = -alpha mean_j (gap_j - goal)
+
+a_1 .. a_3M: M uniform actions, M of pi at o and M of pi at o_{t+k}.  form "importance" divides by their
+densities q; "plain" takes q = 1 and counts the data's action too.  alpha is fixed, and goal 0, or under
+`lagrange` learned.  Kumar, Zhou, Tucker, Levine 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trajrl.agents.base.candidates import padded
+from trajrl.agents.base.checks import above_zero, at_least_one, not_negative, one_of
+from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.networks import build_encoder
+from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.cql import PRESETS, preset
+from trajrl.core.distributed import local_rows, whole_rows
+from trajrl.nets.ensemble import Critic
+from trajrl.nets.gaussian import TanhGaussian, Temperature, squash
+from trajrl.nets.history import HistoryNet
+from trajrl.nets.targets import follow, masked_mean, td_target
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+__all__ = ["CQL", "PRESETS", "Config", "Noise", "preset"]
+LARGEST_ALPHA = 1e6  # bound of a learned alpha
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults are those of the public runs on locomotion; mazes are in the presets."""
+
+    alpha: float = (
+        10.0  # weight of the gap, where a learned one starts; raising it: lower values off the data
+    )
+    lagrange: bool = False  # True: alpha is learned, so that the gap stays near `goal`
+    goal: float = 0.8  # gap to hold under lagrange; raising it: less conservative
+    form: str = "importance"  # importance: actions weighed by 1 / density; plain: unweighed, with the data's
+    samples: int = 10  # M, actions of each kind; raising it: a truer log-sum-exp, slower
+    tau_q: float = 1.0  # temperature of the log-sum-exp; lowering it: presses the highest values alone
+    target_entropy: bool = False  # True: the entropy counts in the target, as in SAC
+    best_next: bool = False  # True: the target takes the best of M actions, for sparse rewards
+    entropy_goal: float = -1.0  # entropy per action dimension to hold; raising it: more random actions
+    temperature: float = 1.0  # first weight of the entropy; raising it: random for longer
+    horizon: int = 1  # rewards before the bootstrap; raising it: values travel faster, with more bias
+    history: int = 1  # H, observations seen; above 1 a GRU of the actor and one of the critic read them
+    history_actions: bool = True  # the GRUs also see the action before each observation
+    gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
+    gru_layers: int = 1  # raising it: longer patterns, slower
+    critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
+    width: int = 256  # of the networks; raising it: finer, slower
+    depth: int = 3  # hidden layers; raising it: finer, slower
+    critic_norm: str = "none"  # layer norm in the critic: none, before or after the activation
+    gamma: float = 0.99  # discount per step; raising it looks further ahead
+    tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
+    actor_lr: float = 3e-5  # learning rate of the policy and of the temperature
+    critic_lr: float = 3e-4  # learning rate of the critics and of alpha
+    actor_clip: float = 0.0  # bound on the gradient's norm, 0: none; lowering it: calmer steps
+    critic_clip: float = 0.0  # the same for the critics
+    decay: str = "none"  # learning rates over the run: none, or a cosine per update, epoch or as_run
+    decay_steps: int = 0  # updates of that cosine; 0: the run's
+    normalize_obs: bool = False  # True: observations are centred and scaled by the data's statistics
+
+    def validate(self) -> None:
+        """Check what can be checked without data; nets and optimisers check their own."""
+        one_of(self, form=("importance", "plain"))
+        at_least_one(self, "samples", "horizon", "history", "critics", "width", "depth")
+        above_zero(self, "tau_q", "temperature")
+        not_negative(self, "alpha")
+        if self.lagrange:
+            above_zero(self, "alpha")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from."""
+        return WindowSpec(self.history, 1, self.horizon)
+
+
+class Noise(NamedTuple):
+    """All the randomness of one update; M actions of each kind."""
+
+    next: Tensor  # (B, M, act) N(0, I), of pi at the bootstrap in the target; M = 1 without best_next
+    policy: Tensor  # (B, act) N(0, I), in the actor's loss
+    uniform: Tensor  # (B, M, act) in [-1, 1]
+    here: Tensor  # (B, M, act) N(0, I), of pi at o
+    there: Tensor  # (B, M, act) N(0, I), of pi at o_{t+k}
+
+
+class CQL(Learner):
+    """Conservative Q-learning."""
+
+    config: Config
+
+    def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
+        super().__init__(obs_dim, action_dim, config, **options)
+        rng, hidden = self.init_rng, (config.width,) * config.depth
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        policy = TanhGaussian(encoder.context_dim, hidden, action_dim, rng, init="orthogonal")
+        self.actor = self.part("actor", HistoryNet(encoder, policy))
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        critic = Critic(
+            config.critics, encoder.context_dim + action_dim, hidden, rng,
+            activation="relu", init="orthogonal", layer_norm=config.critic_norm,
+        )  # fmt: skip
+        self.critic, self.target = self.with_copy("critic", "target", HistoryNet(encoder, critic))
+        self.temperature = self.part("temperature", Temperature(config.temperature))
+        self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)
+        rate = config.critic_lr, config.critic_clip
+        self.critic_optimiser = self.adam("critic_optimiser", *rate, self.critic)
+        self.temperature_optimiser = self.adam(
+            "temperature_optimiser", config.actor_lr, 0.0, self.temperature
+        )
+        if config.lagrange:
+            self.alpha = self.part("alpha", Temperature(config.alpha))
+            self.alpha_optimiser = self.adam("alpha_optimiser", config.critic_lr, 0.0, self.alpha)
+
+    def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
+        rows, count = whole_rows(len(batch.steps)), self.config.samples
+        many, ahead = (rows, count, self.action_dim), count if self.config.best_next else 1
+        noise = Noise(
+            next=torch.randn(rows, ahead, self.action_dim, generator=rng),
+            policy=torch.randn(rows, self.action_dim, generator=rng),
+            uniform=torch.rand(many, generator=rng) * 2 - 1,
+            here=torch.randn(many, generator=rng), there=torch.randn(many, generator=rng),
+        )  # fmt: skip
+        return Noise(*(local_rows(part).to(self.device, non_blocking=True) for part in noise))
+
+    def critic_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """TD error and conservative gap of every critic; returns (loss, absolute TD error (B,), metrics)."""
+        config, valid, (here, there) = self.config, batch.steps > 0, histories(batch)
+        view = self.context(self.critic.encoder, here)  # (B, ctx)
+        q = self.critic.head(view, self.flat_actions(batch))  # (E, B)
+
+        # Bootstrap at o_{t+k}: the policy's action, or the best of several, under the lower target critic.
+        with torch.no_grad():
+            action, density = self.drawn(there, noise.next)  # (B, M, act), (B, M)
+            context = self.context(self.target.encoder, there)[:, None].expand(-1, action.shape[1], -1)
+            value, best = self.target.head(context, action).amin(0).max(1)  # (B,) both
+            if config.target_entropy:
+                value = value - self.temperature() * density.gather(1, best[:, None])[:, 0]
+            y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, config.gamma)
+        td_loss = masked_mean((q - y).square().sum(0), valid, batch.weight)
+
+        # The gap of every critic between the actions tried and the data's.
+        gap = self.pressed(view, here, there, q, noise) - q  # (E, B)
+        excess = gap - (config.goal if config.lagrange else 0.0)
+        alpha = self.alpha().detach().clamp(max=LARGEST_ALPHA) if config.lagrange else config.alpha
+        loss = td_loss + alpha * masked_mean(excess.sum(0), valid, batch.weight)
+        td_error, metrics = td_report(loss, q, y, valid)
+        return loss, td_error, {**metrics, "critic/td_loss": td_loss, "critic/gap": masked_mean(gap, valid)}
+
+    def pressed(self, view: Tensor, here: History, there: History, q: Tensor, noise: Noise) -> Tensor:
+        """Return tau log sum_m exp(Q_j(o, a_m) / tau - log q(a_m)) of every critic, (E, B)."""
+        tau, count = self.config.tau_q, self.config.samples
+        with torch.no_grad():
+            (now, log_now), (then, log_then) = self.drawn(here, noise.here), self.drawn(there, noise.there)
+        actions = torch.cat((noise.uniform, now, then), 1)  # (B, 3 M, act)
+        tried = self.critic.head(view[:, None].expand(-1, 3 * count, -1), actions) / tau  # (E, B, 3 M)
+        if self.config.form == "plain":
+            return tau * torch.cat((tried, q[..., None] / tau), -1).logsumexp(-1)
+        uniform = torch.full_like(log_now, -self.action_dim * log(2))  # density of the box [-1, 1]
+        return tau * (tried - torch.cat((uniform, log_now, log_then), 1)).logsumexp(-1)
+
+    def drawn(self, history: History, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return actions (B, M, act) of the policy from noise (B, M, act), and their log densities (B, M)."""
+        mean, log_std = self.actor.head(self.context(self.actor.encoder, history))  # (B, act) both
+        action, density = squash(mean[:, None], log_std[:, None], noise)
+        return action, density.sum(-1)
+
+    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
+        """Temp log pi - min Q, and the temperature's own loss; returns both and metrics."""
+        valid, weight, (here, _) = batch.steps > 0, batch.weight, histories(batch)
+        action, log_pi = (part[:, 0] for part in self.drawn(here, noise.policy[:, None]))  # (B, act), (B,)
+        with torch.no_grad():
+            view = self.context(self.critic.encoder, here)
+        q_loss = -masked_mean(self.critic.head(view, action).amin(0), valid, weight)
+        temp = self.temperature()
+        loss = masked_mean(temp.detach() * log_pi, valid, weight) + q_loss
+
+        # L_temp: raise the temperature while the entropy is below its goal.
+        entropy, goal = -log_pi.detach(), self.config.entropy_goal * self.action_dim  # (B,), a number
+        temp_loss = temp * masked_mean(entropy - goal, valid, weight)
+        return loss, temp_loss, {
+            "actor/loss": loss, "actor/q_loss": q_loss, "actor/entropy": masked_mean(entropy, valid),
+            "actor/temperature": temp,
+        }  # fmt: skip
+
+    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+        """Take one step of policy and temperature, then of alpha where it is learned, and of the critics."""
+        actor_loss, temp_loss, actor_metrics = self.actor_loss(batch, noise)
+        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        actor_norm = self.actor_optimiser.step(actor_loss)
+        self.temperature_optimiser.step(temp_loss)
+        if self.config.lagrange:
+            excess = critic_metrics["critic/gap"].detach() - self.config.goal
+            critic_metrics["critic/alpha"] = self.alpha().detach()
+            self.alpha_optimiser.step(-self.alpha().clamp(max=LARGEST_ALPHA) * excess)
+        critic_norm = self.critic_optimiser.step(critic_loss)
+        follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
+        norms = {"actor/grad_norm": actor_norm, "critic/grad_norm": critic_norm}
+        return {**critic_metrics, **actor_metrics, **norms}, td_error
+
+    @torch.no_grad()
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
+        """Choose actions (V, 1, act): a sample where exploring, else the tanh of the mean."""
+        context = self.context(self.actor.encoder, History(*map(padded, history)))
+        mean, log_std = self.actor.head(context)  # (V or more, act) both
+        if not explore:
+            return mean.tanh()[: len(rng), None]
+        noise = padded(draw_rows(rng, self.action_dim, device=self.device))
+        return squash(mean, log_std, noise)[0][: len(rng), None]
+
+    def values(self, history: History, actions: Tensor) -> Tensor:
+        """Return the Q of every critic (E, V)."""
+        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 RATES = ("gamma", "tau", "ema_decay")  # outside of [0, 1] what they weigh grows without bound
 AGENTS: dict[str, str] = {
     "acfql": "trajrl.agents.acfql:ACFQL",
+    "awac": "trajrl.agents.awac:AWAC",
     "bc_diffusion": "trajrl.agents.bc_diffusion:BCDiffusion",
     "cql": "trajrl.agents.cql:CQL",
     "diffusion_ql": "trajrl.agents.diffusion_ql:DiffusionQL",

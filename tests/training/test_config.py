@@ -44,6 +44,23 @@ def test_counts_start_at_one(field):
         merge(RunConfig(), {field: 0}).validate()
 
 
+def test_early_stop_is_not_negative():
+    with pytest.raises(ValueError, match=r"early_stop must not be negative; got -0\.5"):
+        merge(RunConfig(), {"early_stop": -0.5}).validate()
+
+
+@pytest.mark.parametrize(("agent", "options"), [("sac", []), ("rlpd", []), ("rlpd", ["agent.bc_alpha=0.1"])])
+def test_early_stop_needs_an_agent_that_clones(agent, options):
+    from trajrl.training.resolve_config import resolve_config
+
+    chosen = {"data": "x", "agent": agent, "early_stop": 0.1}
+    if options:
+        assert resolve_config(chosen, options).early_stop == 0.1
+        return
+    with pytest.raises(ValueError, match=f"--early-stop watches the .* loss, and {agent} has none"):
+        resolve_config(chosen)
+
+
 @pytest.mark.parametrize("field", ["utd", "explore_noise", "patience"])
 def test_numbers_are_finite(field):
     with pytest.raises(ValueError, match=f"{field} must be a finite number; got inf"):

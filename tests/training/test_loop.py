@@ -1,6 +1,7 @@
 """The loop: what a run leaves behind, and that a killed and resumed run is the run that was not killed."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -215,7 +216,37 @@ def test_early_stop_ends_the_run_when_the_loss_rises(store, tmp_path):
         tmp_path / "a", store, agent="bc_diffusion", early_stop=1e-9, eval_every=1, **{"agent.lr": 0.0}
     )
     assert run.step < 25
-    assert "loss rose" in json.loads((tmp_path / "a" / "summary.json").read_text())["stop_reason"]
+    reason = json.loads((tmp_path / "a" / "summary.json").read_text())["stop_reason"]
+    assert re.match(
+        r"the behaviour-cloning loss rose from \S+ to \S+, by more than 1e-09, at step \d+ ", reason
+    )
+
+
+def test_the_reason_of_a_stop_is_printed(store, tmp_path, capsys):
+    words = [
+        "offline",
+        "--data",
+        str(store),
+        "--agent",
+        "bc_diffusion",
+        "--steps",
+        "25",
+        "--batch-size",
+        "16",
+    ]
+    words += [
+        "--preset",
+        "demo",
+        "--sampler",
+        "uniform",
+        "--early-stop",
+        "1e-9",
+        "--out",
+        str(tmp_path / "a"),
+    ]
+    few = settings("bc_diffusion", eval_every=1, **{"agent.lr": 0.0})
+    assert dispatch([*words, "--set", *few]) == 0
+    assert "stopped: the behaviour-cloning loss rose from " in capsys.readouterr().out
 
 
 def test_actions_outside_the_box_ask_for_the_users_word(store, tmp_path):

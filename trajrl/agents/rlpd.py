@@ -92,6 +92,11 @@ class Config:
         """Return the windows to learn from."""
         return WindowSpec(self.history, self.chunk, self.horizon or self.seen)
 
+    @property
+    def clones(self) -> bool:
+        """Say whether a loss tells how well the data is imitated."""
+        return self.bc_alpha > 0
+
 
 class Noise(NamedTuple):
     """All the chance of one critic step and one actor step.  D = N act is the size of a flattened chunk."""

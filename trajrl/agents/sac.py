@@ -67,6 +67,11 @@ class Config:
         """Return the windows to learn from."""
         return WindowSpec(self.history, 1, self.horizon)
 
+    @property
+    def clones(self) -> bool:
+        """Say that no loss tells how well the data is imitated."""
+        return False
+
 
 PRESETS: dict[str, dict[str, Any]] = {"demo": {}, "paper": {}, "standard": {}}
 

@@ -13,7 +13,13 @@ from trajrl.cli.text_table import as_text, show_table, terminal_width
 from trajrl.core.registry import find
 from trajrl.training.config import ONLINE_FIELDS, RunConfig
 from trajrl.training.presets import ONLINE_SAMPLER
-from trajrl.training.resolve_config import online_config, online_preset, resolve_config, resume_config
+from trajrl.training.resolve_config import (
+    asks_for_a_metric,
+    online_config,
+    online_preset,
+    resolve_config,
+    resume_config,
+)
 
 
 class Field(NamedTuple):
@@ -62,7 +68,7 @@ def planned(
         name: value for name, value in chosen.items() if name not in {*ONLINE_FIELDS, "sampler", "metric"}
     }
     base = resolve_config(before)
-    preset = online_preset(base.preset, base)
+    preset = online_preset(base.preset, base, asks_for_a_metric(chosen, settings))
     return resolve_config({"phase": phase, "sampler": ONLINE_SAMPLER, **preset, **chosen}, settings)
 
 

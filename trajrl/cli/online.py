@@ -66,7 +66,7 @@ class Online(Choices):
             loop.online(run)
         answer = report(run)
         scale = next((found.scale for found in run.scores.evaluations[-1:]), "score")
-        tell(answer["online"], run.stop_reason, scale)
+        tell(answer["online"], scale)
         return {**answer, "failed": bool(run.stop_reason and run.online.interaction.gave_up)}
 
     def fresh(self) -> Any:
@@ -150,7 +150,7 @@ class Online(Choices):
         )  # fmt: skip
 
 
-def tell(found: dict[str, Any], stop_reason: str, scale: str) -> None:
+def tell(found: dict[str, Any], scale: str) -> None:
     """Say what the phase did; `scale` is score, or return where no scale belongs to the environment."""
     say(f"{found['env_steps']} environment steps, {found['episodes']} episodes, {found['updates']} updates")
     if "before" in found:
@@ -160,5 +160,3 @@ def tell(found: dict[str, Any], stop_reason: str, scale: str) -> None:
         )
     shares = ", ".join(f"{name} {share:.0%}" for name, share in found["rows"].items())
     say(f"{found['handover']['updates']:.0%} of the updates came after the warm-up; rows: {shares}")
-    if stop_reason:
-        say(f"stopped: {stop_reason}")

@@ -192,6 +192,8 @@ def report(run: Any) -> dict[str, Any]:
             average["average_score"] if average["average_score"] is not None else average["average_return"]
         )
         say(f"  {'average of the data':<24} {known:7.1f}")
+    if summary["stop_reason"]:
+        say(f"stopped: {summary['stop_reason']}")
     seconds, rate, memory = summary["seconds"], summary["updates_per_second"], summary["peak_memory_mib"]
     say(f"{summary['steps']} steps in {seconds:.0f} s, {rate:.0f} updates/s, {memory:.0f} MiB; {run.folder}")
     return {"run": str(run.folder), **summary}

@@ -124,7 +124,8 @@ class RunConfig:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         for name in (
             "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "learn_after",
-            "first_step", "warmup_steps", "explore_noise", "anneal_steps", "patience", "video_every",
+            "early_stop", "first_step", "warmup_steps", "explore_noise", "anneal_steps", "patience",
+            "video_every",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")

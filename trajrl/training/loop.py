@@ -149,11 +149,22 @@ def evaluate_and_keep(run: Run, whole: bool) -> None:
         score(run, run.suite, whole, bc_loss)
     else:
         run.scores.note_loss(run.clock, bc_loss)
-    if run.config.early_stop and run.scores.bc_loss_rose(run.config.early_stop):
-        run.stop_reason = f"the behaviour-cloning loss rose at step {run.clock}"
+    if run.config.early_stop:
+        run.stop_reason = early_stop_reason(run, bc_loss) or run.stop_reason
     if run.view is not None:
         with writing(run.folder / "tb"):
             run.view(run, run.clock >= run.config.end)
+
+
+def early_stop_reason(run: Run, bc_loss: float | None) -> str:
+    """Return why --early-stop ends the run here, or nothing; an agent without that loss is named."""
+    if bc_loss is None and run.step and not run.scores.losses:
+        say(f"--early-stop does nothing: {run.config.agent} has logged no actor/bc_loss")
+    if not run.scores.bc_loss_rose(run.config.early_stop):
+        return ""
+    (_, before), (_, after) = run.scores.losses[-2:]
+    rose = f"the behaviour-cloning loss rose from {before:.4g} to {after:.4g}"
+    return f"{rose}, by more than {run.config.early_stop:g}, at step {run.clock} (--early-stop)"
 
 
 def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None:

@@ -60,7 +60,20 @@ def resolve_config(
         config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around
     )
     config.validate()
+    require_cloning_loss(config)
     return config
+
+
+def require_cloning_loss(config: RunConfig) -> None:
+    """Refuse to stop by the behaviour-cloning loss of an agent whose config says that it has none."""
+    from trajrl.agents import AGENTS
+
+    own = find(AGENTS, config.agent, "agent").Config(**config.agent_options)
+    if config.early_stop and not getattr(own, "clones", True):
+        raise ValueError(
+            f"--early-stop watches the behaviour-cloning loss, and {config.agent} has none as it is set; "
+            "leave --early-stop out"
+        )
 
 
 def acted_in(env: str, data: str) -> str:
@@ -100,9 +113,7 @@ def online_config(
         "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0,
         **offline_side(base.sampler, base.sampler_options, asked),
     }  # fmt: skip
-    preset = online_preset(chosen.get("preset", base.preset), base)
-    if asked.get("metric") or "metric" in found["sampler"]:
-        preset.pop("sampler", None)  # a metric asks for what ranks by it
+    preset = online_preset(chosen.get("preset", base.preset), base, asks_for_a_metric(chosen, settings))
     config = resolve_config({**carried, **preset, **chosen}, settings, source / "config.json")
     given = set(asked)
     config = replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
@@ -230,10 +241,21 @@ def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
     return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
 
 
-def online_preset(preset: str, base: RunConfig) -> dict[str, Any]:
-    """Return what a preset sets online; what the agent's own sets of that phase, or draws with, wins."""
+def asks_for_a_metric(chosen: Mapping[str, Any], settings: Iterable[str]) -> bool:
+    """Say whether a metric was given: it asks for the sampler that ranks by one."""
+    found = split_settings(settings)
+    return bool({**chosen, **found["run"]}.get("metric")) or "metric" in found["sampler"]
+
+
+def online_preset(preset: str, base: RunConfig, ranked: bool = False) -> dict[str, Any]:
+    """Return what a preset sets online; what the agent's own sets of that phase, or draws with, wins.
+
+    Args:
+        ranked: a metric was asked for, so what draws is not the preset's
+    """
     run, _ = _agent_preset(preset, base.agent, acted_in(base.env, base.data))
-    own = {name: value for name, value in run.items() if name in {*ONLINE_FIELDS, "sampler"}}
+    known = ONLINE_FIELDS if ranked else {*ONLINE_FIELDS, "sampler"}
+    own = {name: value for name, value in run.items() if name in known}
     return {**ONLINE.get(preset, ONLINE["paper"]), **own}
 
 

@@ -322,3 +322,10 @@ def test_unknown_names_and_fields_name_the_nearest() -> None:
         make_agent("difusion_ql", OBS, ACT)
     with pytest.raises(ValueError, match="did you mean 'eta'"):
         make_agent("diffusion_ql", OBS, ACT, etta=1.0)
+
+
+def test_an_option_of_other_agents_names_the_agents_that_have_it():
+    with pytest.raises(ValueError, match=r"no agent option 'horizon' of diffusion_ql; agents that have it: "):
+        make_agent("diffusion_ql", 3, 2, horizon=10)
+    with pytest.raises(ValueError, match=r"'horizn'; did you mean 'horizon'\?"):
+        make_agent("trajectory_ql", 3, 2, horizn=10)

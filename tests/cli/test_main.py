@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,17 @@ def test_an_environment_that_changes_the_folder_takes_no_file_with_it(tmp_path, 
     words = ["--env", "sample_envs:wandering", "--agent", "td3_bc", "--steps", "2", "--out", "a"]
     assert dispatch(["offline", "--data", str(store), *words, "--set", *settings("td3_bc")]) == 0
     assert (tmp_path / "a" / "summary.json").exists()
+
+
+def test_a_module_beside_the_user_is_found_where_the_command_line_names_it(tmp_path, monkeypatch):
+    (tmp_path / "beside_the_user.py").write_text("from sample_envs import line\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    dispatch(["offline", "--env=beside_the_user:line", "--data", "absent.h5"])
+    assert sys.path[-1] == str(tmp_path)
+    assert find_spec("beside_the_user")
+
+
+def test_hints_to_install_an_extra_name_no_package_of_an_index():
+    texts = [path.read_text() for path in (ROOT / "trajrl").rglob("*.py")]
+    assert not [text for text in texts if "install 'trajrl" in text or "install trajrl" in text]

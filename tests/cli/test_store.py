@@ -90,7 +90,7 @@ def test_info_is_aligned_for_people(tmp_path, capsys):
 def test_foreign_and_absent_files_get_one_line(tmp_path, capsys, command):
     foreign = d4rl_file(tmp_path / "foreign.hdf5")
     if command != "verify":
-        assert "is an HDF5 file but not a trajrl store" in refusal(capsys, "store", command, foreign)
+        assert "not a trajrl store" in refusal(capsys, "store", command, foreign)
     assert "no such file" in refusal(capsys, "store", command, tmp_path / "absent.h5")
 
 
@@ -265,3 +265,31 @@ def test_a_label_with_terminal_escapes_is_printed_harmlessly(capsys, tmp_path, c
     said = capsys.readouterr()
     assert "\x1b" not in said.out + said.err
     assert r"\x1b" in said.out or command[0] == "doctor"
+
+
+@pytest.mark.parametrize("kind", ["d4rl", "ogbench"])
+def test_info_of_a_foreign_file_says_what_it_is_and_what_to_do(capsys, tmp_path, kind):
+    path = tmp_path / "x"
+    if kind == "d4rl":
+        d4rl_file(path)
+    else:
+        with path.open("wb") as file:
+            np.savez(file, observations=np.zeros((3, 2)), actions=np.zeros((3, 2)), terminals=np.zeros(3))
+    assert dispatch(["store", "info", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert f"is data of the format {kind}, not a trajrl store" in said
+    assert f"`store import {path} --out X.h5` makes a store of it" in said
+
+
+def test_clustering_shows_what_it_tries_on_the_threads_of_the_environment(tmp_path, monkeypatch):
+    from trajrl.samplers.clustering import fit
+
+    threads, shown, kept = [], [], fit.fit_centres
+    monkeypatch.setattr(fit, "fit_centres", lambda *a: (threads.append(a[4]), kept(*a))[1])
+    show = "trajrl.cli.store.cluster.progress"
+    monkeypatch.setattr(show, lambda items, *words: (shown.append(words), items)[1])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    path = store_file(tmp_path / "a.h5", 30)
+    assert dispatch(["store", "cluster", str(path), "--out", str(tmp_path / "b.h5")]) == 0
+    assert shown == [("clustering", 2, "counts of clusters")]
+    assert set(threads) == {1}

@@ -148,3 +148,11 @@ def test_an_action_or_observation_of_one_number_may_lack_its_axis(path):
     episodes, source = read(npz(path, arrays))
     assert (episodes[0].obs.shape, episodes[0].actions.shape) == ((13, 1), (12, 1))
     assert source.notes.counts["reshaped_columns"] == 2
+
+
+def test_short_names_are_read_and_absent_ones_listed_with_what_is_accepted(tmp_path):
+    arrays = {"obs": np.zeros((6, 3)), "act": np.zeros((6, 2)), "rew": np.ones(6), "done": np.arange(6) == 5}
+    assert [len(e) for e in read(npz(tmp_path / "a.npz", arrays))[0]] == [6]
+    arrays["moves"] = arrays.pop("act")
+    with pytest.raises(ValueError, match=r"has no 'actions'; it has .*; accepted are actions, acts,"):
+        read(npz(tmp_path / "b.npz", arrays))

@@ -180,7 +180,7 @@ def test_a_run_whose_data_is_gone_asks_for_data(run, store, tmp_path, capsys):
 def test_a_missing_extra_is_named_before_anything_is_done(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert dispatch(["export", str(run), "--out", str(tmp_path / "p.onnx")]) == 1
-    assert "needs onnxruntime, of the extra 'export': pip install 'trajrl[export]'" in capsys.readouterr().err
+    assert "needs onnxruntime, of the extra 'export': pip install -e '.[export]'" in capsys.readouterr().err
 
 
 def test_a_law_that_has_no_input_is_refused_by_name():

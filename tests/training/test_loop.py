@@ -167,7 +167,9 @@ def test_a_policy_is_loaded_without_its_data(store, tmp_path):
     loaded = load_run(tmp_path / "a")
     assert loaded.environment() == "toy:point"
     policy = loaded.policy()
-    policy.reset(3)
+    with pytest.raises(ValueError, match="takes the number of environments, 1 or more, and no seed; got 0"):
+        policy.reset(0)
+    policy.reset(n=3)
     obs = np.zeros((3, run.store.obs_dim), np.float32)
     actions = [policy.act(obs) for _ in range(4)]
     assert all(a.shape == (3, run.store.action_dim) and (abs(a) <= 1).all() for a in actions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +36,26 @@ AGENTS: dict[str, str] = {
 def make_config(name: str, **values: Any) -> Any:
     """Build and validate the config of agent `name`; an unknown field fails with the nearest one."""
     kind = find(AGENTS, name, "agent").Config
-    known = [f.name for f in fields(kind)]
-    for key in values:
-        if key not in known:
-            raise ValueError(unknown(f"field of agent '{name}'", key, known))
+    require_fields(name, values)
     config = kind(**values)
-    shares(config, *(rate for rate in RATES if rate in known))
+    shares(config, *(rate for rate in RATES if hasattr(config, rate)))
     config.validate()
     return config
+
+
+def require_fields(name: str, keys: Iterable[str]) -> None:
+    """Refuse a field that an agent lacks, naming the agents that have it, else the nearest field."""
+    known = fields_of(name)
+    for key in keys:
+        if key not in known:
+            others = [other for other in AGENTS if key in fields_of(other)]
+            have = f"no agent option '{key}' of {name}; agents that have it: {', '.join(others)}"
+            raise ValueError(have if others else unknown("agent option", key, known))
+
+
+def fields_of(name: str) -> list[str]:
+    """Return the names of the fields of an agent's config."""
+    return [f.name for f in fields(find(AGENTS, name, "agent").Config)]
 
 
 def make_agent(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -113,6 +114,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     speak_to_stderr(quiet)
     try:
         refuse_several(words)
+        find_own_modules(argv)
         command = with_absolute_out(parse(find(table, name, "command"), words, argv))
         command.check()
         answer = command.run()
@@ -148,6 +150,14 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
     return tyro.cli(
         command, prog=f"python run.py {words}", args=join_sets(argv), config=(tyro.conf.FlagCreatePairsOff,)
     )
+
+
+def find_own_modules(argv: list[str]) -> None:
+    """Look for a user's module:attr in the working folder too, behind everything that is installed."""
+    named = (word.rpartition("=")[2] for word in argv)
+    if any(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", name) for name in named):
+        here = str(Path.cwd())
+        sys.path += [] if here in sys.path else [here]
 
 
 def with_absolute_out(command: Common) -> Common:

@@ -33,7 +33,7 @@ def registered(name: str) -> list[str]:
     """Return the ids of every environment that can be made; robotics ones are registered when asked for."""
     if name.startswith(ROBOTICS) and name not in gymnasium.registry:
         if find_spec("gymnasium_robotics") is None:
-            raise ValueError(f"{name} needs the extra 'robotics': pip install 'trajrl[robotics]'")
+            raise ValueError(f"{name} needs the extra 'robotics': pip install -e '.[robotics]'")
         with variables(), quiet():
             import gymnasium_robotics
 

@@ -162,7 +162,7 @@ def make_ogbench(environment: str, name: str, render: bool, **options: Any) -> g
 def require(environment: str, name: str) -> None:
     """Refuse an environment that the package has not; without the package its extra is named."""
     if find_spec("ogbench") is None:
-        raise ValueError(f"{name} needs the extra 'ogbench': pip install 'trajrl[ogbench]'")
+        raise ValueError(f"{name} needs the extra 'ogbench': pip install -e '.[ogbench]'")
     with warnings.catch_warnings():  # of a missing display
         warnings.simplefilter("ignore")
         import ogbench

@@ -126,8 +126,7 @@ def require(*names: str) -> Any:
         return next(iter([importlib.import_module(name) for name in names]))
     except ImportError as error:
         raise ImportError(
-            f"--format onnx needs {error.name or names[0]}, of the extra 'export': "
-            "pip install 'trajrl[export]'"
+            f"--format onnx needs {error.name or names[0]}, of the extra 'export': pip install -e '.[export]'"
         ) from error
 
 

@@ -216,16 +216,18 @@ def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def agent_settings(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return `--set agent.NAME=VALUE` settings of a run's agent by name, each read as its kind."""
-    from trajrl.agents import AGENTS
+    from trajrl.agents import AGENTS, require_fields
 
+    require_fields(config.agent, settings)
     found = options("agent", find(AGENTS, config.agent, "agent").Config(), settings)
     return {name: found[name] for name in settings}
 
 
 def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return every field of the agent's config, changed as asked; the decay spans the run unless said."""
-    from trajrl.agents import AGENTS
+    from trajrl.agents import AGENTS, require_fields
 
+    require_fields(config.agent, changes)
     kind = find(AGENTS, config.agent, "agent")
     found = options("agent", kind.Config(), changes)
     if not found.get("decay_steps", True):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from trajrl.cli.common import Common, say
+from trajrl.cli.common import Common, progress, say
+from trajrl.cli.option import silent
 
 if TYPE_CHECKING:
     from trajrl.samplers.clustering.fit import Clustering
@@ -39,13 +40,14 @@ class Cluster(Common):
     """Weigh all key-frame columns together as much as the length alone."""
     restarts: int = 20
     """Starts of k-means, the best of which is kept."""
-    threads: int = 2
+    threads: Annotated[int, silent("N", "what OMP_NUM_THREADS says, else 1")] = 0
     """Threads of FAISS; the labels do not depend on it."""
     overwrite: bool = False
     """Replace a store of other episodes that has this name."""
 
     def run(self) -> dict[str, Any]:
         """Cluster, write, and print what the clusters are."""
+        from trajrl.core.cpu import from_environment
         from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
         from trajrl.samplers.clustering.labels import write_clustering
         from trajrl.store.file.writer import refuse_foreign
@@ -53,13 +55,13 @@ class Cluster(Common):
 
         spec = ClusterSpec(
             self._count(), self.keyframes, self.actions, self.returns, self.components, self.block_scale,
-            self.restarts, self.threads,
+            self.restarts, self.threads or from_environment(),
         )  # fmt: skip
         spec.validate()
         refuse_foreign(self.out)
         store = TrajectoryStore.open(self.source)
         self._refuse_others(store.fingerprint)
-        found = cluster_store(store, spec, self.seed)
+        found = cluster_store(store, spec, self.seed, progress)
         write_clustering(self.source, self.out, store, found)
         answer = describe_clusters(store, found)
         _print(answer)

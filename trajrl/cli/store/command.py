@@ -87,7 +87,10 @@ class Info(Common):
         """Describe the store."""
         from trajrl.store.file.describe import describe_store
 
-        found = describe_store(self.store.expanduser())
+        path = self.store.expanduser()
+        if path.is_dir() or (path.is_file() and not is_store(path)):
+            raise ValueError(foreign(path))
+        found = describe_store(path)
         show_table(("", ""), [(key, as_text(found[key])) for key in found if key != "provenance"])
         return found
 
@@ -219,6 +222,16 @@ class Verify(Common):
         fingerprint = describe_store(path)["fingerprint"]
         say(f"{path} is whole; fingerprint {fingerprint}")
         return {"path": str(path), "failed": False, "findings": [], "fingerprint": fingerprint}
+
+
+def foreign(path: Path) -> str:
+    """Say what a file or folder is that is no store, and what to do with it."""
+    from trajrl.formats import recognise
+
+    return (
+        f"{path} is data of the format {recognise(path)}, not a trajrl store: `store doctor {path}` looks "
+        f"into it, `store import {path} --out X.h5` makes a store of it"
+    )
 
 
 def is_store(path: Path) -> bool:

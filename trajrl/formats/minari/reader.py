@@ -84,7 +84,7 @@ class Minari(Source):
         except ImportError as error:
             kind = self.metadata["data_format"]
             raise ImportError(
-                f"{self.path} is stored as {kind}; pip install 'trajrl[minari]' to read it"
+                f"{self.path} is stored as {kind}; pip install -e '.[minari]' to read it"
             ) from error
         storage = MinariStorage.read(self.folder)
         for index in range(storage.total_episodes):

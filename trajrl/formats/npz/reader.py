@@ -17,7 +17,7 @@ import numpy as np
 
 from trajrl.formats.base.columns import Column
 from trajrl.formats.base.episode_table import read_ledger
-from trajrl.formats.base.field_names import role_of
+from trajrl.formats.base.field_names import missing, role_of
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.formats.base.transitions import Transitions, check_numbers, flat_episodes
@@ -119,7 +119,7 @@ class Npz(Source):
                 objects = (
                     f" ({', '.join(skipped)} hold pickled objects, which are never loaded)" if skipped else ""
                 )
-                raise ValueError(f"{self.path} has no '{role}'; it has {', '.join(columns)}{objects}")
+                raise ValueError(f"{self.path} {missing(role, columns)}{objects}")
         rows = columns[roles["actions"]].shape[:1]
         extras = {}
         for name, column in columns.items():

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trajrl.formats.base.columns import ArrayColumn
-from trajrl.formats.base.field_names import role_of
+from trajrl.formats.base.field_names import missing, role_of
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.formats.base.transitions import Transitions, flat_episodes
@@ -86,7 +86,7 @@ class Pickle(Source):
         roles = {role: name for name in reversed(list(arrays)) if (role := role_of(name))}
         for role in ("obs", "actions", "rewards"):
             if role not in roles:
-                raise ValueError(f"{place} has no '{role}'; it has {', '.join(map(str, trajectory))}")
+                raise ValueError(f"{place} {missing(role, map(str, trajectory))}")
         length, obs = len(np.atleast_1d(arrays[roles["actions"]])), arrays[roles["obs"]]
         if "next_obs" not in roles and obs.ndim and len(obs) == length + 1:
             arrays[roles["obs"]], arrays[AFTER], roles["next_obs"] = obs[:-1], obs[1:], AFTER

@@ -6,6 +6,7 @@ a store file, and readers use what the file holds.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
+Show = Callable[..., Iterator[int]]  # (items, what, total, unit) -> the same items, shown as they go by
 SUBSAMPLE = 20_000  # trajectories that the choice of a count looks at, where there are more
 
 
@@ -77,15 +79,21 @@ class Clustering:
         return nearest(self.scaler(trajectory_features(store, ids, self.spec.features)), self.centres)
 
 
-def cluster_store(store: TrajectoryStore, spec: ClusterSpec, seed: int = 0) -> Clustering:
-    """Cluster the live episodes of a store; more clusters than episodes is an error."""
+def cluster_store(
+    store: TrajectoryStore, spec: ClusterSpec, seed: int = 0, show: Show | None = None
+) -> Clustering:
+    """Cluster the live episodes of a store; more clusters than episodes is an error.
+
+    Args:
+        show: shows the counts that are tried as they go by.
+    """
     ids = store.live
     _check_enough(spec, len(ids))
     returns = returns_of(store, ids)
     x = trajectory_features(store, ids, spec.features)
     scaler = Scaler.fit(x, list(spec.features.blocks(store).values()), spec.block_scale, spec.components)
     x = scaler(x)
-    scores = score_counts(x, returns, spec, seed) if isinstance(spec.clusters, str) else {}
+    scores = score_counts(x, returns, spec, seed, show) if isinstance(spec.clusters, str) else {}
     wanted = spec.clusters if not isinstance(spec.clusters, str) else _least(scores)
     centres = fit(x, wanted, spec, seed)
     labels = np.full(len(store), -1)
@@ -122,12 +130,16 @@ def _notes(spec: ClusterSpec, trajectories: int, wanted: int, made: int) -> tupl
     return tuple(notes)
 
 
-def score_counts(x: np.ndarray, returns: np.ndarray, spec: ClusterSpec, seed: int) -> dict[int, float]:
+def score_counts(
+    x: np.ndarray, returns: np.ndarray, spec: ClusterSpec, seed: int, show: Show | None = None
+) -> dict[int, float]:
     """Return J(C) of every candidate count, on a subsample of 20,000 trajectories where there are more."""
     if len(x) > SUBSAMPLE:
         chosen = np.sort(stream(seed, "cluster", 1).choice(len(x), SUBSAMPLE, replace=False))
         x, returns = x[chosen], returns[chosen]
-    labels = {count: nearest(x, fit(x, count, spec, seed)) for count in candidates(len(x))}
+    counts = candidates(len(x))
+    shown = counts if show is None else show(counts, "clustering", len(counts), "counts of clusters")
+    labels = {count: nearest(x, fit(x, count, spec, seed)) for count in shown}
     return {count: homogeneity(label, returns) for count, label in labels.items()}
 
 

@@ -65,5 +65,5 @@ def _faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise ImportError("clustering needs faiss: pip install faiss-cpu") from error
+        raise ImportError("clustering needs faiss: pip install -e . in trajrl's folder brings it") from error
     return faiss

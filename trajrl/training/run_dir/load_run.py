@@ -118,7 +118,13 @@ class Policy:
         self._queues: Queues | None = None
 
     def reset(self, n: int = 1) -> None:
-        """Start an episode in n environments."""
+        """Start an episode in n environments, stepped together.
+
+        Args:
+            n: number of environments, not a seed.
+        """
+        if n < 1:
+            raise ValueError(f"reset(n) takes the number of environments, 1 or more, and no seed; got {n}")
         self._queues = Queues(self.agent, n)
         self._rng = [torch_stream(self.seed, "policy", self.episodes + i) for i in range(n)]
         self.episodes += n

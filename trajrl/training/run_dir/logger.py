@@ -133,7 +133,7 @@ class WandbLog:
         try:
             import wandb
         except ImportError as error:
-            raise ValueError("--wandb needs the extra 'wandb': pip install 'trajrl[wandb]'") from error
+            raise ValueError("--wandb needs the extra 'wandb': pip install -e '.[wandb]'") from error
         self.run = wandb.init(
             project="trajrl", name=folder.name, id=folder.name, resume="allow", config=asdict(config),
             dir=str(folder), mode=os.environ.get("WANDB_MODE", "offline"),

@@ -38,7 +38,7 @@ def test_updates_equal_those_of_the_plain_version(tmp_path: Path, max_q_backup: 
     for step in range(6):
         batch, windows = transitions(step)
         draws = plain.draw(12)
-        agent.draw_noise = lambda batch, rng, draws=draws: noise_of(draws)
+        agent.substitute("draw_noise", lambda batch, rng, draws=draws: noise_of(draws))
         expected, found = (
             plain.update(batch, draws),
             agent.update(windows, torch_stream(0, "agent", step)).metrics,

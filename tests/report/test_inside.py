@@ -144,7 +144,7 @@ def test_steps_before_a_cut_count_only_where_little_is_hidden():
 
 def test_returns_are_of_rewards_as_training_saw_them():
     store = make_store((3,), reward=2.0)
-    store.shape_reward = lambda rewards: rewards - 1
+    store.set_shaping(lambda rewards: rewards - 1)
     np.testing.assert_allclose(calibration.returns_to_go(store, 0, 0.5), [1.75, 1.5, 1.0])
 
 

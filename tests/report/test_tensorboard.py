@@ -60,7 +60,7 @@ def test_every_kind_of_view_reaches_the_folder(store, tmp_path):
 
 def test_one_who_looks_on_sees_scalars_after_the_first_pictures(store, tmp_path):
     run = small_run(tmp_path / "a", store, eval_envs=2, video_every=1)
-    run.view = LiveView()
+    run.show_with(LiveView())
     while run.step < 10:
         loop.train_step(run)
         loop.after_step(run)
@@ -82,7 +82,7 @@ def test_videos_can_be_had_of_every_evaluation_or_of_none(store, tmp_path):
 def test_looking_on_changes_no_number(store, tmp_path):
     trained(tmp_path / "alone", store)
     run = small_run(tmp_path / "watched", store, video_every=1)
-    run.view = LiveView()
+    run.show_with(LiveView())
     loop.offline(run)
     assert_same_run(tmp_path / "watched", tmp_path / "alone")
 
@@ -91,7 +91,8 @@ def test_an_online_run_is_shown_too_and_looking_on_changes_nothing_of_it(store, 
     trained(tmp_path / "before", store, agent="diffusion_ql")
     for name in ("alone", "watched"):
         run = small_online(tmp_path / name, tmp_path / "before")
-        run.view = LiveView() if name == "watched" else None
+        if name == "watched":
+            run.show_with(LiveView())
         loop.online(run)
     assert_same_run(tmp_path / "watched", tmp_path / "alone")
     events = read(tmp_path / "watched").Reload()

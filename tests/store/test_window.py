@@ -196,8 +196,7 @@ def test_next_actions_follow_the_bootstrap_and_stop_at_the_end():
 def test_shaping_comes_before_masking():
     episodes = [random_episode(9, index, True) for index in range(6)]
     store = TrajectoryStore.of(episodes)
-    store.shape_reward = lambda r: 2 * r - 1
-    store.shape_action = lambda a: a * 4 + 3
+    store.set_shaping(lambda r: 2 * r - 1, lambda a: a * 4 + 3)
     spec, anchors = WindowSpec(4, 5, 7, next_actions=True), every_anchor(store)
     batch = gather(store, anchors, spec)
     for row, (e, t) in enumerate(zip(anchors.episode, anchors.step)):
@@ -208,7 +207,7 @@ def test_shaping_comes_before_masking():
 
 def test_actions_are_scaled_from_their_box_and_padding_stays_zero():
     store = TrajectoryStore.of([Episode(np.zeros((3, 1)), [[0.0], [4.0]], [0, 0], False)])
-    store.shape_action = lambda actions: actions / 2 - 1  # the box [0, 4] onto [-1, 1]
+    store.set_shaping(action=lambda actions: actions / 2 - 1)  # the box [0, 4] onto [-1, 1]
     batch = gather(store, one(0, 0), WindowSpec(history=2, chunk=3))
     assert batch.actions[0, :, 0].tolist() == [-1, 1, 0]
     assert batch.prev_actions[0, :, 0].tolist() == [0, 0]
@@ -218,7 +217,7 @@ def test_actions_are_scaled_from_their_box_and_padding_stays_zero():
 def test_actions_are_clipped_on_request_only():
     store = TrajectoryStore.of([Episode(np.zeros((2, 1)), [[5.0]], [0], False)])
     assert gather(store, one(0, 0), WindowSpec()).actions.item() == 5
-    store.shape_action = lambda actions: actions.clamp(-1, 1)
+    store.set_shaping(action=lambda actions: actions.clamp(-1, 1))
     assert gather(store, one(0, 0), WindowSpec()).actions.item() == 1
     assert store.episode(0).actions.item() == 5
 

@@ -94,7 +94,7 @@ def test_recorded_updates_are_the_agents_own(name, choice):
 @pytest.mark.parametrize("name", ["acfql", "diffusion_ql", "edp", "rlpd"])
 def test_in_half_precision_too(name):
     agents = slow(name), slow(name)
-    agents[1].learn = RecordedUpdates(agents[1], traced(agents[1]))
+    agents[1].substitute("learn", RecordedUpdates(agents[1], traced(agents[1])))
     for step in range(8):
         with torch.autocast("cpu", torch.bfloat16):
             expected, found = (
@@ -126,7 +126,7 @@ def test_a_number_read_from_the_device_is_found():
 def test_a_decision_that_no_stage_tells_is_found():
     agents = own, recorded = slow("diffusion_ql"), slow("diffusion_ql")
     recorded.stage = lambda: ()
-    recorded.learn = RecordedUpdates(recorded, traced(recorded))
+    recorded.substitute("learn", RecordedUpdates(recorded, traced(recorded)))
     for step in range(12):
         for agent in agents:
             agent.update(windows(agent, step), torch_stream(0, "agent", step))
@@ -146,7 +146,7 @@ def test_metrics_of_an_update_outlive_the_next():
 
         return again
 
-    agent.learn = RecordedUpdates(agent, record)
+    agent.substitute("learn", RecordedUpdates(agent, record))
     told = [agent.update(windows(agent), torch_stream(0, "agent", step)) for step in range(WARM + 2)]
     assert [update.metrics["actor/bc_loss"].item() for update in told[WARM:]] == [1, 2]
     assert [update.td_error[0].item() for update in told[WARM:]] == [1, 2]

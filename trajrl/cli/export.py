@@ -99,7 +99,7 @@ class Export(Common):
             raise FileNotFoundError(
                 f"{error}; the export is checked on windows of the run's data: give --data"
             ) from error
-        store.shape_action = action_shape(store, config.actions)
+        store.set_shaping(action=action_shape(store, config.actions))
         return store
 
     def _windows(self, agent: Agent, store: TrajectoryStore) -> list[Window]:

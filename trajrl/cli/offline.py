@@ -11,6 +11,7 @@ from trajrl.cli.train_command import Choices, introduce, report, stop_politely, 
 
 if TYPE_CHECKING:
     from trajrl.core.distributed import Team
+    from trajrl.training.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +31,13 @@ class Offline(Choices):
                 loop.offline(run)
         return report(run) if team.leads else {}
 
-    def opened(self, team: Team) -> Any:
+    def opened(self, team: Team) -> Run:
         """Build the run, new or where it stood; the first process chooses and tells the others."""
         if not team.leads:
             return followed(team)
         return self.resumed(team) if self.resumes() else self.fresh(team)
 
-    def fresh(self, team: Team) -> Any:
+    def fresh(self, team: Team) -> Run:
         """Build a new run."""
         from trajrl.training import build
         from trajrl.training.resolve_config import config_for_rerun, resolve_config
@@ -52,7 +53,7 @@ class Offline(Choices):
         introduce(run)
         return run
 
-    def resumed(self, team: Team) -> Any:
+    def resumed(self, team: Team) -> Run:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl.training import build
         from trajrl.training import resume as resuming
@@ -78,7 +79,7 @@ class Offline(Choices):
         return run
 
 
-def followed(team: Team) -> Any:
+def followed(team: Team) -> Run:
     """Build what the first process of the team builds, and be silent."""
     from trajrl.core.console import silence
     from trajrl.training import build

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -10,6 +10,9 @@ from trajrl.cli.common import say
 from trajrl.cli.offline import Offline
 from trajrl.cli.option import silent
 from trajrl.cli.train_command import Choices, introduce, report, stop_politely, watched
+
+if TYPE_CHECKING:
+    from trajrl.training.run import Run
 
 SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to go on from
 LEARNED = ("data", "env", "agent", "format", "reward", "actions", "after_success")  # what a policy is made of
@@ -67,9 +70,10 @@ class Online(Choices):
         answer = report(run)
         scale = next((found.scale for found in run.scores.evaluations[-1:]), "score")
         tell(answer["online"], scale)
-        return {**answer, "failed": bool(run.stop_reason and run.online.interaction.gave_up)}
+        gave_up = run.online is not None and run.online.interaction.gave_up
+        return {**answer, "failed": bool(run.stop_reason and gave_up)}
 
-    def fresh(self) -> Any:
+    def fresh(self) -> Run:
         """Build a new run from an offline one."""
         from trajrl.training import build, offline_to_online
         from trajrl.training.resolve_config import online_config
@@ -86,7 +90,7 @@ class Online(Choices):
         say(f"going on from {source}, which made {config.first_step} updates")
         return run
 
-    def resumed(self) -> Any:
+    def resumed(self) -> Run:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl.training import build, offline_to_online, resume
         from trajrl.training.resolve_config import resume_config

@@ -9,13 +9,16 @@ from dataclasses import dataclass, fields
 from itertools import product
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
 from trajrl.core.atomic_files import write_text
+
+if TYPE_CHECKING:
+    from trajrl.training.run import Run
 
 # What a bandit asks of an agent that has such a field: one step, small networks, a short run.
 LABORATORY: dict[str, Any] = {
@@ -171,7 +174,7 @@ class Toy(Common):
         )
         return (f"agent.solver_steps={levels}",)
 
-    def examine(self, run: Any) -> dict[str, Any]:
+    def examine(self, run: Run) -> dict[str, Any]:
         """Measure and draw the policy of a finished run."""
         from trajrl.report.bandit.figure import draw_run
         from trajrl.report.bandit.measures import goal, measure

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
+
+if TYPE_CHECKING:
+    from trajrl.training.run import Run
 
 NOT_FIELDS = {"json", "debug", "out", "resume", "resume_or_start", "set", "config", "help_config"}
 SHOWN = {
@@ -126,18 +129,18 @@ class Choices(Common):
         return show_config(planned(phase, self.chosen(), self.set, self.config, source, folder))
 
 
-def watched(run: Any) -> Any:
+def watched(run: Run) -> Run:
     """Let TensorBoard show more of a run than its scalars."""
     from trajrl.report.draw.tensorboard import LiveView
 
-    run.view = LiveView()
+    run.show_with(LiveView())
     return run
 
 
 class stop_politely:  # noqa: N801 - reads as a statement
     """Turn Ctrl-C into a checkpoint after the step under way."""
 
-    def __init__(self, run: Any, how: str = "", several: bool = False) -> None:
+    def __init__(self, run: Run, how: str = "", several: bool = False) -> None:
         """Stop `run`; `how` says what goes on with it, if not --resume --out and its folder.
 
         Each of several processes hears a Ctrl-C more than once, as their launcher passes it on; it has a
@@ -161,11 +164,11 @@ class stop_politely:  # noqa: N801 - reads as a statement
             if self.several:
                 return
             raise KeyboardInterrupt
-        self.run_under_way.interrupted = True
+        self.run_under_way.interrupt()
         say(f"stopping after this step with a checkpoint; {self.how} goes on")
 
 
-def introduce(run: Any) -> None:
+def introduce(run: Run) -> None:
     """Say what is about to be learned from what."""
     config, store = run.config, run.store
     say(f"{config.agent}, sampler {config.sampler}")
@@ -176,7 +179,7 @@ def introduce(run: Any) -> None:
     say(f"the data's average return is {average['average_return']:.1f}{score}")
 
 
-def report(run: Any) -> dict[str, Any]:
+def report(run: Run) -> dict[str, Any]:
     """Print the four scores and return the summary."""
     import json
 

@@ -32,8 +32,7 @@ def compile_losses(agent: Any, mode: str) -> None:
     import torch
 
     for name in losses_of(agent):
-        compiled = torch.compile(getattr(agent, name), mode=mode, backend=BACKEND)
-        setattr(agent, name, compiled)
+        agent.substitute(name, torch.compile(getattr(agent, name), mode=mode, backend=BACKEND))
 
 
 def losses_of(agent: Any) -> list[str]:

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from trajrl.core.versions import versions
 from trajrl.envs.base.global_rng import GlobalState, SeededGlobals
 
 MODULES = {  # which of d4rl's modules registers a family; it registers none of these by itself
@@ -46,7 +46,8 @@ def installed() -> bool:
 
 def stack() -> str:
     """Name the original stack and its versions."""
-    return f"d4rl {version('d4rl')} (gym {version('gym')}, mujoco-py {version('mujoco-py')}, MuJoCo 2.1.0)"
+    found = versions(("d4rl", "gym", "mujoco-py"))
+    return f"d4rl {found['d4rl']} (gym {found['gym']}, mujoco-py {found['mujoco-py']}, MuJoCo 2.1.0)"
 
 
 def make_original(name: str, family: str, seed: int) -> gymnasium.Env:

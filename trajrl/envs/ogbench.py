@@ -80,13 +80,10 @@ class OgbenchSuite(Suite):
 
     def relabel(self, store: TrajectoryStore) -> int:
         """Give every step of the data this task's reward and terminal mark, from qpos and button states."""
-        from trajrl.store.column import Column
-
         solved = parts_of(self, store)  # (S, parts)
         rewards = (solved.sum(1) - solved.shape[1]).astype(np.float32)  # (S,)
         before = np.asarray(store.rewards.slice(0, len(store.rewards)))
-        store.rewards, store.extras["terminal"] = Column(rewards), Column(np.asarray(solved.all(1)))
-        refresh(store)
+        store.relabel(rewards, np.asarray(solved.all(1)))
         return int((before != rewards).sum())
 
     def score(self, episode_return: float) -> Score:
@@ -232,18 +229,3 @@ def solved_parts(raw: Any, environment: str, columns: dict[str, np.ndarray]) -> 
     slides = OBJECTS + 7 * cubes + raw._num_buttons  # drawer, then window
     target = np.array([raw._target_drawer_pos, raw._target_window_pos])
     return np.concatenate([near, buttons, np.abs(qpos[:, slides : slides + 2] - target) <= TOLERANCE], axis=1)
-
-
-def refresh(store: TrajectoryStore) -> None:
-    """Bring what a store keeps about its rewards up to date."""
-    table, rewards = store.table, store.rewards.slice(0, len(store.rewards))
-    sums = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
-    table.returns[:] = sums[table.start + table.length] - sums[table.start]
-    marks = np.concatenate([[0], np.cumsum(store.extras["terminal"].slice(0, len(rewards)))])
-    table.success[:] = marks[table.start + table.length] > marks[table.start]
-    kept = store.attributes.get("statistics")
-    if kept:
-        live = np.asarray(rewards, np.float64)
-        found = {"mean": live.mean(), "std": live.std(ddof=1), "min": live.min(), "max": live.max()}
-        kept.update({f"reward_{name}": np.array([value]) for name, value in found.items()})
-    store.version += 1

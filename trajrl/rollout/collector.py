@@ -84,6 +84,10 @@ class Collector:
         self.queues.ask(waiting, self._rngs, explore, actor)
         return ended + [done for row in rows if (done := self._advance(row, self.queues.take(row)))]
 
+    def skip_to(self, number: int) -> None:
+        """Let the next episode be that of place `number`, or a later one that is next already."""
+        self.next_episode = max(self.next_episode, number)
+
     def close(self) -> None:
         """Close the environments."""
         for env in self.envs:
@@ -245,7 +249,7 @@ def collect(
 ) -> Iterator[Episode]:
     """Yield episodes from number `first` on, without end; one that broke off raises its EnvFailureError."""
     collector = Collector(suite, actor, streams, num_envs, source=source)
-    collector.next_episode = first
+    collector.skip_to(first)
     try:
         for finished in in_order(collector):
             if finished.failure is not None:

@@ -73,17 +73,22 @@ class FilePolicy:
 
 
 class NoisyPolicy:
-    """Another policy with N(0, scale^2) added to its actions, then cut to [-1, 1]."""
+    """Another policy or agent with N(0, scale^2) added to its actions, then cut to [-1, 1]."""
 
-    def __init__(self, policy: Any, scale: float) -> None:
+    def __init__(self, policy: Actor, scale: float) -> None:
         self.policy, self.scale = policy, scale
-        self.spec, self.device, self.action_dim = policy.spec, policy.device, policy.action_dim
+        self.spec, self.action_dim = policy.spec, policy.action_dim
 
-    def act(self, history: Seen, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+    @property
+    def device(self) -> torch.device:
+        """Return where histories must lie."""
+        return self.policy.device
+
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
         """Let the policy act, then add each row's own noise: (V, N, act)."""
-        chosen = self.policy.act(history, rng, explore)
-        noise = torch.stack([torch.randn(chosen.shape[1:], generator=row) for row in rng]).to(chosen.device)
-        return (chosen + self.scale * noise).clamp(-1, 1)
+        chunk = self.policy.act(history, rng, explore)
+        noise = torch.stack([torch.randn(chunk.shape[1:], generator=row) for row in rng])
+        return (chunk + self.scale * noise.to(chunk.device)).clamp(-1, 1)
 
 
 class MixedPolicy:
@@ -129,22 +134,3 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
     if not fit or ("w_logstd" in shapes) != ("b_logstd" in shapes):
         raise ValueError(f"{path} has layers that do not fit together: {shapes}, weights as (out, in)")
     return weights
-
-
-class Noisy:
-    """An actor whose every action carries noise; each row draws from its own generator."""
-
-    def __init__(self, actor: Actor, deviation: float) -> None:
-        self.actor, self.deviation = actor, deviation
-        self.spec, self.action_dim = actor.spec, actor.action_dim
-
-    @property
-    def device(self) -> torch.device:
-        """Return where histories must lie."""
-        return self.actor.device
-
-    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
-        """Choose a chunk (V, N, act) and add noise to all of it."""
-        chunk = self.actor.act(history, rng, explore)
-        noise = torch.stack([torch.randn(chunk.shape[1:], generator=row) for row in rng])
-        return (chunk + self.deviation * noise.to(chunk.device)).clamp(-1, 1)

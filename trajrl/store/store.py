@@ -79,6 +79,11 @@ class TrajectoryStore:
         """Return how many episodes were ever added; ids run below this."""
         return len(self.table)
 
+    def set_shaping(self, reward: Shape | None = None, action: Shape | None = None) -> None:
+        """Set what `gather` makes of rewards and actions, elementwise; None leaves one as it is."""
+        self.shape_reward = reward or self.shape_reward
+        self.shape_action = action or self.shape_action
+
     @property
     def num_steps(self) -> int:
         """Return the number of actions in episodes that are alive."""
@@ -159,6 +164,21 @@ class TrajectoryStore:
             self.attributes["statistics"] = {n: v for n, v in kept.items() if not n.startswith(MOMENTS)}
             self.version += 1
         return before - int(table.length.sum())
+
+    def relabel(self, rewards: np.ndarray, terminal: np.ndarray) -> None:
+        """Replace every reward (S,) and terminal mark (S,), and what is kept about them."""
+        self.rewards, self.extras["terminal"] = Column(rewards), Column(terminal)
+        table = self.table
+        sums = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
+        table.returns[:] = sums[table.start + table.length] - sums[table.start]
+        marks = np.concatenate([[0], np.cumsum(terminal)])
+        table.success[:] = marks[table.start + table.length] > marks[table.start]
+        kept = self.attributes.get("statistics")
+        if kept:
+            live = np.asarray(rewards, np.float64)
+            found = {"mean": live.mean(), "std": live.std(ddof=1), "min": live.min(), "max": live.max()}
+            kept.update({f"reward_{name}": np.array([value]) for name, value in found.items()})
+        self.version += 1
 
     def keep_columns(self, columns: np.ndarray) -> None:
         """Drop every other column of the observations; what is left is held in memory."""

@@ -77,7 +77,7 @@ def record_updates(agent: Any, processes: int = 1) -> None:
         )
     if agent.device.type != "cuda":
         raise ValueError(f"graph=true needs a CUDA device; this run is on {agent.device}: leave it out")
-    agent.learn = RecordedUpdates(agent, as_cuda_graph)
+    agent.substitute("learn", RecordedUpdates(agent, as_cuda_graph))
 
 
 def as_cuda_graph(program: Program) -> Program:

@@ -28,8 +28,7 @@ def shape(store: TrajectoryStore, config: RunConfig, suite: EnvSuite | None) -> 
         say(f"--after-success cut: {store.cut_after_success()} steps after a success are not trained on")
     scale, shift = REWARD_TRANSFORMS[config.reward](store)
     of_suite = suite.shape_reward if suite else (lambda rewards: rewards)
-    store.shape_reward = lambda rewards: of_suite(rewards) * scale + shift
-    store.shape_action = action_shape(store, config.actions)
+    store.set_shaping(lambda rewards: of_suite(rewards) * scale + shift, action_shape(store, config.actions))
 
 
 def action_shape(store: TrajectoryStore, mode: str) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -64,7 +64,7 @@ def online_step(run: Run) -> None:
     interaction.step(collecting_actor(run.agent, run.config, before))
     for _ in range(run.online.updates_due(run.config)):
         train_step(run)
-    run.stop_reason = interaction.stop_reason or run.stop_reason
+    run.stop(interaction.stop_reason or run.stop_reason)
     after_step(run, run.clock - before)
 
 
@@ -84,7 +84,7 @@ def train_step(run: Run) -> Update:
     flush_pending(run)
     run.logger.add(update.metrics)
     run.scores.add(update.metrics)
-    run.step = step
+    run.advance(step)
     if run.online:
         run.online.count(anchors.episode, law is run.sampler)
     return update
@@ -109,7 +109,7 @@ def after_step(run: Run, taken: int = 1) -> None:
         if evaluated:
             evaluate_and_keep(run, last)
     if evaluated:
-        run.stop_reason = run.team.broadcast(run.stop_reason)
+        run.stop(run.team.broadcast(run.stop_reason))
     interrupted = run.team.any(run.interrupted)
     if interrupted:
         run.rank_check.require(run.step, partial(guards.resume_hint, run))
@@ -150,7 +150,7 @@ def evaluate_and_keep(run: Run, whole: bool) -> None:
     else:
         run.scores.note_loss(run.clock, bc_loss)
     if run.config.early_stop:
-        run.stop_reason = early_stop_reason(run, bc_loss) or run.stop_reason
+        run.stop(early_stop_reason(run, bc_loss) or run.stop_reason)
     if run.view is not None:
         with writing(run.folder / "tb"):
             run.view(run, run.clock >= run.config.end)
@@ -193,8 +193,7 @@ def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
     left_out = counted("episode[s] of the evaluation broke off and [is|are] left out", len(broken))
     say(f"{left_out}; the last so: {broken[-1]}")
     if run.online:
-        interaction = run.online.interaction
-        interaction.failures, interaction.failure = interaction.failures + len(broken), str(broken[-1])
+        run.online.interaction.count_failures(len(broken), str(broken[-1]))
 
 
 def facts(run: Run) -> dict[str, Any]:

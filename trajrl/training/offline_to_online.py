@@ -64,7 +64,7 @@ def take_over(run: Run, source: Path) -> None:
     """Carry the agent with its optimisers, the sampler and the provenance of an offline run into this one."""
     parts = checkpoint.load(newest(source))
     run.agent.load_state_dict(parts["agent"])
-    run.step = run.config.first_step
+    run.advance(run.config.first_step)
     if "provenance" in parts:  # a run made of imported weights has none
         run.provenance.load_state_dict(parts["provenance"])
     if "sampler" in parts:

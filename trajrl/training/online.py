@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.rollout.history_queue import Actor
-from trajrl.rollout.policies import Noisy, RandomPolicy
+from trajrl.rollout.policies import NoisyPolicy, RandomPolicy
 from trajrl.store.table import phase_code
 from trajrl.training.config import RunConfig
 
@@ -109,7 +109,7 @@ def collecting_actor(agent: Actor, config: RunConfig, env_step: int) -> Actor:
     """Return who acts at an environment step: random actions before learning if asked, else the agent."""
     if config.begin_with == "random" and env_step < config.learn_after:
         return RandomPolicy(agent.action_dim)
-    return Noisy(agent, config.explore_noise) if config.explore_noise else agent
+    return NoisyPolicy(agent, config.explore_noise) if config.explore_noise else agent
 
 
 def dip(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:

@@ -72,7 +72,7 @@ class OnlineCollector:
         """Write an episode to the journal, unless it is there already, and take it into the store."""
         reason = finished.failure.reason if finished.failure else ""
         if finished.failure is not None:
-            self.failures, self.failure = self.failures + 1, str(finished.failure)
+            self.count_failures(1, str(finished.failure))
             say(f"{finished.failure}; its environment was started again ({self.failures} so far)")
         if finished.episode is None:
             return
@@ -89,6 +89,10 @@ class OnlineCollector:
             self.adopt()
             self.journal.append(episode, meta=meta)
         self.add(episode, meta)
+
+    def count_failures(self, count: int, last: str) -> None:
+        """Count environments that failed; `last` says what the last of them did."""
+        self.failures, self.failure = self.failures + count, last
 
     def add(self, episode: Episode, meta: Mapping[str, Any]) -> None:
         """Take an episode of the journal into the store; a broken one is marked and never drawn."""
@@ -111,7 +115,7 @@ class OnlineCollector:
             episode, meta = self.unknown.popleft()
             self.add(episode, meta)
             self.env_step = max(self.env_step, int(meta["env_step"]))
-            self.collector.next_episode = max(self.collector.next_episode, int(meta["episode"]) + 1)
+            self.collector.skip_to(int(meta["episode"]) + 1)
 
     def close(self) -> None:
         """Close the environments and the journal."""

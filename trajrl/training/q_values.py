@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
     from trajrl.store.store import TrajectoryStore
 
-BLOCK = 4096  # windows gathered at a time
+BLOCK = 4096  # rows of one query
+Query = Callable[[History, torch.Tensor], torch.Tensor]
 
 
 def q_values(store: TrajectoryStore, agent: Agent, team: Team, anchors: Anchors) -> np.ndarray:
@@ -28,12 +30,26 @@ def q_values(store: TrajectoryStore, agent: Agent, team: Team, anchors: Anchors)
 
 def values_at(store: TrajectoryStore, agent: Agent, anchors: Anchors) -> np.ndarray:
     """Return the Q at anchors by every critic of the agent (n, E)."""
+    return _in_blocks(store, agent, anchors, agent.values)
+
+
+def value_at(store: TrajectoryStore, agent: Agent, anchors: Anchors) -> np.ndarray:
+    """Return the Q at anchors (n,) as the agent pools its critics."""
+    return _in_blocks(store, agent, anchors, agent.value)
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Yield the rows of one query after the other."""
+    return (slice(first, first + BLOCK) for first in range(0, count, BLOCK))
+
+
+def _in_blocks(store: TrajectoryStore, agent: Agent, anchors: Anchors, query: Query) -> np.ndarray:
     values = []
-    for first in range(0, len(anchors.episode), BLOCK):
-        batch = gather(store, part_of(anchors, slice(first, first + BLOCK)), agent.spec, agent.device)
+    for rows in blocks(len(anchors.episode)):
+        batch = gather(store, part_of(anchors, rows), agent.spec, agent.device)
         history = History(batch.obs, batch.prev_actions, batch.history_mask)
         with torch.no_grad():
-            values.append(agent.values(history, batch.actions).float().cpu().numpy().T)
+            values.append(query(history, batch.actions).float().cpu().numpy().T)
     return np.concatenate(values)
 
 

@@ -23,9 +23,10 @@ def restore(run: Run, path: Path) -> None:
         if name in parts:  # a run made from imported weights has only the agent's
             load_part(run, name, parts[name], path)
     require_same_scale(run)
-    run.step, run.stop_reason = int(parts["run"]["step"]), parts["run"]["stop_reason"]
+    run.advance(int(parts["run"]["step"]))
+    run.stop(parts["run"]["stop_reason"])
     if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
-        run.stop_reason = ""  # more failures are allowed now
+        run.stop("")  # more failures are allowed now
     run.meter.resume(float(parts["run"]["seconds"]), run.clock)
     if run.team.leads:
         run.logger.cut_back(run.clock)

@@ -48,6 +48,22 @@ class Run:
     def __post_init__(self) -> None:
         self.rank_check = RankCheck(self.team, self.store)
 
+    def advance(self, step: int) -> None:
+        """Note that the agent has made `step` updates."""
+        self.step = step
+
+    def stop(self, reason: str) -> None:
+        """End the run after the step under way, because of `reason`; an empty one lets it continue."""
+        self.stop_reason = reason
+
+    def interrupt(self) -> None:
+        """End the run after the step under way, with a checkpoint, as Ctrl-C asks."""
+        self.interrupted = True
+
+    def show_with(self, view: Callable[[Run, bool], None]) -> None:
+        """Call `view` after every evaluation; it is told whether that was the last."""
+        self.view = view
+
     @property
     def clock(self) -> int:
         """Return what logs, evaluations and checkpoints are counted by: updates, online environment steps."""

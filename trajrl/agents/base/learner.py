@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import torch
@@ -153,6 +153,10 @@ class Learner:
     def learn(self, batch: SequenceBatch, noise: Any) -> tuple[Metrics, Tensor]:
         """Step every part once; returns metrics and the absolute TD error (B,).  The device's share of it."""
         raise NotImplementedError
+
+    def substitute(self, name: str, function: Callable[..., Any]) -> None:
+        """Let `function` stand for the method `name` from now on: a compiled loss, a recorded `learn`."""
+        setattr(self, name, function)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every part, and the number of updates."""

@@ -12,8 +12,6 @@ alone: nothing in them is ever executed.
 
 from __future__ import annotations
 
-import pickle
-import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,17 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trajrl.core.damage import DAMAGE
 from trajrl.nets.diffusion import SCHEDULES
 
 Weights = dict[str, Tensor]
 TIME_DIM = 16  # size of the published time embedding
 COMPILED = "_orig_mod"  # what torch.compile puts into the keys of a module
-
-# What torch raises where a file is not what its headers say.
-DAMAGE = (
-    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, EOFError,
-    MemoryError, OverflowError, struct.error, pickle.UnpicklingError,
-)  # fmt: skip
 
 
 class PublicWeights(NamedTuple):

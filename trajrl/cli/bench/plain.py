@@ -77,7 +77,7 @@ def set_chance(agent: Any, draws: Any) -> None:
 
     pair = torch.tensor([0, 1] if draws.coin else [1, 0])
     noise = Noise(draws.next, draws.level, draws.eps, draws.policy, pair)
-    agent.draw_noise = lambda batch, rng: Noise(*(part.to(agent.device) for part in noise))
+    agent.substitute("draw_noise", lambda batch, rng: Noise(*(part.to(agent.device) for part in noise)))
 
 
 def as_windows(batch: tuple[Any, ...], device: str) -> Any:

@@ -86,20 +86,24 @@ def make_store(count: int, length: int, seed: int) -> TrajectoryStore:
 
     from trajrl.core.rng import stream
     from trajrl.store.column import Column
+    from trajrl.store.file.reader import Parts
     from trajrl.store.store import TrajectoryStore
+    from trajrl.store.table import Table
 
     rng = stream(seed, "bench")
     steps = rng.integers(max(1, length // 2), length + length // 2 + 1, count)
     kind = rng.integers(3, size=count)
     total = int(steps.sum())
     offset = np.repeat(kind, steps + 1).astype(np.float32)[:, None]  # (R, 1)
-    store = TrajectoryStore()
     start = np.cumsum(steps) - steps
     rewards = rng.normal(np.repeat(kind, steps), 1.0).astype(np.float32)
-    store.obs = Column(rng.normal(size=(total + count, 8)).astype(np.float32) + offset)
-    store.actions = Column(rng.normal(size=(total, 2)).astype(np.float32))
-    store.rewards = Column(rewards)
     columns = {
+        "obs": Column(rng.normal(size=(total + count, 8)).astype(np.float32) + offset),
+        "actions": Column(rng.normal(size=(total, 2)).astype(np.float32)),
+        "rewards": Column(rewards),
+    }
+    table = Table()
+    rows = {
         "start": start,
         "length": steps,
         "terminated": np.zeros(count, bool),
@@ -108,9 +112,8 @@ def make_store(count: int, length: int, seed: int) -> TrajectoryStore:
         "source_code": np.zeros(count, np.int32),
         "phase": (np.arange(count) % 2).astype(np.int8),  # half offline, half online, for mixtures
     }
-    store.table.extend(columns, ["bench"])
-    store.version = 1
-    return store
+    table.extend(rows, ["bench"])
+    return TrajectoryStore.from_parts(Parts(columns, table, {}))
 
 
 def score(anchors: Anchors) -> np.ndarray:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,14 @@ import numpy as np
 
 from trajrl.cli.common import say
 from trajrl.core.atomic_files import refuse_irregular, write_text
+from trajrl.core.versions import versions
 from trajrl.envs.base.reference_scores import span
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
+
+MADE_OF = ("gymnasium", "mujoco", "gymnasium-robotics", "robosuite", "ogbench")  # what environments stand on
 
 
 def measure(
@@ -44,7 +46,7 @@ def measure(
             f"{expert} returns {high['return_mean']:.1f}, no more than random actions "
             f"({low['return_mean']:.1f}): it is no expert of {suite.name}"
         )
-    entry = {"random": low, "expert": high, "seed": seed, "versions": versions()}
+    entry = {"random": low, "expert": high, "seed": seed, "versions": versions(MADE_OF)}
     known["environments"][suite.name] = entry
     write_text(out, json.dumps(known, indent=1) + "\n")
     for name, found in (("random", low), ("expert", high)):
@@ -78,14 +80,3 @@ def returns(policy: Actor, suite: Suite, name: str, seed: int, episodes: int, en
         "return_mean": float(found.mean()), "return_std": float(found.std()), "episodes": len(rows),
         "length_mean": float(np.mean([row["length"] for row in rows])), "policy": name,
     }  # fmt: skip
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what an environment is made of, of those that are here."""
-    found = {}
-    for name in ("gymnasium", "mujoco", "gymnasium-robotics", "robosuite", "ogbench"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from trajrl.core.damage import UNREADABLE
 from trajrl.formats.base.options import Options
 from trajrl.store.episode import Episode
 from trajrl.store.segment import Notes
 
 BLOCK_BYTES = 1 << 22
 
-# What zipfile, numpy and h5py raise where a file is not what its headers say.
-DAMAGE = (
-    OSError, RuntimeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error, struct.error, TokenError,
-    SyntaxError, TypeError, AttributeError, AssertionError, UnicodeError, OverflowError, MemoryError,
-)  # fmt: skip
 Labelled = tuple[Episode, Mapping[str, Any]]
 
 
@@ -119,7 +111,7 @@ def undamaged(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError):
         raise
-    except DAMAGE as error:
+    except UNREADABLE as error:
         said = str(error.args[0] if error.args else "").splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is damaged ({said[0]}); download or copy it again") from error
     except ValueError as error:

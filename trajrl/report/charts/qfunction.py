@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 GRID = 21  # points along each action dimension
 MOST_DIMENSIONS = 6  # of the action; of more, those that move Q most
 SAMPLES = 32  # actions of the policy, and at random, at each state
-BLOCK = 4096  # rows of one forward pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,27 +116,29 @@ def choose_states(store: TrajectoryStore, count: int) -> Anchors:
 
 def values(agent: Agent, batch: SequenceBatch, actions: torch.Tensor) -> np.ndarray:
     """Return Q (S, M) of M chunks of actions (S, M, N, act) at each state of the batch."""
-    import torch
+    import torch  # late here and below: a report without Q does without torch
 
     from trajrl.agents.base.protocol import History
+    from trajrl.training.q_values import blocks
 
     states, count = actions.shape[:2]
     row = torch.arange(states, device=actions.device).repeat_interleave(count)  # (S M,)
     flat = actions.flatten(0, 1)  # (S M, N, act)
     found = []
-    for first in range(0, len(row), BLOCK):
-        at = row[first : first + BLOCK]
+    for part in blocks(len(row)):
+        at = row[part]
         history = History(batch.obs[at], batch.prev_actions[at], batch.history_mask[at])
         with torch.no_grad():
-            found.append(agent.value(history, flat[first : first + BLOCK]).float().cpu())
+            found.append(agent.value(history, flat[part]).float().cpu())
     return torch.cat(found).view(states, count).numpy()
 
 
 def q_of_data(agent: Agent, store: TrajectoryStore, episode: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Return Q (n,) of the data's own actions."""
+    from trajrl.training.q_values import value_at
+
     anchors = Anchors(episode.astype(np.int64), step.astype(np.int64), np.ones(len(step), np.float32))
-    batch = gather(store, anchors, agent.spec, agent.device)
-    return values(agent, batch, batch.actions.unsqueeze(1))[:, 0]
+    return value_at(store, agent, anchors)
 
 
 def policy_actions(agent: Agent, batch: SequenceBatch, seed: int, count: int = SAMPLES) -> torch.Tensor:

@@ -17,8 +17,6 @@ from trajrl.store.window import Anchors
 if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Score
 
-BLOCK_ROWS = 4096
-
 
 class Evidence:
     """Grows with the store; eviction needs nothing, since an id is never used twice."""
@@ -80,14 +78,11 @@ def per_episode(episode: np.ndarray, evidence: np.ndarray, largest: bool) -> tup
 
 def ask(score: Score, episode: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Return the agent's values (n, E) of the data's actions at (episode, step), E = 1 for a single value."""
-    found = []
-    for first in range(0, len(episode), BLOCK_ROWS):
-        part = slice(first, first + BLOCK_ROWS)
-        weight = np.ones(len(episode[part]), np.float32)
-        values = np.asarray(score(Anchors(episode[part], step[part], weight)), np.float64)
-        if len(values) != len(weight):
-            raise ValueError(
-                f"a score gives one row of values per anchor; {len(weight)} anchors gave {values.shape}"
-            )
-        found.append(values.reshape(len(values), -1))
-    return np.concatenate(found) if found else np.zeros((0, 1))
+    if not len(episode):
+        return np.zeros((0, 1))
+    values = np.asarray(score(Anchors(episode, step, np.ones(len(episode), np.float32))), np.float64)
+    if len(values) != len(episode):
+        raise ValueError(
+            f"a score gives one row of values per anchor; {len(episode)} anchors gave {values.shape}"
+        )
+    return values.reshape(len(values), -1)

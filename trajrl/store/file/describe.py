@@ -8,7 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.store.file.hdf5 import DAMAGE, damaged, datasets, open_file, read_attributes
+from trajrl.core.damage import DAMAGE
+from trajrl.store.file.hdf5 import damaged, datasets, open_file, read_attributes
 from trajrl.store.file.reader import read_table
 from trajrl.store.table import PHASES
 

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import require_space
+from trajrl.core.damage import DAMAGE, first_line
 from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 
@@ -31,17 +32,6 @@ PLAIN: dict[str, Any] = {"libver": ("v108", "v110"), "alignment_threshold": 4096
 PACKED: dict[str, Any] = {"libver": ("v110", "v110")}
 ON_DISK = tuple(name for name in CORE if name != "alive")
 RESERVED = ("schema", "fingerprint", "seal", "statistics")  # attributes that the file gives itself
-# What h5py and numpy raise when they read a damaged file.
-DAMAGE = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    MemoryError,
-    OverflowError,
-)
 
 
 def open_file(path: Path) -> h5py.File:
@@ -223,8 +213,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"an attribute of a store is plain values; got {type(value).__name__}")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, for a message of one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

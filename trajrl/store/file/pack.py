@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import new_file, require_space
+from trajrl.core.damage import DAMAGE
 from trajrl.store.file.hdf5 import (
-    DAMAGE,
     HEADROOM_BYTES,
     PACKED,
     PLAIN,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from trajrl.core.damage import DAMAGE
 from trajrl.store.column import Column
 from trajrl.store.file.hdf5 import (
-    DAMAGE,
     ON_DISK,
     damaged,
     datasets,

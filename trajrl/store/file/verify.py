@@ -12,11 +12,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from trajrl.core.damage import DAMAGE, first_line
 from trajrl.store.file.hdf5 import (
-    DAMAGE,
     datasets,
     file_fingerprint,
-    first_line,
     is_column,
     open_file,
     recorded_digest,

@@ -12,29 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import shutil
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import torch
 
 from trajrl.core.atomic_files import sync_folder
+from trajrl.core.damage import DAMAGE, first_line
 
 TENSOR_PARTS = ("agent", "logger")
-# What torch, numpy and zipfile raise where a file is not what its headers say.
-DAMAGE = (
-    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, EOFError,
-    MemoryError, OverflowError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile,
-    pickle.UnpicklingError, TokenError,
-)  # fmt: skip
 
 
 def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: int = 2) -> Path:
@@ -212,8 +203,7 @@ def read_part(folder: Path, name: str) -> Any:
             return torch.load(folder / f"{name}.pt", weights_only=True, map_location="cpu")
         return _fill(json.loads((folder / f"{name}.json").read_text()), _read_arrays(folder / f"{name}.npz"))
     except DAMAGE as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{folder}: part '{name}' cannot be read ({said[:160]})") from error
+        raise ValueError(f"{folder}: part '{name}' cannot be read ({first_line(error)[:160]})") from error
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from trajrl.core.atomic_files import write_text
+from trajrl.core.versions import version_of, versions
 from trajrl.training.config import RunConfig, convert, split_settings
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def describe_run(folder: Path, config: RunConfig, store: TrajectoryStore | None)
     config.save(folder / "config.json")
     note_command(folder)
     names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
-    present = [name for name in ENVIRONMENTS if _version(name)]
-    found = {"python": platform.python_version(), **{name: _version(name) for name in (*names, *present)}}
+    found = {"python": platform.python_version(), **{name: version_of(name) for name in names}}
+    found |= versions(ENVIRONMENTS)
     if store is not None:
         found["data_fingerprint"] = data_of(store)
     write_text(folder / "versions.json", json.dumps(found, indent=2) + "\n")
@@ -176,13 +176,6 @@ def lock(folder: Path, name: str = "checkpoints/lock") -> IO[str]:
         ) from error
     _locks.append(handle)
     return handle
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def newest(source: Path) -> Path:

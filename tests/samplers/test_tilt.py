@@ -43,6 +43,29 @@ def test_the_pull_sets_in_late_and_rises():
     assert shares(sampler, 31) == pytest.approx(full)
 
 
+def test_a_pull_below_zero_is_towards_low_returns():
+    up, down = (shares(make_sampler("cluster", store(), clusters=3, tilt=t), 1) for t in (1.0, -1.0))
+    assert down == pytest.approx(up[::-1])
+    assert down[0] > down[1] > down[2]
+
+
+def test_good_clusters_come_first_and_the_rest_is_blended_in():
+    options = {"tilt_start": 1.0, "tilt": 0.0, "tilt_from": 10, "tilt_ramp": 20}
+    sampler = make_sampler("cluster", store(), clusters=3, **options)
+    z = np.sqrt(1.5)
+    full = np.exp([-z, 0, z]) / np.exp([-z, 0, z]).sum()
+    half = np.exp([-z / 2, 0, z / 2]) / np.exp([-z / 2, 0, z / 2]).sum()
+    assert [shares(sampler, step) for step in (0, 10, 20, 30)] == [
+        pytest.approx(full), pytest.approx(full), pytest.approx(half), pytest.approx([1 / 3] * 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "value"), [("tilt", float("inf")), ("tilt_ramp", -1)])
+def test_a_pull_that_is_none_is_refused(option, value):
+    with pytest.raises(ValueError, match=f"the sampler option '{option}' is"):
+        make_sampler("cluster", store(), **{option: value})
+
+
 def test_equal_returns_leave_no_pull():
     flat = TrajectoryStore.of(
         Episode(np.full((5, 2), 100.0 * i), np.zeros((4, 1)), np.ones(4), True) for i in (0, 0, 1, 1)

@@ -1,10 +1,12 @@
 """Cluster-balanced: k-means groups trajectories by their features; every group is drawn equally often.
 
-    p(e, t) = ((1 - floor) s_c / n_c(e) + floor / n) / T_e,  s_c = 1 / C, or with a pull  s_c ~ exp(tilt z_c)
+    p(e, t) = ((1 - floor) s_c / n_c(e) + floor / n) / T_e,  s_c = 1 / C, or with a pull  s_c ~ exp(pull z_c)
+    pull    = tilt_start, from step tilt_from on moving to `tilt` over tilt_ramp steps
 
-z_c is the standardised mean return of cluster c: a pull moves draws towards clusters that do well, and may
-set in late, when the policy has seen everything else.  Without it a batch holds n // C from each cluster and
-the remainder from distinct clusters at random.  An episode that arrives is put to the nearest centre; the
+z_c is the standardised mean return of cluster c: a pull moves draws towards clusters that do well, below 0
+towards those that do badly.  It may set in late, when the policy has seen everything else (tilt_start 0), or
+fade (tilt 0): good clusters first, the rest blended in.  Without it a batch holds n // C from each cluster
+and the remainder from distinct clusters at random.  An episode that arrives is put to the nearest centre; the
 centres move only at a re-fit.  A clustering stored with the file is used as it is.
 
 Paper: none; code by Revivekirin.
@@ -13,6 +15,7 @@ Paper: none; code by Revivekirin.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,16 +38,20 @@ class Config(ClusterSpec):
 
     floor: float = 0.0  # share of draws that is uniform over all episodes; higher: less balanced
     refit_every: int = 0  # steps between re-fits of the centres; higher: rarer.  0: never
-    tilt: float = 0.0  # pull towards clusters of high return; higher: more draws from the best.  0: balanced
-    tilt_from: int = 0  # step at which the pull sets in; higher: later
-    tilt_ramp: int = 0  # steps over which it rises to `tilt`; higher: gentler
+    tilt: float = 0.0  # last pull to clusters of high return; below 0: of low; higher: more from the best
+    tilt_start: float = 0.0  # first pull, the same way; higher: more from the best.  0: balanced at first
+    tilt_from: int = 0  # step at which the pull begins to move from the first to the last; higher: later
+    tilt_ramp: int = 0  # steps over which it moves; higher: gentler
     stored: bool = True  # use the clustering that `store cluster` wrote, where it answers to these options
 
     def validate(self) -> None:
         """Refuse numbers out of range."""
         super().validate()
         check_share("floor", self.floor)
-        for name in ("tilt", "tilt_from", "tilt_ramp"):
+        for name in ("tilt", "tilt_start"):
+            if not isfinite(getattr(self, name)):
+                raise ValueError(f"the sampler option '{name}' is a finite number; got {getattr(self, name)}")
+        for name in ("tilt_from", "tilt_ramp"):
             if getattr(self, name) < 0:
                 raise ValueError(f"the sampler option '{name}' is at least 0; got {getattr(self, name)}")
         if self.refit_every < 0:
@@ -125,7 +132,11 @@ class ClusterSampler(EpisodeLaw):
 
     def stats(self) -> dict[str, float]:
         """Return the law's figures, the score of every count, and size, length and return of each cluster."""
-        told = {**super().stats(), "clusters": float(len(np.unique(self.labels[self.law.ids])))}
+        told = {
+            **super().stats(),
+            "pull": self._pull,
+            "clusters": float(len(np.unique(self.labels[self.law.ids]))),
+        }
         told.update({f"score/{count}": score for count, score in self.scores.items()})
         for c, row in cluster_table(self.store, self.labels, self.law.ids).items():
             told.update({f"cluster/{c}/{name}": value for name, value in row.items()})
@@ -163,7 +174,8 @@ class ClusterSampler(EpisodeLaw):
         """Move the pull along its ramp, in twentieths, and say whether it changed."""
         config, past = self.config, step - self.config.tilt_from
         done = past / config.tilt_ramp if config.tilt_ramp else float(past >= 0)
-        pull = config.tilt * np.floor(20 * min(1.0, max(0.0, done))) / 20
+        moved = (config.tilt - config.tilt_start) * np.floor(20 * min(1.0, max(0.0, done))) / 20
+        pull = config.tilt_start + moved
         changed, self._pull = pull != self._pull, float(pull)
         return changed
 

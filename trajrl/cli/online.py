@@ -1,5 +1,7 @@
 """`online`: go on from an offline run in its environment."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import settings
 from trajrl.core.cpu import use_onednn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
+
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="trajrl-key-")  # a key of the tests' own
 
 use_onednn()  # as every command does: a run in this process and one in another give the same bits
 

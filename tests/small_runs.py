@@ -30,9 +30,11 @@ def write_store(
     import torch
 
     from trajrl.core.rng import stream
+    from trajrl.core.trust import allow
     from trajrl.envs import make_suite
 
     torch.set_num_threads(1)
+    allow([environment])  # a program may say so of data that it made
     suite = make_suite(environment)
     named = environment if recorded_in is None else recorded_in
     with StoreWriter(path, {"environment": named} if named else {}) as writer:
@@ -86,7 +88,7 @@ def small_run(
     config = resolve_config(chosen, settings(agent, **changes))
     folder = new_folder(config, str(folder))
     run = build.build(config, folder)
-    describe_run(folder, config, run.store)
+    describe_run(folder, run.config, run.store)
     return run
 
 
@@ -108,7 +110,7 @@ def small_online(folder: Path, source: Path, sampler: str = "priority", **change
     folder = new_folder(config, str(folder))
     run = build.build(config, folder)
     offline_to_online.take_over(run, source)
-    describe_run(folder, config, run.store)
+    describe_run(folder, run.config, run.store)
     return run
 
 

@@ -171,11 +171,13 @@ def test_what_is_no_run_is_told_so(store, tmp_path, capsys):
 def test_too_many_failures_end_with_a_checkpoint_and_one_line(tmp_path, monkeypatch, capsys):
     import numpy as np
 
+    from trajrl.core.trust import allow
     from trajrl.store.episode import Episode
     from trajrl.store.file.writer import StoreWriter
     from trajrl.training.run_dir.checkpoint import newest
 
     monkeypatch.chdir(tmp_path)
+    allow(["sample_envs:uneven"])
     with StoreWriter(tmp_path / "line.h5", {"environment": "sample_envs:uneven"}) as writer:
         for _ in range(4):
             writer.append(Episode(np.zeros((5, 2)), np.zeros((4, 1)), np.ones(4), True))

@@ -32,7 +32,7 @@ def steps(events) -> list[int]:
 def offline(out, store, *words) -> int:
     own = settings("trajectory_ql", eval_episodes=4, last_eval_episodes=4)
     return dispatch([
-        "offline", "--data", str(store), "--out", str(out), "--preset", "demo", "--steps", "25",
+        "offline", "--trust", "--data", str(store), "--out", str(out), "--preset", "demo", "--steps", "25",
         "--batch-size", "16", "--sampler", "cluster", "--set", *own, *words,
     ])  # fmt: skip
 

@@ -13,6 +13,7 @@ from small_runs import reopened, settings, small_run, trained, write_store
 
 from trajrl.agents import AGENTS
 from trajrl.cli.main import dispatch
+from trajrl.core.trust import allow
 from trajrl.samplers import SAMPLERS
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
@@ -268,6 +269,7 @@ def test_actions_outside_the_box_ask_for_the_users_word(store, tmp_path):
 
 def line_run(folder, environment, episodes):
     """Build a tiny run that is evaluated in a sample environment."""
+    allow([environment])
     with StoreWriter(folder / "line.h5", {"environment": environment}) as writer:
         for _ in range(4):
             writer.append(Episode(np.zeros((5, 2)), np.zeros((4, 1)), np.ones(4), True))

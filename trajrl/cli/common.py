@@ -11,6 +11,10 @@ from trajrl.core.console import progress, say, speak_to_stderr
 __all__ = ["Common", "progress", "refuse_existing", "say", "speak_to_stderr"]
 
 
+class UsageError(ValueError):
+    """Wrong usage of a command: exit code 2."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Common:
     """The options of every command."""
@@ -21,6 +25,8 @@ class Common:
     """Print one JSON object as the last line of standard output."""
     debug: bool = False
     """Show the traceback of a failure."""
+    trust: bool = False
+    """Import and call what a run or data of unknown origin names as module:attr; see docs/security.md."""
 
     COUNTS: ClassVar[tuple[str, ...]] = ()  # options that are numbers of something, or several such
 

@@ -1,6 +1,6 @@
 """The command line: find the command's file, parse its dataclass with tyro, run it, answer with an exit code.
 
-Exit codes: 0 done, 1 a failure with a one-line reason, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 a failure with a one-line reason, 2 wrong usage, 130 interrupted, 141 nobody reads.
 """
 
 from __future__ import annotations
@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trajrl.cli.common import Common, say, speak_to_stderr
-from trajrl.core.console import harmless
+from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
+from trajrl.core.console import SilentExitError, harmless
 from trajrl.core.registry import find, unknown
+from trajrl.core.trust import command_line
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("", "measure speed: gather, sampler, store, update, evaluate"),
@@ -57,6 +60,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+READER_GONE = 141  # exit code of a program that the signal for this would have ended
 TOGETHER = ("offline",)  # commands that several processes may share
 
 
@@ -71,7 +75,24 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def dispatch(argv: list[str]) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code; when nobody reads the output any more it ends quietly."""
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _leave_quietly()
+    return code
+
+
+def _leave_quietly() -> int:
+    """Drop what can no longer be written, so that the interpreter's end does not complain of it either."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_GONE
+
+
+def _dispatch(argv: list[str]) -> int:
+    """Find the command and run it."""
     words, rest = _split(argv)
     table = COMMANDS if not words else GROUPS[words[0]]
     if not rest or rest[0] in ("-h", "--help"):
@@ -105,7 +126,7 @@ def _overview(words: list[str], table: Mapping[str, tuple[str, str]]) -> str:
 
         lines += [str(about).splitlines()[0], ""]
     lines += [f"  {name:<14} {text}" for name, (_, text) in table.items()]
-    return "\n".join([*lines, "", f"{program} COMMAND --help shows the options of each."])
+    return "\n".join([*lines, "", f"{program} COMMAND --help tells the options of each."])
 
 
 def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
@@ -116,30 +137,58 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
         refuse_several(words)
         find_own_modules(argv)
         command = with_absolute_out(parse(find(table, name, "command"), words, argv))
-        command.check()
-        answer = command.run()
+        with command_line(command):
+            answer = _answer(command)
         if command.json and answer:  # of several processes the first one answers
             print(json.dumps(answer, default=_plain), flush=True)
     except SystemExit as stop:
         return int(stop.code or 0) if not isinstance(stop.code, str) else 2
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # the terminal has just shown ^C, or a bar
         say("interrupted")
         return 130
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_gone():
+            return _leave_quietly()
         if debug:
             traceback.print_exc()
         print(f"error: {harmless(one_line(error))}", file=sys.stderr, flush=True)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     finally:
         speak_to_stderr(False)
     return int(any(map(answer.get, ("failed", "unfinished")))) if isinstance(answer, dict) else 0
+
+
+def _answer(command: Common) -> dict[str, Any]:
+    """Run a command; code of the user's that would end the program with any exit code is a failure."""
+    try:
+        command.check()
+        return command.run()
+    except SilentExitError:
+        raise
+    except SystemExit as stop:
+        raise ValueError(
+            f"code that was called ended the program (SystemExit: {stop.code}); an environment, agent or "
+            "sampler may not do that"
+        ) from stop
+
+
+def reader_gone() -> bool:
+    """Say whether standard output is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return bool(poll.poll(0))
+    except (OSError, ValueError):
+        return False
 
 
 def refuse_several(words: str) -> None:
     """Refuse to do the same work in every process of torchrun."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and words not in TOGETHER:
         if os.environ.get("RANK", "0") != "0":
-            raise SystemExit(1)
+            raise SilentExitError(1)
         raise ValueError(f"'{words}' works in one process; torchrun is for: {', '.join(TOGETHER)}")
 
 
@@ -147,14 +196,9 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
     """Fill the command's dataclass from the command line."""
     import tyro
 
-    from trajrl.cli.option import presented
-
     return tyro.cli(
-        presented(command),
-        prog=f"python run.py {words}",
-        args=join_sets(argv),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )  # fmt: skip
+        command, prog=f"python run.py {words}", args=join_sets(argv), config=(tyro.conf.FlagCreatePairsOff,)
+    )
 
 
 def find_own_modules(argv: list[str]) -> None:

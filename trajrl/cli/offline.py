@@ -82,11 +82,14 @@ class Offline(Choices):
 def followed(team: Team) -> Run:
     """Build what the first process of the team builds, and be silent."""
     from trajrl.core.console import silence
+    from trajrl.core.trust import allow
     from trajrl.training import build
     from trajrl.training import resume as resuming
+    from trajrl.training.run_dir.mark import calls
 
     silence()
     config, folder, found = team.broadcast(None)
+    allow(name for name, _ in calls(config))  # the first process looked where they come from
     run = build.build(config, folder, team=team)
     if found is not None:
         resuming.restore(run, found)

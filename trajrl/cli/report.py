@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from trajrl.cli.common import Common, refuse_existing, say
+from trajrl.cli.common import Common, UsageError, refuse_existing, say
 from trajrl.cli.option import silent
 
 
@@ -17,9 +16,7 @@ from trajrl.cli.option import silent
 class Report(Common):
     """Compare runs and look inside them: one self-contained page, or figures for a paper."""
 
-    runs: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...", help_behavior_hint="")
-    ]
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
     """Folders of runs, a folder that holds runs, or quoted patterns such as 'runs/*'."""
     out: Annotated[Path | None, silent("FILE|DIR", "report.html, or figures/ for other formats")] = None
     """Where to write the page, or the folder for figures."""
@@ -40,8 +37,7 @@ class Report(Common):
         from trajrl.report.page.compose import Options, compose
 
         if not self.runs:
-            print("error: name at least one run folder, such as runs/*", file=sys.stderr)
-            raise SystemExit(2)
+            raise UsageError("name at least one run folder, such as runs/*")
         out = self.out or Path("report.html" if self.format == "html" else "figures")
         self._check(out)
         videos = self.videos if self.format == "html" else 0

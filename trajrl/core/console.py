@@ -14,6 +14,10 @@ _quiet = _silent = False
 STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and new line
 
 
+class SilentExitError(SystemExit):
+    """Ends one process of several, whose reason another one tells."""
+
+
 def harmless(text: str) -> str:
     """Write what would steer a terminal or turn the order of letters as its number."""
     return STEERS.sub(lambda found: ascii(found.group())[1:-1], text)

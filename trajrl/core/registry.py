@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+from trajrl.core.trust import require
+
 MOST = 24  # names listed in a message
 
 
@@ -25,6 +27,7 @@ def find(table: Mapping[str, str], name: str, kind: str) -> Any:
 
 def own(name: str, kind: str) -> Any:
     """Import a user's own "module:attr"."""
+    require(name, kind)
     place, _, attribute = name.partition(":")
     try:
         module = import_module(place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trajrl.core.registry import find, unknown
+from trajrl.core.trust import require
 
 if TYPE_CHECKING:
     from trajrl.envs.base.scripted import Demonstration
@@ -49,6 +50,8 @@ def find_kind(name: str) -> tuple[type[Suite], str]:
         return find(ENVS, prefix, "environment suite"), rest
     if name in registered(name):
         return GymnasiumSuite, name
+    if colon:
+        require(name, "environment")  # even to look whether a module is there may import its package
     if colon and importable(prefix):
         return CustomSuite, name
     if colon and "." not in prefix:

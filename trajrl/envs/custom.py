@@ -53,7 +53,7 @@ class CustomSuite(Suite):
         try:
             with variables():  # what it makes may stand on mujoco-py
                 return code()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = " ".join(str(error).split())
             raise ValueError(f"{self.name} cannot be made: {type(error).__name__}: {said}") from error
 

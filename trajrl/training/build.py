@@ -12,6 +12,7 @@ from trajrl.core import cpu
 from trajrl.core.compile import compile_losses
 from trajrl.training.config import RunConfig
 from trajrl.training.data import find_suite, open_data, recorded_actions, shape
+from trajrl.training.run_dir.mark import is_call
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,8 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
     suite = find_suite(config, store)
     if suite:
-        config = replace(config, env_options=asdict(suite.options))
+        pinned = suite.name if is_call(suite.name) else config.env  # what a marked run may call again
+        config = replace(config, env=pinned, env_options=asdict(suite.options))
     shape(store, config, suite)
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)

@@ -16,8 +16,10 @@ from typing import Any
 
 from trajrl.core.atomic_files import write_text
 from trajrl.core.compile import MODES
+from trajrl.core.json_file import parse_object, read_bytes
 from trajrl.core.registry import unknown
 from trajrl.store.normalize import REWARD_TRANSFORMS
+from trajrl.training.run_dir.mark import mark_run, require_known
 
 PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
 NO_DATA = "none"  # of a run made from weights alone
@@ -138,6 +140,7 @@ class RunConfig:
     def save(self, path: Path) -> None:
         """Write the config as JSON."""
         write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+        mark_run(path, self)
 
     @property
     def online(self) -> bool:
@@ -150,17 +153,23 @@ class RunConfig:
         return self.env_steps if self.online else self.steps
 
     @classmethod
-    def load(cls, path: Path) -> RunConfig:
-        """Read a config written by `save`; unknown fields fail with the nearest one."""
+    def load(cls, path: Path, trust: bool = False) -> RunConfig:
+        """Read a config written by `save`; unknown fields fail with the nearest one.
+
+        Args:
+            trust: let a config that was written elsewhere name modules to import and call
+        """
         try:
-            found = json.loads(path.read_text())
+            content = read_bytes(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"{path}: no such config file") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a JSON config ({error})") from error
-        if not isinstance(found, dict):
-            raise ValueError(f"{path} is not a JSON config: it must hold one object")
-        return merge(cls(), found)
+        found = parse_object(path, content)
+        try:
+            config = merge(cls(), found)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        require_known(path, content, config, trust)
+        return config
 
 
 FIELDS = [field.name for field in fields(RunConfig)]
@@ -170,9 +179,11 @@ ONLINE_FIELDS = frozenset(FIELDS[FIELDS.index("from_run") :])  # what the offlin
 def merge(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """Return the config with fields replaced; values are read by the type of the field they replace."""
     known = {f.name: getattr(config, f.name) for f in fields(RunConfig)}
-    for name in changes:
+    for name, value in changes.items():
         if name not in known:
             raise ValueError(unknown("config field", name, known))
+        if value is None:
+            raise ValueError(f"{name} takes {_kind(known[name])}; got null")
     return replace(config, **{name: convert(name, value, known[name]) for name, value in changes.items()})
 
 

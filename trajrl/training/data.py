@@ -136,8 +136,10 @@ def data_made_by(environment: str) -> TrajectoryStore | None:
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: then there are no scores."""
     from trajrl.core.console import say
+    from trajrl.core.trust import require_read
     from trajrl.envs import NO_ENVIRONMENT, find_kind, make_suite
     from trajrl.envs.base.protocol import NoEnvironmentError
+    from trajrl.training.run_dir.mark import is_call
 
     if config.env == NO_ENVIRONMENT:
         if config.online:
@@ -149,6 +151,8 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     if not name:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None
+    if not config.env and is_call(name):
+        require_read(name, "environment", config.data)
     try:
         kind = find_kind(name)[0]
         recorded = kind.recorded_with(store.attributes)

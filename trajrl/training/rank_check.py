@@ -15,6 +15,7 @@ from zlib import crc32
 
 import numpy as np
 
+from trajrl.core.console import SilentExitError
 from trajrl.core.distributed import Team
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class RankCheck:
         if not self.team.leads:
             with suppress(ConnectionError):
                 self.team.wait()  # until the first has spoken: a launcher ends all when one has left
-            raise SystemExit(1)
+            raise SilentExitError(1)
         named = f"process {others[0]}" if len(others) == 1 else f"processes {', '.join(map(str, others))}"
         if not step:
             raise ValueError(f"{named} read other data than process 0: all must see the same files")

@@ -18,10 +18,12 @@ import torch
 from trajrl.agents import make_agent
 from trajrl.agents.base.protocol import Agent
 from trajrl.core.rng import torch_stream
+from trajrl.core.trust import require_read
 from trajrl.envs import NO_ENVIRONMENT, make_suite
 from trajrl.rollout.collector import Queues
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir.mark import is_call
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
@@ -33,6 +35,7 @@ class LoadedRun:
 
     folder: Path
     config: RunConfig
+    trust: bool = False  # the environment that a kept policy names may be called, whoever wrote it
 
     def agent(self, which: str = "last", device: str = "cpu", **options: Any) -> Agent:
         """Build the agent with the weights of `which`: last, best, selected, or the step of an evaluation.
@@ -70,6 +73,8 @@ class LoadedRun:
         """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
         facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))[1]
         own = str(facts["environment"])
+        if not env and is_call(own) and not self.trust:
+            require_read(own, "environment", f"a policy kept in {self.folder}")
         if env == NO_ENVIRONMENT:
             raise ValueError("a policy is evaluated in an environment, and --env none gives none")
         if not (env or own):
@@ -147,9 +152,13 @@ def require_fit(name: str, takes: tuple[int, int], suite: Suite) -> None:
         raise ValueError(f"{name} acts on (obs, act) of {takes} numbers; {suite.name} has {needs}")
 
 
-def load_run(folder: str | Path) -> LoadedRun:
-    """Open a run directory."""
+def load_run(folder: str | Path, trust: bool = False) -> LoadedRun:
+    """Open a run directory.
+
+    Args:
+        trust: let a run that was made elsewhere name modules to import and call; see docs/security.md
+    """
     folder = Path(folder)
     if not (folder / "config.json").exists():
         raise FileNotFoundError(f"{folder} is not a run directory: it has no config.json")
-    return LoadedRun(folder, RunConfig.load(folder / "config.json"))
+    return LoadedRun(folder, RunConfig.load(folder / "config.json", trust), trust)

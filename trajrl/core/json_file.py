@@ -1,0 +1,62 @@
+"""Reading a JSON object that another hand may have written: what is wrong is one line that names the file.
+
+Refused are pipes and devices, endless files and numbers, nesting past reason, and a name given twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 1 << 24  # of a file
+MOST_DIGITS = 64  # of a whole number
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object that a file holds."""
+    return parse_object(path, read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a plain file of a reasonable size."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for ever
+    with os.fdopen(handle, "rb") as file:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError(f"{path} is not a plain file")
+        if facts.st_size > MOST_BYTES:
+            raise ValueError(f"{path} has {facts.st_size} bytes; at most {MOST_BYTES} are read")
+        return file.read(MOST_BYTES)
+
+
+def parse_object(path: Path, content: bytes) -> dict[str, Any]:
+    """Read bytes of a file as one JSON object."""
+    try:
+        found = json.loads(content, object_pairs_hook=_once, parse_int=_bounded)
+    except RecursionError:
+        raise ValueError(f"{path} is not JSON that can be read: it is nested too deeply") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
+        raise ValueError(f"{path} is not JSON that can be read ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not JSON that can be read: it must hold one object")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; a name given twice would hide one of its values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice}' is given twice")
+    return found
+
+
+def _bounded(digits: str) -> int:
+    """Return a whole number that a field could hold."""
+    if len(digits) > MOST_DIGITS or not -(2**63) <= int(digits) < 2**63:
+        raise ValueError(f"the whole number {digits[:12]}... of {len(digits)} digits is too large")
+    return int(digits)

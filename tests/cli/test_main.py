@@ -1,6 +1,7 @@
 """The program: help on every level, one-line errors, exit codes, and JSON last."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trajrl.cli.main import COMMANDS, GROUPS, dispatch, join_sets, one_line
+from trajrl.cli.main import COMMANDS, GROUPS, dispatch, join_sets, one_line, parse
+from trajrl.cli.online import Online
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,3 +132,32 @@ def test_a_module_beside_the_user_is_found_where_the_command_line_names_it(tmp_p
 def test_hints_to_install_an_extra_name_no_package_of_an_index():
     texts = [path.read_text() for path in (ROOT / "trajrl").rglob("*.py")]
     assert not [text for text in texts if "install 'trajrl" in text or "install trajrl" in text]
+
+
+def names_in_help(capsys, *words: str) -> list[str]:
+    assert dispatch([*words, "--help"]) == 0
+    return re.findall(r"^. ?(--[a-z][a-z-]*)", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_help_of_online_shows_its_own_options_then_those_of_offline_then_those_of_all(capsys):
+    online, offline = names_in_help(capsys, "online"), names_in_help(capsys, "offline")
+    assert online[:2] == ["--from", "--env-steps"]
+    assert online[-len(offline) :] == offline
+    assert offline[0] == "--data"
+    assert offline[-2:] == ["--json", "--debug"]
+
+
+WORDS = [[n] for n, (target, _) in COMMANDS.items() if target] + [[g, n] for g in GROUPS for n in GROUPS[g]]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_help_is_in_one_dialect(capsys, words):
+    assert dispatch([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert not re.findall(r"\b(?:INT|FLOAT|STR)\b|\{|\(default: (?:False|True|None|\)|'|\d+\.0\))", text)
+
+
+def test_a_presented_command_is_the_command():
+    command = parse(Online, "online", ["--from", "runs/x", "--set", "a=1", "--eval-every", "3"])
+    assert isinstance(command, Online)
+    assert (command.from_run, command.set, command.eval_every, command.seed) == ("runs/x", ("a=1",), 3, None)

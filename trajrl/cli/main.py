@@ -126,7 +126,7 @@ def _overview(words: list[str], table: Mapping[str, tuple[str, str]]) -> str:
 
         lines += [str(about).splitlines()[0], ""]
     lines += [f"  {name:<14} {text}" for name, (_, text) in table.items()]
-    return "\n".join([*lines, "", f"{program} COMMAND --help tells the options of each."])
+    return "\n".join([*lines, "", f"{program} COMMAND --help shows the options of each."])
 
 
 def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
@@ -196,9 +196,14 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
     """Fill the command's dataclass from the command line."""
     import tyro
 
+    from trajrl.cli.option import presented
+
     return tyro.cli(
-        command, prog=f"python run.py {words}", args=join_sets(argv), config=(tyro.conf.FlagCreatePairsOff,)
-    )
+        presented(command),
+        prog=f"python run.py {words}",
+        args=join_sets(argv),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )  # fmt: skip
 
 
 def find_own_modules(argv: list[str]) -> None:

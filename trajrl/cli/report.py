@@ -16,7 +16,9 @@ from trajrl.cli.option import silent
 class Report(Common):
     """Compare runs and look inside them: one self-contained page, or figures for a paper."""
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
+    runs: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...", help_behavior_hint="")
+    ]
     """Folders of runs, a folder that holds runs, or quoted patterns such as 'runs/*'."""
     out: Annotated[Path | None, silent("FILE|DIR", "report.html, or figures/ for other formats")] = None
     """Where to write the page, or the folder for figures."""

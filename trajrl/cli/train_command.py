@@ -27,8 +27,6 @@ SHOWN = {
 class Choices(Common):
     """Options that every training command shares; what is not given comes from the preset."""
 
-    seed: Annotated[int | None, silent("S", "0, or the seed of the run or config gone on from")] = None  # type: ignore[assignment]
-    """Seed of every random stream."""
     data: Annotated[str | None, silent("PATH|NAME", "the embedded demo store")] = None
     """A store, a file or folder of a known format, or a name such as hopper-medium-v2."""
     env: Annotated[str | None, silent("ID", "the one the data was recorded in")] = None
@@ -51,6 +49,8 @@ class Choices(Common):
     """Episodes of each evaluation."""
     checkpoint_every: Annotated[int | None, silent("N", "the preset's")] = None
     """Steps between checkpoints, and the most that is done again after a kill."""
+    seed: Annotated[int | None, silent("S", "0, or the seed of the run or config gone on from")] = None  # type: ignore[assignment]
+    """Seed of every random stream."""
     preset: Annotated[
         str | None, silent("demo|standard|paper", "demo for the embedded store, else standard")
     ] = None

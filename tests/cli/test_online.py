@@ -52,11 +52,11 @@ def test_without_more_words_it_goes_on_from_the_newest(offline, monkeypatch, cap
     assert not answer["failed"]
 
 
-def test_where_no_scale_belongs_to_the_environment_a_return_is_called_one(tmp_path, capsys):
+def test_where_no_scale_belongs_to_the_environment_success_is_told(tmp_path, capsys):
     trained(tmp_path / "run", write_store(tmp_path / "x.h5", 4, "sample_envs:line"), agent="td3_bc", steps=5)
     words = ["online", "--from", str(tmp_path / "run"), "--out", str(tmp_path / "on"), "--set", *FEW]
     assert dispatch(words) == 0
-    assert "return 5.0 before, 5.0 at the end" in capsys.readouterr().out
+    assert "success 100% before, 100% at the end" in capsys.readouterr().out
 
 
 def test_without_a_run_a_short_offline_phase_comes_first(store, tmp_path, monkeypatch, capsys):

@@ -27,9 +27,16 @@ def write_run(
     env: str = "Hopper-v5",
     evaluations: int = 12,
     phase: str = "offline",
+    solved: float | None = None,
+    scaled: bool = True,
     **changes,
 ) -> Path:
-    """Write a run whose score climbs by about 5 + gain per evaluation."""
+    """Write a run whose score climbs by about 5 + gain per evaluation.
+
+    Args:
+        solved: share of the four episodes of every evaluation that succeed; None: nobody says
+        scaled: a score belongs to the environment
+    """
     (folder / "checkpoints").mkdir(parents=True)
     config = RunConfig(agent=agent, sampler=sampler, seed=seed, env=env, steps=100 * evaluations, phase=phase)
     config = replace(config, agent_options={"eta": 1.0}, **changes)
@@ -37,16 +44,18 @@ def write_run(
     (folder / "command.txt").write_text(f"python run.py offline --seed {seed}\n")
     (folder / "versions.json").write_text(json.dumps(VERSIONS))
     rng = stream(seed, "synthetic")
-    logger, scores = Logger(folder, tensorboard=False), Scores(folder, seed, 0, 900.0, 25.0)
+    logger, scores = (
+        Logger(folder, tensorboard=False),
+        Scores(folder, seed, 0, 900.0, 25.0 if scaled else None, None if solved is None else 0.1),
+    )
     for number in range(1, evaluations + 1):
         for half in (1, 2):
             loss = torch.tensor(float(rng.random()))
             logger.add({"actor/bc_loss": loss, "critic/td_abs": torch.tensor(1.0 / number)})
             scores.add({"actor/bc_loss": loss})
             logger.flush(phase, 100 * number - 50 * (2 - half), sampler_stats(number))
-        scores.append(
-            evaluation(100 * number, number * (5 + gain) + rng.normal(0, 2, 4), scores.take_bc_loss())
-        )
+        values, loss = number * (5 + gain) + rng.normal(0, 2, 4), scores.take_bc_loss()
+        scores.append(evaluation(100 * number, values, loss, solved, scaled))
     if evaluations:
         checkpoint.keep_policy(
             folder / "checkpoints", 100 * evaluations, {"updates": 1}, {"environment": env}
@@ -57,12 +66,17 @@ def write_run(
     return folder
 
 
-def evaluation(step: int, values: np.ndarray, bc_loss: float | None) -> Evaluation:
+def evaluation(
+    step: int, values: np.ndarray, bc_loss: float | None, solved: float | None, scaled: bool
+) -> Evaluation:
     rows = [
-        {"step": step, "episode": e, "seed": e, "return": 30 * v, "score": v, "success": None, "length": 9}
+        {
+            "step": step, "episode": e, "seed": e, "return": 30 * v, "score": v if scaled else None,
+            "success": None if solved is None else e < solved * len(values), "length": 9,
+        }
         for e, v in enumerate(map(float, values))
-    ]
-    return Evaluation(step, rows, bc_loss, "gymnasium")
+    ]  # fmt: skip
+    return Evaluation(step, rows, bc_loss, "gymnasium" if scaled else "none")
 
 
 def sampler_stats(number: int) -> dict[str, float]:

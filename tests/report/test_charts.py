@@ -62,6 +62,27 @@ def test_environments_are_never_mixed(tmp_path):
     assert "Scale: gymnasium." in charts[0].caption
 
 
+def test_success_has_a_curve_of_its_own_beside_the_score(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path / f"a{seed}", seed, solved=0.75)
+    runs = frames.load_runs(tmp_path / "*")
+    (chart,) = curves.success_curves(runs, frames.evals(runs))
+    assert chart.title == "Success rate: Hopper-v5, offline"
+    assert chart.marks == {"average of the data": pytest.approx(0.1)}
+    assert chart.series[-1].y.tolist() == [0.75] * 12
+    assert curves.learning_curves(runs, frames.evals(runs))[0].y_label == "score"
+
+
+def test_without_a_score_success_is_the_curve(tmp_path):
+    write_run(tmp_path / "a", solved=0.5, scaled=False)
+    runs = frames.load_runs(tmp_path / "*")
+    (chart,) = curves.learning_curves(runs, frames.evals(runs))
+    assert (chart.y_label, chart.series[0].y.tolist()) == ("success rate", [0.5] * 12)
+    assert chart.series[0].low[0] < 0.5 < chart.series[0].high[0]
+    assert "share of episodes that succeeded" in chart.caption
+    assert curves.success_curves(runs, frames.evals(runs)) == []
+
+
 def test_improvement_says_that_the_better_group_wins(read):
     runs, _, _, scores = read
     chart = compare.improvements(runs, scores)

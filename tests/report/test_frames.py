@@ -77,13 +77,26 @@ def test_evaluations_and_metrics_come_as_written(tmp_path):
     assert "offline/critic/td_abs" in logged
 
 
-def test_returns_stand_in_where_there_is_no_scale(tmp_path):
+@pytest.mark.parametrize(
+    ("success", "values"),
+    [(("True", "False"), [1.0, 0.0]), (("", ""), [12.5, 2.5]), (("True", ""), [12.5, 2.5])],
+)
+def test_without_a_scale_success_is_the_value_and_else_the_return(tmp_path, success, values):
     write_run(tmp_path / "a", evaluations=1)
     path = tmp_path / "a/evals.csv"
-    path.write_text(",".join(COLUMNS) + "\n5,0,7,12.5,,True,3\n5,1,8,2.5,,False,3\n")
+    path.write_text(f"{','.join(COLUMNS)}\n5,0,7,12.5,,{success[0]},3\n5,1,8,2.5,,{success[1]},3\n")
     found = frames.evals(frames.load_runs(tmp_path / "a"))
-    assert found["value"].tolist() == [12.5, 2.5]
-    assert found["success"].tolist() == [1.0, 0.0]
+    assert found["value"].tolist() == values
+
+
+def test_an_old_summary_in_returns_gives_no_interval_of_success(tmp_path):
+    run = write_run(tmp_path / "a", evaluations=1)
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["scale"]
+    (run / "summary.json").write_text(json.dumps({**summary, "score_name": "none", "success_mean": 0.5}))
+    found = frames.load_runs(run).iloc[0]
+    assert found["score_name"] == "success"
+    assert np.isnan(found[["last", "last_low", "best"]].astype(float)).all()
 
 
 def test_a_line_still_being_written_is_left_out(tmp_path):

@@ -123,6 +123,17 @@ def test_the_four_scores_stand_in_a_table_with_their_intervals(two_groups):
     assert {"last", "mean of last 10", "best (oracle)", "selected", "average of the data"} <= set(table.rows)
 
 
+def test_success_stands_in_the_table_with_its_interval(tmp_path):
+    scored = write_run(tmp_path / "scored", solved=0.5)
+    plain = write_run(tmp_path / "plain", solved=0.5, scaled=False, env="cube-v0")
+    going_on = write_run(tmp_path / "going-on", solved=1.0, scaled=False, env="cube-v0", finished=False)
+    rows = compose.compose([scored, plain, going_on], PLAIN).sections[0].items[0].rows
+    told = rows.set_index("run").loc
+    assert told["scored"]["success, last"] == "50% (0% to 100%)"
+    assert told["plain"][["last", "average of the data"]].tolist() == ["50% (0% to 100%)", "10%"]
+    assert told["going-on"][["last", "scale"]].tolist() == ["100%", "success"]
+
+
 def test_settings_versions_and_commands_are_told(two_groups):
     versions = two_groups / "better0/versions.json"
     versions.write_text(versions.read_text().replace("3.11", "3.12"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trajrl.training.progress import told
+from trajrl.training.progress import headline, told
 from trajrl.training.run_dir.evaluations import Evaluation, Scores, bootstrap_mean
 
 
@@ -21,11 +21,50 @@ def scores(tmp_path, *evaluations: Evaluation, rank: int = 0) -> Scores:
     return found
 
 
+def solved(step: int, successes: list[bool | None], returns: float = -200.0) -> Evaluation:
+    """Return an evaluation in an environment without a scale."""
+    rows = [{"return": returns, "score": None, "success": one, "seed": 0, "length": 5} for one in successes]
+    return Evaluation(step, [{"step": step, "episode": e, **row} for e, row in enumerate(rows)], None, "none")
+
+
 def test_a_return_is_not_called_a_score():
-    rows = [{"return": -200.0, "score": None, "success": False}] * 2
-    assert told(Evaluation(5, rows, None, "none")) == "return -200.0 (episodes -200.0 to -200.0), success 0%"
+    assert told(solved(5, [None, None])) == "return -200.0 (episodes -200.0 to -200.0)"
     rows = [{"return": 50.0, "score": 1.0 + i, "success": None} for i in range(2)]
     assert told(Evaluation(5, rows, None, "own")) == "score    1.5 (episodes 1.0 to 2.0), return 50.0"
+
+
+def test_without_a_scale_success_is_the_main_figure(tmp_path):
+    run = scores(tmp_path, solved(1, [True, False]), solved(2, [True, True]), solved(3, [False, False]))
+    assert (run.scale, run.best_step, run.summary()["scale"]) == ("success", 2, "success")
+    assert [run.summary()["scores"][name]["value"] for name in ("last", "best", "mean_last_10")] == [
+        0,
+        1,
+        0.5,
+    ]
+    assert told(solved(1, [True, False])) == "success    50% (1 of 2 episodes), return -200.0"
+    assert headline(solved(1, [True, False])) == "success 50%"
+
+
+def test_equal_success_is_broken_by_the_return(tmp_path):
+    assert scores(tmp_path, solved(1, [True], -9.0), solved(2, [True], -3.0)).best_step == 2
+
+
+def test_one_evaluation_that_does_not_tell_of_success_puts_all_on_returns(tmp_path):
+    run = scores(tmp_path, solved(1, [True, True], -7.0), solved(2, [True, None], -5.0))
+    assert (run.scale, run.summary()["scores"]["last"]["value"]) == ("return", -5.0)
+
+
+def test_success_has_its_interval_beside_a_score(tmp_path):
+    one = evaluation(1, 9.0)
+    rows = [{**row, "success": known} for row, known in zip(one.rows, (True, False))]
+    found = scores(tmp_path, Evaluation(1, rows, None, "d4rl")).summary()["scores"]["last"]
+    assert found["value"] == 9.0
+    assert found["success"] == {"value": 0.5, "low": 0.0, "high": 1.0}
+
+
+def test_what_is_logged_leaves_out_what_is_not_known():
+    assert evaluation(1, 9.0).metrics() == {"eval/return": 90.0, "eval/score": 9.0}
+    assert solved(1, [True, False]).metrics() == {"eval/return": -200.0, "eval/success": 0.5}
 
 
 def test_last_best_and_mean_of_the_last_ten(tmp_path):

@@ -7,6 +7,8 @@ from faults import run_and_kill
 from same_run import assert_same_run, same_tree
 from small_runs import ONLINE_RUN, reopened, small_online, trained, write_store
 
+from trajrl.report import frames
+from trajrl.report.page.overview import online_table
 from trajrl.store.journal import replay
 from trajrl.training import build, loop, resume
 from trajrl.training.run_dir import folder
@@ -50,8 +52,7 @@ def go_on(run, env_steps):
     """Run the loop up to an environment step and leave it as a kill would."""
     config = run.config
     if not run.scores.evaluations:
-        loop.evaluate_and_keep(run, whole=True)
-        loop.save(run)
+        loop.evaluate_before(run)
     while run.clock < env_steps:
         loop.online_step(run)
     assert run.clock < config.env_steps
@@ -96,6 +97,7 @@ def test_episodes_behind_the_checkpoint_are_made_again_and_compared(sources, who
 def test_a_run_stopped_before_its_first_checkpoint_is_the_same_run(sources, whole, tmp_path):
     run = small_online(tmp_path / "parts", sources("acfql"))
     loop.evaluate_and_keep(run, whole=True)
+    loop.log(run, None)
     run.online.interaction.close()
     loop.online(reopened(tmp_path / "parts"))
     assert_same_run(whole("acfql", 1), tmp_path / "parts")
@@ -154,8 +156,8 @@ def test_before_and_after_are_scored_over_as_many_episodes(sources, tmp_path):
 
 def test_updates_are_counted_apart_from_environment_steps(sources, whole):
     rows = read_csv(whole("acfql", 1) / "metrics.csv")
-    assert [int(row["step"]) for row in rows] == [10, 20, 30, 40, 50, 60, 70, 72]
-    assert [float(row["online/count/updates"]) for row in rows] == [0, 0, 10, 20, 30, 40, 50, 52]
+    assert [int(row["step"]) for row in rows] == [0, 10, 20, 30, 40, 50, 60, 70, 72]
+    assert [float(row["online/count/updates"]) for row in rows] == [0, 0, 0, 10, 20, 30, 40, 50, 52]
     assert float(rows[-1]["online/count/steps"]) == 10 + 52
     assert float(rows[-1]["online/handover/updates"]) == pytest.approx(33 / 52)
     evals = sorted({int(row["step"]) for row in read_csv(whole("acfql", 1) / "evals.csv")})
@@ -174,6 +176,21 @@ def test_the_summary_tells_what_going_online_cost(whole):
     assert sum(found["rows"].values()) == pytest.approx(1)
     assert found["rows"]["online"] > 0
     assert (found["env_steps"], found["updates"], found["failures"]) == (72, 52, 0)
+
+
+def test_tensorboard_ends_with_the_numbers_of_the_summary_and_the_report(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = whole("acfql", 1)
+    found = json.loads((folder / "summary.json").read_text())["online"]
+    events = EventAccumulator(str(folder / "tb")).Reload()
+    shown = {name: events.Scalars(f"online/dip/{name}")[-1].value for name in ("gain", "dip", "regret")}
+    assert shown == pytest.approx({name: found[name] for name in shown}, rel=1e-5)
+    assert found["gain"] != 0
+    runs = frames.load_runs(folder)
+    table = online_table(runs, frames.evals(runs)).rows.iloc[0]
+    assert {name: table[name] for name in shown} == pytest.approx(shown, abs=0.006)
+    assert [event.step for event in events.Scalars("online/eval/score")] == [0, 40, 72]
 
 
 def drawn_online(run, monkeypatch) -> list[float]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from trajrl.cli.common import Common, say
+
+if TYPE_CHECKING:
+    from trajrl.training.run_dir.evaluations import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ class Evaluate(Common):
         from trajrl.training import build
         from trajrl.training.config import split_settings
         from trajrl.training.resolve_config import agent_settings, env_settings
-        from trajrl.training.run_dir.evaluations import Evaluation
+        from trajrl.training.run_dir.evaluations import Evaluation, shown
         from trajrl.training.run_dir.load_run import load_run
 
         if self.episodes < 1 or self.envs < 1:
@@ -68,19 +71,30 @@ class Evaluate(Common):
         if broken:
             say(f"{counted('episode[s] broke off and [is|are] left out', len(broken))}; last: {broken[-1]}")
         say(f"{name}, policy of step {step}, {len(rows)} episodes: return {found.return_mean:.1f}")
-        if rows[0]["score"] is not None:
-            say(f"score {found.value:.1f}  ({found.score_name})")
-        if found.success_mean is not None:
-            say(f"success {found.success_mean:.0%}")
+        intervals = self._intervals(found)
+        for scale, one in intervals.items():
+            value, low, high = (shown(one[end], scale) for end in ("value", "low", "high"))
+            named = f"  ({found.score_name})" if scale == "score" else ""
+            say(f"{scale} {value}, 95 % interval {low} to {high}{named}")
         for path in videos:
             say(f"wrote {path}")
         return {
             "return_mean": found.return_mean,
-            "score_mean": found.value if rows[0]["score"] is not None else None,
+            "score_mean": found.value if found.scale == "score" else None,
             "success_mean": found.success_mean, "returns": [row["return"] for row in rows],
+            "intervals": {scale: [one["low"], one["high"]] for scale, one in intervals.items()},
             "score_name": found.score_name, "environment": name, "step": step, "episodes": len(rows),
             "broken": len(broken), "videos": [str(path) for path in videos],
         }  # fmt: skip
+
+    def _intervals(self, found: Evaluation) -> dict[str, dict[str, float]]:
+        """Return the means of score and success, where they are known, with their intervals over episodes."""
+        from trajrl.training.run_dir.evaluations import interval
+
+        values = {"success": found.successes}
+        if found.scale == "score":
+            values = {"score": found.values, **values}
+        return {scale: interval(one, self.seed) for scale, one in values.items() if len(one)}
 
     def _videos(self, agent: Any, suite: Any, step: int) -> list[Path]:
         """Record the first episodes of this evaluation."""

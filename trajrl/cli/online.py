@@ -70,8 +70,7 @@ class Online(Choices):
         with stop_politely(run):
             loop.online(run)
         answer = report(run)
-        scale = next((found.scale for found in run.scores.evaluations[-1:]), "score")
-        tell(answer["online"], scale)
+        tell(answer["online"], run.scores.scale)
         gave_up = run.online is not None and run.online.interaction.gave_up
         return {**answer, "failed": bool(run.stop_reason and gave_up)}
 
@@ -157,12 +156,13 @@ class Online(Choices):
 
 
 def tell(found: dict[str, Any], scale: str) -> None:
-    """Say what the phase did; `scale` is score, or return where no scale belongs to the environment."""
-    say(f"{found['env_steps']} environment steps, {found['episodes']} episodes, {found['updates']} updates")
+    """Say what the phase did, in numbers on this scale: score, success or return."""
+    from trajrl.training.run_dir.evaluations import shown
+
     if "before" in found:
-        say(
-            f"{scale} {found['before']:.1f} before, {found['last']:.1f} at the end; "
-            f"deepest dip {found['dip']:.1f}, mean regret {found['regret']:.2f}"
-        )
+        before, last, dip = (shown(found[name], scale) for name in ("before", "last", "dip"))
+        regret = shown(found["regret"], scale, digits=2)
+        say(f"{scale} {before} before, {last} at the end; deepest dip {dip}, mean regret {regret}")
     shares = ", ".join(f"{name} {share:.0%}" for name, share in found["rows"].items())
-    say(f"{found['handover']['updates']:.0%} of the updates came after the warm-up; rows: {shares}")
+    after = f"{found['handover']['updates']:.0%} of the updates came after the warm-up"
+    say(f"{found['episodes']} episodes; {after}; rows: {shares}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +19,7 @@ NOT_FIELDS = {"json", "trust", "debug", "out", "resume", "resume_or_start", "set
 SHOWN = {
     "last": "last evaluation",
     "mean_last_10": "mean of the last ten",
-    "best": "best (chosen by score)",
+    "best": "best (chosen by {scale})",
     "selected": "selected offline",
 }
 
@@ -176,31 +177,46 @@ def introduce(run: Run) -> None:
     say(f"{len(store)} episodes, {store.num_steps} steps of {name}; the run is in {run.folder}")
     average = run.scores.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
-    say(f"the data's average return is {average['average_return']:.1f}{score}")
+    success = "" if average["average_success"] is None else f", success {average['average_success']:.0%}"
+    say(f"the data's average return is {average['average_return']:.1f}{score}{success}")
 
 
 def report(run: Run) -> dict[str, Any]:
     """Print the four scores and return the summary."""
     import json
 
+    from trajrl.training.progress import spoken
+
     summary = json.loads((run.folder / "summary.json").read_text())
-    scores, average = summary["scores"], summary["data"]
-    if scores is not None:
+    if summary["scores"] is not None:
         say()
-        say(summary["score_name"] if summary["score_name"] != "none" else "raw return")
-        for name, text in SHOWN.items():
-            if scores[name] is not None:
-                say(f"  {text:<24} {_interval(scores[name])}   step {scores[name]['step']}")
-        known = (
-            average["average_score"] if average["average_score"] is not None else average["average_return"]
-        )
-        say(f"  {'average of the data':<24} {known:7.1f}")
+        for line in score_lines(summary, len(run.scores.evaluations)):
+            say(line)
     if summary["stop_reason"]:
         say(f"stopped: {summary['stop_reason']}")
-    seconds, rate, memory = summary["seconds"], summary["updates_per_second"], summary["peak_memory_mib"]
-    say(f"{summary['steps']} steps in {seconds:.0f} s, {rate:.0f} updates/s, {memory:.0f} MiB; {run.folder}")
+    seconds, memory = summary["seconds"], summary["peak_memory_mib"]
+    made = f"{run.clock} environment steps, {run.updates} updates" if run.online else f"{run.step} steps"
+    say(f"{made} in {seconds:.0f} s, {spoken(summary)}, {memory:.0f} MiB; {run.folder}")
     return {"run": str(run.folder), **summary}
 
 
-def _interval(found: dict[str, float]) -> str:
-    return f"{found['value']:7.1f}   95 % interval {found['low']:6.1f} to {found['high']:6.1f}"
+def score_lines(summary: dict[str, Any], evaluations: int) -> Iterator[str]:
+    """Yield the closing table: its scale, one row per policy, and the data; one evaluation is one row."""
+    from trajrl.training.run_dir.evaluations import shown
+
+    scale, scores = summary["scale"], summary["scores"]
+    yield {"score": summary["score_name"], "success": "success rate", "return": "raw return"}[scale]
+    for name, text in SHOWN.items() if evaluations > 1 else (("last", "the one evaluation"),):
+        found = scores[name]
+        if found is not None:
+            low, high = (shown(found[end], scale) for end in ("low", "high"))
+            beside = f"   {_success(found['success'])}" if scale != "success" and "success" in found else ""
+            interval = f"{shown(found['value'], scale):>7}   95 % interval {low:>6} to {high:>6}"
+            yield f"  {text.format(scale=scale):<24} {interval}{beside}   step {found['step']}"
+    average = summary["data"][f"average_{scale}"]
+    if average is not None:
+        yield f"  {'average of the data':<24} {shown(average, scale):>7}"
+
+
+def _success(found: dict[str, float]) -> str:
+    return f"success {found['value']:>4.0%} ({found['low']:.0%} to {found['high']:.0%})"

@@ -11,7 +11,7 @@ changed is read again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,19 @@ from trajrl.core.console import say
 from trajrl.report.runs import cache
 from trajrl.report.runs.folders import RunFolder, scan
 from trajrl.report.runs.groups import group_names
-from trajrl.report.runs.tables import EPISODES, EVALS, METRICS, Kind
+from trajrl.report.runs.tables import EPISODES, EVALS, METRICS, Kind, by_success
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCORES = ("last", "mean_last_10", "best", "selected")
+SUCCESS = "success"  # the score_name of runs whose main figure is the share of episodes that succeeded
+AVERAGES = ("return", "score", "success")  # of the data
+NO_SCALE = ("", "none")
 MEASURED = ("seconds", "updates_per_second", "peak_memory_mib", "return_mean", "success_mean")
 NUMBERS = (*SCORES, *(f"{name}_{end}" for name in SCORES for end in ("low", "high", "step")), *MEASURED,
-           "data_return", "data_score")  # fmt: skip
+           *(f"{name}_success{end}" for name in SCORES for end in ("", "_low", "_high")),
+           "data_return", "data_score", "data_success")  # fmt: skip
 
 
 def load_runs(patterns: str | Path | Iterable[str | Path]) -> pd.DataFrame:
@@ -54,7 +58,7 @@ def frame(runs: Sequence[RunFolder]) -> pd.DataFrame:
 
 
 def evals(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return every evaluation episode; `value` is its score, or its return where there is no scale."""
+    """Return every evaluation episode; `value` is its score, else success (0 or 1), else its return."""
     return _told(runs, EVALS)
 
 
@@ -75,16 +79,43 @@ def _row(run: RunFolder) -> dict[str, Any]:
     row.update({name: config.get(name, "") for name in ("phase", "agent", "sampler", "metric")})
     row.update(env=run.environment, data=Path(str(config.get("data", ""))).name, seed=config.get("seed", 0))
     row.update(steps=config.get("steps", 0), finished=run.finished)
-    row.update(score_name=str(summary.get("score_name") or ""))
+    row.update(score_name=scale_name(summary))
+    in_returns = row["score_name"] == SUCCESS and "scale" not in summary  # an old summary
     scores = summary.get("scores") or {}
     for name in SCORES:
         found = scores.get(name) or {}
-        row[name] = found.get("value", np.nan)
-        row.update({f"{name}_{end}": found.get(end, np.nan) for end in ("low", "high", "step")})
+        row[f"{name}_step"] = found.get("step", np.nan)
+        main = {} if in_returns else found
+        row.update({name: main.get("value", np.nan)})
+        row.update({f"{name}_{end}": main.get(end, np.nan) for end in ("low", "high")})
+        row.update(_ends(f"{name}_success", found.get("success") or {}))
     row.update({name: summary.get(name, np.nan) for name in MEASURED})
     average = summary.get("data") or {}
-    row.update({f"data_{name}": average.get(f"average_{name}", np.nan) for name in ("return", "score")})
+    row.update({f"data_{name}": average.get(f"average_{name}", np.nan) for name in AVERAGES})
     return {**row, "path": str(run.path)}
+
+
+def scale_name(summary: Mapping[str, Any]) -> str:
+    """Return the name of a finished run's scale; summaries of old runs do not say that success is theirs."""
+    name = str(summary.get("score_name") or "")
+    if "scale" in summary:
+        return SUCCESS if summary["scale"] == "success" else name
+    return SUCCESS if name == "none" and summary.get("success_mean") is not None else name
+
+
+def scaled(runs: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Name the scale of runs that have not finished by what their evaluations hold."""
+    unnamed = runs["score_name"].isin(NO_SCALE)
+    scored = runs["run"].isin(evaluations.loc[evaluations["score"].notna(), "run"])
+    solved = runs["run"].isin(evaluations.loc[by_success(evaluations), "run"])
+    names = runs["score_name"].mask(unnamed & solved, SUCCESS)
+    return runs.assign(score_name=names.mask((names == "") & scored, "the environment's own"))
+
+
+def _ends(name: str, found: Mapping[str, float]) -> dict[str, float]:
+    """Return a mean and the ends of its interval under a name."""
+    ends = {"": "value", "_low": "low", "_high": "high"}
+    return {name + end: found.get(key, np.nan) for end, key in ends.items()}
 
 
 def gathered(runs: pd.DataFrame, kind: Kind) -> pd.DataFrame:

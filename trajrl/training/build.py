@@ -82,14 +82,21 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         from trajrl.training.run_dir.logger import WandbLog
 
         board = WandbLog(folder, config)
-    average = float(store.table.returns[store.table.alive].mean())
-    score = suite.score(average).value if suite else None
-    scores = Scores(folder, config.seed, config.select_rank, average, score)
+    scores = Scores(folder, config.seed, config.select_rank, *averages(store, suite))
     return Run(
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite, scores=scores,
         provenance=Provenance(store, sampler), logger=Logger(folder, other=board),
         meter=Meter(config.end, config.phase), online=online, team=team,
     )  # fmt: skip
+
+
+def averages(store: TrajectoryStore, suite: EnvSuite | None) -> tuple[float, float | None, float | None]:
+    """Return the data's mean return, its score, and the share of successes; None where nobody says."""
+    table = store.table
+    average, success = float(table.returns[table.alive].mean()), table.success[table.alive]
+    known = success[success >= 0]
+    score = suite.score(average).value if suite else None
+    return average, score, float((known == 1).mean()) if len(known) else None
 
 
 def build_online(

@@ -7,7 +7,7 @@ same numbers as one that was not, and evaluating more often changes no training 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from trajrl.training.run_dir.csv_log import writing
 from trajrl.training.run_dir.evaluations import Evaluation
 
 LATEST = 50  # updates that may lie unread
+MAY_BE_INFINITE = ("sampler", "eval")  # parts of a log that say nothing of the weights
 AT_ONCE = ("cpu",)  # devices whose numbers are there when a call returns
 
 
@@ -50,11 +51,17 @@ def online(run: Run) -> None:
     """Act and learn in turn, from where the run stands to its last environment step."""
     with guards.out_of_memory(run):
         if not run.scores.evaluations:
-            evaluate_and_keep(run, whole=True)  # the score before
-            save(run)
+            evaluate_before(run)
         while run.clock < run.config.env_steps and not run.stop_reason:
             online_step(run)
     finish(run)
+
+
+def evaluate_before(run: Run) -> None:
+    """Evaluate the offline policy: all that the online phase brings is measured against it."""
+    evaluate_and_keep(run, whole=True)
+    log(run, None)
+    save(run)
 
 
 def online_step(run: Run) -> None:
@@ -103,11 +110,12 @@ def after_step(run: Run, taken: int = 1) -> None:
         flush_pending(run, now=True)
         run.rank_check.require(run.step, partial(guards.resume_hint, run))
     if run.team.leads:
-        run.meter.tick(now)
-        if due(config.log_every) or last:
-            log(run)
-        if evaluated:
+        run.meter.tick(now, run.updates)
+        means = run.logger.means() if due(config.log_every) or last else None
+        if evaluated and np.isfinite(list((means or {}).values())).all():
             evaluate_and_keep(run, last)
+        if evaluated or means is not None:
+            log(run, means)
     if evaluated:
         run.stop(run.team.broadcast(run.stop_reason))
     interrupted = run.team.any(run.interrupted)
@@ -120,21 +128,28 @@ def after_step(run: Run, taken: int = 1) -> None:
         raise KeyboardInterrupt
 
 
-def log(run: Run) -> None:
-    """Write one row of metrics; what depends on the clock goes to TensorBoard alone."""
-    values = {
-        f"sampler/{name}": value
-        for name, value in {**run.active_sampler.stats(), **run.provenance.stats()}.items()
-    }
+def log(run: Run, means: Mapping[str, float] | None) -> None:
+    """Write one row of metrics; what depends on the clock goes to TensorBoard alone.
+
+    Args:
+        means: of the updates since the last row; None where it is not yet time for them.
+    """
+    values = dict(means or {})
+    if means is not None:
+        sampler = {**run.active_sampler.stats(), **run.provenance.stats()}
+        told = judgement(run.agent, run.store, run.config.seed)
+        values |= {f"sampler/{name}": value for name, value in sampler.items()}
+        values |= {f"judgement/{name}": value for name, value in told.items()}
+        run.logger.scalars({f"time/{name}": rate for name, rate in run.meter.rates().items()}, run.clock)
+    for found in run.scores.evaluations[-1:]:
+        values |= found.metrics() if found.step == run.clock else {}
     if run.online:
         values |= run.online.stats(run.scores.evaluations, run.step)
-    told = judgement(run.agent, run.store, run.config.seed)
-    values |= {f"judgement/{name}": value for name, value in told.items()}
-    row = run.logger.flush(run.config.phase, run.clock, values)
-    bad = [name for name, value in row.items() if not np.isfinite(value) and "/sampler/" not in name]
+    row = run.logger.write(run.config.phase, run.clock, values) if values else {}
+    checked = {name: value for name, value in row.items() if name.split("/")[1] not in MAY_BE_INFINITE}
+    bad = [name for name, value in checked.items() if not np.isfinite(value)]
     if bad:
         raise ValueError(f"{bad[0]} is not a finite number at step {run.clock}; {guards.resume_hint(run)}")
-    run.logger.scalars({"time/updates_per_second": run.meter.rate}, run.clock)
 
 
 def evaluate_and_keep(run: Run, whole: bool) -> None:
@@ -180,12 +195,7 @@ def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None
         count_broken(run, broken)
     if not rows:
         raise broken[-1]
-    found = run.scores.append(Evaluation.of(run.clock, rows, bc_loss, suite))
-    run.logger.scalars(
-        {f"{config.phase}/eval/return": found.return_mean, f"{config.phase}/eval/score": found.value},
-        run.clock,
-    )
-    run.meter.show(found)
+    run.meter.show(run.scores.append(Evaluation.of(run.clock, rows, bc_loss, suite)))
 
 
 def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
@@ -230,7 +240,7 @@ def finish(run: Run) -> None:
         **run.meter.summary(),
         "steps": run.step,
         "stop_reason": run.stop_reason,
-        **(run.online.summary(run.scores.evaluations, run.meter.seconds) if run.online else {}),
+        **(run.online.summary(run.scores.evaluations) if run.online else {}),
     }
     with new_file(run.folder / "summary.json") as path:  # last and whole: it says that the run has ended
         path.write_text(json.dumps(summary, indent=2) + "\n")

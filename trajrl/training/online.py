@@ -14,16 +14,13 @@ import numpy as np
 from trajrl.rollout.history_queue import Actor
 from trajrl.rollout.policies import NoisyPolicy, RandomPolicy
 from trajrl.store.table import phase_code
-from trajrl.training.config import RunConfig
+from trajrl.training.run_dir.evaluations import Evaluation, common_scale
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
     from trajrl.training.config import RunConfig
     from trajrl.training.online_collector import OnlineCollector
-    from trajrl.training.run_dir.evaluations import Evaluation
 
 COUNTS = ("updates", "by_sampler", "num_rows", "rows_by_sampler")
 
@@ -68,7 +65,7 @@ class Online:
         rows = {f"rows/{name}": share for name, share in self.rows.shares().items()}
         return {name: float(value) for name, value in {**counts, **rows, **told}.items() if value is not None}
 
-    def summary(self, evaluations: Sequence[Evaluation], seconds: float) -> dict[str, Any]:
+    def summary(self, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         """Return what summary.json holds of the phase."""
         interaction = self.interaction
         return {
@@ -77,7 +74,6 @@ class Online:
                 "episodes": interaction.kept, "failures": interaction.failures,
                 "handover": self._shares, "rows": self.rows.shares(),
             },
-            "updates_per_second": self.updates / max(1e-9, seconds),
         }  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,7 +113,8 @@ def dip(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
     if not evaluations:
         return {}
     step = np.array([found.step for found in evaluations], np.float64)  # (M,) the first is 0
-    score = np.array([found.value for found in evaluations])
+    scale = common_scale(evaluations)
+    score = np.array([found.on(scale).mean() for found in evaluations])
     short = np.maximum(0.0, score[0] - score)  # (M,)
     worst = int(short.argmax())
     again = np.flatnonzero((short == 0) & (step > step[worst])) if short[worst] > 0 else np.zeros(0, int)

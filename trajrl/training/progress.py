@@ -1,6 +1,6 @@
 """Meter: what a person sees of a run, and what it measures of itself.
 
-On a terminal a bar with updates per second, time left and the last score; else a line every ten seconds.
+On a terminal a bar with rates, time left and the last score and success; else a line every ten seconds.
 """
 
 from __future__ import annotations
@@ -8,45 +8,53 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from trajrl.training.run_dir.evaluations import Evaluation
+from trajrl.training.run_dir.evaluations import Evaluation, shown
 
 
 class Meter:
-    """Counts steps and seconds, and shows them; quiet until `start`."""
+    """Counts steps, updates and seconds, and shows them; quiet until the first tick.
+
+    Offline a step is an update; online it is a step in the environment, and updates are counted apart.
+    """
 
     def __init__(self, total: int, phase: str) -> None:
         self.total, self.phase = total, phase
-        self._before = 0.0  # seconds of earlier sittings
-        self._first = 0  # step this sitting began at
+        self._before = 0.0  # seconds before the run was resumed
+        self._first = {"step": 0, "updates": 0}  # counts when this process began
         self._began = self._said = time.monotonic()
-        self._mark = (self._began, 0)
         self._last_score = ""
-        self._evaluating = 0.0  # seconds spent in evaluations of this sitting
+        self._evaluating = 0.0  # seconds that this process spent in evaluations
         self._eval_began: float | None = None
         self._bar: Any = None
-        self.step = 0
+        self.step = self.updates = 0
 
     @property
     def seconds(self) -> float:
-        """Return the seconds of all sittings."""
+        """Return the seconds of the run, those before it was resumed included."""
         return self._before + time.monotonic() - self._began
 
-    @property
-    def rate(self) -> float:
-        """Return updates per second of this sitting, evaluations left out."""
-        return (self.step - self._first) / max(1e-9, time.monotonic() - self._began - self._evaluating)
+    def rates(self) -> dict[str, float]:
+        """Return updates per second of this process and, online, environment steps; evaluations left out."""
+        now = time.monotonic()
+        open_evaluation = now - self._eval_began if self._eval_began is not None else 0.0
+        seconds = max(1e-9, now - self._began - self._evaluating - open_evaluation)
+        found = {"updates_per_second": (self.updates - self._first["updates"]) / seconds}
+        if self.phase == "online":
+            found["env_steps_per_second"] = (self.step - self._first["step"]) / seconds
+        return found
 
-    def resume(self, seconds: float, step: int) -> None:
-        """Go on counting from an earlier sitting."""
-        self._before, self._first, self.step = seconds, step, step
+    def resume(self, seconds: float, step: int, updates: int) -> None:
+        """Continue the counts of a run that is resumed."""
+        self._before, self._first = seconds, {"step": step, "updates": updates}
+        self.step, self.updates = step, updates
 
-    def tick(self, step: int) -> None:
-        """Note a finished step and show it when due."""
+    def tick(self, step: int, updates: int) -> None:
+        """Note a finished step, and the updates so far, and show them when due."""
         self._end_evaluation()
-        self.step = step
+        self.step, self.updates = step, updates
         if sys.stderr.isatty():
             self._draw()
         elif time.monotonic() - self._said >= 10:
@@ -64,19 +72,19 @@ class Meter:
         """Print the result of an evaluation as a line that stays."""
         self._end_evaluation()
         line = f"step {found.step:>7}: {told(found)}   [{self.seconds:.0f} s]"
-        self._last_score = f"{found.scale} {found.value:.1f}"
+        self._last_score = headline(found)
         if self._bar is not None:
             self._bar.console.print(line, highlight=False)
         else:
             print(line, file=sys.stderr, flush=True)
 
     def summary(self) -> dict[str, float]:
-        """Return seconds, updates per second and peak memory in MiB."""
+        """Return seconds, rates per second and peak memory in MiB."""
         self._end_evaluation()
         if self._bar is not None:
             self._bar.stop()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {"seconds": self.seconds, "updates_per_second": self.rate, "peak_memory_mib": peak}
+        return {"seconds": self.seconds, **self.rates(), "peak_memory_mib": peak}
 
     def _end_evaluation(self) -> None:
         if self._eval_began is not None:
@@ -84,9 +92,15 @@ class Meter:
             self._eval_began = None
 
     def _line(self) -> str:
-        left = (self.total - self.step) / max(1e-9, self.rate)
-        place = f"{self.phase} step {self.step} of {self.total}"
-        return f"{place}, {self.rate:.0f} updates/s, {left:.0f} s left {self._last_score}".rstrip()
+        unit = "environment step" if self.phase == "online" else "step"
+        place = f"{self.phase}, {unit} {self.step} of {self.total}"
+        parts = [place, spoken(self.rates()), self._left(), self._last_score]
+        return ", ".join(part for part in parts if part)
+
+    def _left(self) -> str:
+        """Say how long the rest takes at the rate so far; nothing before a first step."""
+        rate = list(self.rates().values())[-1]  # of what the steps count
+        return f"{(self.total - self.step) / rate:.0f} s left" if rate > 0 else ""
 
     def _draw(self) -> None:
         from rich.console import Console
@@ -101,14 +115,29 @@ class Meter:
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
             self._task = self._bar.add_task(self.phase, total=self.total, rate="", score="")
             self._bar.start()
-        self._bar.update(
-            self._task, completed=self.step, rate=f"{self.rate:.0f} updates/s", score=self._last_score
-        )
+        self._bar.update(self._task, completed=self.step, rate=spoken(self.rates()), score=self._last_score)
+
+
+def spoken(rates: Mapping[str, float]) -> str:
+    """Write rates for people: 40 updates/s, 50 environment steps/s."""
+    units = {"updates_per_second": "updates/s", "env_steps_per_second": "environment steps/s"}
+    return ", ".join(f"{rates[name]:.0f} {unit}" for name, unit in units.items() if name in rates)
+
+
+def headline(found: Evaluation) -> str:
+    """Say the main figure of an evaluation, and beside a score or return the success rate."""
+    success = "" if found.success_mean is None else f", success {found.success_mean:.0%}"
+    main = f"{found.scale} {shown(found.value, found.scale)}"
+    return main if found.scale == "success" else main + success
 
 
 def told(found: Evaluation) -> str:
-    """Say what an evaluation found; without a scale that is a return and no score."""
-    spread = f"(episodes {found.values.min():.1f} to {found.values.max():.1f})"
-    rest = f", return {found.return_mean:.1f}" if found.scale == "score" else ""
-    success = "" if found.success_mean is None else f", success {found.success_mean:.0%}"
-    return f"{found.scale} {found.value:6.1f} {spread}{rest}{success}"
+    """Say what an evaluation found; without a scale that is success, else a return, and no score."""
+    main = f"{found.scale} {shown(found.value, found.scale):>6}"
+    if found.scale == "success":
+        spread = f"({found.values.sum():.0f} of {len(found.values)} episodes)"
+    else:
+        spread = f"(episodes {found.values.min():.1f} to {found.values.max():.1f})"
+    rest = f", return {found.return_mean:.1f}" if found.scale != "return" else ""
+    known = found.success_mean is not None and found.scale != "success"
+    return f"{main} {spread}{rest}" + (f", success {found.success_mean:.0%}" if known else "")

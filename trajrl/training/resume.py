@@ -27,7 +27,7 @@ def restore(run: Run, path: Path) -> None:
     run.stop(parts["run"]["stop_reason"])
     if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
         run.stop("")  # more failures are allowed now
-    run.meter.resume(float(parts["run"]["seconds"]), run.clock)
+    run.meter.resume(float(parts["run"]["seconds"]), run.clock, run.updates)
     if run.team.leads:
         run.logger.cut_back(run.clock)
         run.scores.cut_back(run.clock)

@@ -70,6 +70,11 @@ class Run:
         return self.online.interaction.env_step if self.online else self.step
 
     @property
+    def updates(self) -> int:
+        """Return the updates of this phase."""
+        return self.online.updates if self.online else self.step
+
+    @property
     def active_sampler(self) -> Sampler:
         """Return the sampler that draws now."""
         warming_up = self.clock < self.config.warmup_steps

@@ -6,6 +6,10 @@ CURVES = (
     "lines are single runs. A band around a single run is over its evaluation episodes and says nothing "
     "of other seeds."
 )
+SUCCESS = (
+    "Look for a rate that climbs with the score: where it does not, reward is gained without the task being "
+    "solved. The share of evaluation episodes that the environment itself calls a success; bands as above."
+)
 SCORES = (
     "Look at 'last' and 'mean of last 10' first: they are what a user gets who trains once and stops. "
     "'best' is chosen by the score itself, which nobody has offline: a wide gap to it means luck or "

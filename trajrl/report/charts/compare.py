@@ -11,7 +11,7 @@ from trajrl.report import stats
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Series
 from trajrl.report.charts.curves import counted, on_scale, tasks, value_name
-from trajrl.report.frames import SCORES
+from trajrl.report.frames import NO_SCALE, SCORES, SUCCESS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,8 @@ def score_charts(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> lis
 def aggregate(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> Chart | None:
     """Return the four scores, over all their environments, of groups that ran in several; None without any.
 
-    Only environments with a scale count: raw returns of different tasks cannot be averaged.
+    Only environments with a score count, or where none has one those that know success: raw returns of
+    different tasks cannot be averaged.
     """
     merged = _scaled(_with(runs, scores))
     several = merged.groupby("group")["env"].transform("nunique") > 1
@@ -51,7 +52,8 @@ def aggregate(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> Chart 
         value, low, high = (np.array(column) for column in zip(*found.values()))
         name = f"{counted(str(group), len(own))}, {own['env'].nunique()} environments"
         series.append(Series(name, np.array([SPOKEN[which] for which in found]), value, low, high, place))
-    words = "All environments together", captions.AGGREGATE, "which policy", "interquartile mean score"
+    label = f"interquartile mean {value_name(merged['score_name'].iloc[0]) if len(merged) else 'score'}"
+    words = "All environments together", captions.AGGREGATE, "which policy", label
     return Chart("aggregate", *words, series, kind="dots") if series else None
 
 
@@ -106,8 +108,9 @@ def _with(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scaled(merged: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs of environments that have a scale."""
-    return merged[~merged["score_name"].isin(["", "none"])]
+    """Keep the runs of environments that have a score; if none has, those that know success."""
+    scored = merged[~merged["score_name"].isin([*NO_SCALE, SUCCESS])]
+    return scored if len(scored) else merged[merged["score_name"] == SUCCESS]
 
 
 def _per_task(own: pd.DataFrame, which: str) -> list[np.ndarray]:

@@ -13,32 +13,65 @@ import numpy as np
 from trajrl.report import stats
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Series
+from trajrl.report.frames import NO_SCALE, SUCCESS
 from trajrl.report.selection import by_step
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STEP = {"offline": "gradient step", "online": "environment step"}  # what the steps of a phase count
+SHARE = (-0.02, 1.02)  # the axis of a share, with its ends in sight
 MOST_SINGLE = 12  # single runs drawn behind their group
 MOST_STEPS = 200  # points of a curve; longer ones are thinned evenly
 
 
 def learning_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0) -> list[Chart]:
-    """Return one chart per environment and phase: each group's score over steps, single runs behind it."""
+    """Return one chart per environment and phase: each group's main figure over steps, single runs behind."""
     charts: list[Chart] = []
-    scored = runs[runs["run"].isin(evaluations["run"].unique())]
-    for env, scale, whole in tasks(scored):
-        for phase, own in whole.groupby("phase", sort=False):
-            series: list[Series] = []
-            for place, (group, members) in enumerate(own.groupby("group", sort=False)):
-                rows = evaluations[evaluations["run"].isin(members["run"])]
-                series += _group_curve(str(group), rows, place, seed)
-            average = own["data_score"].fillna(own["data_return"]).mean()
-            marks = {"average of the data": float(average)} if np.isfinite(average) else {}
-            key, title = f"curves-{len(charts)}", f"Learning curves: {env}, {phase}"
-            words = captions.CURVES + on_scale(scale), STEP.get(str(phase), "step"), value_name(scale)
-            charts.append(Chart(key, title, *words, series, marks=marks))
+    for env, phase, scale, own in _parts(runs, evaluations):
+        key, title = f"curves-{len(charts)}", f"Learning curves: {env}, {phase}"
+        words = captions.CURVES + on_scale(scale), STEP.get(phase, "step"), value_name(scale)
+        charts.append(Chart(
+            key, title, *words, _series(own, evaluations, seed), marks=data_mark(own, scale),
+            y_range=SHARE if scale == SUCCESS else None,
+        ))  # fmt: skip
     return charts
+
+
+def success_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0) -> list[Chart]:
+    """Return one chart per environment and phase: success over steps, unless that is the main figure."""
+    charts: list[Chart] = []
+    told = evaluations[evaluations["success"].notna()]
+    told = told.assign(value=told["success"])
+    for env, phase, scale, own in _parts(runs, told):
+        if scale != SUCCESS:
+            key, title = f"success-{len(charts)}", f"Success rate: {env}, {phase}"
+            words = captions.SUCCESS, STEP.get(phase, "step"), value_name(SUCCESS)
+            marks = data_mark(own, SUCCESS)
+            charts.append(Chart(key, title, *words, _series(own, told, seed), marks=marks, y_range=SHARE))
+    return charts
+
+
+def _parts(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Yield environment, phase, scale and runs of each part that has evaluations."""
+    for env, scale, whole in tasks(runs[runs["run"].isin(evaluations["run"].unique())]):
+        for phase, own in whole.groupby("phase", sort=False):
+            yield env, str(phase), scale, own
+
+
+def _series(own: pd.DataFrame, evaluations: pd.DataFrame, seed: int) -> list[Series]:
+    """Return the curve of every group of runs, and of single runs behind it."""
+    series: list[Series] = []
+    for place, (group, members) in enumerate(own.groupby("group", sort=False)):
+        rows = evaluations[evaluations["run"].isin(members["run"])]
+        series += _group_curve(str(group), rows, place, seed)
+    return series
+
+
+def data_mark(own: pd.DataFrame, scale: str) -> dict[str, float]:
+    """Return the average of the data on the scale of a chart, if it is known."""
+    known = own["data_success"] if scale == SUCCESS else own["data_score"].fillna(own["data_return"])
+    return {"average of the data": float(known.mean())} if known.notna().any() else {}
 
 
 def logged_over_time(
@@ -68,17 +101,19 @@ def logged_over_time(
 def tasks(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield each environment, the name of its scale (empty: raw returns), and its runs."""
     for env, own in runs.groupby("env", sort=False):
-        named = [name for name in own["score_name"] if name and name != "none"]
+        named = [name for name in own["score_name"] if name not in NO_SCALE]
         yield str(env) or "no environment named", named[0] if named else "", own
 
 
 def value_name(scale: str) -> str:
     """Return what a value on this scale is called."""
-    return "score" if scale else "return"
+    return "success rate" if scale == SUCCESS else "score" if scale else "return"
 
 
 def on_scale(scale: str) -> str:
     """Return the end of a caption that names the scale."""
+    if scale == SUCCESS:
+        return " No scale belongs to this environment; this is the share of episodes that succeeded."
     return f" Scale: {scale}." if scale else " No scale belongs to this environment; these are raw returns."
 
 

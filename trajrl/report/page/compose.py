@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trajrl.core.console import progress
 from trajrl.report.charts import captions, compare, curves, sampling
 from trajrl.report.charts.chart import Figure
-from trajrl.report.frames import frame, gathered
+from trajrl.report.frames import frame, gathered, scaled
 from trajrl.report.page.contents import Clips, Contents, Item, Listing, Panel, Section
 from trajrl.report.page.overview import commands, differing, online_table, run_table, versions
 from trajrl.report.runs.folders import RunFolder, scan
@@ -67,7 +67,7 @@ def compose(patterns: Iterable[str | Path], options: Options) -> Contents:
         raise ValueError(f"no run to report on: {reasons}.  `python run.py offline` makes one")
     read, notes = _read(found.runs)
     parts: dict[str, tuple[list[Item], list[Panel]]] = {
-        "runs": ([run_table(read.runs, read.scores)], []), "scores": (_scores(read, options), []),
+        "runs": ([run_table(read.runs, read.scores, read.evals)], []), "scores": (_scores(read, options), []),
         "learning": (_learning(read), []), "inside": ([], _panels(read, options)),
         "origin": (_origin(read), []),
     }  # fmt: skip
@@ -83,8 +83,7 @@ def _read(folders: Sequence[RunFolder]) -> tuple[Frames, list[str]]:
     runs = frame(folders)
     evaluations, logged, rows = (gathered(runs, kind) for kind in (EVALS, METRICS, EPISODES))
     notes = [note for table in (evaluations, logged, rows) for note in table.attrs["notes"]]
-    scaled = runs["run"].isin(evaluations.loc[evaluations["score"].notna(), "run"])
-    runs.loc[scaled & (runs["score_name"] == ""), "score_name"] = "the environment's own"  # not finished
+    runs = scaled(runs, evaluations)
     asked = {run.name: run.config.get("select_rank", 0) for run in folders}
     ranks = {run: rank if isinstance(rank, int) else 0 for run, rank in asked.items()}
     scores = four_scores(evaluations, logged, ranks)
@@ -97,6 +96,7 @@ def _scores(read: Frames, options: Options) -> list[Item]:
         return []
     found: list[Item | None] = [
         *curves.learning_curves(read.runs, read.evals, options.seed),
+        *curves.success_curves(read.runs, read.evals, options.seed),
         *compare.score_charts(read.runs, read.scores, options.seed),
         compare.aggregate(read.runs, read.scores, options.seed),
         compare.profiles(read.runs, read.scores, seed=options.seed),

@@ -11,7 +11,7 @@ import numpy as np
 from trajrl.report import stats
 from trajrl.report.charts import captions
 from trajrl.report.charts.compare import SPOKEN
-from trajrl.report.frames import SCORES
+from trajrl.report.frames import SCORES, SUCCESS
 from trajrl.report.page.contents import Table
 from trajrl.report.runs.folders import RunFolder
 from trajrl.report.runs.groups import differences, flatten
@@ -24,31 +24,46 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 8  # runs beside one another in a table of settings
 
 
-def run_table(runs: pd.DataFrame, scores: pd.DataFrame) -> Table:
-    """Return one row per run with its four scores and, where the run has finished, their intervals."""
+def run_table(runs: pd.DataFrame, scores: pd.DataFrame, evaluations: pd.DataFrame) -> Table:
+    """Return one row per run with its four scores and, where the run has finished, their intervals.
+
+    Success stands beside them where it is known and not the main figure itself.
+    """
     import pandas as pd
 
-    known = scores.set_index("run")
+    known, solved = scores.set_index("run"), success_by_step(evaluations).groupby("run")["value"]
+    last_success = solved.last() if (runs["score_name"] != SUCCESS).any() else {}
     rows = []
     for _, run in runs.iterrows():
         state = "finished" if run["finished"] else "not finished"
         row: dict[str, Any] = {"run": run["run"], "settings": run["group"], "environment": run["env"]}
         row.update({"seed": run["seed"], "state": state})
+        scale = run["score_name"]
         for name in SCORES:
-            value = known[name].get(run["run"], np.nan)
-            row[SPOKEN[name]] = with_interval(value, run[f"{name}_low"], run[f"{name}_high"])
+            ends = run[f"{name}_low"], run[f"{name}_high"]
+            row[SPOKEN[name]] = with_interval(known[name].get(run["run"], np.nan), *ends, scale)
+        if len(last_success):
+            ends = run["last_success_low"], run["last_success_high"]
+            row["success, last"] = with_interval(last_success.get(run["run"], np.nan), *ends, SUCCESS)
         average = run["data_score"] if np.isfinite(run["data_score"]) else run["data_return"]
-        rows.append(
-            {**row, "average of the data": with_interval(average), "scale": run["score_name"] or "unknown"}
-        )
+        average = run["data_success"] if scale == SUCCESS else average
+        row.update({"average of the data": with_interval(average, scale=scale), "scale": scale or "unknown"})
+        rows.append(row)
     return Table("run-table", "Runs and their four scores", captions.RUNS, pd.DataFrame(rows))
 
 
-def with_interval(value: float, low: float = np.nan, high: float = np.nan) -> str:
-    """Write a number with its interval, if there is one."""
+def with_interval(value: float, low: float = np.nan, high: float = np.nan, scale: str = "") -> str:
+    """Write a number with its interval, if there is one; a success rate in per cent."""
     if not np.isfinite(value):
         return "none"
-    return f"{value:.1f} ({low:.1f} to {high:.1f})" if np.isfinite(low) else f"{value:.1f}"
+    told, *ends = (f"{one:.0%}" if scale == SUCCESS else f"{one:.1f}" for one in (value, low, high))
+    return f"{told} ({ends[0]} to {ends[1]})" if np.isfinite(low) else told
+
+
+def success_by_step(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Return the success rate of every evaluation that knows one: run, step, value, episodes."""
+    told = evaluations[evaluations["success"].notna()]
+    return by_step(told.assign(value=told["success"]))
 
 
 def online_table(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Table | None:
@@ -58,7 +73,7 @@ def online_table(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Table | None:
     """
     import pandas as pd
 
-    means = by_step(evaluations)
+    means, solved = by_step(evaluations), success_by_step(evaluations)
     online = runs[(runs["phase"] == "online") & runs["run"].isin(means["run"])]
     rows = []
     for env, own in online.groupby("env", sort=False):
@@ -70,8 +85,10 @@ def online_table(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Table | None:
             row.update({"gain": value[-1] - value[0], "dip": stats.dip(value)})
             row.update({"regret": stats.regret(step, value, value[0])})
             row.update({"gap to the best": stats.regret(step, value, best), "best of all runs": best})
+            success = solved.loc[solved["run"] == run, "value"].to_numpy()
+            row.update({"success before": success[0], "success, last": success[-1]} if len(success) else {})
             rows.append(row)
-    table = pd.DataFrame(rows).round(2)
+    table = pd.DataFrame(rows).round(3)
     return Table("online", "From offline to online", captions.ONLINE, table) if rows else None
 
 

@@ -21,6 +21,7 @@ from trajrl.report.runs.tables import Kind
 if TYPE_CHECKING:
     import pandas as pd
 
+SCHEMA = 2  # of what is kept; rows of another are read again
 CACHE_FROM = 20  # runs side by side; fewer are read faster than kept
 Signature = list[int]
 
@@ -68,7 +69,7 @@ def _kept(folders: Mapping[str, Path], kind: Kind, notes: list[str]) -> pd.DataF
     import pandas as pd
 
     parent = next(iter(folders.values())).parent
-    place = cache_folder() / f"{blake2b(str(parent).encode(), digest_size=8).hexdigest()}-{kind.file}.parquet"
+    place = cache_folder() / f"{blake2b(str(parent).encode(), digest_size=8).hexdigest()}-{SCHEMA}-{kind.file}.parquet"
     now = {folder.name: _signature(folder / kind.file) for folder in folders.values()}
     names = {folder.name: run for run, folder in folders.items()}
     rows, before = _load(place)

@@ -129,6 +129,7 @@ def _read_summary(path: Path, notes: list[str]) -> dict[str, Any] | None:
         return None
     scores, average = (found.get(name) or {} for name in ("scores", "data"))
     parts = [average, *scores.values()] if isinstance(scores, dict) else [scores]
+    parts += [part.get("success") for part in parts if isinstance(part, dict)]
     if all(part is None or _holds_numbers(part) for part in parts):
         return found
     notes.append(f"{path} cannot be read: it is not the summary of a run")
@@ -146,9 +147,9 @@ def _misfit(config: dict[str, Any]) -> str:
 
 
 def _holds_numbers(part: Any) -> bool:
-    """Tell whether it is a dictionary of numbers, some of them perhaps missing."""
+    """Tell whether it is a dictionary of numbers, some of them perhaps missing; `success` is one of its own."""
     return isinstance(part, dict) and all(
-        value is None or isinstance(value, int | float) for value in part.values()
+        value is None or isinstance(value, int | float) or name == "success" for name, value in part.items()
     )
 
 

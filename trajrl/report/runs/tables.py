@@ -36,11 +36,19 @@ def read_evals(path: Path, notes: list[str]) -> pd.DataFrame:
 
 
 def tidy_evals(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return numbers, and `value`: the score, or the return where there is no scale."""
+    """Return numbers, and `value`: the score; without a scale success (0 or 1), if all say; else the return."""
     rows = _numbers(rows.assign(success=rows["success"].map(SAID).astype(float)))
     rows = rows[np.isfinite(rows["step"].to_numpy(float)) & rows["return"].notna()]
     rows = rows.astype({"step": "int64", "score": float})
-    return rows.assign(value=rows["score"].fillna(rows["return"]))
+    rows = rows.assign(value=rows["score"].fillna(rows["return"]))
+    solved = by_success(rows)
+    return rows.assign(value=rows["value"].where(~solved, rows["success"]))
+
+
+def by_success(rows: pd.DataFrame) -> pd.Series:
+    """Say for each evaluation episode whether success is its run's main figure: known of all, and no score."""
+    told = rows["success"].notna() & rows["score"].isna()
+    return told.groupby(rows["run"], observed=True).transform("all").astype(bool)
 
 
 def read_metrics(path: Path, notes: list[str]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
     last | best (an oracle) | mean of the last ten | selected offline: argsort(bc_loss)[rank]
 
-Each comes with a bootstrap interval over episodes.
+Each comes with a bootstrap interval over episodes.  They are scores; where no scale belongs to the
+environment the share of episodes that succeeded (0 to 1); where nobody says which did, raw returns.
 """
 
 from __future__ import annotations
@@ -39,21 +40,26 @@ class Evaluation:
         return cls(step, [{"step": step, **row} for row in rows], bc_loss, suite.score(0.0).name)
 
     @property
-    def values(self) -> np.ndarray:
-        """Return each episode's score, or its return where no scale belongs to the environment."""
-        return np.array(
-            [row["return"] if row["score"] is None else row["score"] for row in self.rows], np.float64
-        )
+    def scale(self) -> str:
+        """Return what `values` are: score, success where there is no score, or return where neither is."""
+        for name in ("score", "success"):
+            if all(row[name] is not None for row in self.rows):
+                return name
+        return "return"
 
     @property
-    def scale(self) -> str:
-        """Return what `values` are: score or return."""
-        return "return" if self.rows[0]["score"] is None else "score"
+    def values(self) -> np.ndarray:
+        """Return each episode's main figure: its score, success (0 or 1) or return."""
+        return self.on(self.scale)
 
     @property
     def value(self) -> float:
-        """Return the mean score."""
+        """Return the mean of the main figure."""
         return float(self.values.mean())
+
+    def on(self, scale: str) -> np.ndarray:
+        """Return a number of each episode: score, success or return."""
+        return np.array([row[scale] for row in self.rows], np.float64)
 
     @property
     def return_mean(self) -> float:
@@ -63,19 +69,36 @@ class Evaluation:
     @property
     def success_mean(self) -> float | None:
         """Return the share of successes; None where nobody says."""
-        known = [row["success"] for row in self.rows if row["success"] is not None]
-        return float(np.mean(known)) if known else None
+        known = self.successes
+        return float(known.mean()) if len(known) else None
+
+    @property
+    def successes(self) -> np.ndarray:
+        """Return 1 or 0 for each episode of which the environment says whether it succeeded."""
+        return np.array([row["success"] for row in self.rows if row["success"] is not None], np.float64)
+
+    def metrics(self) -> dict[str, float]:
+        """Return what is logged: the mean return, and score and success where they are known."""
+        found = {"return": self.return_mean, "success": self.success_mean}
+        found["score"] = float(self.values.mean()) if self.scale == "score" else None
+        return {f"eval/{name}": value for name, value in found.items() if value is not None}
 
 
 class Scores:
     """All evaluations of a run, written to evals.csv as they come."""
 
     def __init__(
-        self, folder: Path, seed: int, select_rank: int, average_return: float, average_score: float | None
-    ):
+        self, folder: Path, seed: int, select_rank: int, average_return: float, average_score: float | None,
+        average_success: float | None = None,
+    ):  # fmt: skip
+        """Write under `folder`; the averages are those of the data."""
         self.path = folder / "evals.csv"
         self.seed, self.select_rank = seed, select_rank
-        self.average = {"average_return": average_return, "average_score": average_score}
+        self.average = {
+            "average_return": average_return,
+            "average_score": average_score,
+            "average_success": average_success,
+        }
         self.evaluations: list[Evaluation] = []
         self.unscored: list[tuple[int, float]] = []  # (step, loss) where there was no environment to score in
         self._bc_sum: Any = 0.0
@@ -117,8 +140,16 @@ class Scores:
 
     @property
     def best_step(self) -> int | None:
-        """Return the step of the best evaluation; the earlier of two equals."""
-        return max(self.evaluations, key=lambda e: (e.value, -e.step)).step if self.evaluations else None
+        """Return the step of the best evaluation; of two equals that of more return, then the earlier."""
+        if not self.evaluations:
+            return None
+        scale = self.scale
+        return max(self.evaluations, key=lambda e: (e.on(scale).mean(), e.return_mean, -e.step)).step
+
+    @property
+    def scale(self) -> str:
+        """Return what the four numbers are: score, success or return."""
+        return common_scale(self.evaluations)
 
     @property
     def selected_step(self) -> int | None:
@@ -143,14 +174,18 @@ class Scores:
         }
         scores["mean_last_10"] = self._interval(self.evaluations[-10:])
         scores["selected"] = self._interval([self.selected]) if self.selected else None
-        return {"scores": scores, "score_name": self.evaluations[-1].score_name, "data": self.average,
+        return {"scores": scores, "scale": self.scale,
+                "score_name": self.evaluations[-1].score_name, "data": self.average,
                 "return_mean": self.evaluations[-1].return_mean,
                 "success_mean": self.evaluations[-1].success_mean}  # fmt: skip
 
-    def _interval(self, evaluations: list[Evaluation]) -> dict[str, float]:
-        values = np.concatenate([e.values for e in evaluations])
-        low, high = bootstrap_mean(values, self.seed)
-        return {"value": float(values.mean()), "low": low, "high": high, "step": evaluations[-1].step}
+    def _interval(self, evaluations: list[Evaluation]) -> dict[str, Any]:
+        """Return the main figure with its interval and, where it is known, success with its own."""
+        scale = self.scale
+        found: dict[str, Any] = interval(np.concatenate([e.on(scale) for e in evaluations]), self.seed)
+        known = np.concatenate([e.successes for e in evaluations])
+        success = {"success": interval(known, self.seed)} if len(known) else {}
+        return {**found, "step": evaluations[-1].step, **success}
 
     def cut_back(self, step: int) -> None:
         """Drop the rows of evaluations after `step`."""
@@ -167,6 +202,23 @@ class Scores:
         self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
         self._bc_sum, self._bc_count = float(state["bc_sum"]), int(state["bc_count"])
         self.unscored = [(int(step), float(loss)) for step, loss in state.get("unscored", [])]
+
+
+def common_scale(evaluations: Sequence[Evaluation]) -> str:
+    """Return what all evaluations have in common: score, else success, else return."""
+    scales = {found.scale for found in evaluations}
+    return scales.pop() if len(scales) == 1 else "return"
+
+
+def shown(value: float, scale: str, digits: int = 1) -> str:
+    """Write a value on a scale: a success as a share in per cent."""
+    return f"{value:.0%}" if scale == "success" else f"{value:.{digits}f}"
+
+
+def interval(values: np.ndarray, seed: int) -> dict[str, float]:
+    """Return the mean of values (n,) and its 95 per cent interval."""
+    low, high = bootstrap_mean(values, seed)
+    return {"value": float(values.mean()), "low": low, "high": high}
 
 
 def bootstrap_mean(values: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float]:

@@ -56,16 +56,23 @@ class Logger:
                 self._sums[name] = value.detach().clone()
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def flush(self, phase: str, step: int, values: Mapping[str, float]) -> dict[str, float]:
-        """Write the means since the last flush, with `values` beside them, as one row.  Returns the row."""
+    def means(self) -> dict[str, float]:
+        """Return the means of what was added since the last call: the one synchronisation of the interval."""
         import torch
 
         names = list(self._sums)
         counts = torch.tensor([self._counts[name] for name in names], dtype=torch.float64)
         sums = torch.stack([self._sums[name].double() for name in names]).cpu() if names else counts
-        row = dict(zip(names, (sums / counts).tolist()))  # the one synchronisation of the interval
-        row = {f"{phase}/{name}": value for name, value in {**row, **values}.items()}
         self._sums, self._counts = {}, {}
+        return dict(zip(names, (sums / counts).tolist()))
+
+    def flush(self, phase: str, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        """Write the means since the last call, with `values` beside them, as one row.  Returns the row."""
+        return self.write(phase, step, {**self.means(), **values})
+
+    def write(self, phase: str, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        """Write values as one row of metrics.csv, and show them.  Returns the row."""
+        row = {f"{phase}/{name}": value for name, value in values.items()}
         self._write({"step": step, **row})
         self.scalars(row, step)
         return row

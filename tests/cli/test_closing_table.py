@@ -1,0 +1,40 @@
+"""The closing table of a training command: what its numbers are, one row per policy, and success."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trajrl.cli.train_command import score_lines
+from trajrl.training.run_dir.evaluations import Evaluation, Scores
+
+
+def table(folder: Path, *found: list[dict[str, Any]], name: str = "none") -> list[str]:
+    scores = Scores(folder, 0, 0, -5.0, None if name == "none" else 40.0, 0.25)
+    for step, rows in enumerate(found, 1):
+        full = [{"episode": e, "seed": 0, "length": 3, "return": -1.0, **row} for e, row in enumerate(rows)]
+        scores.append(Evaluation(step, [{"step": step, **row} for row in full], None, name))
+    return list(score_lines(scores.summary(), len(found)))
+
+
+def test_one_evaluation_is_one_row(tmp_path: Path) -> None:
+    assert table(tmp_path, [{"score": None, "success": True}] * 2) == [
+        "success rate",
+        "  the one evaluation          100%   95 % interval   100% to   100%   step 1",
+        "  average of the data          25%",
+    ]
+
+
+def test_success_stands_beside_a_score_with_its_interval(tmp_path: Path) -> None:
+    one = [{"score": 50.0, "success": known} for known in (True, False)]
+    head, first, *_, data = table(tmp_path, one, one, name="own")
+    assert (head, data) == ("own", "  average of the data         40.0")
+    assert "50.0   95 % interval   50.0 to   50.0   success  50% (0% to 100%)   step 2" in first
+
+
+def test_without_score_and_success_the_table_is_of_returns(tmp_path: Path) -> None:
+    head, *rows = table(tmp_path, *[[{"score": None, "success": None}]] * 2)
+    assert head == "raw return"
+    assert [row.split("  ")[1] for row in rows] == [
+        "last evaluation", "mean of the last ten", "best (chosen by return)", "average of the data",
+    ]  # fmt: skip

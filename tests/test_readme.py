@@ -14,6 +14,12 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md"]
 
 
+ORDER = (  # of imports
+    "core", "store", "nets", "formats", "samplers", "envs", "agents", "rollout", "training", "report",
+    "sweep", "cli",
+)  # fmt: skip
+
+
 def commands() -> list[str]:
     """Return every `python run.py ...` line of the pages, once each."""
     lines = [line.strip() for page in PAGES for line in page.read_text().splitlines()]
@@ -66,9 +72,17 @@ def test_ones_own_environment_and_episodes_go_through(monkeypatch, tmp_path, cap
 
 def test_the_tree_of_the_readme_is_there():
     tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("##")[0]
-    names = [line.split()[0] for line in tree.splitlines() if line.startswith("    ")]
-    assert len(names) > 8
-    assert [name for name in names if not (ROOT / name).exists()] == []
+    places = [line for line in tree.splitlines() if line.startswith("    ")]
+    top = [line.split()[0] for line in places if line[4] != " "]
+    rooms = [line.split()[0] for line in places if line[4] == " "]
+    assert [name for name in top if not (ROOT / name).exists()] == []
+    assert rooms == [f"{name}/" for name in ORDER]
+    folders = {path.name for path in (ROOT / "trajrl").iterdir() if (path / "__init__.py").exists()}
+    assert set(ORDER) == folders
+    for room, line in zip(rooms, places[-len(rooms) :], strict=True):
+        inner = re.findall(r"\b(\w+)/", line.replace(room, "", 1))
+        held = {path.name for path in (ROOT / "trajrl" / room).iterdir() if list(path.glob("*.py"))}
+        assert set(inner) == held, room
 
 
 def test_every_command_is_in_the_readme():

@@ -4,7 +4,7 @@
     L_Q  = sum_j mean (Q_j(o, a) - y)^2
     L_pi = -mean min(w_max, exp((min_j Q_j(o, a) - min_j Q_j(o, a_pi)) / lambda)) log pi(a|o),   a_pi ~ pi
 
-Nair, Gupta, Dalal, Levine 2020.
+Paper: Nair et al. 2020.
 """
 
 from __future__ import annotations

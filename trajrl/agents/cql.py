@@ -8,7 +8,9 @@
 
 a_1 .. a_3M: M uniform actions, M of pi at o and M of pi at o_{t+k}.  form "importance" divides by their
 densities q; "plain" takes q = 1 and counts the data's action too.  alpha is fixed, and goal 0, or under
-`lagrange` learned.  Kumar, Zhou, Tucker, Levine 2020.
+`lagrange` learned.
+
+Paper: Kumar et al. 2020.
 """
 
 from __future__ import annotations

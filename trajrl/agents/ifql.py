@@ -6,7 +6,9 @@
     L_flow = mean |v(o, x_u, u) - (a - x_0)|^2
     act    = argmax_m min_j Q_j(o, a_m),    a_1 .. a_M from the flow
 
-IDQL (Hansen-Estruch et al. 2023) with a flow for its diffusion; as in Park, Li, Levine 2025 (FQL).
+IDQL with a flow for its diffusion.
+
+Paper: Hansen-Estruch et al. 2023 (IDQL); Park et al. 2025 (FQL).
 """
 
 from __future__ import annotations

@@ -28,3 +28,9 @@ def test_lines_and_progress_are_printed_harmlessly(capsys, monkeypatch):
     assert r"a\x1b]0" in said.out
     assert r"a\x1b]0" in said.err
     assert "\x1b" not in said.out + said.err
+
+
+def test_what_takes_uneven_time_claims_no_time_left(capsys, monkeypatch):
+    monkeypatch.setattr("time.monotonic", iter(range(0, 100, 3)).__next__)
+    list(progress([1, 2], "looking", 2, "parts", even=False))
+    assert capsys.readouterr().err.splitlines() == ["looking: 1 of 2 parts", "looking: 2 of 2 parts"]

@@ -318,10 +318,20 @@ def test_the_best_the_median_and_the_worst_episode_are_filmed():
     assert clips.choose(last[:2]) == {1: "best", 0: "worst"}
 
 
-def test_a_real_run_is_shown_from_the_inside(real_runs, tmp_path, capsys):
+def test_a_real_run_is_shown_from_the_inside(real_runs, tmp_path, capsys, monkeypatch):
+    from trajrl.report.page import html
+    from trajrl.report.runs import rundata
+
+    opened, written, open_store, block = [], [], rundata.open_store, html.item_block
+    monkeypatch.setattr(rundata, "open_store", lambda folder: (opened.append(folder), open_store(folder))[1])
+    monkeypatch.setattr(
+        html, "item_block", lambda item, room: (written.append(item.key), block(item, room))[1]
+    )
     code, answer, _ = report(capsys, real_runs, "--out", tmp_path / "r.html", "--videos", 0, "--detail", 1)
     assert code == 0
     assert answer["notes"] == []
+    assert len(opened) == 1  # the data of one run
+    assert len(written) == len(set(written))  # nothing is written twice
     drawn = numbers((tmp_path / "r.html").read_text())["figures"]
     run = "cluster-s0"
     cloud = drawn[f"trajectories-{run}"]

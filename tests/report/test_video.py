@@ -67,3 +67,18 @@ def test_a_choice_of_the_user_stands(headless):
     headless.setenv("MUJOCO_GL", "glfw")
     video.choose_backend()
     assert os.environ["MUJOCO_GL"] == "glfw"
+
+
+def test_a_clip_is_drawn_small_and_lightly_and_still_shows_the_robot(headless):
+    pytest.importorskip("mujoco")
+    import gymnasium
+
+    video.choose_backend()
+    env = gymnasium.make("Hopper-v4", render_mode="rgb_array")
+    env.reset(seed=0)
+    video.draw_small(env, 320)
+    frame = video.frame_of(env, "Hopper-v4")
+    assert frame.shape == (320, 320, 3)
+    assert frame.std() > 10
+    assert env.unwrapped.model.vis.quality.shadowsize == 0
+    env.close()

@@ -42,8 +42,14 @@ def speak_to_stderr(quiet: bool) -> None:
     _quiet = quiet
 
 
-def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "") -> Iterator[Item]:
-    """Yield the items behind a progress bar on a terminal, or behind a plain line every ten per cent."""
+def progress(
+    items: Iterable[Item], what: str, total: int | None = None, unit: str = "", even: bool = True
+) -> Iterator[Item]:
+    """Yield the items behind a progress bar on a terminal, or behind a plain line every two seconds.
+
+    Args:
+        even: items take about the same time, so that the time left can be told.
+    """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if _silent:
@@ -51,15 +57,18 @@ def progress(items: Iterable[Item], what: str, total: int | None = None, unit: s
         return
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import track
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console, what = Console(stderr=True), f"{harmless(what):<24}"
-        yield from track(items, what, total=total, console=console, transient=True)
+        left = [TimeRemainingColumn()] if even else []
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *left]
+        with Progress(*columns, console=console, transient=True) as bar:
+            yield from bar.track(items, total=total, description=what)
         return
-    yield from _plain(items, what, total, unit)
+    yield from _plain(items, what, total, unit, even)
 
 
-def _plain(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+def _plain(items: Iterable[Item], what: str, total: int | None, unit: str, even: bool) -> Iterator[Item]:
     """Yield the items; after two seconds print where we are, at most every two seconds."""
     started = said = time.monotonic()
     for count, item in enumerate(items, 1):
@@ -67,7 +76,7 @@ def _plain(items: Iterable[Item], what: str, total: int | None, unit: str) -> It
         now = time.monotonic()
         if now - said >= 2:
             said = now
-            left = f", {(now - started) / count * (total - count):.0f} s left" if total else ""
+            left = f", {(now - started) / count * (total - count):.0f} s left" if total and even else ""
             print(
                 f"{harmless(what)}: {count}{f' of {total}' if total else ''} {unit}{left}".rstrip(),
                 file=sys.stderr,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil, isclose
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from trajrl.core.console import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,13 +47,18 @@ def film(folder: Path, evaluations: pd.DataFrame) -> list[Clip]:
     run, step = load_run(folder), str(int(evaluations["step"].max()))
     if not run.environment(step):
         raise ValueError("there are no videos: the run names no environment")
-    return film_policy(run.agent(step), run.suite(step), run.config.seed, evaluations)
+    return film_policy(run.agent(step), run.suite(step), run.config.seed, evaluations, show=progress)
 
 
 def film_policy(
-    agent: Actor, suite: EnvSuite, seed: int, evaluations: pd.DataFrame, rate: int = RATE
-) -> list[Clip]:
-    """Film the chosen episodes of the last evaluation, run again with the policy that it was of."""
+    agent: Actor, suite: EnvSuite, seed: int, evaluations: pd.DataFrame, rate: int = RATE,
+    show: Callable[..., Iterable[int]] = lambda steps, *_: steps,
+) -> list[Clip]:  # fmt: skip
+    """Film the chosen episodes of the last evaluation, run again with the policy that it was of.
+
+    Args:
+        show: shows the steps of the longest episode as they go by.
+    """
     from trajrl.report.draw.video import choose_backend
     from trajrl.rollout.evaluate import evaluate
 
@@ -63,10 +70,18 @@ def film_policy(
         cameras = {
             e: Camera(Path(place) / f"{e}.mp4", int(before["length"][e]), suite.name, rate) for e in roles
         }
+        longest = max(roles, key=lambda e: cameras[e].length)
+        ticks = iter(show(range(cameras[longest].length), "filming", cameras[longest].length, "steps"))
+
+        def watch(episode: int, env: Any) -> None:
+            """Film a step; those of the longest episode say how far it is."""
+            cameras[episode].look(env)
+            if episode == longest:
+                next(ticks, None)
+
         rows = evaluate(
-            agent, suite, seed, step, len(before), len(roles), only=list(roles), render=True,
-            watch=lambda episode, env: cameras[episode].look(env),
-        )  # fmt: skip
+            agent, suite, seed, step, len(before), len(roles), only=list(roles), render=True, watch=watch
+        )
         clips = [
             Clip(roles[e], f"{roles[e]}: episode {e}, {told}, {cameras[e].told}", cameras[e].finish(), rate)
             for e, told in ((row["episode"], _returned(row, before)) for row in rows)
@@ -102,10 +117,10 @@ class Camera:
         """Take in the state before a step."""
         from imageio import get_writer
 
-        from trajrl.report.draw.video import draw_lightly, frame_of, frames_per_second
+        from trajrl.report.draw.video import draw_small, frame_of, frames_per_second
 
         if self._writer is None:
-            draw_lightly(env)
+            draw_small(env, WIDTH)
             self.rate = frames_per_second(env)
             self.stride = max(1, ceil(self.rate / self.shown), ceil(self.length / (SECONDS * self.shown)))
             scale = ["-vf", f"scale={WIDTH}:-2", "-crf", "30", "-movflags", "+faststart"]

@@ -80,6 +80,23 @@ def draw_lightly(env: Any) -> None:
         model.vis.quality.shadowsize = min(SHADOW, model.vis.quality.shadowsize)
 
 
+def draw_small(env: Any, width: int) -> None:
+    """Draw a small picture from the start, without shadows and reflections, where no card draws it.
+
+    A frame of Hopper takes a fifth of the time.
+    """
+    draw_lightly(env)
+    renderer: Any = getattr(env.unwrapped, "mujoco_renderer", None)
+    if os.environ.get("MUJOCO_GL") not in BACKENDS or not hasattr(renderer, "_get_viewer"):
+        return
+    from mujoco import mjtRndFlag
+
+    height = max(2, renderer.height * width // max(1, renderer.width) // 2 * 2)
+    renderer.width, renderer.height = width, height
+    env.unwrapped.model.vis.quality.shadowsize = 0
+    renderer._get_viewer("rgb_array").scn.flags[mjtRndFlag.mjRND_REFLECTION] = 0
+
+
 def frame_of(env: Any, name: str) -> Any:
     """Render one frame (height, width, 3) uint8."""
     try:

@@ -24,6 +24,7 @@ class Room:
     def __init__(self, size: int) -> None:
         self.left = size
         self.left_out: list[str] = []
+        self.blocks: dict[str, str] = {}  # what was written to know its size, by key
 
     def take(self, size: int, what: str) -> bool:
         """Take room for something, or note that it was left out."""
@@ -60,7 +61,9 @@ def notes_block(notes: list[str]) -> str:
 
 
 def item_block(item: Item, room: Room | None) -> str:
-    """Return one item."""
+    """Return one item; what was written before is taken as it is."""
+    if room and item.key in room.blocks:
+        return room.blocks[item.key]
     if isinstance(item, Table):
         return _block(item.title, item.caption, table_block(item.rows, item.title))
     if isinstance(item, Listing):

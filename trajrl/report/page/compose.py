@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from trajrl.report.selection import four_scores
 if TYPE_CHECKING:
     import pandas as pd
 
+    from trajrl.store.store import TrajectoryStore
+
 LOGGED = (  # column of the log, key, title, caption, label
     ("critic/td_abs", "td", "TD error", captions.TD, "mean absolute TD error"),
     ("actor/bc_loss", "bc", "Behaviour-cloning loss", captions.BC, "loss"),
@@ -28,6 +31,7 @@ LOGGED = (  # column of the log, key, title, caption, label
     ("sampler/draws/ess", "effective", "Episodes that draws are spread over", captions.EFFECTIVE, "episodes"),
 )
 
+UNFINISHED = "what was drawn is not known yet: episodes.parquet is written when a run finishes"
 HEADINGS = {
     "runs": ("The runs", "What was run, how far it came, and its four scores."),
     "scores": ("Scores", "Which settings are better, and by more than chance?"),
@@ -127,44 +131,54 @@ def _panels(read: Frames, options: Options) -> list[Panel]:
     first = read.runs.drop_duplicates(["env", "group"])["run"].tolist()
     order = first + [run for run in read.runs["run"] if run not in first]
     chosen = order[: options.detail]
-    return [
-        _panel(read, run, options, filmed=place < options.videos)
-        for place, run in enumerate(progress(chosen, "looking into runs", len(chosen)))
+    panels = {run: Panel(run) for run in chosen}
+    parts = [
+        (run, what, make)
+        for place, run in enumerate(chosen)
+        for what, make in _parts(read, run, options, filmed=place < options.videos)
     ]
+    for run, what, make in progress(parts, "looking into runs", len(parts), "parts", even=False):
+        try:
+            panels[run].items += [item for item in make() if item is not None]
+        except (ValueError, OSError, ImportError, RuntimeError, KeyError) as error:
+            panels[run].notes.append(f"{what} could not be shown: {' '.join(str(error).split())}")
+    for run, panel in panels.items():
+        if not len(read.episodes[read.episodes["run"] == run]):
+            panel.notes.append(UNFINISHED)
+    return list(panels.values())
 
 
-def _panel(read: Frames, run: str, options: Options, filmed: bool) -> Panel:
-    """Return everything that can be shown of one run."""
-    panel = Panel(run)
+def _parts(
+    read: Frames, run: str, options: Options, filmed: bool
+) -> list[tuple[str, Callable[[], list[Item | None]]]]:
+    """Return what can be shown of one run, by name, yet to be made; its data is opened once."""
     folder = read.folders[run].path
     own_runs = read.runs[read.runs["run"] == run]
     own = read.episodes[read.episodes["run"] == run]
+    store = cache(lambda: _store(folder))
     tried: list[tuple[str, Callable[[], list[Item | None]]]] = [
-        ("the clouds of trajectories and states", lambda: _clouds(folder, own, run, options)),
+        ("the clouds of trajectories and states", lambda: _clouds(store(), own, run, options)),
         ("what was drawn", lambda: [
             sampling.row_shares(read.metrics, run), sampling.cluster_shares(read.metrics, run),
             _drawn_by_cluster(own_runs, own, run),
             sampling.td_by_episode(read.episodes, run),
         ]),
-        ("the Q-function", lambda: _critic(folder, run, options)),
+        ("the Q-function", lambda: _critic(folder, store(), run, options)),
     ]  # fmt: skip
     if filmed:
         tried.append(("the videos", lambda: _clips(folder, run, read.evals[read.evals["run"] == run])))
-    for what, make in tried:
-        try:
-            panel.items += [item for item in make() if item is not None]
-        except (ValueError, OSError, ImportError, RuntimeError, KeyError) as error:
-            panel.notes.append(f"{what} could not be shown: {' '.join(str(error).split())}")
-    if not len(own):
-        panel.notes.append("what was drawn is not known yet: episodes.parquet is written when a run finishes")
-    return panel
+    return tried
 
 
-def _clouds(folder: Path, own: pd.DataFrame, run: str, options: Options) -> list[Item | None]:
-    from trajrl.report.charts.space import state_cloud, trajectory_cloud
+def _store(folder: Path) -> TrajectoryStore:
     from trajrl.report.runs.rundata import open_store
 
-    store = open_store(folder)
+    return open_store(folder)
+
+
+def _clouds(store: TrajectoryStore, own: pd.DataFrame, run: str, options: Options) -> list[Item | None]:
+    from trajrl.report.charts.space import state_cloud, trajectory_cloud
+
     return [
         trajectory_cloud(store, own, options.seed, f"trajectories-{run}"),
         state_cloud(store, own, options.seed, f"states-{run}"),
@@ -176,12 +190,11 @@ def _drawn_by_cluster(runs: pd.DataFrame, own: pd.DataFrame, run: str) -> Figure
     return replace(chart, key=f"drawn-cluster-{run}") if chart else None
 
 
-def _critic(folder: Path, run: str, options: Options) -> list[Item | None]:
+def _critic(folder: Path, store: TrajectoryStore, run: str, options: Options) -> list[Item | None]:
     from trajrl.report.charts.calibration import calibration, calibration_chart
     from trajrl.report.charts.qfunction import explore
-    from trajrl.report.runs.rundata import open_agent, open_store
+    from trajrl.report.runs.rundata import open_agent
 
-    store = open_store(folder)
     agent, gamma = open_agent(folder, options.checkpoint)
     explorer = explore(agent, store, options.seed, f"q-{run}")
     rows = calibration(agent, store, gamma, seed=options.seed)

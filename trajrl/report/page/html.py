@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.core.atomic_files import new_file
+from trajrl.core.console import progress
 from trajrl.report.page.blocks import Room, item_block, notes_block, section_block
-from trajrl.report.page.contents import Contents, Section
+from trajrl.report.page.contents import Clips, Contents, Section
 from trajrl.report.page.numbers import figure_numbers, style_numbers
 
 MOST_BYTES = 10_000_000  # of a page; what would not fit is left out, with a line
@@ -66,7 +67,8 @@ def render(contents: Contents, left_out: list[str]) -> str:
     fixed = {"plotly": get_plotlyjs(), "script": _part("page.js"), "css": _part("page.css")}
     room = Room(MOST_BYTES - sum(len(text.encode()) for text in fixed.values()) - len(FRAME) - MARGIN_BYTES)
     figures: dict[str, str] = {}
-    sections = [_fitted(section, figures, room) for section in contents.sections]
+    shown = progress(contents.sections, "writing the page", len(contents.sections), "sections", even=False)
+    sections = [_fitted(section, figures, room) for section in shown]
     body = "".join(section_block(section, room) for section in sections)
     left_out += [f"{what}: the page would pass {MOST_BYTES // 1_000_000} MB" for what in room.left_out]
     links = "".join(f'<li><a href="#{s.key}">{escape(s.title)}</a></li>' for s in sections)
@@ -83,7 +85,9 @@ def _fitted(section: Section, figures: dict[str, str], room: Room) -> Section:
     kept = []
     for items, panel in [(section.items, None), *((panel.items, panel) for panel in section.panels)]:
         own = {item.key: _json(found) for item in items if (found := figure_numbers(item)) is not None}
-        size = sum(map(len, own.values())) + sum(len(item_block(item, None)) for item in items)
+        blocks = {item.key: item_block(item, None) for item in items if not isinstance(item, Clips)}
+        room.blocks.update(blocks)
+        size = sum(map(len, [*own.values(), *blocks.values()]))
         if panel is None:
             room.left -= size
         elif room.take(size, f"the inside of run {panel.run}"):

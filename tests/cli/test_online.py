@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
 
 from trajrl.cli.main import dispatch
+from trajrl.cli.online import schedule
 from trajrl.training.config import RunConfig
 from trajrl.training.resolve_config import online_config
 from trajrl.training.run_dir.folder import newest_run
@@ -131,13 +133,31 @@ def test_learning_rates_do_not_stay_where_the_offline_decay_left_them(offline, w
     assert config.agent_options["decay_steps"] == steps
 
 
-def test_a_short_phase_still_learns(offline):
-    config = online_config(offline / "acfql", {"preset": "standard", "env_steps": 2_000}, [])
-    assert (config.learn_after, config.warmup_steps) == (1_800, 1_900)
-    asked = online_config(
-        offline / "acfql", {"preset": "standard", "env_steps": 2_000, "learn_after": 1_900}, []
+@pytest.mark.parametrize(
+    ("preset", "asked", "start"),
+    [
+        ("standard", {"env_steps": 1_000}, (125, 250)), ("standard", {}, (5_000, 20_000)),
+        ("demo", {}, (500, 1_000)), ("demo", {"env_steps": 400}, (50, 100)),
+        ("standard", {"env_steps": 2_000, "learn_after": 1_900}, (1_900, 1_914)),
+        ("standard", {"env_steps": 2_000, "warmup_steps": 0}, (250, 0)),
+    ],
+)  # fmt: skip
+def test_the_start_of_a_short_phase_is_in_proportion(offline, preset, asked, start):
+    config = online_config(offline / "acfql", {"preset": preset, **asked}, [])
+    assert (config.learn_after, config.warmup_steps) == start
+
+
+def test_a_phase_says_before_it_starts_how_much_it_learns(offline, capsys):
+    config = online_config(offline / "acfql", {"preset": "standard", "env_steps": 1_000, "utd": 2.0}, [])
+    assert capsys.readouterr().out == (
+        "the phase is short, 1000 environment steps: "
+        "learn_after 125 instead of 5000, warmup_steps 250 instead of 20000\n"
     )
-    assert asked.learn_after == 1_900
+    assert schedule(config) == (
+        "1000 environment steps, learning from step 125 on: 1750 updates; "
+        "draws are uniform until step 250, then priority"
+    )
+    assert schedule(replace(config, learn_after=1_000)).startswith("nothing is learned: --learn-after 1000")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from trajrl.cli.option import silent
 from trajrl.cli.train_command import Choices, introduce, report, stop_politely, watched
 
 if TYPE_CHECKING:
+    from trajrl.training.config import RunConfig
     from trajrl.training.run import Run
 
 SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to go on from
@@ -89,6 +90,7 @@ class Online(Choices):
             describe_run(folder, run.config, run.store)
         introduce(run)
         say(f"going on from {source}, which made {config.first_step} updates")
+        say(schedule(config))
         return run
 
     def resumed(self) -> Run:
@@ -153,6 +155,20 @@ class Online(Choices):
             **shared, seed=self.seed, steps=steps, out=out, resume_or_start=bool(out),
             sampler=self.offline_sampler or "cluster", set=(*quick, *mine),
         )  # fmt: skip
+
+
+def schedule(config: RunConfig) -> str:
+    """Say how much of the phase is learned in, and how."""
+    steps = max(0, config.env_steps - config.learn_after)
+    if not steps:
+        return f"nothing is learned: --learn-after {config.learn_after}, --env-steps {config.env_steps}"
+    draws = f"draws are {config.warmup_sampler} until step {config.warmup_steps}, then {config.sampler}"
+    if config.warmup_steps <= config.learn_after or config.warmup_sampler == config.sampler:
+        draws = f"draws are {config.sampler}"
+    return (
+        f"{config.env_steps} environment steps, learning from step {config.learn_after} on: "
+        f"{int(config.utd * steps)} updates; {draws}"
+    )
 
 
 def tell(found: dict[str, Any], scale: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trajrl.core.console import say
 from trajrl.core.registry import find, unknown
 from trajrl.training.config import (
     EMBEDDED,
@@ -115,8 +116,11 @@ def online_config(
     }  # fmt: skip
     preset = online_preset(chosen.get("preset", base.preset), base, asks_for_a_metric(chosen, settings))
     config = resolve_config({**carried, **preset, **chosen}, settings, source / "config.json")
-    given = set(asked)
-    config = replace(config, **{name: n for name, n in shortened(config).items() if name not in given})
+    shorter = shortened(config, set(asked))
+    if said := [f"{name} {n} instead of {getattr(config, name)}" for name, n in shorter.items()
+                if name != "log_every" and n < getattr(config, name)]:  # fmt: skip
+        say(f"the phase is short, {config.env_steps} environment steps: {', '.join(said)}")
+    config = replace(config, **shorter)
     return replace(config, agent_options={**config.agent_options, **rates(config, found["agent"])})
 
 
@@ -140,17 +144,16 @@ def rates(config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     return {"decay_steps": config.first_step + int(config.utd * config.env_steps)}
 
 
-def shortened(config: RunConfig) -> dict[str, Any]:
-    """Return what suits a short phase: rows enough for a curve, and a start that leaves a tenth to learn in.
+def shortened(config: RunConfig, asked: Collection[str]) -> dict[str, Any]:
+    """Return what suits a short phase: rows enough for a curve, and a start in proportion.
 
-    Half of that tenth comes after the warm-up.
+    At most an eighth of the phase comes before the first update, and a seventh of the rest until the warm-up
+    ends; the demo's are just so long.  What was asked for stays.
     """
-    learn_after = min(config.learn_after, config.env_steps * 9 // 10)
-    return {
-        "log_every": log_every(config),
-        "learn_after": learn_after,
-        "warmup_steps": min(config.warmup_steps, (learn_after + config.env_steps) // 2),
-    }
+    found = {"log_every": log_every(config), "learn_after": min(config.learn_after, config.env_steps // 8)}
+    start = config.learn_after if "learn_after" in asked else found["learn_after"]
+    found["warmup_steps"] = min(config.warmup_steps, start + max(0, config.env_steps - start) // 7)
+    return {name: value for name, value in found.items() if name not in asked}
 
 
 def log_every(config: RunConfig) -> int:

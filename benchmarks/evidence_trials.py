@@ -149,7 +149,7 @@ def of_rooms(seed: int) -> Iterator[Trial]:
 def of_cube(seed: int) -> Iterator[Trial]:
     """Yield the runs on OGBench's cube; the paper preset does the same with a million of each."""
     often = ("eval_every=5000", "eval_episodes=20", "last_eval_episodes=50")
-    handed = (*often, "learn_after=1000", "warmup_steps=5000")
+    handed = (*often, "learning_starts=1000", "warmup_steps=5000")
     for cell, (sampler, law) in ONLINE.items():
         words = (
             *offline("acfql", "demo", 30_000, sampler),

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from trajrl.core.old_names import metric
+
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "out" / "same_bits"
 ONLINE = ("learn_after=200", "warmup_steps=400", "log_every=100", "eval_every=300")
@@ -30,9 +32,6 @@ COMMANDS = {
     "offline": ["offline", "--sampler", "cluster", "--steps", "500", "--set", "log_every=50"],
     "online": ["online", "--metric", "td_error_rank", "--env-steps", "700", "--set", *ONLINE],
 }
-RENAMED = {  # parts of column names, old to new
-    "/judgement/": "/diagnostics/", "/dip/": "/finetune/", "/handover/": "/sampler_share/",
-}  # fmt: skip
 
 
 def main() -> int:
@@ -104,14 +103,7 @@ def differences(old: Path, new: Path) -> Iterator[str]:
 def rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of a csv file, under the names that columns have today."""
     with path.open(newline="") as file:
-        return [{today(name): value for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def today(column: str) -> str:
-    """Return the present name of a column."""
-    for old, new in RENAMED.items():
-        column = column.replace(old, new)
-    return column
+        return [{metric(name): value for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def state(run: Path) -> dict[str, str]:

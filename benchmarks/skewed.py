@@ -101,7 +101,7 @@ def run(trial: Trial, out: Path) -> Path:
 
 
 def found(out: Path, every: list[Trial]) -> pd.DataFrame:
-    """Return one row per evaluation of every finished run: score, return, and the judgement of that time."""
+    """Return one row per evaluation of every finished run: score, return, and diagnostics."""
     rows: list[dict[str, Any]] = []
     for trial in every:
         folder = out / trial.name
@@ -128,7 +128,7 @@ def spread(values: pd.Series, digits: int = 1) -> str:
 
 
 def tables(runs: pd.DataFrame) -> str:
-    """Return the tables as markdown: scores at every evaluation, judgements, sweeps."""
+    """Return the tables as markdown: scores at every evaluation, diagnostics, sweeps."""
     lines: list[str] = []
     scored = runs.dropna(subset=["score"])
     for task, rows in scored[scored.part == "mixture"].groupby("task"):
@@ -141,7 +141,7 @@ def tables(runs: pd.DataFrame) -> str:
             lines.append(f"| {name} | " + " | ".join(cells) + f" | {own.seed.nunique()} |")
     for task, rows in runs[runs.part == "mixture"].groupby("task"):
         names = [name for name in JUDGED if name in rows]
-        lines += ["", f"{task}, judgement by stratified_ql", "| step | " + " | ".join(names) + " |"]
+        lines += ["", f"{task}, diagnostics of stratified_ql", "| step | " + " | ".join(names) + " |"]
         lines.append("|---" * (len(names) + 1) + "|")
         evaluated = rows[(rows.value == "stratified_ql") & rows.score.notna()]
         for step, own in evaluated.dropna(subset=names[:1]).groupby("step"):

@@ -52,7 +52,7 @@ def resident(pid: int) -> float:
 def soak(folder: Path, minutes: float) -> dict[str, float]:
     """Train online for so many minutes, read the memory, and stop as Ctrl-C does."""
     words = ["online", "--from", str(folder / "offline"), "--out", str(folder / "online")]
-    words += ["--env-steps", str(10**9), "--learn-after", "100", "--warmup-steps", "200", "--set", *QUICK]
+    words += ["--env-steps", str(10**9), "--learning-starts", "100", "--warmup-steps", "200", "--set", *QUICK]
     start, seen = min(600.0, 12 * minutes), []
     with (folder / "log.txt").open("w") as log:
         began = time.monotonic()

@@ -18,8 +18,8 @@ TINY = {
 
 
 ONLINE_RUN = {
-    "env_steps": 72, "learn_after": 20, "warmup_steps": 40, "eval_every": 40, "checkpoint_every": 28,
-    "patience": 0, "log_every": 10, "eval_episodes": 2, "last_eval_episodes": 2,
+    "env_steps": 72, "learning_starts": 20, "warmup_steps": 40, "eval_every": 40, "checkpoint_every": 28,
+    "env_timeout": 0, "log_every": 10, "eval_episodes": 2, "last_eval_episodes": 2,
 }  # fmt: skip
 
 

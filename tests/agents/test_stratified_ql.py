@@ -17,7 +17,7 @@ from trajrl.agents.base.strata import Strata, limits
 from trajrl.core.rng import torch_stream
 from trajrl.nets.optim import Optimiser
 from trajrl.store.window import WindowSpec
-from trajrl.training.diagnostics import judgement
+from trajrl.training.diagnostics import diagnostics
 
 SMALL = {"width": 16, "depth": 2, "gru_width": 8, "candidates": 4, "ema_every": 1, "ema_start": 2}
 
@@ -183,7 +183,7 @@ def test_subsample_is_filled_once_and_padding_never_enters_it() -> None:
     assert torch.equal(kept, agent.strata.rows["obs"])
 
 
-def test_judgement_is_renewed_only_when_due() -> None:
+def test_diagnostics_is_renewed_only_when_due() -> None:
     agent = tiny(subsample=13, refresh_every=3)
     means = []
     for step in range(7):
@@ -220,13 +220,13 @@ def two_sources(names: tuple[str, ...]) -> TrajectoryStore:
     )
 
 
-def test_judgement_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diagnostics_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     from trajrl import Anchors
 
     store = two_sources(("novice", "expert"))
     every = Anchors(np.arange(8), np.zeros(8, np.int64), np.ones(8, np.float32))
     monkeypatch.setattr("trajrl.training.diagnostics.subsample", lambda store, seed: every)
-    found = judgement(Oracle(), store, 0)
+    found = diagnostics(Oracle(), store, 0)
     assert found["expert_share"] == pytest.approx(3 / 8)
     assert found["accuracy"] == pytest.approx(6 / 8)  # .4 is missed, .6 is taken wrongly
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 4 / 5) / 2)
@@ -235,13 +235,13 @@ def test_judgement_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_sources_or_without_a_judge_nothing_is_told() -> None:
-    assert judgement(Oracle(), two_sources(("only",)), 0) == {}
-    assert judgement(make_agent("qg", OBS, ACT, width=8), two_sources(("a", "b")), 0) == {}
+    assert diagnostics(Oracle(), two_sources(("only",)), 0) == {}
+    assert diagnostics(make_agent("qg", OBS, ACT, width=8), two_sources(("a", "b")), 0) == {}
 
 
-def test_judgement_looks_at_the_same_rows_every_time() -> None:
+def test_diagnostics_looks_at_the_same_rows_every_time() -> None:
     store = two_sources(("a", "b"))
-    assert judgement(Oracle(), store, 3) == judgement(Oracle(), store, 3)
+    assert diagnostics(Oracle(), store, 3) == diagnostics(Oracle(), store, 3)
 
 
 def test_an_agent_judges_rows_after_its_first_update() -> None:

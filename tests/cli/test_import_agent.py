@@ -79,7 +79,7 @@ def test_an_agent_and_seed_cannot_change_on_resume(files, tmp_path, capsys):
 def test_it_goes_online_from_data_that_is_given_then(files, tmp_path, capsys):
     bring_in(files[1], tmp_path / "run")
     words = ["online", "--from", str(tmp_path / "run"), "--env-steps", "12", "--out", str(tmp_path / "on")]
-    own = ["learn_after=5", "warmup_steps=8", "eval_episodes=1", "last_eval_episodes=1", "patience=0"]
+    own = ["learning_starts=5", "warmup_steps=8", "eval_episodes=1", "last_eval_episodes=1", "env_timeout=0"]
     assert dispatch([*words, "--set", *own]) == 1
     assert "names no data to learn from; give --data" in capsys.readouterr().err.splitlines()[-1]
     data = str(write_store(tmp_path / "point.h5"))

@@ -76,10 +76,10 @@ def test_options_of_the_online_phase_are_told_apart(offline):
     config = online_config(offline / "acfql", {"metric": "return", "preset": "demo"}, [])
     assert config.sampler_options["metric"] == "return"
     assert "metric" not in config.offline_sampler_options
-    assert (config.offline_mode, config.env_steps, config.patience) == ("mix", 4_000, 0.0)
+    assert (config.offline_mode, config.env_steps, config.env_timeout) == ("mix", 4_000, 0.0)
     published = online_config(offline / "acfql", {"preset": "standard"}, [])
     assert (published.env_steps, published.eval_every, published.eval_episodes) == (1_000_000, 100_000, 50)
-    assert (published.learn_after, published.warmup_steps) == (5_000, 20_000)
+    assert (published.learning_starts, published.warmup_steps) == (5_000, 20_000)
 
 
 def test_published_chunks_are_drawn_uniformly_online_unless_asked(offline):
@@ -138,26 +138,28 @@ def test_learning_rates_do_not_stay_where_the_offline_decay_left_them(offline, w
     [
         ("standard", {"env_steps": 1_000}, (125, 250)), ("standard", {}, (5_000, 20_000)),
         ("demo", {}, (500, 1_000)), ("demo", {"env_steps": 400}, (50, 100)),
-        ("standard", {"env_steps": 2_000, "learn_after": 1_900}, (1_900, 1_914)),
+        ("standard", {"env_steps": 2_000, "learning_starts": 1_900}, (1_900, 1_914)),
         ("standard", {"env_steps": 2_000, "warmup_steps": 0}, (250, 0)),
     ],
 )  # fmt: skip
 def test_the_start_of_a_short_phase_is_in_proportion(offline, preset, asked, start):
     config = online_config(offline / "acfql", {"preset": preset, **asked}, [])
-    assert (config.learn_after, config.warmup_steps) == start
+    assert (config.learning_starts, config.warmup_steps) == start
 
 
 def test_a_phase_says_before_it_starts_how_much_it_learns(offline, capsys):
     config = online_config(offline / "acfql", {"preset": "standard", "env_steps": 1_000, "utd": 2.0}, [])
     assert capsys.readouterr().out == (
         "the phase is short, 1000 environment steps: "
-        "learn_after 125 instead of 5000, warmup_steps 250 instead of 20000\n"
+        "learning_starts 125 instead of 5000, warmup_steps 250 instead of 20000\n"
     )
     assert schedule(config) == (
         "1000 environment steps, learning from step 125 on: 1750 updates; "
         "draws are uniform until step 250, then priority"
     )
-    assert schedule(replace(config, learn_after=1_000)).startswith("nothing is learned: --learn-after 1000")
+    assert schedule(replace(config, learning_starts=1_000)).startswith(
+        "nothing is learned: --learning-starts 1000"
+    )
 
 
 @pytest.mark.parametrize(

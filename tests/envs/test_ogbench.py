@@ -96,7 +96,7 @@ def test_relabelled_rewards_are_those_the_environment_gave(name):
 
 
 def test_relabelling_looks_inside_even_if_environments_have_processes_of_their_own():
-    plain, apart = make_suite(CUBE, time_limit=12), make_suite(CUBE, time_limit=12, patience=60)
+    plain, apart = make_suite(CUBE, time_limit=12), make_suite(CUBE, time_limit=12, env_timeout=60)
     episode = next(collect(plain, RandomPolicy(5), Streams(0), 1, "random"))
     store = TrajectoryStore.of(
         [Episode(episode.obs, episode.actions, episode.rewards, False, extras=episode.extras)]

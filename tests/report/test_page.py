@@ -158,7 +158,7 @@ def test_settings_that_a_phase_does_not_read_are_not_told_of_it(tmp_path):
 
 
 def test_an_online_run_is_told_with_what_it_cost(tmp_path):
-    from trajrl.training.online import dip
+    from trajrl.training.online import finetuning
     from trajrl.training.run_dir.evaluations import Evaluation
 
     write_run(tmp_path / "a", phase="online", gain=-9.0)
@@ -168,8 +168,8 @@ def test_an_online_run_is_told_with_what_it_cost(tmp_path):
     items = {item.key: item for item in compose.compose([tmp_path / "a"], PLAIN).items()}
     row = items["online"].rows.iloc[0]
     rows = rows.groupby("step")
-    expected = dip([Evaluation(step, own.to_dict("records"), None, "s") for step, own in rows])
-    for name in ("before", "last", "gain", "dip", "regret"):
+    expected = finetuning([Evaluation(step, own.to_dict("records"), None, "s") for step, own in rows])
+    for name in ("before", "last", "gain", "drop", "regret"):
         assert row[name] == pytest.approx(expected[name], abs=0.006), name
     assert row["gap to the best"] >= row["regret"]
     assert items["curves-0"].x_label == "environment step"

@@ -102,9 +102,9 @@ def test_regret_weighs_gaps_by_the_steps_they_last():
     assert stats.regret(np.array([0, 10]), np.array([10.0, 99.0]), 10.0) == 0.0
 
 
-def test_dip_is_the_depth_below_the_start():
-    assert stats.dip(np.array([5.0, 2.0, 9.0])) == 3.0
-    assert stats.dip(np.array([5.0, 6.0])) == 0.0
+def test_drop_is_the_depth_below_the_start():
+    assert stats.drop(np.array([5.0, 2.0, 9.0])) == 3.0
+    assert stats.drop(np.array([5.0, 6.0])) == 0.0
 
 
 @pytest.mark.parametrize("tasks", [[], [np.array([])], [np.array([np.nan])]])

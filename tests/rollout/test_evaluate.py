@@ -107,7 +107,7 @@ def test_without_a_known_limit_an_evaluation_still_ends(monkeypatch):
 
 def test_a_fault_in_a_process_of_its_own_is_counted_and_the_evaluation_continues():
     failures = []
-    suite = make_suite("sample_envs:faulty", patience=20)
+    suite = make_suite("sample_envs:faulty", env_timeout=20)
     rows = evaluate(Counting(1), suite, 3, 0, 6, envs=2, broken=failures.append)
     assert len(rows) + len(failures) == 6
     assert rows
@@ -117,4 +117,4 @@ def test_a_fault_in_a_process_of_its_own_is_counted_and_the_evaluation_continues
 
 def test_one_that_ends_its_process_as_it_is_built_is_one_line():
     with pytest.raises(ValueError, match=r"sample_envs:fatal could not be started: .* \(exit code 9\)"):
-        make_suite("sample_envs:fatal", patience=20)
+        make_suite("sample_envs:fatal", env_timeout=20)

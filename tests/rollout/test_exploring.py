@@ -33,8 +33,8 @@ def test_the_noise_of_a_row_does_not_depend_on_the_rows_beside_it():
 
 def test_random_actions_come_only_before_learning_and_only_if_asked():
     agent = Constant(1, 0.5)
-    random = RunConfig(begin_with="random", learn_after=10)
+    random = RunConfig(begin_with="random", learning_starts=10)
     assert isinstance(collecting_actor(agent, random, 9), RandomPolicy)
     assert collecting_actor(agent, random, 10) is agent
-    assert collecting_actor(agent, RunConfig(learn_after=10), 0) is agent
+    assert collecting_actor(agent, RunConfig(learning_starts=10), 0) is agent
     assert isinstance(collecting_actor(agent, RunConfig(explore_noise=0.1), 0), NoisyPolicy)

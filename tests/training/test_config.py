@@ -61,7 +61,7 @@ def test_early_stop_needs_an_agent_that_clones(agent, options):
         resolve_config(chosen)
 
 
-@pytest.mark.parametrize("field", ["utd", "explore_noise", "patience"])
+@pytest.mark.parametrize("field", ["utd", "explore_noise", "env_timeout"])
 def test_numbers_are_finite(field):
     with pytest.raises(ValueError, match=f"{field} must be a finite number; got inf"):
         merge(RunConfig(), {field: float("inf")}).validate()

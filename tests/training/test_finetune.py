@@ -5,7 +5,7 @@ import pytest
 
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
-from trajrl.training.online import Rows, dip
+from trajrl.training.online import Rows, finetuning
 from trajrl.training.run_dir.evaluations import Evaluation
 
 
@@ -17,25 +17,25 @@ def evaluations(*scores):
     ]
 
 
-def test_a_dip_is_measured_against_the_score_before():
-    found = dip(evaluations(50, 30, 40, 60, 70))
+def test_a_drop_is_measured_against_the_score_before():
+    found = finetuning(evaluations(50, 30, 40, 60, 70))
     assert (found["before"], found["last"], found["gain"]) == (50, 70, 20)
-    assert (found["dip"], found["dip_step"], found["recovered_step"]) == (20, 100, 300)
+    assert (found["drop"], found["drop_step"], found["recovered_step"]) == (20, 100, 300)
     assert found["regret"] == pytest.approx((10 + 15 + 5 + 0) / 4)  # the areas of four trapezoids
 
 
-def test_no_dip_is_no_dip():
-    found = dip(evaluations(50, 60, 55))
-    assert (found["dip"], found["dip_step"], found["recovered_step"], found["regret"]) == (0, None, None, 0)
+def test_no_dip_is_no_finetuning():
+    found = finetuning(evaluations(50, 60, 55))
+    assert (found["drop"], found["drop_step"], found["recovered_step"], found["regret"]) == (0, None, None, 0)
 
 
-def test_a_dip_that_was_not_made_up_for_says_so():
-    assert dip(evaluations(50, 30, 20))["recovered_step"] is None
+def test_a_drop_that_was_not_made_up_for_says_so():
+    assert finetuning(evaluations(50, 30, 20))["recovered_step"] is None
 
 
 def test_one_evaluation_has_no_regret_and_none_tells_nothing():
-    assert dip(evaluations(50))["regret"] == 0
-    assert dip([]) == {}
+    assert finetuning(evaluations(50))["regret"] == 0
+    assert finetuning([]) == {}
 
 
 def test_rows_are_counted_by_source():

@@ -159,7 +159,7 @@ def test_updates_are_counted_apart_from_environment_steps(sources, whole):
     assert [int(row["step"]) for row in rows] == [0, 10, 20, 30, 40, 50, 60, 70, 72]
     assert [float(row["online/count/updates"]) for row in rows] == [0, 0, 0, 10, 20, 30, 40, 50, 52]
     assert float(rows[-1]["online/count/steps"]) == 10 + 52
-    assert float(rows[-1]["online/handover/updates"]) == pytest.approx(33 / 52)
+    assert float(rows[-1]["online/sampler_share/updates"]) == pytest.approx(33 / 52)
     evals = sorted({int(row["step"]) for row in read_csv(whole("acfql", 1) / "evals.csv")})
     assert evals == [0, 40, 72]
 
@@ -210,14 +210,14 @@ def drawn_online(run, monkeypatch) -> list[float]:
 )  # in 16 rows, with offline_fraction 0.25
 def test_every_batch_has_the_exact_share(sources, tmp_path, monkeypatch, mode, share):
     run = small_online(
-        tmp_path / "a", sources("td3_bc"), offline_mode=mode, offline_fraction=0.25, learn_after=40
+        tmp_path / "a", sources("td3_bc"), offline_mode=mode, offline_fraction=0.25, learning_starts=40
     )
     assert set(drawn_online(run, monkeypatch)) == share
 
 
 def test_the_offline_share_anneals(sources, tmp_path, monkeypatch):
     run = small_online(
-        tmp_path / "a", sources("td3_bc"), offline_mode="anneal", offline_fraction=1.0, learn_after=40
+        tmp_path / "a", sources("td3_bc"), offline_mode="anneal", offline_fraction=1.0, learning_starts=40
     )
     shares = drawn_online(run, monkeypatch)
     assert shares[0] == 0.0

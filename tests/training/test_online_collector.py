@@ -22,10 +22,10 @@ def data() -> TrajectoryStore:
     return TrajectoryStore.of([Episode(np.zeros((4, 2)), np.zeros((3, 1)), np.ones(3), True, source="old")])
 
 
-def acting(folder, name, envs=1, recorded=as_they_are, patience=0.0, **fields):
+def acting(folder, name, envs=1, recorded=as_they_are, env_timeout=0.0, **fields):
     """Return an interaction with a sample environment."""
     config = RunConfig(phase="online", envs=envs, **fields)
-    suite = make_suite(f"sample_envs:{name}", patience=patience)
+    suite = make_suite(f"sample_envs:{name}", env_timeout=env_timeout)
     return OnlineCollector(folder, suite, Counting(1), data(), config, recorded)
 
 
@@ -83,7 +83,7 @@ def test_an_environment_that_cannot_be_built_again_counts_until_the_run_gives_up
 
 def test_a_hanging_or_dying_environment_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(__import__("pathlib").Path(__file__).parent))
-    interaction = acting(tmp_path, "hanging", patience=0.5, max_failures=2)
+    interaction = acting(tmp_path, "hanging", env_timeout=0.5, max_failures=2)
     take(interaction, 200)
     assert interaction.gave_up
     reasons = [meta["broken"] for meta in on_disk(tmp_path) if meta["broken"]]

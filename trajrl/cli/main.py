@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
+from trajrl.core import old_names
 from trajrl.core.console import SilentExitError, harmless
 from trajrl.core.registry import find, unknown
 from trajrl.core.trust import command_line
@@ -93,7 +94,7 @@ def _leave_quietly() -> int:
 
 def _dispatch(argv: list[str]) -> int:
     """Find the command and run it."""
-    words, rest = _split(argv)
+    words, rest = _split([old_names.flag(word) for word in argv])
     table = COMMANDS if not words else GROUPS[words[0]]
     if not rest or rest[0] in ("-h", "--help"):
         print(_overview(words, table))

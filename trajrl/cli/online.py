@@ -39,7 +39,7 @@ class Online(Choices):
     """Updates per environment step; rlpd counts its own agent.utd critic steps as one update."""
     envs: Annotated[int | None, silent("V", "1")] = None
     """Environments stepped together."""
-    learn_after: Annotated[int | None, silent("N", "the preset's")] = None
+    learning_starts: Annotated[int | None, silent("N", "the preset's")] = None
     """Environment steps before the first update."""
     begin_with: Annotated[Literal["policy", "random"] | None, silent("policy|random", "policy")] = None
     """Who acts until the first update."""
@@ -56,7 +56,7 @@ class Online(Choices):
     """Share of every batch that is offline, exactly; where anneal begins."""
     offline_sampler: Annotated[str | None, silent("NAME", "the offline run's, else cluster")] = None
     """What draws the offline share, and the short offline phase."""
-    patience: Annotated[float | None, silent("SECONDS", "the preset's; 0: wait for ever")] = None
+    env_timeout: Annotated[float | None, silent("SECONDS", "the preset's; 0: wait for ever")] = None
     """Seconds until a silent environment counts as hung and is started again."""
     max_failures: Annotated[int | None, silent("K", "10")] = None
     """Environments that crash or hang until the run stops, with a checkpoint."""
@@ -176,9 +176,9 @@ def tell(found: dict[str, Any], scale: str) -> None:
     from trajrl.training.run_dir.evaluations import shown
 
     if "before" in found:
-        before, last, dip = (shown(found[name], scale) for name in ("before", "last", "dip"))
+        before, last, drop = (shown(found[name], scale) for name in ("before", "last", "drop"))
         regret = shown(found["regret"], scale, digits=2)
-        say(f"{scale} {before} before, {last} at the end; deepest dip {dip}, mean regret {regret}")
+        say(f"{scale} {before} before, {last} at the end; deepest drop {drop}, mean regret {regret}")
     shares = ", ".join(f"{name} {share:.0%}" for name, share in found["rows"].items())
-    after = f"{found['handover']['updates']:.0%} of the updates came after the warm-up"
+    after = f"{found['sampler_share']['updates']:.0%} of the updates came after the warm-up"
     say(f"{found['episodes']} episodes; {after}; rows: {shares}")

@@ -145,7 +145,7 @@ class stop_politely:  # noqa: N801 - reads as a statement
         """Stop `run`; `how` says what goes on with it, if not --resume --out and its folder.
 
         Each of several processes hears a Ctrl-C more than once, as their launcher passes it on; it has a
-        patience of its own, so that repeats need not end anything.
+        limit of its own, so that repeats need not end anything.
         """
         self.several = several
         self.run_under_way, self.how = run, how or f"--resume --out {run.folder}"

@@ -25,8 +25,8 @@ SETTINGS = (
 )  # fmt: skip
 
 GO = {
-    "env_steps": 200, "utd": 0.25, "learn_after": 0, "warmup_steps": 50, "log_every": 20, "eval_every": 50,
-    "eval_episodes": 3, "last_eval_episodes": 3, "checkpoint_every": 200,
+    "env_steps": 200, "utd": 0.25, "learning_starts": 0, "warmup_steps": 50, "log_every": 20,
+    "eval_every": 50, "eval_episodes": 3, "last_eval_episodes": 3, "checkpoint_every": 200,
 }  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def regret(steps: np.ndarray, values: np.ndarray, target: float) -> float:
     return float(np.trapezoid(gap, steps) / (steps[-1] - steps[0])) if len(gap) > 1 else float(gap[0])
 
 
-def dip(values: np.ndarray) -> float:
+def drop(values: np.ndarray) -> float:
     """Return how far values (S,) fall below the first of them; 0 where they never do."""
     return float(max(0.0, values[0] - np.min(values)))
 

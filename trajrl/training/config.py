@@ -14,6 +14,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from trajrl.core import old_names
 from trajrl.core.atomic_files import write_text
 from trajrl.core.compile import MODES
 from trajrl.core.json_file import parse_object, read_bytes
@@ -79,7 +80,7 @@ class RunConfig:
     env_steps: int = 1_000_000  # environment steps, all environments together
     utd: float = 1.0  # updates per environment step; raising it: more from each step, slower, less stable
     envs: int = 1  # environments stepped together; raising it: faster, learning from slightly older policies
-    learn_after: int = 5_000  # environment steps before the first update; raising it: a calmer start
+    learning_starts: int = 5_000  # environment steps before the first update; raising it: a calmer start
     begin_with: str = "policy"  # who acts until then: the offline policy, or random actions
     warmup_steps: int = 20_000  # environment steps until `sampler` takes over from `warmup_sampler`
     warmup_sampler: str = "uniform"  # what draws until then
@@ -90,7 +91,7 @@ class RunConfig:
     anneal_steps: int = 0  # updates that anneal takes; 0: those of the whole phase
     offline_sampler: str = "cluster"  # what draws the offline share under mix and anneal
     offline_sampler_options: dict[str, Any] = field(default_factory=dict)  # of that sampler's Config
-    patience: float = (
+    env_timeout: float = (
         0.0  # seconds until a silent environment counts as hung, each in a process of its own; 0: no
     )
     max_failures: int = 10  # environments that crash or hang until the run stops
@@ -125,8 +126,8 @@ class RunConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         for name in (
-            "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "learn_after",
-            "early_stop", "first_step", "warmup_steps", "explore_noise", "anneal_steps", "patience",
+            "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "learning_starts",
+            "early_stop", "first_step", "warmup_steps", "explore_noise", "anneal_steps", "env_timeout",
             "video_every",
         ):  # fmt: skip
             if getattr(self, name) < 0:
@@ -163,7 +164,9 @@ class RunConfig:
             content = read_bytes(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"{path}: no such config file") from error
-        found = parse_object(path, content)
+        found = old_names.options(parse_object(path, content))
+        if isinstance(around := found.get("env_options"), dict):
+            found["env_options"] = old_names.options(around)
         try:
             config = merge(cls(), found)
         except ValueError as error:
@@ -229,7 +232,9 @@ def split_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
         part, dot, rest = name.partition(".")
         if dot and part not in PARTS:
             raise ValueError(unknown("part to set", part, PARTS))
-        found[part if dot else "run"][rest if dot else name] = value
+        own = rest if dot else name
+        part = part if dot else "run"
+        found[part][old_names.option(own) if part in ("run", "env") else own] = value
     return found
 
 

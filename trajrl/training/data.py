@@ -147,7 +147,7 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
         say("--env none: training without evaluation, from rewards as recorded")
         return None
     name = config.env or str(store.attributes.get("environment") or "")
-    patience = {"patience": config.patience} if config.online else {}
+    env_timeout = {"env_timeout": config.env_timeout} if config.online else {}
     if not name:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None
@@ -156,12 +156,12 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     try:
         kind = find_kind(name)[0]
         recorded = kind.recorded_with(store.attributes)
-        if kind.of_user and not (config.patience or config.env_options.get("patience")):
+        if kind.of_user and not (config.env_timeout or config.env_options.get("env_timeout")):
             say(
                 f"{name} runs in this process and could end it (os._exit, abort, a fault of its simulator): "
-                "--set env.patience=60 gives every copy a process of its own, which is started again"
+                "--set env.env_timeout=60 gives every copy a process of its own, which is started again"
             )
-        suite = make_suite(name, **{**recorded, **config.env_options, **patience})
+        suite = make_suite(name, **{**recorded, **config.env_options, **env_timeout})
     except NoEnvironmentError as missing:
         if config.env or config.online:
             raise

@@ -1,7 +1,7 @@
 """Judgement: how well an agent that calls rows good tells the sources of the data apart.
 
 For agents with `judge` and data of two sources or more; the one of highest mean return is the expert's.
-The rows are a fixed subsample of the store, drawn from the stream "judgement".
+The rows are a fixed subsample of the store, drawn from a stream of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NUM_ROWS = 4096
 
 
-def judgement(agent: Agent, store: TrajectoryStore, seed: int) -> dict[str, float]:
+def diagnostics(agent: Agent, store: TrajectoryStore, seed: int) -> dict[str, float]:
     """Return accuracy, balanced accuracy, AUROC and precision against the sources; nothing without them."""
     judge = getattr(agent, "judge", None)
     expert = expert_episodes(store, "") if judge else None

@@ -25,7 +25,7 @@ from trajrl.rollout.evaluate import evaluate
 from trajrl.store.notes import counted
 from trajrl.store.window import gather
 from trajrl.training import guards
-from trajrl.training.diagnostics import judgement
+from trajrl.training.diagnostics import diagnostics
 from trajrl.training.online import collecting_actor
 from trajrl.training.q_values import part_of, q_values
 from trajrl.training.run import Run
@@ -137,9 +137,9 @@ def log(run: Run, means: Mapping[str, float] | None) -> None:
     values = dict(means or {})
     if means is not None:
         sampler = {**run.active_sampler.stats(), **run.provenance.stats()}
-        told = judgement(run.agent, run.store, run.config.seed)
+        judged = diagnostics(run.agent, run.store, run.config.seed)
         values |= {f"sampler/{name}": value for name, value in sampler.items()}
-        values |= {f"judgement/{name}": value for name, value in told.items()}
+        values |= {f"diagnostics/{name}": value for name, value in judged.items()}
         run.logger.scalars({f"time/{name}": rate for name, rate in run.meter.rates().items()}, run.clock)
     for found in run.scores.evaluations[-1:]:
         values |= found.metrics() if found.step == run.clock else {}
@@ -236,7 +236,7 @@ def finish(run: Run) -> None:
     run.provenance.frame().to_parquet(run.folder / "episodes.parquet")
     summary = {
         **run.scores.summary(),
-        **judgement(run.agent, run.store, run.config.seed),
+        **diagnostics(run.agent, run.store, run.config.seed),
         **run.meter.summary(),
         "steps": run.step,
         "stop_reason": run.stop_reason,

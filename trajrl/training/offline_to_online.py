@@ -56,7 +56,7 @@ def offline_share(config: RunConfig) -> Shares:
         return Shares(fraction=0.0)
     if config.offline_mode == "mix":
         return Shares(fraction=config.offline_fraction)
-    over = config.anneal_steps or round(config.utd * max(1, config.env_steps - config.learn_after))
+    over = config.anneal_steps or round(config.utd * max(1, config.env_steps - config.learning_starts))
     return Shares(config.offline_fraction, config.offline_fraction_end, over, config.first_step)
 
 

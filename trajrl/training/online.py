@@ -40,7 +40,7 @@ class Online:
 
     def updates_due(self, config: RunConfig) -> int:
         """Return how many updates the environment steps taken so far still ask for."""
-        steps = max(0, self.interaction.env_step - config.learn_after)
+        steps = max(0, self.interaction.env_step - config.learning_starts)
         return int(config.utd * steps) - self.updates
 
     def count(self, episode: np.ndarray, by_sampler: bool) -> None:
@@ -55,24 +55,26 @@ class Online:
 
     def stats(self, evaluations: Sequence[Evaluation], step: int) -> dict[str, float]:
         """Return what is worth logging, by short name."""
-        found = dip(evaluations)
-        told = {f"dip/{name}": found[name] for name in ("dip", "regret", "gain") if name in found}
+        found = finetuning(evaluations)
+        shown = {f"finetune/{name}": found[name] for name in ("drop", "regret", "gain") if name in found}
         counts = {
             "count/env_steps": self.interaction.env_step, "count/updates": self.updates, "count/steps": step,
             "count/episodes": self.interaction.kept, "count/failures": self.interaction.failures,
-            **{f"handover/{name}": share for name, share in self._shares.items()},
+            **{f"sampler_share/{name}": share for name, share in self._shares.items()},
         }  # fmt: skip
         rows = {f"rows/{name}": share for name, share in self.rows.shares().items()}
-        return {name: float(value) for name, value in {**counts, **rows, **told}.items() if value is not None}
+        return {
+            name: float(value) for name, value in {**counts, **rows, **shown}.items() if value is not None
+        }
 
     def summary(self, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         """Return what summary.json holds of the phase."""
         interaction = self.interaction
         return {
             "online": {
-                **dip(evaluations), "env_steps": interaction.env_step, "updates": self.updates,
+                **finetuning(evaluations), "env_steps": interaction.env_step, "updates": self.updates,
                 "episodes": interaction.kept, "failures": interaction.failures,
-                "handover": self._shares, "rows": self.rows.shares(),
+                "sampler_share": self._shares, "rows": self.rows.shares(),
             },
         }  # fmt: skip
 
@@ -103,13 +105,17 @@ class Online:
 
 def collecting_actor(agent: Actor, config: RunConfig, env_step: int) -> Actor:
     """Return who acts at an environment step: random actions before learning if asked, else the agent."""
-    if config.begin_with == "random" and env_step < config.learn_after:
+    if config.begin_with == "random" and env_step < config.learning_starts:
         return RandomPolicy(agent.action_dim)
     return NoisyPolicy(agent, config.explore_noise) if config.explore_noise else agent
 
 
-def dip(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
-    """Return before, last, gain, dip, dip_step, recovered_step and regret; nothing before an evaluation."""
+def finetuning(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
+    """Return before, last, gain, drop, drop_step, recovered_step and regret; nothing before an evaluation.
+
+    drop is how far the worst later evaluation lies below the first, the offline policy's; regret the mean
+    shortfall below it over the phase:  1/S integral of max(0, before - score(s)) ds.
+    """
     if not evaluations:
         return {}
     step = np.array([found.step for found in evaluations], np.float64)  # (M,) the first is 0
@@ -121,7 +127,7 @@ def dip(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
     regret = float(np.trapezoid(short, step) / step[-1]) if step[-1] else 0.0
     return {
         "before": float(score[0]), "last": float(score[-1]), "gain": float(score[-1] - score[0]),
-        "dip": float(short[worst]), "dip_step": float(step[worst]) if short[worst] > 0 else None,
+        "drop": float(short[worst]), "drop_step": float(step[worst]) if short[worst] > 0 else None,
         "recovered_step": float(step[again[0]]) if len(again) else None, "regret": regret,
     }  # fmt: skip
 

@@ -21,13 +21,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 ONLINE_SAMPLER = "priority"  # what draws online, after the warm-up, unless said
 PUBLISHED = {  # one million environment steps after the offline phase, one update for each
     "env_steps": 1_000_000, "log_every": 1_000, "eval_every": 100_000, "first_eval": 0, "eval_episodes": 50,
-    "last_eval_episodes": 0, "checkpoint_every": 10_000, "learn_after": 5_000, "warmup_steps": 20_000,
-    "patience": 120.0,
+    "last_eval_episodes": 0, "checkpoint_every": 10_000, "learning_starts": 5_000, "warmup_steps": 20_000,
+    "env_timeout": 120.0,
 }  # fmt: skip
 ONLINE: dict[str, dict[str, Any]] = {  # what presets set online, where steps are the environment's
     "demo": {
         "env_steps": 4_000, "log_every": 250, "eval_every": 2_000, "first_eval": 0, "eval_episodes": 10,
-        "last_eval_episodes": 20, "checkpoint_every": 500, "learn_after": 500, "warmup_steps": 1_000,
+        "last_eval_episodes": 20, "checkpoint_every": 500, "learning_starts": 500, "warmup_steps": 1_000,
         "offline_mode": "mix", "offline_fraction": 0.4,
     },
     "standard": PUBLISHED,

@@ -150,8 +150,11 @@ def shortened(config: RunConfig, asked: Collection[str]) -> dict[str, Any]:
     At most an eighth of the phase comes before the first update, and a seventh of the rest until the warm-up
     ends; the demo's are just so long.  What was asked for stays.
     """
-    found = {"log_every": log_every(config), "learn_after": min(config.learn_after, config.env_steps // 8)}
-    start = config.learn_after if "learn_after" in asked else found["learn_after"]
+    found = {
+        "log_every": log_every(config),
+        "learning_starts": min(config.learning_starts, config.env_steps // 8),
+    }
+    start = config.learning_starts if "learning_starts" in asked else found["learning_starts"]
     found["warmup_steps"] = min(config.warmup_steps, start + max(0, config.env_steps - start) // 7)
     return {name: value for name, value in found.items() if name not in asked}
 

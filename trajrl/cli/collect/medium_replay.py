@@ -115,8 +115,8 @@ def config_of(suite: Suite, steps: int, seed: int, start: Path, settings: tuple[
     left = steps - TrajectoryStore.open(start).num_steps
     chosen: dict[str, Any] = {
         "phase": "online", "agent": AGENT, "data": str(start), "env": suite.name, "seed": seed,
-        "env_steps": max(1, left), "sampler": "uniform", "offline_sampler": "uniform", "learn_after": 0,
-        "warmup_steps": 0, "offline_mode": "keep", "utd": 1.0, "patience": 0.0, "batch_size": 256,
+        "env_steps": max(1, left), "sampler": "uniform", "offline_sampler": "uniform", "learning_starts": 0,
+        "warmup_steps": 0, "offline_mode": "keep", "utd": 1.0, "env_timeout": 0.0, "batch_size": 256,
         "log_every": 1_000, "eval_every": max(1_000, left // 10), "eval_episodes": 10,
         "checkpoint_every": 5_000,
     }  # fmt: skip

@@ -102,7 +102,7 @@ def other_options(policy: str, suite: Suite) -> str:
     if not (Path(policy) / "config.json").exists():
         return ""
     trained = RunConfig.load(Path(policy) / "config.json").env_options
-    now = {name: value for name, value in asdict(suite.options).items() if name != "patience"}
+    now = {name: value for name, value in asdict(suite.options).items() if name != "env_timeout"}
     other = {name: trained[name] for name in now if trained.get(name, now[name]) != now[name]}
     plain = {name: value if isinstance(value, str) else dumps(value) for name, value in other.items()}
     words = " ".join(quote(f"env.{name}={value}") for name, value in plain.items())

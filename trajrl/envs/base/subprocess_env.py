@@ -24,16 +24,16 @@ START_SECONDS = 120.0  # what importing and building may take
 
 
 class SubprocessEnv(gymnasium.Env):
-    """Speaks to an environment through a pipe; no answer within `patience` seconds is a failure."""
+    """Speaks to an environment through a pipe; no answer within `env_timeout` seconds is a failure."""
 
     def __init__(
         self, name: str, suite: MakeSuite, own_name: str, options: EnvOptions, seed: int, render: bool
     ) -> None:
-        """Start the process; there `suite(own_name, options)` builds the suite anew, without patience."""
-        self.name, self.patience = name, options.patience
+        """Start the process; there `suite(own_name, options)` builds the suite anew, without a limit."""
+        self.name, self.env_timeout = name, options.env_timeout
         context = start_method()
         self._pipe, theirs = context.Pipe()
-        asked = (suite, own_name, replace(options, patience=0.0), seed, render)
+        asked = (suite, own_name, replace(options, env_timeout=0.0), seed, render)
         self._process = context.Process(target=serve, args=(theirs, *asked), daemon=True)
         self._process.start()
         theirs.close()
@@ -72,7 +72,7 @@ class SubprocessEnv(gymnasium.Env):
             self._pipe.send(message)
         except OSError as error:
             raise RuntimeError(self._died()) from error
-        return self._answer(self.patience)
+        return self._answer(self.env_timeout)
 
     def _answer(self, seconds: float) -> Any:
         """Wait for the answer to the last question."""

@@ -72,7 +72,7 @@ class Suite:
 
     def make(self, seed: int, render: bool = False) -> gymnasium.Env:
         """Return one environment; float32 flat observations, actions in [-1, 1], reset once with `seed`."""
-        if self.options.patience:
+        if self.options.env_timeout:
             return SubprocessEnv(self.name, type(self), self.own_name, self.options, seed, render)
         return self.make_here(seed, render)
 

@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from trajrl.core import old_names
 from trajrl.core.registry import unknown
 
 OBSERVE = ("all", "positions")
@@ -32,7 +33,7 @@ class EnvOptions:
     frame_skip: int = 1  # raising it: each action is repeated that often, rewards are added up
     reward_shift: float = 0.0  # added to every reward for learning; what is reported stays as it is
     sparse: bool = False  # OGBench's scene and puzzle: -1 until everything is solved, not one per part
-    patience: float = (
+    env_timeout: float = (
         0.0  # seconds until a silent environment counts as hung, each in a process of its own; 0: no
     )
     observe: str = "all"  # positions: velocities are hidden, so that a policy needs history
@@ -43,8 +44,8 @@ class EnvOptions:
         if self.time_limit < 0 or self.frame_skip < 1:
             got = f"{self.time_limit} and {self.frame_skip}"
             raise ValueError(f"an environment takes time_limit >= 0 and frame_skip >= 1; got {got}")
-        if self.patience < 0:
-            raise ValueError(f"an environment's patience is a number of seconds, or 0; got {self.patience}")
+        if self.env_timeout < 0:
+            raise ValueError(f"env_timeout is a number of seconds, or 0; got {self.env_timeout}")
         if self.observe not in OBSERVE:
             raise ValueError(unknown("value of observe", self.observe, OBSERVE))
         if self.actions not in ACTIONS:
@@ -58,7 +59,7 @@ class EnvOptions:
 
 def make_options(values: Mapping[str, Any]) -> EnvOptions:
     """Build EnvOptions from plain values; an unknown name fails with the nearest one."""
-    known = [f.name for f in fields(EnvOptions)]
+    known, values = [f.name for f in fields(EnvOptions)], old_names.options(values)
     for name in values:
         if name not in known:
             raise ValueError(unknown("environment option", name, known))

@@ -26,7 +26,7 @@ IMPROVEMENT = (
     "count half."
 )
 ONLINE = (
-    "Look at the dip, the deepest fall below the offline policy's score, and at the gain it bought. "
+    "Look at the drop, the deepest fall below the offline policy's score, and at the gain it bought. "
     "Regret is the mean shortfall below the score before, over the environment steps; the gap is the mean "
     "shortfall below the best score that any of these runs reached."
 )

@@ -82,7 +82,7 @@ def online_table(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Table | None:
             curve = means[means["run"] == run]
             step, value = curve["step"].to_numpy(), curve["value"].to_numpy()
             row: dict[str, Any] = {"run": run, "environment": env, "before": value[0], "last": value[-1]}
-            row.update({"gain": value[-1] - value[0], "dip": stats.dip(value)})
+            row.update({"gain": value[-1] - value[0], "drop": stats.drop(value)})
             row.update({"regret": stats.regret(step, value, value[0])})
             row.update({"gap to the best": stats.regret(step, value, best), "best of all runs": best})
             success = solved.loc[solved["run"] == run, "value"].to_numpy()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.core.old_names import metric
 from trajrl.training.run_dir.evaluations import COLUMNS
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def read_rows(path: Path, notes: list[str]) -> pd.DataFrame:
     if not text.strip():
         return pd.DataFrame()
     try:
-        return pd.read_csv(BytesIO(text), on_bad_lines="skip", encoding_errors="replace", low_memory=False)
+        found = pd.read_csv(BytesIO(text), on_bad_lines="skip", encoding_errors="replace", low_memory=False)
+        return found.rename(columns=metric)
     except ValueError as error:
         notes.append(f"{path} is left out: {_line(error)}")
         return pd.DataFrame()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from trajrl.core.old_names import metric
+
 
 @contextmanager
 def writing(path: Path | None) -> Iterator[None]:
@@ -37,7 +39,8 @@ def read_header(path: Path) -> list[str]:
         return []
     with reading(path), path.open(newline="") as file:
         first = file.readline()
-        return next(csv.reader([first]), []) if first.endswith("\n") else []
+        found = next(csv.reader([first]), []) if first.endswith("\n") else []
+    return [metric(name) for name in found]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -45,7 +48,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with reading(path), path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+        rows = [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+    return [{metric(name): value for name, value in row.items()} for row in rows]
 
 
 def append_csv(path: Path, columns: list[str], rows: list[Mapping[str, Any]]) -> None:

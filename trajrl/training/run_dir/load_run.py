@@ -80,7 +80,7 @@ class LoadedRun:
         if not (env or own):
             raise ValueError(f"{self.folder} was trained without an environment; give --env")
         kept = self.config.env_options if env in ("", own) else {}
-        suite = make_suite(env or own, **{**kept, "patience": 0.0, **options})
+        suite = make_suite(env or own, **{**kept, "env_timeout": 0.0, **options})
         require_fit(str(self.folder), (int(facts["obs_dim"]), int(facts["action_dim"])), suite)
         return suite
 

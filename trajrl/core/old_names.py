@@ -1,0 +1,46 @@
+"""Names of options and metrics in runs, configs and scripts of earlier versions, and their names today.
+
+options   config.json, --config, --set, options of environments, flags of the command line
+metrics   columns of metrics.csv: 'phase/group/name'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+OPTIONS = {"learn_after": "learning_starts", "patience": "env_timeout"}
+GROUPS = {"judgement": "diagnostics", "dip": "finetune", "handover": "sampler_share"}
+METRICS = {"finetune/dip": "finetune/drop"}  # within a group, after the group was renamed
+
+
+def option(name: str) -> str:
+    """Return the present name of an option."""
+    return OPTIONS.get(name, name)
+
+
+def options(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return options under their present names; one given under both names counts as given today."""
+    renamed = {option(name): value for name, value in values.items() if name in OPTIONS}
+    return {**renamed, **{name: value for name, value in values.items() if name not in OPTIONS}}
+
+
+def flag(word: str) -> str:
+    """Return a word of the command line with the present name of its flag: --learn-after=5, --patience."""
+    name, equals, value = word.partition("=")
+    if not name.startswith("--"):
+        return word
+    present = option(name[2:].replace("-", "_"))
+    return f"--{present.replace('_', '-')}{equals}{value}" if present != name[2:].replace("-", "_") else word
+
+
+def metric(column: str) -> str:
+    """Return the present name of a column of metrics.csv."""
+    phase, slash, rest = column.partition("/")
+    group, second, name = rest.partition("/")
+    if not second or group not in GROUPS:
+        return column
+    present = f"{GROUPS[group]}/{name}"
+    return f"{phase}{slash}{METRICS.get(present, present)}"

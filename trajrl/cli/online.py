@@ -159,14 +159,16 @@ class Online(Choices):
 
 def schedule(config: RunConfig) -> str:
     """Say how much of the phase is learned in, and how."""
-    steps = max(0, config.env_steps - config.learn_after)
+    steps = max(0, config.env_steps - config.learning_starts)
     if not steps:
-        return f"nothing is learned: --learn-after {config.learn_after}, --env-steps {config.env_steps}"
+        return (
+            f"nothing is learned: --learning-starts {config.learning_starts}, --env-steps {config.env_steps}"
+        )
     draws = f"draws are {config.warmup_sampler} until step {config.warmup_steps}, then {config.sampler}"
-    if config.warmup_steps <= config.learn_after or config.warmup_sampler == config.sampler:
+    if config.warmup_steps <= config.learning_starts or config.warmup_sampler == config.sampler:
         draws = f"draws are {config.sampler}"
     return (
-        f"{config.env_steps} environment steps, learning from step {config.learn_after} on: "
+        f"{config.env_steps} environment steps, learning from step {config.learning_starts} on: "
         f"{int(config.utd * steps)} updates; {draws}"
     )
 

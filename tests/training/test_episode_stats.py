@@ -9,6 +9,8 @@ from populations import episode, fixed_anchors, population
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.base.distributions import share_stats
+from trajrl.store.episode import Episode
+from trajrl.store.store import TrajectoryStore
 from trajrl.training.run_dir.checkpoint import read_part, write_part
 from trajrl.training.run_dir.episode_stats import Provenance
 
@@ -118,6 +120,45 @@ def test_relative_start_and_success_share_are_of_what_was_drawn():
     assert kept.stats()["success_share"] == pytest.approx(0.5)  # episode 2 succeeded, episode 3 did not
 
 
+def test_draws_of_an_interval_stand_beside_those_of_the_run():
+    store, _, kept = recorded(clusters=3)
+    kept.begin_interval()
+    kept.record(fixed_anchors([0, 0, 1]), np.ones(3), 11)
+    stats, label = kept.stats(), kept.frame().cluster
+    assert stats["draws_interval/ess"] == pytest.approx(1 / ((2 / 3) ** 2 + (1 / 3) ** 2))
+    assert stats["draws_interval/none_share"] == pytest.approx((len(store) - 2) / len(store))
+    counts = np.bincount(label[[0, 0, 1]], minlength=3)
+    assert (stats["cluster/interval_draw_min"], stats["cluster/interval_draw_max"]) == (
+        counts.min(), counts.max(),
+    )  # fmt: skip
+    assert stats["cluster/draw_min"] + stats["cluster/draw_max"] <= 323
+    assert stats["cluster/data_max"] == np.bincount(label).max()
+
+
+def test_segments_of_the_last_batch_tell_what_they_paid_and_how_likely_they_were():
+    rewards = [[1, 2, 3, 4], [10, 20]]
+    store = TrajectoryStore.of(
+        Episode(np.zeros((len(r) + 1, 1)), np.zeros((len(r), 1)), r, True) for r in rewards
+    )
+    kept = Provenance(store, make_sampler("uniform", store), horizon=3)
+    assert "segment_return_mean" not in kept.stats()
+    kept.record(fixed_anchors([0, 1], [1, 0]), np.ones(2), 1)  # 2 + 3 + 4, and 10 + 20 cut by the end
+    stats = kept.stats()
+    assert (stats["segment_return_mean"], stats["segment_return_std"]) == (19.5, 10.5)
+    assert stats["last_reward"] == 12  # of 4 and 20
+    assert (stats["prior_mean"], stats["prior_std"]) == (pytest.approx(0.5), pytest.approx(1 / 6))
+    assert kept.stats(make_sampler("episode", store))["prior_std"] == 0
+
+
+def test_a_state_from_before_intervals_were_counted_is_taken():
+    store, sampler, kept = recorded()
+    state = kept.state_dict()
+    del state["columns"]["draws_logged"], state["last"]
+    other = Provenance(store, sampler)
+    other.load_state_dict(state)
+    assert other.stats()["draws_interval/none_share"] == 1
+
+
 def test_no_success_share_is_told_where_nobody_said():
     store = population()
     store.table.success[:] = -1
@@ -139,6 +180,8 @@ def test_a_round_trip_keeps_every_count(tmp_path):
     write_part(tmp_path, "provenance", kept.state_dict())
     other = Provenance(store, sampler)
     other.load_state_dict(read_part(tmp_path, "provenance"))
+    assert other.stats() == kept.stats()
+    kept.begin_interval(), other.begin_interval()
     for which in (kept, other):
         which.record(fixed_anchors([1, 2]), np.ones(2), 11)
     assert other.stats() == kept.stats()

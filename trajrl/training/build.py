@@ -85,7 +85,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     scores = Scores(folder, config.seed, config.select_rank, *averages(store, suite))
     return Run(
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite, scores=scores,
-        provenance=Provenance(store, sampler), logger=Logger(folder, other=board),
+        provenance=Provenance(store, sampler, agent.spec.n), logger=Logger(folder, other=board),
         meter=Meter(config.end, config.phase), online=online, team=team,
     )  # fmt: skip
 

@@ -136,7 +136,9 @@ def log(run: Run, means: Mapping[str, float] | None) -> None:
     """
     values = dict(means or {})
     if means is not None:
-        sampler = {**run.active_sampler.stats(), **run.provenance.stats()}
+        law = run.active_sampler
+        sampler = {**law.stats(), **run.provenance.stats(law)}
+        run.provenance.begin_interval()
         judged = diagnostics(run.agent, run.store, run.config.seed)
         values |= {f"sampler/{name}": value for name, value in sampler.items()}
         values |= {f"diagnostics/{name}": value for name, value in judged.items()}

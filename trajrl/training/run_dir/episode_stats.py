@@ -1,8 +1,9 @@
 """Provenance: what each episode contributed to training: draws, TD errors, cluster, age, phase, probability.
 
 `record` costs a few array additions per batch.  `frame` is what becomes episodes.parquet, `stats` what is
-logged: how even the draws were over episodes and clusters, where in the episode they began, how many came
-from successes. Its state is part of the checkpoint.
+logged: how even the draws were over episodes and clusters, since the beginning and since the last log, where
+in the episode they began, how many came from successes, and of the last batch the rewards of its segments
+and how likely its episodes were.  Its state is part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ if TYPE_CHECKING:
     from trajrl.store.window import Anchors
 
 KEEP = 0.99  # of the recent means, per batch: they look back about 100 batches
-COLUMNS = ("draws", "weight", "td_count", "td_sum", "td_last", "born")  # per episode (E,)
+COLUMNS = ("draws", "draws_logged", "weight", "td_count", "td_sum", "td_last", "born")  # per episode (E,)
 RECENT = ("batches", "start", "start_squared", "known", "success")  # decaying sums of batch means
 
 
 class Provenance:
-    """Counts what is drawn from each episode of a store, by stable id."""
+    """Counts what is drawn from each episode of a store, by stable id.
 
-    def __init__(self, store: TrajectoryStore, sampler: Sampler) -> None:
-        self.store, self.sampler = store, sampler
+    Args:
+        horizon: steps of the segment whose rewards the critic learns from
+    """
+
+    def __init__(self, store: TrajectoryStore, sampler: Sampler, horizon: int = 1) -> None:
+        self.store, self.sampler, self.horizon = store, sampler, horizon
         self.step = 0
+        self._last = np.zeros((2, 0), np.int64)  # episode and step of the last batch
         self._columns = {name: np.zeros(0) for name in COLUMNS}
         self._recent = dict.fromkeys(RECENT, 0.0)
         self._grow()
@@ -49,22 +55,35 @@ class Provenance:
         np.add.at(columns["td_sum"], episode, td_error)
         columns["td_last"][episode] = td_error
         self._remember(anchors)
+        self._last = np.stack([anchors.episode, anchors.step])
 
-    def stats(self) -> dict[str, float]:
-        """Return how even the draws were, over episodes and clusters, and the recent starts and successes."""
+    def stats(self, drawn_by: Sampler | None = None) -> dict[str, float]:
+        """Return how even the draws were, over episodes and clusters, and what was drawn of late.
+
+        Args:
+            drawn_by: what drew the last batch, if not the sampler that this was made with
+        """
         ids = self.store.live
-        draws, weight = (self._counted(name)[ids] for name in ("draws", "weight"))
-        told = {f"draws/{name}": value for name, value in share_stats(_shares(draws)).items()}
-        told["draws/none_share"] = float((draws == 0).mean()) if len(ids) else 0.0
-        label = self._labels()[ids]
-        if len(label) and label.max() >= 0:
-            named = [*range(label.max() + 1), "none"][: None if label.min() < 0 else -1]
-            place = np.where(label < 0, len(named) - 1, label)  # those that came after the clustering: last
-            for name, mass in (("data", np.ones(len(ids))), ("draw", draws), ("weighted_draw", weight)):
-                shares = _shares(np.bincount(place, mass))
-                told.update({f"cluster/{name}_{key}": value for key, value in share_stats(shares).items()})
-                told.update({f"cluster/{c}/{name}_share": float(share) for c, share in zip(named, shares)})
-        return {**told, **self._recent_stats()}
+        draws, logged, weight = (self._counted(name)[ids] for name in ("draws", "draws_logged", "weight"))
+        told: dict[str, float] = {}
+        for name, count in (("draws", draws), ("draws_interval", draws - logged)):
+            told.update({f"{name}/{key}": value for key, value in share_stats(_shares(count)).items()})
+            told[f"{name}/none_share"] = float((count == 0).mean()) if len(ids) else 0.0
+        masses = {
+            "data": np.ones(len(ids)), "draw": draws, "interval_draw": draws - logged,
+            "weighted_draw": weight,
+        }  # fmt: skip
+        return {
+            **told,
+            **self._cluster_stats(ids, masses),
+            **self._recent_stats(),
+            **self._segments(drawn_by),
+        }
+
+    def begin_interval(self) -> None:
+        """Count the draws of the next log from here."""
+        self._grow()
+        self._columns["draws_logged"] = self._columns["draws"].copy()
 
     def frame(self) -> pd.DataFrame:
         """Return the episode table with, for each episode, what was drawn from it and what came back."""
@@ -85,13 +104,20 @@ class Provenance:
     def state_dict(self) -> dict[str, Any]:
         """Return every count."""
         columns = {name: values.copy() for name, values in self._columns.items()}
-        return {"columns": columns, "recent": dict(self._recent), "step": self.step}
+        return {
+            "columns": columns,
+            "recent": dict(self._recent),
+            "step": self.step,
+            "last": self._last.copy(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take every count back."""
-        self._columns = {name: np.array(state["columns"][name], np.float64) for name in COLUMNS}
+        kept = {"draws_logged": state["columns"]["draws"], **state["columns"]}  # older states lack it
+        self._columns = {name: np.array(kept[name], np.float64) for name in COLUMNS}
         self._recent = {name: float(state["recent"][name]) for name in RECENT}
         self.step = int(state["step"])
+        self._last = np.array(state.get("last", self._last), np.int64)
 
     def _grow(self) -> None:
         """Make room for episodes appended since; they are born at this step."""
@@ -123,6 +149,42 @@ class Provenance:
         if recent["known"]:
             told["success_share"] = recent["success"] / recent["known"]
         return told
+
+    def _cluster_stats(self, ids: np.ndarray, masses: dict[str, np.ndarray]) -> dict[str, float]:
+        """Return how masses (n,) of live episodes spread over clusters: evenness, extremes, each share."""
+        label, told = self._labels()[ids], {}
+        if not len(label) or label.max() < 0:
+            return {}
+        named = [*range(label.max() + 1), "none"][: None if label.min() < 0 else -1]
+        place = np.where(label < 0, len(named) - 1, label)  # those that came after the clustering: last
+        for name, mass in masses.items():
+            count = np.bincount(place, mass)
+            shares = _shares(count)
+            told.update({f"cluster/{name}_{key}": value for key, value in share_stats(shares).items()})
+            told.update(
+                {f"cluster/{name}_min": float(count.min()), f"cluster/{name}_max": float(count.max())}
+            )
+            told.update({f"cluster/{c}/{name}_share": float(share) for c, share in zip(named, shares)})
+        return told
+
+    def _segments(self, drawn_by: Sampler | None) -> dict[str, float]:
+        """Return what the last batch's segments paid, in all and at their ends, and how likely they were.
+
+        Rewards are as the store has them; a segment ends with the horizon or with its episode.
+        """
+        table, (episode, step) = self.store.table, self._last
+        if not len(episode):
+            return {}
+        real = np.minimum(self.horizon, table.length[episode] - step)  # (B,)
+        offset = np.minimum(np.arange(self.horizon), real[:, None] - 1)  # (B, n) held at the last
+        rewards = self.store.rewards.rows((table.start[episode] + step)[:, None] + offset)
+        paid = np.where(np.arange(self.horizon) < real[:, None], rewards, 0).sum(1, dtype=np.float64)
+        prior = (drawn_by or self.sampler).probabilities()[episode]  # (B,)
+        return {
+            "segment_return_mean": float(paid.mean()), "segment_return_std": float(paid.std()),
+            "last_reward": float(rewards[:, -1].mean()),
+            "prior_mean": float(prior.mean()), "prior_std": float(prior.std()),
+        }  # fmt: skip
 
     def _labels(self) -> np.ndarray:
         """Return the cluster (E,) of every episode: the sampler's, else the store's, else -1."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trajrl.cli.bench.plain import load_plain
 from trajrl.cli.common import Common, say
 from trajrl.core.cpu import as_torch_has_it, set_threads
-from trajrl.training.build import choose_device
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
@@ -49,6 +48,7 @@ class BenchEvaluate(Common):
 
         from trajrl.agents import make_agent
         from trajrl.envs import make_suite
+        from trajrl.training.build import choose_device
 
         set_threads(self.threads)
         device = choose_device(self.device)

@@ -16,7 +16,6 @@ from trajrl.cli.bench.rounds import Pace, per_second, ratio, rounds
 from trajrl.cli.common import Common, say
 from trajrl.core.compile import compile_losses
 from trajrl.core.cpu import as_torch_has_it, set_threads
-from trajrl.training.build import choose_device
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -55,6 +54,8 @@ class BenchUpdate(Common):
 
     def run(self) -> dict[str, Any]:
         """Time everything in turns and compare."""
+        from trajrl.training.build import choose_device
+
         return replace(self, device=str(choose_device(self.device))).measured()
 
     def measured(self) -> dict[str, Any]:

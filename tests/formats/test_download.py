@@ -260,7 +260,7 @@ def test_a_name_is_fetched_and_opened(server, tmp_path, monkeypatch):
     def local(url, path, show=None, **known):
         return download(server.url, path, show, insecure=True)
 
-    monkeypatch.setattr("trajrl.formats.base.download.download", local)
+    monkeypatch.setattr("trajrl.formats.dataset_names.fetch", local)
     source = open_source("hopper-medium-v2")
     assert [len(e) for e in source.episodes()] == [10, 10]
     assert source.environment == "d4rl:hopper-medium-v2"

@@ -106,7 +106,7 @@ def test_a_missing_set_is_fetched_into_the_cache(home, monkeypatch):
         sizes[path.name] = size, sha256 and len(sha256)
         return path
 
-    monkeypatch.setattr("trajrl.formats.base.download.download", fetch)
+    monkeypatch.setattr("trajrl.formats.dataset_names.fetch", fetch)
     assert locate_dataset("hopper-medium-v2") == home / ".d4rl/datasets/hopper_medium-v2.hdf5"
     assert locate_dataset("mujoco/hopper/medium-v0") == home / ".minari/datasets/mujoco/hopper/medium-v0"
     assert asked["metadata.json"].endswith(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from trajrl.cli.common import Common, say
+from trajrl.report.draw.video import record
+from trajrl.store.notes import counted
 
 if TYPE_CHECKING:
     from trajrl.training.run_dir.evaluations import Evaluation
@@ -40,7 +42,6 @@ class Evaluate(Common):
         """Evaluate and answer."""
         from trajrl.rollout.collector import EnvFailureError
         from trajrl.rollout.evaluate import evaluate
-        from trajrl.store.notes import counted
         from trajrl.training import build
         from trajrl.training.config import split_settings
         from trajrl.training.resolve_config import agent_settings, env_settings
@@ -98,6 +99,4 @@ class Evaluate(Common):
 
     def _videos(self, agent: Any, suite: Any, step: int) -> list[Path]:
         """Record the first episodes of this evaluation."""
-        from trajrl.report.draw.video import record
-
         return record(agent, suite, self.seed, step, self.video, self.folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +11,8 @@ import tyro
 
 from trajrl.cli.common import Common, refuse_existing, say
 from trajrl.cli.option import silent
+from trajrl.samplers import make_sampler
+from trajrl.training.run_dir.csv_log import writing
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
@@ -47,7 +49,6 @@ class Export(Common):
         """Write, check, time."""
         from trajrl.rollout import export
         from trajrl.training import build
-        from trajrl.training.run_dir.csv_log import writing
         from trajrl.training.run_dir.load_run import load_run
 
         if self.windows < 1:
@@ -89,8 +90,6 @@ class Export(Common):
 
     def _store(self, config: RunConfig) -> TrajectoryStore:
         """Open the data as the run saw it."""
-        from dataclasses import replace
-
         from trajrl.training.data import action_shape, open_data
 
         try:
@@ -107,7 +106,6 @@ class Export(Common):
         from trajrl.agents.base.protocol import History
         from trajrl.core.rng import stream
         from trajrl.rollout.export import act_noted
-        from trajrl.samplers import make_sampler
         from trajrl.store.window import gather
 
         if (store.obs_dim, store.action_dim) != (getattr(agent, "obs_dim", store.obs_dim), agent.action_dim):

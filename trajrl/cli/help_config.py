@@ -7,10 +7,14 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trajrl.agents import AGENTS
 from trajrl.cli.common import say
 from trajrl.cli.field_comments import field_comments
 from trajrl.cli.text_table import as_text, show_table, terminal_width
 from trajrl.core.registry import find
+from trajrl.envs import NO_ENVIRONMENT, find_kind
+from trajrl.samplers import SAMPLERS
+from trajrl.samplers.options import choose_sampler
 from trajrl.training.config import ONLINE_FIELDS, RunConfig
 from trajrl.training.presets import ONLINE_SAMPLER
 from trajrl.training.resolve_config import (
@@ -74,7 +78,6 @@ def planned(
 
 def sections(config: RunConfig) -> Iterator[tuple[str, list[Field]]]:
     """Yield a title and its fields for each part of a run."""
-    from trajrl.agents import AGENTS
     from trajrl.envs.base.wrappers import EnvOptions
 
     run = _fields("", RunConfig, vars(config))
@@ -92,9 +95,6 @@ def _sampler_sections(
     prefix: str, name: str, options: Mapping[str, Any]
 ) -> Iterator[tuple[str, list[Field]]]:
     """Yield the fields of a sampler, then those of the samplers that it is made of."""
-    from trajrl.samplers import SAMPLERS
-    from trajrl.samplers.options import choose_sampler
-
     choice = choose_sampler(SAMPLERS, name, options)
     kind = find(SAMPLERS, choice.name, "sampler").config_type
     yield f"sampler {name}", _fields(prefix, kind, vars(choice.config))
@@ -115,8 +115,6 @@ def _fields(prefix: str, kind: Any, values: Mapping[str, Any]) -> list[Field]:
 
 def _published(env: str) -> dict[str, Any]:
     """Return the options that an environment typed by the user is published with."""
-    from trajrl.envs import NO_ENVIRONMENT, find_kind
-
     if env in ("", NO_ENVIRONMENT):
         return {}
     kind, name = find_kind(env)

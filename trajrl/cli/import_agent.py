@@ -6,7 +6,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from trajrl.agents import make_agent
 from trajrl.cli.common import Common, say
+from trajrl.core.registry import unknown
+from trajrl.envs import NO_ENVIRONMENT, make_suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +34,7 @@ class ImportAgent(Common):
 
     def run(self) -> dict[str, Any]:
         """Read the files, check them against the environment, and write the run."""
-        from trajrl.agents import make_agent
         from trajrl.agents.base.public_weights import read
-        from trajrl.core.registry import unknown
-        from trajrl.envs import NO_ENVIRONMENT, make_suite
         from trajrl.training.config import NO_DATA
         from trajrl.training.resolve_config import resolve_config
         from trajrl.training.run_dir import checkpoint

@@ -15,9 +15,14 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
+from trajrl.agents import AGENTS
 from trajrl.cli.common import Common, say
 from trajrl.cli.text_table import show_table, terminal_width
 from trajrl.core.registry import find, unknown
+from trajrl.envs import ENVS, ORACLES
+from trajrl.formats import EXPORTS, FORMATS
+from trajrl.samplers import SAMPLERS
+from trajrl.training.presets import ONLINE, PRESETS
 
 GAP = 3  # columns between two columns of a table
 
@@ -99,8 +104,6 @@ def joined(parts: list[str], room: int) -> list[str]:
 
 def agents() -> list[Entry]:
     """Return the algorithms; lengths that their Config has are free."""
-    from trajrl.agents import AGENTS
-
     found = []
     for name, target in AGENTS.items():
         kind = find(AGENTS, name, "agent")
@@ -114,8 +117,6 @@ def agents() -> list[Entry]:
 
 def samplers() -> list[Entry]:
     """Return the samplers."""
-    from trajrl.samplers import SAMPLERS
-
     found = []
     for name, target in SAMPLERS.items():
         kind = find(SAMPLERS, name, "sampler")
@@ -141,7 +142,6 @@ def metrics() -> list[Entry]:
 
 def envs() -> list[Entry]:
     """Return the suites of environments, and how a user's own are named."""
-    from trajrl.envs import ENVS, ORACLES
     from trajrl.envs.base.suite import Suite
 
     found = []
@@ -156,8 +156,6 @@ def envs() -> list[Entry]:
 
 def formats() -> list[Entry]:
     """Return the formats of data."""
-    from trajrl.formats import EXPORTS, FORMATS
-
     return [
         described(name, target, ("import", "export") if name in EXPORTS else ("import",))
         for name, target in FORMATS.items()
@@ -166,9 +164,6 @@ def formats() -> list[Entry]:
 
 def presets() -> list[Entry]:
     """Return the presets of every agent, then those that one agent alone has."""
-    from trajrl.agents import AGENTS
-    from trajrl.training.presets import ONLINE, PRESETS
-
     found = []
     for name, preset in PRESETS.items():
         what = (

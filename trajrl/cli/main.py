@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trajrl import __doc__ as about
+from trajrl import __version__
 from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
 from trajrl.core import old_names
 from trajrl.core.console import SilentExitError, harmless
@@ -100,8 +102,6 @@ def _dispatch(argv: list[str]) -> int:
         print(_overview(words, table))
         return 0 if rest else 2
     if rest[0] == "--version":
-        from trajrl import __version__
-
         print(f"trajrl {__version__}")
         return 0
     if rest[0] not in table:
@@ -123,8 +123,6 @@ def _overview(words: list[str], table: Mapping[str, tuple[str, str]]) -> str:
     program = " ".join(["python run.py", *words])
     lines = [f"usage: {program} COMMAND [options]", ""]
     if not words:
-        from trajrl import __doc__ as about
-
         lines += [str(about).splitlines()[0], ""]
     lines += [f"  {name:<14} {text}" for name, (_, text) in table.items()]
     return "\n".join([*lines, "", f"{program} COMMAND --help shows the options of each."])

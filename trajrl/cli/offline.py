@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from trajrl.cli.common import say
 from trajrl.cli.train_command import Choices, introduce, report, stop_politely, watched
+from trajrl.core.console import silence
+from trajrl.core.trust import allow
+from trajrl.training.run_dir.mark import calls
 
 if TYPE_CHECKING:
     from trajrl.core.distributed import Team
@@ -81,11 +84,8 @@ class Offline(Choices):
 
 def followed(team: Team) -> Run:
     """Build what the first process of the team builds, and be silent."""
-    from trajrl.core.console import silence
-    from trajrl.core.trust import allow
     from trajrl.training import build
     from trajrl.training import resume as resuming
-    from trajrl.training.run_dir.mark import calls
 
     silence()
     config, folder, found = team.broadcast(None)

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from trajrl.cli.common import refuse_existing, say
+from trajrl.cli.text_table import show_table
 from trajrl.cli.train_command import Choices
+from trajrl.core.atomic_files import write_text
+from trajrl.core.registry import find
+from trajrl.samplers import SAMPLERS
+from trajrl.samplers.options import choose_sampler
+from trajrl.sweep import ENGINES
+from trajrl.sweep.grid import read_grid, trials
+from trajrl.sweep.process import Resources, reason
 
 if TYPE_CHECKING:
     from trajrl.sweep.grid import Trial
-    from trajrl.sweep.process import Resources
 
 OWN = {"grid", "seeds", "engine", "address", "workers", "cpus", "gpus", "retries", "seed"}
 
@@ -50,9 +57,6 @@ class Sweep(Choices):
 
     def run(self) -> dict[str, Any]:
         """Run what has not finished, and tell the results of all."""
-        from trajrl.core.registry import find
-        from trajrl.sweep import ENGINES
-        from trajrl.sweep.grid import read_grid, trials
         from trajrl.sweep.results import write_results
         from trajrl.training.run_dir.folder import lock
 
@@ -85,8 +89,6 @@ class Sweep(Choices):
 
     def resources(self) -> Resources:
         """Return what the engine may use."""
-        from trajrl.sweep.process import Resources
-
         for name, least in (("seeds", 1), ("cpus", 1), ("workers", 0), ("retries", 0), ("gpus", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} must be at least {least}; got {getattr(self, name)}")
@@ -96,7 +98,6 @@ class Sweep(Choices):
 
     def answer(self, out: Path, found: Any, names: list[str]) -> dict[str, Any]:
         """Print the table and return the counts."""
-        from trajrl.cli.text_table import show_table
         from trajrl.sweep.results import HEADER, STATES, table
 
         say()
@@ -122,8 +123,6 @@ class Progress:
 
     def __call__(self, trial: Trial, code: int) -> None:
         """Print how a trial ended."""
-        from trajrl.sweep.process import reason
-
         if code < 0:
             say(f"{trial.name} was killed; what it saved is kept")
             return
@@ -144,8 +143,6 @@ def score_of(trial: Trial) -> str:
 
 def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str, ...]) -> None:
     """Refuse, before anything runs, what a trial would refuse when it resolves its choices."""
-    from trajrl.samplers import SAMPLERS
-    from trajrl.samplers.options import choose_sampler
     from trajrl.training.resolve_config import resolve_config
 
     if not grid:
@@ -162,8 +159,6 @@ def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str,
 
 def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
     """Write what the sweep is of; refuse a folder that holds a sweep of something else."""
-    from trajrl.core.atomic_files import write_text
-
     path, made = out / "sweep.json", {"base": list(base), "grid": names}
     if (out / "config.json").exists():
         raise ValueError(f"{out} holds a run, not a sweep; give another --out")

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from trajrl.agents import AGENTS
 from trajrl.cli.common import Common, say
+from trajrl.cli.offline import Offline
 from trajrl.cli.option import silent
+from trajrl.cli.train_command import stop_politely
 from trajrl.core.atomic_files import write_text
+from trajrl.core.registry import find
 
 if TYPE_CHECKING:
     from trajrl.training.run import Run
@@ -117,8 +121,6 @@ class Toy(Common):
 
     def one(self, setting: Setting, folder: Path) -> dict[str, Any]:
         """Do one run in its folder and measure its policy."""
-        from trajrl.cli.offline import Offline
-        from trajrl.cli.train_command import stop_politely
         from trajrl.core.distributed import Team
         from trajrl.training import loop
 
@@ -136,9 +138,6 @@ class Toy(Common):
 
     def chosen(self, setting: Setting, begun: bool = False) -> tuple[str, ...]:
         """Return the settings of a run: the laboratory's until it has begun, then those asked for."""
-        from trajrl.agents import AGENTS
-        from trajrl.core.registry import find
-
         own = {field.name for field in fields(find(AGENTS, self.agent, "agent").Config)}
         laboratory = {name: value for name, value in LABORATORY.items() if name in own}
         lab = {} if begun else dict(laboratory)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -151,13 +153,9 @@ class stop_politely:  # noqa: N801 - reads as a statement
         self.run_under_way, self.how = run, how or f"--resume --out {run.folder}"
 
     def __enter__(self) -> None:
-        import signal
-
         self.before = signal.signal(signal.SIGINT, self._note)
 
     def __exit__(self, *error: object) -> None:
-        import signal
-
         signal.signal(signal.SIGINT, signal.SIG_IGN if self.several else self.before)
 
     def _note(self, *signal_and_frame: object) -> None:
@@ -183,8 +181,6 @@ def introduce(run: Run) -> None:
 
 def report(run: Run) -> dict[str, Any]:
     """Print the four scores and return the summary."""
-    import json
-
     from trajrl.training.progress import spoken
 
     summary = json.loads((run.folder / "summary.json").read_text())

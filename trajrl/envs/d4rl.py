@@ -22,6 +22,7 @@ from trajrl.envs.base.reference_scores import normalised, table
 from trajrl.envs.base.suite import Suite
 from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.envs.gymnasium import make_registered
+from trajrl.formats import open_source
 from trajrl.store.episode import Episode
 
 SUCCESSORS = {
@@ -74,8 +75,6 @@ class D4rlSuite(Suite):
 
     def episodes(self) -> Iterator[Episode]:
         """Yield the data set of this name, from the cache D4RL uses or by download."""
-        from trajrl.formats import open_source
-
         yield from open_source(self.dataset).episodes()
 
     def score(self, episode_return: float) -> Score:

@@ -18,6 +18,8 @@ from trajrl.envs.base.reference_scores import normalised
 from trajrl.envs.base.suite import Suite
 from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.envs.gymnasium import make_registered, registered
+from trajrl.formats.base.options import Options
+from trajrl.formats.dataset_names import locate_dataset
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
@@ -60,8 +62,6 @@ class MinariSuite(Suite):
 
 def find_source(name: str) -> Minari:
     """Open a data set from Minari's cache, or fetch it."""
-    from trajrl.formats.base.options import Options
-    from trajrl.formats.dataset_names import locate_dataset
     from trajrl.formats.minari.reader import Minari
 
     return Minari(locate_dataset(f"minari:{name}"), Options())

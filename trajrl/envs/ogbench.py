@@ -23,6 +23,7 @@ from trajrl.envs.base.global_rng import SeededGlobals
 from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.suite import Suite
 from trajrl.envs.base.wrappers import EnvOptions
+from trajrl.formats import open_source
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
@@ -74,8 +75,6 @@ class OgbenchSuite(Suite):
 
     def episodes(self) -> Iterator[Episode]:
         """Yield the data set that belongs to the task, from OGBench's cache or by download; no rewards."""
-        from trajrl.formats import open_source
-
         yield from open_source(self.task.dataset).episodes()
 
     def relabel(self, store: TrajectoryStore) -> int:

@@ -5,6 +5,7 @@ A play episode has 1000 steps; when the script of one object is done, the enviro
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import gymnasium
@@ -77,7 +78,5 @@ class PlayScript:
 
 def make_oracle(name: str, env: gymnasium.Env) -> Any:
     """Build the package's planning oracle for one kind of object."""
-    from importlib import import_module
-
     module = import_module(f"ogbench.manipspace.oracles.plan.{name}_plan")
     return getattr(module, f"{name.title()}PlanOracle")(env=env)

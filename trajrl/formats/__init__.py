@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajrl.core.registry import find
+from trajrl.formats.base.options import check_used, make_options
 
 if TYPE_CHECKING:
     from trajrl.formats.base.importer import Show
@@ -58,7 +59,6 @@ def open_source(path: str | Path, format: str = "auto", show: Show | None = None
     Args:
         show: shows the progress of a download, as trajrl.cli.common.progress does.
     """
-    from trajrl.formats.base.options import check_used, make_options
     from trajrl.formats.base.source import undamaged
 
     chosen = make_options(options)

@@ -20,6 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from trajrl.formats.base.download import download as fetch
 from trajrl.formats.base.importer import Show
 from trajrl.formats.d4rl.family import urls
 
@@ -52,8 +53,6 @@ def locate_dataset(name: str, download: bool = True, show: Show | None = None) -
     if not download:
         url = next(iter(fetchable.fetch.values()))
         raise FileNotFoundError(f"{name} is not in {fetchable.path.parent}; it can be fetched from {url}")
-    from trajrl.formats.base.download import download as fetch
-
     for path, url in fetchable.fetch.items():
         size, sha256 = known_file(url)
         fetch(url, path, show, size=size, sha256=sha256)

@@ -8,6 +8,7 @@ k comes with the batch (a horizon cut by the episode's end is shorter), gamma fr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import TypeVar
 
 import torch
@@ -98,6 +99,4 @@ def ema_speed(update: int, decay: float, every: int, start: int, before: str = "
 
 def copy_of(net: Net) -> Net:
     """Return a frozen copy, to be a target network."""
-    from copy import deepcopy
-
     return deepcopy(net).requires_grad_(False)

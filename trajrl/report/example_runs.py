@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from trajrl.core.console import say
 from trajrl.report.frames import load_runs
 from trajrl.report.runs.cache import cache_folder
+from trajrl.training import build, loop, offline_to_online
+from trajrl.training.resolve_config import online_config, resolve_config
+from trajrl.training.run_dir.folder import describe_run, new_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,10 +77,6 @@ def small_online_run(folder: Path) -> list[Path]:
 
 
 def _train(folder: Path, sampler: str, seed: int) -> None:
-    from trajrl.training import build, loop
-    from trajrl.training.resolve_config import resolve_config
-    from trajrl.training.run_dir.folder import describe_run, new_folder
-
     shutil.rmtree(folder, ignore_errors=True)  # one that was broken off
     chosen = {**SMALL, "phase": "offline", "sampler": sampler, "seed": seed}
     config = resolve_config(chosen, SETTINGS)
@@ -87,10 +86,6 @@ def _train(folder: Path, sampler: str, seed: int) -> None:
 
 
 def _go_online(source: Path, folder: Path) -> None:
-    from trajrl.training import build, loop, offline_to_online
-    from trajrl.training.resolve_config import online_config
-    from trajrl.training.run_dir.folder import describe_run, new_folder
-
     shutil.rmtree(folder, ignore_errors=True)
     config = online_config(source, GO, ())
     run = build.build(config, new_folder(config, str(folder)))

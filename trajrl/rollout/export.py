@@ -9,6 +9,7 @@ observations are given as recorded, and normalised inside.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import logging
@@ -120,8 +121,6 @@ def read(path: Path, format: str) -> Exported:
 
 def require(*names: str) -> Any:
     """Import packages of the extra 'export', and return the first; a missing one is named."""
-    import importlib
-
     try:
         return next(iter([importlib.import_module(name) for name in names]))
     except ImportError as error:

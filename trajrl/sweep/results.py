@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.core.atomic_files import new_file
+from trajrl.report.frames import frame as run_frame
+from trajrl.report.runs.folders import read_folder
 from trajrl.sweep.grid import Trial
 from trajrl.sweep.process import attempts, reason
 from trajrl.training.run_dir.evaluations import bootstrap_mean
@@ -21,8 +24,6 @@ HEADER = ("seeds", "last", "95 % interval", "mean of last ten", "best", "selecte
 
 def write_results(out: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     """Read every trial from its folder, write results.csv, and return the frame."""
-    from trajrl.core.atomic_files import new_file
-
     found = frame(trials)
     with new_file(out / "results.csv") as path:
         found.to_csv(path, index=False)
@@ -32,9 +33,6 @@ def write_results(out: Path, trials: Sequence[Trial]) -> pd.DataFrame:
 def frame(trials: Sequence[Trial]) -> pd.DataFrame:
     """Return one row per trial: its place in the grid, how it stands, and the columns of a run's frame."""
     import pandas as pd
-
-    from trajrl.report.frames import frame as run_frame
-    from trajrl.report.runs.folders import read_folder
 
     runs = [run for trial in trials if (run := read_folder(trial.folder, trial.name, [])) is not None]
     rows = pd.DataFrame(

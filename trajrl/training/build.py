@@ -7,31 +7,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from trajrl.agents import make_agent
 from trajrl.core import cpu
 from trajrl.core.compile import compile_losses
+from trajrl.core.distributed import Team
+from trajrl.samplers import SAMPLERS, make_sampler
+from trajrl.samplers.options import with_window
+from trajrl.store.normalize import statistics
 from trajrl.training.config import RunConfig
+from trajrl.training.cuda_graph import record_updates
 from trajrl.training.data import find_suite, open_data, recorded_actions, shape
+from trajrl.training.offline_to_online import online_samplers
+from trajrl.training.online import Online, Rows
+from trajrl.training.online_collector import OnlineCollector
+from trajrl.training.progress import Meter
+from trajrl.training.run import Run
+from trajrl.training.run_dir.episode_stats import Provenance
+from trajrl.training.run_dir.evaluations import Scores
+from trajrl.training.run_dir.logger import Logger, WandbLog
 from trajrl.training.run_dir.mark import is_call
 
 if TYPE_CHECKING:
-    import torch
-
     from trajrl.agents.base.protocol import Agent
-    from trajrl.core.distributed import Team
     from trajrl.envs.base.protocol import EnvSuite
     from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
-    from trajrl.training.online import Online
-    from trajrl.training.run import Run
 
 
 def build(
     config: RunConfig, folder: Path, store: TrajectoryStore | None = None, team: Team | None = None
 ) -> Run:
     """Build a run at step 0 in its folder; of a team, the first process builds first."""
-    from trajrl.core.distributed import Team
-
     team = team or Team()
     with team.in_turn():
         run = build_own(config, folder, store, team)
@@ -41,16 +49,6 @@ def build(
 
 def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, team: Team) -> Run:
     """Build the run of one process."""
-    import torch
-
-    from trajrl.samplers import SAMPLERS, make_sampler
-    from trajrl.samplers.options import with_window
-    from trajrl.training.progress import Meter
-    from trajrl.training.run import Run
-    from trajrl.training.run_dir.episode_stats import Provenance
-    from trajrl.training.run_dir.evaluations import Scores
-    from trajrl.training.run_dir.logger import Logger
-
     team.share(config.batch_size)  # refused before anything is written
     number = set_threads(config)
     if config.threads == cpu.MEASURED:
@@ -66,8 +64,6 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     agent = build_agent(config, store, device)
     compile_losses(agent, config.compile)
     if config.graph:
-        from trajrl.training.cuda_graph import record_updates
-
         record_updates(agent, team.size)
     if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
         store.keep_on(device)
@@ -79,8 +75,6 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         online = None
     board = None
     if config.wandb and team.leads:
-        from trajrl.training.run_dir.logger import WandbLog
-
         board = WandbLog(folder, config)
     scores = Scores(folder, config.seed, config.select_rank, *averages(store, suite))
     return Run(
@@ -103,10 +97,6 @@ def build_online(
     config: RunConfig, folder: Path, store: TrajectoryStore, suite: EnvSuite | None, agent: Agent
 ) -> tuple[Sampler, Online]:
     """Build what the online phase has besides: its two samplers, the environments and the journal."""
-    from trajrl.training.offline_to_online import online_samplers
-    from trajrl.training.online import Online, Rows
-    from trajrl.training.online_collector import OnlineCollector
-
     if suite is None:
         raise ValueError("the online phase needs an environment, and the data names none; give --env")
     interaction = OnlineCollector(
@@ -118,9 +108,6 @@ def build_online(
 
 def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device) -> Agent:
     """Build the agent for the store's dimensions."""
-    from trajrl.agents import make_agent
-    from trajrl.store.normalize import statistics
-
     return make_agent(
         config.agent, store.obs_dim, store.action_dim, device=str(device), seed=config.seed,
         statistics=statistics(store), **config.agent_options,
@@ -129,8 +116,6 @@ def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device)
 
 def choose_device(name: str) -> torch.device:
     """Return the device; 'auto' is the GPU where there is one."""
-    import torch
-
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -148,8 +133,6 @@ def choose_device(name: str) -> torch.device:
 
 def fits(store: TrajectoryStore, device: torch.device) -> bool:
     """Say whether the columns take less than half of the free memory of the device."""
-    import torch
-
     size = sum(len(c) * int(np.prod(c.width)) * 4 for c in (store.obs, store.actions, store.rewards))
     return size < torch.cuda.mem_get_info(device)[0] / 2
 

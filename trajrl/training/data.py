@@ -7,21 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from trajrl.core.console import say
+from trajrl.core.trust import require_read
+from trajrl.envs import ENVS, NO_ENVIRONMENT, find_kind, make_suite
+from trajrl.envs.base.protocol import NoEnvironmentError
+from trajrl.formats import locate_dataset, open_source, recognise
+from trajrl.formats.base.importer import context
+from trajrl.store.file.describe import describe_store
+from trajrl.store.normalize import REWARD_TRANSFORMS
+from trajrl.store.store import TrajectoryStore
 from trajrl.training.config import NO_DATA, RunConfig
+from trajrl.training.run_dir.mark import is_call
 
 if TYPE_CHECKING:
-    import torch
-
     from trajrl.envs.base.protocol import EnvSuite
-    from trajrl.store.store import TrajectoryStore
 
 
 def shape(store: TrajectoryStore, config: RunConfig, suite: EnvSuite | None) -> None:
     """Set what training sees of rewards and actions; the store itself keeps them as found."""
-    from trajrl.core.console import say
-    from trajrl.store.normalize import REWARD_TRANSFORMS
-
     if suite and (changed := suite.relabel(store)):
         say(f"{suite.name} gives the data its own rewards: {changed} steps changed")
     if config.after_success == "cut":
@@ -37,8 +42,6 @@ def action_shape(store: TrajectoryStore, mode: str) -> Callable[[torch.Tensor], 
     if mode == "clip":
         return lambda actions: actions.clamp(-1, 1)
     if mode == "scale":
-        import torch
-
         box = torch.from_numpy(np.stack(action_box(store)))
 
         def scaled(actions: torch.Tensor) -> torch.Tensor:
@@ -79,12 +82,6 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     Args:
         shared: several processes open it: they map one file rather than hold a copy each
     """
-    from trajrl.envs import ENVS
-    from trajrl.formats import locate_dataset, open_source, recognise
-    from trajrl.formats.base.importer import context
-    from trajrl.store.file.describe import describe_store
-    from trajrl.store.store import TrajectoryStore
-
     if config.data == NO_DATA:
         raise ValueError(
             "this run was made from imported weights and names no data to learn from; give --data"
@@ -108,8 +105,6 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
 
 def tell_copies(path: Path, copied: bool) -> None:
     """Say it where processes that could map one file hold a copy each."""
-    from trajrl.core.console import say
-
     if copied:
         say(
             f"every process holds its own copy of {path}; `store import {path} --out X.h5` makes one to share"
@@ -118,10 +113,6 @@ def tell_copies(path: Path, copied: bool) -> None:
 
 def data_made_by(environment: str) -> TrajectoryStore | None:
     """Return the data of an environment that makes it on the spot; None where it is read from files."""
-    from trajrl.envs import make_suite
-    from trajrl.envs.base.protocol import NoEnvironmentError
-    from trajrl.store.store import TrajectoryStore
-
     try:
         suite = make_suite(environment)
     except NoEnvironmentError:
@@ -135,12 +126,6 @@ def data_made_by(environment: str) -> TrajectoryStore | None:
 
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: then there are no scores."""
-    from trajrl.core.console import say
-    from trajrl.core.trust import require_read
-    from trajrl.envs import NO_ENVIRONMENT, find_kind, make_suite
-    from trajrl.envs.base.protocol import NoEnvironmentError
-    from trajrl.training.run_dir.mark import is_call
-
     if config.env == NO_ENVIRONMENT:
         if config.online:
             raise ValueError("the online phase acts in an environment, and --env none gives none; give --env")

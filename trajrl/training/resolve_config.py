@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from trajrl.agents import AGENTS, require_fields
 from trajrl.core.console import say
 from trajrl.core.registry import find, unknown
+from trajrl.envs import NO_ENVIRONMENT
+from trajrl.samplers import SAMPLERS
+from trajrl.samplers.options import resolved_options
 from trajrl.training.config import (
     EMBEDDED,
     NO_DATA,
@@ -21,6 +25,7 @@ from trajrl.training.config import (
     split_settings,
 )
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER, PRESETS
+from trajrl.training.run_dir.folder import newest
 
 ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
 # What a checkpoint speaks of: one sampler would take another's law for its own.
@@ -67,8 +72,6 @@ def resolve_config(
 
 def require_cloning_loss(config: RunConfig) -> None:
     """Refuse to stop by the behaviour-cloning loss of an agent whose config says that it has none."""
-    from trajrl.agents import AGENTS
-
     own = find(AGENTS, config.agent, "agent").Config(**config.agent_options)
     if config.early_stop and not getattr(own, "clones", True):
         raise ValueError(
@@ -79,8 +82,6 @@ def require_cloning_loss(config: RunConfig) -> None:
 
 def acted_in(env: str, data: str) -> str:
     """Return the name that an agent's preset goes by: of the environment or, without one, of the data."""
-    from trajrl.envs import NO_ENVIRONMENT
-
     return data if env in ("", NO_ENVIRONMENT) else env
 
 
@@ -92,7 +93,6 @@ def online_config(
     `file` is the config of an online run that is run again.
     """
     from trajrl.training.run_dir import checkpoint
-    from trajrl.training.run_dir.folder import newest
 
     if not (source / "config.json").exists():
         raise FileNotFoundError(f"{source} is not a run directory: it has no config.json")
@@ -202,8 +202,6 @@ def spans(config: RunConfig) -> bool:
 
 def sampler_preset(config: RunConfig) -> dict[str, Any]:
     """Return what the run's preset sets of the sampler's options; products have none of their own."""
-    from trajrl.samplers import SAMPLERS
-
     if config.sampler not in SAMPLERS:
         return {}
     module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])
@@ -212,8 +210,6 @@ def sampler_preset(config: RunConfig) -> dict[str, Any]:
 
 def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return `--set env.NAME=VALUE` settings by name, each read as its kind."""
-    from dataclasses import fields
-
     from trajrl.envs.base.wrappers import EnvOptions
 
     found = options("env", EnvOptions(), settings)
@@ -222,8 +218,6 @@ def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def agent_settings(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return `--set agent.NAME=VALUE` settings of a run's agent by name, each read as its kind."""
-    from trajrl.agents import AGENTS, require_fields
-
     require_fields(config.agent, settings)
     found = options("agent", find(AGENTS, config.agent, "agent").Config(), settings)
     return {name: found[name] for name in settings}
@@ -231,8 +225,6 @@ def agent_settings(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, 
 
 def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return every field of the agent's config, changed as asked; the decay spans the run unless said."""
-    from trajrl.agents import AGENTS, require_fields
-
     require_fields(config.agent, changes)
     kind = find(AGENTS, config.agent, "agent")
     found = options("agent", kind.Config(), changes)
@@ -269,8 +261,6 @@ def online_preset(preset: str, base: RunConfig, ranked: bool = False) -> dict[st
 
 def _agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what a preset of an agent sets of the run, under keys 'run.NAME' there, and of the agent."""
-    from trajrl.agents import AGENTS
-
     module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
     table = getattr(module, "PRESETS", {})
     if preset not in {*PRESETS, *table}:
@@ -282,9 +272,6 @@ def _agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], di
 
 def _fitting_sampler(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what another sampler takes over from a config file: a metric, if it ranks by one; no options."""
-    from trajrl.samplers import SAMPLERS
-    from trajrl.samplers.options import resolved_options
-
     options = resolved_options(SAMPLERS, config.sampler, {})
     ranks = any(name.rpartition(".")[2] == "metric" for name in options)
     metric = asked.get("metric", config.metric if ranks else "")

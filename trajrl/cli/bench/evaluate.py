@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trajrl.agents import AGENTS, make_agent
 from trajrl.cli.bench.plain import load_plain
 from trajrl.cli.common import Common, say
 from trajrl.core.cpu import as_torch_has_it, set_threads
+from trajrl.core.registry import find
+from trajrl.envs import make_suite
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
@@ -46,8 +49,6 @@ class BenchEvaluate(Common):
         """Measure both and compare; the episodes are the same ones."""
         from torch import get_num_threads
 
-        from trajrl.agents import make_agent
-        from trajrl.envs import make_suite
         from trajrl.training.build import choose_device
 
         set_threads(self.threads)
@@ -125,7 +126,4 @@ class BenchEvaluate(Common):
 
 def has_candidates(agent: str) -> bool:
     """Tell whether an agent chooses among candidates as many as it is told."""
-    from trajrl.agents import AGENTS
-    from trajrl.core.registry import find
-
     return hasattr(find(AGENTS, agent, "agent").Config, "candidates")

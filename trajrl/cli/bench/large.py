@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from trajrl.core.rng import stream
+from trajrl.samplers import make_sampler
+from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
+from trajrl.store.window import WindowSpec, gather
+
 CLUSTERS = 16
 
 
 def sampling(path: Path, batch: int, history: int, chunk: int, batches: int) -> dict[str, Any]:
     """Draw uniformly and gather, rank all episodes by TD error, cluster all episodes; times and memory."""
-    from trajrl.core.rng import stream
-    from trajrl.samplers import make_sampler
-    from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
     from trajrl.store.store import TrajectoryStore
-    from trajrl.store.window import WindowSpec, gather
 
     torch.set_num_threads(1)
     store, spec = TrajectoryStore.open(path, "map"), WindowSpec(history, chunk)

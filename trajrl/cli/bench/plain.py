@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
+from trajrl.agents import make_agent
+
 PLAIN = Path(__file__).parents[3] / "benchmarks" / "plain_dql.py"
 NAMES = {"critic/loss": "critic_loss", "actor/bc_loss": "bc_loss", "actor/q_loss": "ql_loss"}  # ours: theirs
 
@@ -55,7 +57,6 @@ def twin(oracle: Any, device: str, **config: Any) -> Any:
     """Return a diffusion_ql with the weights of a plain agent."""
     import torch
 
-    from trajrl.agents import make_agent
     from trajrl.agents.base.public_weights import read
 
     with TemporaryDirectory() as folder:

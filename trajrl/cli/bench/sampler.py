@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import Common, progress, say
+from trajrl.samplers import SAMPLERS, make_sampler
+from trajrl.samplers.options import resolved_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,8 +38,6 @@ class BenchSampler(Common):
 
     def run(self) -> dict[str, Any]:
         """Time and answer."""
-        from trajrl.samplers import SAMPLERS
-
         names = [name for name in SAMPLERS if name != "product"] + ["cluster*priority"]
         rows = []
         for count in self.episodes:
@@ -56,8 +56,6 @@ class BenchSampler(Common):
     def _time(self, name: str, store: TrajectoryStore) -> dict[str, float]:
         """Return milliseconds: to build, per batch, per refresh due and not due, and amortised per update."""
         from trajrl.core.rng import stream
-        from trajrl.samplers import SAMPLERS, make_sampler
-        from trajrl.samplers.options import resolved_options
 
         began = time.perf_counter()
         sampler = make_sampler(name, store, self.seed, **OPTIONS.get(name, {}))

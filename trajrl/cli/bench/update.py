@@ -7,15 +7,18 @@ CUDA graph, on a GPU alone.  Drawing the batches is part of an update on both si
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trajrl.agents import make_agent
 from trajrl.cli.bench.plain import load_plain, parity
 from trajrl.cli.bench.rounds import Pace, per_second, ratio, rounds
 from trajrl.cli.common import Common, say
 from trajrl.core.compile import compile_losses
 from trajrl.core.cpu import as_torch_has_it, set_threads
+from trajrl.samplers import make_sampler
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -112,9 +115,7 @@ class BenchUpdate(Common):
         """Return a function that draws a batch and learns from it."""
         import torch
 
-        from trajrl.agents import make_agent
         from trajrl.core.rng import stream, torch_stream
-        from trajrl.samplers import make_sampler
         from trajrl.store.window import gather
         from trajrl.training.cuda_graph import record_updates
 
@@ -158,8 +159,6 @@ class BenchUpdate(Common):
 
     def _answer(self, paces: dict[str, Pace], operations: int, error: float) -> dict[str, Any]:
         """Put rates and ratios together."""
-        import os
-
         import torch
 
         def rate(name: str) -> float | None:

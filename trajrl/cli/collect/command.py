@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import count
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from trajrl.cli.collect.journal import remove, summary
+from trajrl import __version__
+from trajrl.cli.collect.journal import Collection, folder_of, remove, summary
+from trajrl.cli.collect.medium_replay import finish, learn, met
+from trajrl.cli.collect.recipes import POLICIES, make_policy, of_policy, of_recipe, other_options
 from trajrl.cli.common import Common, progress, refuse_existing, say
 from trajrl.cli.option import silent
+from trajrl.envs import make_demonstration, make_suite
+from trajrl.store.file.writer import StoreWriter, refuse_foreign
+from trajrl.training.config import split_settings
+from trajrl.training.resolve_config import env_settings
 
 if TYPE_CHECKING:
-    from trajrl.cli.collect.journal import Collection
     from trajrl.cli.collect.recipes import Part
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
     from trajrl.store.episode import Episode
-    from trajrl.store.file.writer import StoreWriter
 
 PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 
@@ -67,15 +73,10 @@ class Collect(Common):
 
             numbers = self.seed, self.episodes, self.envs
             return measure(self.suite(), self.policy, self.out, *numbers, self.overwrite)
-        from trajrl.store.file.writer import refuse_foreign
-
         refuse_existing(self.out, self.overwrite)
         refuse_foreign(self.out)  # before hours of recording
         if self.recipe == "medium-replay":
             return self.replayed()
-        from trajrl.cli.collect.journal import Collection, folder_of
-        from trajrl.cli.collect.recipes import make_policy, other_options
-
         parts = self.parts()
         suite = None if parts[0].policy == "oracle" else self.suite()
         policies = [make_policy(part.policy, suite) if suite else None for part in parts]
@@ -106,8 +107,6 @@ class Collect(Common):
 
     def replayed(self) -> dict[str, Any]:
         """Let an agent learn online from nothing, and write everything it met."""
-        from trajrl.cli.collect.medium_replay import finish, learn, met
-
         names = ("env", "seed", "set", "recipe", "steps")
         asked = {**{name: getattr(self, name) for name in names}, "set": list(self.set)}
         suite = self.suite()
@@ -149,18 +148,12 @@ class Collect(Common):
 
     def parts(self) -> list[Part]:
         """Return what the collection is made of."""
-        from trajrl.cli.collect.recipes import POLICIES, of_policy, of_recipe
-
         if self.recipe:
             return of_recipe(self.recipe, self.env, self.noise, self.epsilon, self.policies or POLICIES)
         return of_policy(self.policy, self.noise, self.epsilon, self.source)
 
     def suite(self) -> Suite:
         """Build the environment with its options."""
-        from trajrl.envs import make_suite
-        from trajrl.training.config import split_settings
-        from trajrl.training.resolve_config import env_settings
-
         found = split_settings(self.set)
         other = [name for part in ("agent", "sampler", "run") for name in found[part]]
         if other and self.recipe != "medium-replay":
@@ -169,9 +162,6 @@ class Collect(Common):
 
     def scripted(self, number: int, part: Part, waiting: Collection) -> Iterator[Episode]:
         """Yield episodes of the environment's own script without end."""
-        from itertools import count
-
-        from trajrl.envs import make_demonstration
         from trajrl.envs.base.scripted import demonstrate
 
         shown, first = make_demonstration(self.env), number * PART_NUMBERS + waiting.episodes[number]
@@ -193,9 +183,6 @@ class Collect(Common):
 
     def writer(self, environment: str, parts: list[dict[str, Any]]) -> StoreWriter:
         """Open the store file, with what a reader must know about where it came from."""
-        from trajrl import __version__
-        from trajrl.store.file.writer import StoreWriter
-
         noise = self.noise[0] if len(self.noise) == 1 else list(self.noise)
         provenance = {
             "command": "collect", "environment": environment, "policy": Path(self.policy).name,
@@ -218,8 +205,6 @@ class Collect(Common):
 
 def scripted_name(env: str) -> str:
     """Return what data of an environment's own script calls it."""
-    from trajrl.envs import make_demonstration
-
     return make_demonstration(env).name
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+from trajrl.cli.collect.journal import folder_of, open_or_resume, remove
 from trajrl.cli.common import say
 from trajrl.store.episode import Episode
+from trajrl.store.file.writer import StoreWriter
 from trajrl.training.config import RunConfig
+from trajrl.training.resolve_config import resolve_config
+from trajrl.training.run_dir.folder import describe_run, lock, new_folder
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
@@ -35,7 +39,6 @@ def learn(
     Args:
         asked: what a collection that is resumed must have been begun with
     """
-    from trajrl.cli.collect.journal import folder_of, open_or_resume, remove
     from trajrl.cli.train_command import stop_politely
     from trajrl.training import loop
 
@@ -53,8 +56,6 @@ def learn(
 
 def finish(run: Run, out: Path) -> dict[str, Any]:
     """Say how well the agent did, and keep its run beside the store."""
-    from trajrl.cli.collect.journal import folder_of, remove
-
     last = run.scores.evaluations[-1]
     best = max(run.scores.evaluations, key=lambda found: found.return_mean)
     say(f"the agent that learned ends at a return of {last.return_mean:.1f} ({len(last.rows)} episodes)")
@@ -76,7 +77,6 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
     """Build the run of the agent that is to meet `steps` transitions, where it stands in `folder`."""
     from trajrl.training import build, resume
     from trajrl.training.run_dir import checkpoint
-    from trajrl.training.run_dir.folder import describe_run, lock, new_folder
 
     start = folder / "start.h5"
     if not start.exists():
@@ -107,10 +107,7 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
 
 def config_of(suite: Suite, steps: int, seed: int, start: Path, settings: tuple[str, ...]) -> RunConfig:
     """Return the config of the agent's run."""
-    from dataclasses import asdict
-
     from trajrl.store.store import TrajectoryStore
-    from trajrl.training.resolve_config import resolve_config
 
     left = steps - TrajectoryStore.open(start).num_steps
     chosen: dict[str, Any] = {
@@ -128,7 +125,6 @@ def write_start(suite: Suite, steps: int, seed: int, path: Path) -> None:
     """Record the uniform actions that the agent begins with."""
     from trajrl.rollout.collector import Streams, collect
     from trajrl.rollout.policies import RandomPolicy
-    from trajrl.store.file.writer import StoreWriter
 
     box = {"environment": suite.name, "action_low": -1.0, "action_high": 1.0}
     with StoreWriter(path, box) as writer:

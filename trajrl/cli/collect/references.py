@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.cli.collect.recipes import make_policy
 from trajrl.cli.common import say
 from trajrl.core.atomic_files import refuse_irregular, write_text
 from trajrl.core.versions import versions
 from trajrl.envs.base.reference_scores import span
+from trajrl.rollout.evaluate import evaluate
+from trajrl.rollout.policies import RandomPolicy
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
@@ -27,9 +30,6 @@ def measure(
     suite: Suite, expert: str, out: Path, seed: int, episodes: int, envs: int, overwrite: bool = False
 ) -> dict[str, Any]:
     """Measure uniform actions and the expert, add both to the file `out`, and say how to use it."""
-    from trajrl.cli.collect.recipes import make_policy
-    from trajrl.rollout.policies import RandomPolicy
-
     if suite.options.alters_returns:
         raise ValueError(
             "references belong to an environment as it is: without arguments, frame_skip and time_limit"
@@ -72,8 +72,6 @@ def references_in(path: Path) -> dict[str, Any]:
 
 def returns(policy: Actor, suite: Suite, name: str, seed: int, episodes: int, envs: int) -> dict[str, Any]:
     """Return mean, spread and length of a policy's episodes."""
-    from trajrl.rollout.evaluate import evaluate
-
     rows = evaluate(policy, suite, seed, 0, episodes, envs)
     found = np.array([row["return"] for row in rows])
     return {

@@ -10,6 +10,7 @@ import tyro
 
 from trajrl.cli.common import Common, progress, say
 from trajrl.cli.option import silent
+from trajrl.core.cpu import from_environment
 
 if TYPE_CHECKING:
     from trajrl.samplers.clustering.fit import Clustering
@@ -47,7 +48,6 @@ class Cluster(Common):
 
     def run(self) -> dict[str, Any]:
         """Cluster, write, and print what the clusters are."""
-        from trajrl.core.cpu import from_environment
         from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
         from trajrl.samplers.clustering.labels import write_clustering
         from trajrl.store.file.writer import refuse_foreign

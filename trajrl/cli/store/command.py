@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from trajrl.cli.common import Common, progress, refuse_existing, say
 from trajrl.cli.store.reading import Reading
 from trajrl.cli.text_table import as_text, show_table
+from trajrl.formats import export, import_source, recognise
 from trajrl.store.notes import counted
 
 LEVELS = {"E": "error[s]", "W": "warning[s]", "I": "note[s]"}
@@ -32,8 +33,6 @@ class Import(Reading):
         packed = Path(self.source).expanduser()
         if self.format == "auto" and packed.is_file() and is_store(packed):
             return self._unpack(packed)
-        from trajrl.formats import import_source
-
         found = import_source(self.open(), self.out, progress, self.overwrite)
         for note in found["notes"]:
             say(f"  {note}")
@@ -64,7 +63,6 @@ class Export(Common):
 
     def run(self) -> dict[str, Any]:
         """Write, and say what the format cannot carry."""
-        from trajrl.formats import export
         from trajrl.store.store import TrajectoryStore
 
         out = self.out.expanduser()
@@ -226,8 +224,6 @@ class Verify(Common):
 
 def foreign(path: Path) -> str:
     """Say what a file or folder is that is no store, and what to do with it."""
-    from trajrl.formats import recognise
-
     return (
         f"{path} is data of the format {recognise(path)}, not a trajrl store: `store doctor {path}` looks "
         f"into it, `store import {path} --out X.h5` makes a store of it"
@@ -236,6 +232,4 @@ def foreign(path: Path) -> str:
 
 def is_store(path: Path) -> bool:
     """Return whether a file is a trajrl store, by its content."""
-    from trajrl.formats import recognise
-
     return recognise(path) == "trajrl"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from trajrl.cli.common import Common, progress
+from trajrl.formats import open_source
 
 if TYPE_CHECKING:
     from trajrl.formats.base.source import Source
@@ -40,8 +41,6 @@ class Reading(Common):
 
     def open(self) -> Source:
         """Open the source."""
-        from trajrl.formats import open_source
-
         return open_source(
             self.source, self.format, progress, environment=self.env, source=self.label,
             obs_keys=self.obs_keys, ends=self.ends, horizon=self.horizon, filter=self.filter,

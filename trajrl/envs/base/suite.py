@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.envs.base.protocol import Score
+from trajrl.envs.base.reference_scores import measured
 from trajrl.envs.base.subprocess_env import SubprocessEnv
 from trajrl.envs.base.wrappers import Canonical, EnvOptions, wrap
 from trajrl.store.episode import Episode
@@ -95,8 +96,6 @@ class Suite:
 
     def score(self, episode_return: float) -> Score:
         """Put a return on the suite's scale."""
-        from trajrl.envs.base.reference_scores import measured
-
         return measured(self.name, episode_return, self.options)
 
     def shape_reward(self, rewards: Tensor) -> Tensor:

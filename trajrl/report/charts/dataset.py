@@ -8,6 +8,7 @@ import numpy as np
 
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Series
+from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +49,6 @@ def histogram(store: TrajectoryStore, column: str = "returns", by: str = "source
 
 def clustered(store: TrajectoryStore, clusters: int | str = "auto", seed: int = 0) -> Clustering:
     """Cluster the store's episodes, put the labels into its table as `cluster`, and return the clustering."""
-    from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
-
     found = cluster_store(store, ClusterSpec(clusters=clusters), seed)
     store.table.set("cluster", found.labels, fill=-1)
     return found

@@ -12,6 +12,8 @@ import numpy as np
 from trajrl.core.rng import stream
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Cloud
+from trajrl.samplers.clustering.fit import ClusterSpec, fit, score_counts
+from trajrl.samplers.clustering.kmeans import nearest
 from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
 
 if TYPE_CHECKING:
@@ -96,9 +98,6 @@ def episode_columns(
 
 def own_clusters(store: TrajectoryStore, ids: np.ndarray, seed: int) -> np.ndarray:
     """Cluster episodes (n,) for colour alone, where the run had no use for clusters."""
-    from trajrl.samplers.clustering.fit import ClusterSpec, fit, score_counts
-    from trajrl.samplers.clustering.kmeans import nearest
-
     spec = ClusterSpec(restarts=5)
     x = trajectory_features(store, ids, spec.features)
     x = Scaler.fit(x, list(spec.features.blocks(store).values()))(x)

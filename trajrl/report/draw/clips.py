@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from trajrl.core.console import progress
+from trajrl.report.draw.video import choose_backend, draw_small, frame_of, frames_per_second
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,6 @@ def film_policy(
     Args:
         show: shows the steps of the longest episode as they go by.
     """
-    from trajrl.report.draw.video import choose_backend
     from trajrl.rollout.evaluate import evaluate
 
     choose_backend()
@@ -116,8 +116,6 @@ class Camera:
     def look(self, env: Any) -> None:
         """Take in the state before a step."""
         from imageio import get_writer
-
-        from trajrl.report.draw.video import draw_small, frame_of, frames_per_second
 
         if self._writer is None:
             draw_small(env, WIDTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -195,13 +196,9 @@ def _heat(heat: Heat) -> go.Figure:
 
 def legend(name: str) -> str:
     """Break a long name into lines."""
-    from textwrap import wrap
-
     return "<br>".join(wrap(name, 46))
 
 
 def _wrapped(names: np.ndarray, width: int = 18) -> list[str]:
     """Break long names of categories into lines."""
-    from textwrap import wrap
-
     return ["<br>".join(wrap(str(name), width)) for name in names]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from trajrl.core.atomic_files import new_file, refuse_existing
 from trajrl.report.charts import style
 from trajrl.report.charts.chart import Chart, Cloud, Figure, Heat, Series, in_order
+from trajrl.report.charts.qfunction import Explorer
 from trajrl.report.draw.interactive import axis_titles, diagonal
 
 if TYPE_CHECKING:
@@ -188,8 +190,6 @@ def _shares(chart: Chart, axes: Axes) -> None:
 
 
 def _name_places(axes: Axes, one: Series) -> None:
-    from textwrap import fill
-
     names, crowded = [str(name) for name in one.x], len(one.x) > 8
     width = 30 if crowded else 16 if len(names) < 5 else 9
     axes.set_xticks(np.arange(len(names)), [fill(name, width, break_long_words=False) for name in names])
@@ -234,7 +234,5 @@ def _cloud(cloud: Cloud, canvas: Any) -> None:
 
 def printable(items: Sequence[Any]) -> list[Figure]:
     """Return what paper can show: figures as they are, and the first plane of the Q-function."""
-    from trajrl.report.charts.qfunction import Explorer
-
     found = [item.heat(0, 0) if isinstance(item, Explorer) else item for item in items]
     return [item for item in found if isinstance(item, Chart | Cloud | Heat)]

@@ -11,6 +11,7 @@ import numpy as np
 
 from trajrl.core.console import say
 from trajrl.report.charts.space import trajectory_cloud
+from trajrl.report.draw.clips import film_policy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,8 +53,6 @@ class LiveView:
 
     def _film(self, run: Run, step: int) -> None:
         import pandas as pd
-
-        from trajrl.report.draw.clips import film_policy
 
         assert run.suite is not None
         rows = pd.DataFrame(run.scores.evaluations[-1].rows)

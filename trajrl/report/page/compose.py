@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 from trajrl.core.console import progress
 from trajrl.report.charts import captions, compare, curves, sampling
+from trajrl.report.charts.calibration import calibration, calibration_chart
 from trajrl.report.charts.chart import Figure
+from trajrl.report.charts.qfunction import explore
+from trajrl.report.charts.space import state_cloud, trajectory_cloud
+from trajrl.report.draw.clips import film
 from trajrl.report.frames import frame, gathered, scaled
 from trajrl.report.page.contents import Clips, Contents, Item, Listing, Panel, Section
 from trajrl.report.page.overview import commands, differing, online_table, run_table, versions
 from trajrl.report.runs.folders import RunFolder, scan
+from trajrl.report.runs.rundata import open_agent, open_store
 from trajrl.report.runs.tables import EPISODES, EVALS, METRICS
 from trajrl.report.selection import four_scores
 
@@ -171,14 +176,10 @@ def _parts(
 
 
 def _store(folder: Path) -> TrajectoryStore:
-    from trajrl.report.runs.rundata import open_store
-
     return open_store(folder)
 
 
 def _clouds(store: TrajectoryStore, own: pd.DataFrame, run: str, options: Options) -> list[Item | None]:
-    from trajrl.report.charts.space import state_cloud, trajectory_cloud
-
     return [
         trajectory_cloud(store, own, options.seed, f"trajectories-{run}"),
         state_cloud(store, own, options.seed, f"states-{run}"),
@@ -191,10 +192,6 @@ def _drawn_by_cluster(runs: pd.DataFrame, own: pd.DataFrame, run: str) -> Figure
 
 
 def _critic(folder: Path, store: TrajectoryStore, run: str, options: Options) -> list[Item | None]:
-    from trajrl.report.charts.calibration import calibration, calibration_chart
-    from trajrl.report.charts.qfunction import explore
-    from trajrl.report.runs.rundata import open_agent
-
     agent, gamma = open_agent(folder, options.checkpoint)
     explorer = explore(agent, store, options.seed, f"q-{run}")
     rows = calibration(agent, store, gamma, seed=options.seed)
@@ -202,8 +199,6 @@ def _critic(folder: Path, store: TrajectoryStore, run: str, options: Options) ->
 
 
 def _clips(folder: Path, run: str, evaluations: pd.DataFrame) -> list[Item | None]:
-    from trajrl.report.draw.clips import film
-
     if not len(evaluations):
         raise ValueError("the run has no evaluation yet")
     return [

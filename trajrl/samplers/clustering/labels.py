@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.core.atomic_files import new_file
 from trajrl.samplers.clustering.fit import Clustering, ClusterSpec
 from trajrl.store.features import Scaler
 
@@ -28,7 +29,6 @@ def write_clustering(source: Path, out: Path, store: TrajectoryStore, clustering
     """Copy a store file and put the clustering into the copy; `out` appears whole or not at all."""
     import h5py
 
-    from trajrl.core.atomic_files import new_file
     from trajrl.store.file.hdf5 import put, seal, write_attributes
 
     with new_file(out) as copy:

@@ -6,7 +6,7 @@
     python benchmarks/evidence.py smoke --policies data/policies               # a cell of each, once more
 
 Every finished run is a few lines of docs/evidence/TABLE.csv, one for each evaluation; those runs are not done
-again, wherever their folders went.  A run that was cut short goes on from its checkpoint, and where it has
+again, wherever their folders went.  A run that was cut short continues from its checkpoint, and where it has
 none yet it begins anew.
 """
 

@@ -75,7 +75,7 @@ class Trial:
         return [*words, "--set", *self.settings]
 
     def then(self, folder: str, out: str) -> list[str]:
-        """Return the words of the online phase that goes on from a folder; none where there is none."""
+        """Return the words of the online phase that continues from a folder; none where there is none."""
         words = ["online", "--from", folder, *self.online, "--seed", str(self.seed), "--out", out]
         return [*words, "--set", *self.online_settings] if self.online else []
 

@@ -172,7 +172,7 @@ class PlainDQL:
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=3e-4)
 
     def draw(self, batch: int) -> Draws:
-        """Draw the chance of one update."""
+        """Draw the randomness of one update."""
         steps, act = self.actor.steps, self.actor.action_dim
         rows = batch * (10 if self.settings.max_q_backup else 1)
         return Draws(

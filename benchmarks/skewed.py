@@ -91,7 +91,7 @@ def made(task: str, policies: str, out: Path) -> Path:
 
 
 def run(trial: Trial, out: Path) -> Path:
-    """Do a run unless it is there whole; go on with one that was cut short."""
+    """Do a run unless it is there whole; continue with one that was cut short."""
     folder = out / trial.name
     if not (folder / "summary.json").exists():
         resume = ["--resume"] if (folder / "checkpoints" / "latest").exists() else []

@@ -2,7 +2,7 @@
 
     python benchmarks/sparse_online.py --seeds 5 --out out/rooms
 
-One offline run per agent and seed, from which both samplers go on.  A run that has its summary is kept, so
+One offline run per agent and seed, from which both samplers continue.  A run that has its summary is kept, so
 the table may grow over several sittings.  Writes success.csv and prints the table.
 """
 

@@ -3,7 +3,7 @@
     failures = fuzz("d4rl", count)      cases 0 .. count - 1; [] means: each was read, or refused in one line
 
 A case is a pure function of (target, number).  A child that crashes or hangs is one failure, and the next
-child goes on behind that case.  A refusal must be a ValueError, KeyError or OSError of one line.
+child continues behind that case.  A refusal must be a ValueError, KeyError or OSError of one line.
 """
 
 from __future__ import annotations

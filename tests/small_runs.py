@@ -100,7 +100,7 @@ def trained(folder: Path, store: Path, **changes: Any):
 
 
 def small_online(folder: Path, source: Path, sampler: str = "priority", **changes: Any):
-    """Build a tiny online run of 72 environment steps that goes on from an offline run."""
+    """Build a tiny online run of 72 environment steps that continues from an offline run."""
     from trajrl.training import offline_to_online
 
     run_fields = {**ONLINE_RUN, **changes}

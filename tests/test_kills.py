@@ -1,4 +1,4 @@
-"""Kills at random points of each thing that writes: what was reported saved is there, and going on works.
+"""Kills at random points of each thing that writes: what was reported saved is there, and continuing works.
 
 A kill counts where it landed: the child had not ended.  Some come at a write, some of them half done, and
 some after a time.

@@ -1,4 +1,4 @@
-"""Plain Diffusion-QL beside ours: the same weights, batches and chance for both."""
+"""Plain Diffusion-QL beside ours: the same weights, batches and noise for both."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from trajrl.agents import AGENTS
 from trajrl.core import compile
 from trajrl.core.rng import torch_stream
 
-INNER_GRADIENT = ("eg_ood", "qg")  # a gradient inside the loss: the compiler stops there and goes on
+INNER_GRADIENT = ("eg_ood", "qg")  # a gradient inside the loss: the compiler stops there and continues
 NAMES = [
     name if name == "diffusion_ql" else pytest.param(name, marks=pytest.mark.slow) for name in sorted(AGENTS)
 ]

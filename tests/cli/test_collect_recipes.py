@@ -1,4 +1,4 @@
-"""Recipes, ladders and mixtures of `collect`; what was broken off goes on; references; a real replay."""
+"""Recipes, ladders and mixtures of `collect`; what was broken off continues; references; a real replay."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_what_was_broken_off_goes_on_to_the_same_file(capsys, tmp_path, monkeypa
     assert run(capsys, tmp_path / "x.h5", *words, steps=300, **how)[0] == 130
     monkeypatch.setattr(command, "up_to", whole)
     assert not (tmp_path / "x.h5").exists()
-    assert "--resume goes on" in run(capsys, tmp_path / "x.h5", *words, steps=300, **how)[2]
+    assert "--resume continues" in run(capsys, tmp_path / "x.h5", *words, steps=300, **how)[2]
     wrong = run(capsys, tmp_path / "x.h5", *words, "--resume", steps=300, seed=1, **how)[2]
     assert "was begun with another seed (0)" in wrong
     assert run(capsys, tmp_path / "x.h5", *words, "--resume", steps=300, **how)[0] == 0
@@ -164,7 +164,7 @@ def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkey
     from trajrl.training.run_dir.folder import _locks
 
     _locks.pop().close()  # what the end of that process would have done
-    assert "--resume goes on" in run(capsys, tmp_path / "y.h5", recipe="medium-replay", steps=120)[2]
+    assert "--resume continues" in run(capsys, tmp_path / "y.h5", recipe="medium-replay", steps=120)[2]
     other = {"recipe": "medium-replay", "steps": 90, "seed": 1}
     said = run(capsys, tmp_path / "y.h5", *words, "--resume", **other)[2]
     assert "was begun with another seed, steps (0)" in said

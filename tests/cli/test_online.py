@@ -1,4 +1,4 @@
-"""`online` from the command line: which run it goes on from, what it refuses, how it stops."""
+"""`online` from the command line: which run it continues from, what it refuses, how it stops."""
 
 import json
 import shutil

@@ -158,7 +158,7 @@ def test_time_limit_written_as_terminal_is_a_warning():
     episodes = [walk(0, 60, terminated=True), walk(1, 30, terminated=True), walk(2, 60, terminated=True)]
     finding = found(episodes)["terminated_at_limit"]
     assert (finding.level, finding.count, finding.where) == ("W", 2, "episode 0, step 59")
-    assert "terminated_at_limit" not in found([*episodes, walk(3, 60)])  # one of them went on
+    assert "terminated_at_limit" not in found([*episodes, walk(3, 60)])  # one of them continued
 
 
 def test_terminal_in_a_task_that_cannot_terminate_is_a_warning():

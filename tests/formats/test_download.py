@@ -127,7 +127,7 @@ def test_a_line_that_breaks_half_way_is_continued_where_it_stopped(server, path)
 
 def test_what_came_is_kept_for_the_next_command(server, path):
     server.breaks = [1_000_000] + [0] * ATTEMPTS
-    with pytest.raises(OSError, match="what came is kept, and the same command goes on from there"):
+    with pytest.raises(OSError, match="what came is kept, and the same command continues from there"):
         fetch(server, path)
     assert not path.exists()
     fetch(server, path)

@@ -106,12 +106,14 @@ def test_an_environment_without_frames_costs_one_line(tmp_path, capsys):
     data = write_store(tmp_path / "x.h5")
     assert offline(tmp_path / "a", data, "video_every=1") == 0
     told = capsys.readouterr().out
-    assert told.count("note: TensorBoard goes on without videos: toy:point gives no frames") == 1
+    assert told.count("note: TensorBoard continues without videos: toy:point gives no frames") == 1
     assert read(tmp_path / "a").Reload().Histograms("episodes/draws")
 
 
 def test_a_picture_that_fails_ends_no_run(store, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(tensorboard, "embedding", lambda *a: 1 / 0)
     assert offline(tmp_path / "a", store) == 0
-    assert capsys.readouterr().out.count("note: TensorBoard goes on without embedding: division by zero") == 1
+    assert (
+        capsys.readouterr().out.count("note: TensorBoard continues without embedding: division by zero") == 1
+    )
     assert steps(read(tmp_path / "a").Reload().Images("videos/best")) == [25]

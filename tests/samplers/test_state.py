@@ -1,4 +1,4 @@
-"""A sampler taken back from its saved state draws the anchors that would have come."""
+"""A sampler restored from its saved state draws the anchors that would have come."""
 
 import json
 

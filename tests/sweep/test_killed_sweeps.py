@@ -22,7 +22,7 @@ from trajrl.core.rng import stream
 
 pytestmark = pytest.mark.timeout(int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200")))
 TRIALS = ("uniform-s0", "cluster-s0")
-MOST = 4  # kills of trials in one sitting
+MOST = 4  # kills of trials in one session
 
 
 class Sitting:
@@ -89,16 +89,16 @@ def test_a_sweep_killed_at_random_points_ends_with_the_bits_of_one_that_was_not(
     rng, landed, number, kept = stream(0, "kills/sweep"), 0, 0, {}
     while True:
         out = tmp_path / f"sweep{number}"
-        sitting, trials_hit, whole_hit = Sitting(store, out), 0, False
-        while landed + trials_hit < kills() and trials_hit < MOST and not whole_hit and not sitting.ended:
-            sitting.reach(rng, seconds)
+        session, trials_hit, whole_hit = Sitting(store, out), 0, False
+        while landed + trials_hit < kills() and trials_hit < MOST and not whole_hit and not session.ended:
+            session.reach(rng, seconds)
             if rng.integers(2):
-                whole_hit = sitting.kill(whole=True)
+                whole_hit = session.kill(whole=True)
             else:
-                trials_hit += sitting.kill(whole=False)
+                trials_hit += session.kill(whole=False)
         landed += whole_hit
         if not whole_hit:
-            said = sitting.finish()
+            said = session.finish()
             assert said <= trials_hit
             landed += said
             for name in TRIALS:

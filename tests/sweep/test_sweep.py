@@ -1,4 +1,4 @@
-"""Sweeps that are killed: finished trials are kept, others go on, by either engine."""
+"""Sweeps that are killed: finished trials are kept, others continue, by either engine."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_sweep_killed_half_way_goes_on(engine, store, tmp_path, capsys):
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (answer["finished"], answer["failed"], answer["begun"]) == (2, 0, 0)
     assert (out / "trials" / "uniform-s0" / "summary.json").stat().st_mtime_ns == written
-    assert "going on with" in (out / "logs" / "cluster-s0.txt").read_text()
+    assert "continuing with" in (out / "logs" / "cluster-s0.txt").read_text()
     found = pd.read_csv(out / "results.csv")
     assert found["attempts"].tolist() == [1, 2]
     assert found["grid.sampler"].tolist() == found["sampler"].tolist() == ["uniform", "cluster"]
@@ -81,7 +81,7 @@ def test_a_trial_whose_worker_is_killed_is_retried_from_its_checkpoint(engine, s
     assert sweep.returncode == 0, said
     both = trials(out, {"sampler": ["uniform", "cluster"]}, (), [0])
     assert [attempts(trial) for trial in both] == [1, 2]
-    assert "going on with" in both[1].log.read_text()
+    assert "continuing with" in both[1].log.read_text()
     assert "cluster-s0 was killed" in said
     assert "2 of 2 trials have finished" in said
 

@@ -1,4 +1,4 @@
-"""An update is one program for all updates of a stage: recorded once, it goes on as the agent itself would.
+"""An update is one program for all updates of a stage: recorded once, it continues as the agent itself would.
 
 A CUDA graph replays kernels on the same memory.  Here a tracer stands for it: what it replays is the list of
 operations of one update, so a number that the host decided, or read back, is frozen in it and found out.

@@ -1,4 +1,4 @@
-"""What ends a run before its time says what, where and how to go on; and going on gives the same bits."""
+"""What ends a run before its time says what, where and how to resume; and resuming gives the same bits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(tmp_path_factory):
 
 
 def words(store, folder, *more: str) -> list[str]:
-    """Return the command of the run that `trained` makes, to be gone on with."""
+    """Return the command of the run that `trained` makes, to be resumed."""
     line = [
         "offline",
         "--data",
@@ -225,7 +225,7 @@ def test_a_clock_that_jumps_changes_nothing(store, tmp_path):
         os.utime(path, (10**9 - 10**6 * i,) * 2)  # the newest looks the oldest
     ended = in_a_child(words(store, tmp_path / "a"), JUMPING)
     assert ended.returncode == 0, ended.stderr
-    assert f"going on with {tmp_path / 'a'} from step 14" in ended.stdout
+    assert f"continuing with {tmp_path / 'a'} from step 14" in ended.stdout
     assert_same_run(tmp_path / "whole", tmp_path / "a")
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert 0 < summary["seconds"] < 600

@@ -127,7 +127,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(store, tmp_path):
         "--set",
     ]
     program = ["run.py", *words, *settings("trajectory_ql")]
-    for writes in (14, 9):  # dies, goes on, dies again, goes on
+    for writes in (14, 9):  # dies, continues, dies again, continues
         run_and_kill(program, under=tmp_path / "killed", after_writes=writes)
     loop.offline(reopened(tmp_path / "killed"))
     assert_same_run(tmp_path / "whole", tmp_path / "killed")

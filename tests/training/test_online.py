@@ -114,7 +114,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(sources, whole, tmp
         str(tmp_path / "killed"),
     ]
     words += ["--set", *(f"{name}={value}" for name, value in {**ONLINE_RUN, "envs": envs}.items())]
-    for writes in (40, 25)[: 3 - envs or 1]:  # with one environment it dies, goes on and dies again
+    for writes in (40, 25)[: 3 - envs or 1]:  # with one environment it dies, continues and dies again
         run_and_kill(["run.py", *words], under=tmp_path / "killed", after_writes=writes)
     loop.online(reopened(tmp_path / "killed"))
     assert_same_run(whole("acfql", envs), tmp_path / "killed")

@@ -54,7 +54,7 @@ def test_one_anchor_drawn_otherwise_ends_the_run_before_anything_of_it_is_writte
     first, second = ended(start(2, ["-c", ASTRAY, *words(store, out)]), codes=(1,))
     (line,) = [line for line in first.splitlines() if line.startswith("error")]
     assert "process 1 drew other windows than process 0 in updates 8 to 10" in line
-    assert f"step-000000007 is from before it: --resume --out {out} goes on from there" in line
+    assert f"step-000000007 is from before it: --resume --out {out} continues from there" in line
     assert "Traceback" not in first
     assert second == ""
     assert [row["step"] for row in read_csv(out / "metrics.csv")] == ["5"]

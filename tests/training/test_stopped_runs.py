@@ -1,4 +1,4 @@
-"""Runs that are stopped again and again, by a kill or a full disk, go on to the bits of a whole run."""
+"""Runs that are stopped again and again, by a kill or a full disk, continue to the bits of a whole run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Stopped:
     def __init__(self, nursery: Nursery, command: tuple[list[str], Same], tmp_path: Path) -> None:
         self.nursery, (self.line, self.same), self.under = nursery, command, tmp_path
         self.number, self.newest = 0, -1
-        self.whole = self.sitting()
+        self.whole = self.session()
         assert self.whole.code == 0, self.whole.output
 
     @property
@@ -86,8 +86,8 @@ class Stopped:
         """Return the folder of the run under way."""
         return self.under / f"run{self.number}"
 
-    def sitting(self, **fault: Any) -> Ended:
-        """Begin the run or go on with it; no checkpoint may be lost, and what ends must be whole."""
+    def session(self, **fault: Any) -> Ended:
+        """Begin the run or continue it; no checkpoint may be lost, and what ends must be whole."""
         ended = self.nursery.run([*self.line, "--out", str(self.folder)], self.folder, **fault)
         found = checkpoint.newest(self.folder / "checkpoints")
         step = -1 if found is None else int(found.name.removeprefix("step-"))
@@ -100,7 +100,7 @@ class Stopped:
 
     def finish(self) -> None:
         """Let the last run come to its end."""
-        ended = self.sitting()
+        ended = self.session()
         assert ended.code == 0, ended.output
 
 
@@ -110,7 +110,7 @@ def assert_survives_kills(
     """Kill a command until enough kills have landed."""
     stopped, rng, landed = Stopped(nursery, command, tmp_path), stream(0, f"kills/{what}"), 0
     while landed < kills():
-        ended = stopped.sitting(**random_kill(rng, stopped.whole.num_writes, 1.5))
+        ended = stopped.session(**random_kill(rng, stopped.whole.num_writes, 1.5))
         assert ended.killed or ended.code == 0, ended.output
         landed += ended.killed
     stopped.finish()
@@ -124,7 +124,7 @@ def assert_survives_full_disks(
     stopped, rng, full = Stopped(nursery, command, tmp_path), stream(0, f"full/{what}"), 0
     while full < kills(4):
         folder = stopped.folder
-        ended = stopped.sitting(room=int(rng.integers(stopped.whole.num_bytes)))
+        ended = stopped.session(room=int(rng.integers(stopped.whole.num_bytes)))
         assert not ended.killed
         if ended.code:
             full += 1

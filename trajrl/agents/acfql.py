@@ -2,7 +2,7 @@
 
     y    = R_k + gamma^k (1 - terminated) Q'(o_{t+k}, a'),   a' from the policy at o_{t+k}
     L_Q  = mean over the ensemble of (Q_j(o, a) - y)^2
-    L_pi = L_flow + alpha L_distill + L_q    distill: a one-step policy mu follows the flow and climbs Q
+    L_pi = L_flow + alpha L_distill + L_q    distill: a one-step policy mu follows the flow and maximises Q
     L_pi = L_flow                            best_of_n: of several samples of the flow, the best by Q acts
 
 Paper: Park et al. 2025 (FQL); Li et al. 2025 (Q-chunking).
@@ -39,7 +39,7 @@ SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
 class Config:
     """Defaults are QC-FQL with a scale-free Q term; chunk 1 gives FQL, and BFN under best_of_n."""
 
-    actor: str = "distill"  # distill: acts in one step, climbs Q; best_of_n: stays on the data, slower
+    actor: str = "distill"  # distill: acts in one step, maximises Q; best_of_n: stays on the data, slower
     chunk: int = 5  # actions the policy gives, executed open loop; raising it: bolder, slower to react
     critic_chunk: int = 0  # actions the critic sees, 0: the chunk; below the horizon: faster, biased values
     horizon: int = 0  # rewards before the bootstrap, 0: the critic's chunk; raising it: values travel faster
@@ -91,7 +91,7 @@ class Config:
 
 
 class Noise(NamedTuple):
-    """All the chance of one update.  D = N act is the size of a flattened chunk."""
+    """All the randomness of one update.  D = N act is the size of a flattened chunk."""
 
     flow: Tensor  # (B, D) where the paths of the flow loss start
     time: Tensor  # (B, 1) in [0, 1)
@@ -150,7 +150,7 @@ class ACFQL(Learner):
         return actions.clamp(-bound, bound) if self.config.action_margin else actions
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         rows, size = whole_rows(len(batch.steps)), self.size
         noise = Noise(
             flow=local_rows(torch.randn(rows, size, generator=rng)),
@@ -216,7 +216,7 @@ class ACFQL(Learner):
         mu = self.one_step(torch.cat((context, noise.policy), -1))  # (B, D)
         distill_loss = masked_mean((mu - goal).square(), row[:, None], weight[:, None])
 
-        # L_q: climb the mean of the ensemble, whatever q_agg is.  The optimiser gives the critic no gradient.
+        # L_q: maximise the ensemble's mean, whatever q_agg is.  The optimiser gives the critic no gradient.
         with torch.no_grad():
             view = self.context(self.critic.encoder, here)
         q = self.critic.head(view, mu.clamp(-1, 1)[:, : self.seen]).mean(0)  # (B,)

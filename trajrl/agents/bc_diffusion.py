@@ -72,7 +72,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class Noise(NamedTuple):
-    """All the chance of one update."""
+    """All the randomness of one update."""
 
     level: Tensor  # (B,) diffusion level
     eps: Tensor  # (B, D) noise of the forward process
@@ -99,7 +99,7 @@ class BCDiffusion(Learner):
         )  # fmt: skip
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         rows = whole_rows(len(batch.steps))
         level = local_rows(torch.randint(self.config.diffusion_steps, (rows,), generator=rng))
         eps = local_rows(torch.randn(rows, self.width, generator=rng))

@@ -1,4 +1,4 @@
-"""Diffusion-QL: a diffusion policy that clones behaviour and climbs Q through its whole reverse chain.
+"""Diffusion-QL: a diffusion policy that clones behaviour and maximises Q through its whole reverse chain.
 
     y    = r + gamma (1 - terminated) min_j Q'_j(o', a'),   a' from the slowly following actor at o'
     L_Q  = sum_j mean (Q_j(o, a) - y)^2
@@ -95,13 +95,13 @@ def preset(name: str, env: str) -> dict[str, Any]:
 
 
 class Noise(NamedTuple):
-    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm."""
+    """All the randomness of one update.  A policy sample takes `draws` tensors, K for ddpm."""
 
     next: Tensor  # (draws, B M, D) for the M next actions of each row
     level: Tensor  # (B,) diffusion level of the cloning term
     eps: Tensor  # (B, D) its noise
-    policy: Tensor  # (draws, B, D) for the action that climbs Q
-    pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
+    policy: Tensor  # (draws, B, D) for the action that maximises Q
+    pair: Tensor  # (2,) the critic to maximise, and the one whose mean absolute value is the scale
 
 
 class DiffusionQL(TargetActorLearner):
@@ -131,7 +131,7 @@ class DiffusionQL(TargetActorLearner):
         self.next_candidates = config.backup_candidates if config.max_q_backup else 1
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         rows, draws = whole_rows(len(batch.steps)), self.actor.plan.draws
         pair = draw_pair(self.config.critics, rng)
         noise = Noise(
@@ -172,18 +172,18 @@ class DiffusionQL(TargetActorLearner):
         error = (self.actor.predict(x, noise.level, obs) - noise.eps).square()  # (B, D)
         bc_loss = masked_mean(error, batch.action_mask, batch.weight[:, None])
 
-        # L_q: one critic is climbed, another's mean absolute value sets the scale; critics get no gradient.
+        # L_q: one critic is maximised, another's mean absolute value sets the scale; critics get no gradient.
         sampled = self.actor.sample(obs, noise.policy)
-        climbed = masked_mean(self.critic(obs, sampled, noise.pair[:1])[0], real, batch.weight)
+        mean_q = masked_mean(self.critic(obs, sampled, noise.pair[:1])[0], real, batch.weight)
         with torch.no_grad():
             scale = masked_mean(self.critic(obs, sampled, noise.pair[1:])[0].abs(), real, batch.weight)
-        q_loss = -climbed / scale.clamp(min=1e-6)
+        q_loss = -mean_q / scale.clamp(min=1e-6)
 
         metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
         return bc_loss + self.config.eta * q_loss, metrics
 
     def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
-        """One step of the critic, one of the actor that climbs it, then the targets."""
+        """One step of the critic, one of the actor that maximises it, then the targets."""
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
         actor_loss, actor_metrics = self.actor_loss(batch, noise)

@@ -46,7 +46,7 @@ __all__ = ["EDP", "PRESETS", "Config", "Noise", "preset"]
 class Config(DiffusionConfig):
     """Defaults are the published ones: TD3's Q term, sampling by DPM-Solver in 15 evaluations."""
 
-    q_term: str = "td3"  # how Q improves the policy: td3 climbs it; crr, iql, awr weigh the data by advantage
+    q_term: str = "td3"  # how Q improves the policy: td3 maximises it; crr, iql, awr weigh by advantage
     eta: float = 2.0  # td3: weight of Q (alpha); else inverse temperature (published: crr 1, iql 3)
     weigh: str = "exp"  # weight of an advantage (crr, iql): exp, or step, 1 where it is above 0
     weight_cap: float = 20.0  # bound of exp (published: crr 20, iql 100); raising it: greedier, noisier
@@ -73,13 +73,13 @@ class Config(DiffusionConfig):
 
 
 class Noise(NamedTuple):
-    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm, 1 for dpm."""
+    """All the randomness of one update.  A policy sample takes `draws` tensors, K for ddpm, 1 for dpm."""
 
     next: Tensor  # (draws, B M, act) for the M next actions of each row; no rows where none is needed
     level: Tensor  # (B,) diffusion level, of the cloning term and of a0 alike
     eps: Tensor  # (B, act) its noise
     around: Tensor  # (B, m, act) N(0, I) around a0, for the advantage
-    pick: Tensor  # (1,) the critic that td3 climbs
+    pick: Tensor  # (1,) the critic that td3 maximises
 
 
 class EDP(TargetActorLearner):
@@ -108,7 +108,7 @@ class EDP(TargetActorLearner):
             self.value_optimiser = self.adam("value_optimiser", *rate, self.value_net)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         config, rows = self.config, whole_rows(len(batch.steps))
         draws, act = self.actor.head.plan.draws, self.action_dim
         ahead = rows * config.target_candidates if self.runs_chain else 0

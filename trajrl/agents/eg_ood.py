@@ -37,7 +37,7 @@ from trajrl.nets.support import Threshold, denoising_score, score_levels
 from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
 
-UNTOLD_BEHAVIOUR_STEPS = 10_000  # where neither the config nor the length of the run says
+DEFAULT_BEHAVIOUR_STEPS = 10_000  # where neither the config nor the length of the run says
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Config(DiffusionConfig):
     @property
     def behaviour_updates(self) -> int:
         """Return how many updates the behaviour model learns for."""
-        return self.behaviour_steps or self.decay_steps // 4 or UNTOLD_BEHAVIOUR_STEPS
+        return self.behaviour_steps or self.decay_steps // 4 or DEFAULT_BEHAVIOUR_STEPS
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -90,7 +90,7 @@ def preset(name: str, env: str) -> dict[str, Any]:
 
 
 class Noise(NamedTuple):
-    """All the chance of one update.  Fields without use yet have no rows; the first three are those of QG."""
+    """All the randomness of one update.  Fields not in use yet have no rows; the first three are QG's."""
 
     next: Tensor  # (draws, B, act) for the next action
     level: Tensor  # (B,) diffusion level, of the policy and of the behaviour model
@@ -139,7 +139,7 @@ class EGOOD(TargetActorLearner):
         return self.updates >= self.config.behaviour_updates + self.config.calibration_steps
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         config, act = self.config, self.action_dim
         rows, levels = whole_rows(len(batch.steps)), len(self.levels)
         draws = self.actor.head.plan.draws

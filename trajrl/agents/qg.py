@@ -62,7 +62,7 @@ class Config(DiffusionConfig):
 
 
 class Noise(NamedTuple):
-    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm."""
+    """All the randomness of one update.  A policy sample takes `draws` tensors, K for ddpm."""
 
     next: Tensor  # (draws, B M, act) for the M next actions of each row; no rows without a discount
     level: Tensor  # (B,) diffusion level
@@ -85,7 +85,7 @@ class QG(TargetActorLearner):
         )
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         rows, draws = whole_rows(len(batch.steps)), self.actor.head.plan.draws
         ahead = rows * self.config.target_candidates if self.config.gamma else 0
         noise = Noise(

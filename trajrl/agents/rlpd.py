@@ -99,7 +99,7 @@ class Config:
 
 
 class Noise(NamedTuple):
-    """All the chance of one critic step and one actor step.  D = N act is the size of a flattened chunk."""
+    """All the randomness of one critic and one actor step.  D = N act is the size of a flattened chunk."""
 
     next: Tensor  # (B, D) of the chunk at the bootstrap
     policy: Tensor  # (B, D) of the chunk in the actor's loss
@@ -136,7 +136,7 @@ class RLPD(Learner):
         self.temperature_optimiser = self.adam("temperature_optimiser", *rate, self.temperature)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw the chance of one mini-batch, on the CPU, so that every device sees the same."""
+        """Draw the randomness of one mini-batch, on the CPU, so that every device sees the same."""
         rows, config = whole_rows(len(batch.steps)), self.config
         noise = Noise(
             next=local_rows(torch.randn(rows, self.size, generator=rng)),
@@ -208,7 +208,7 @@ class RLPD(Learner):
         return loss, temp_loss, {**metrics, "actor/loss": loss, "actor/entropy": masked_mean(entropy, row)}
 
     def draw(self, batch: SequenceBatch, rng: torch.Generator) -> tuple[Noise, ...]:
-        """Draw the chance of every mini-batch."""
+        """Draw the randomness of every mini-batch."""
         return tuple(self.draw_noise(part, rng) for part in self.mini_batches(batch))
 
     def learn(self, batch: SequenceBatch, noises: tuple[Noise, ...]) -> tuple[Metrics, Tensor]:

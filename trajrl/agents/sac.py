@@ -77,7 +77,7 @@ PRESETS: dict[str, dict[str, Any]] = {"demo": {}, "paper": {}, "standard": {}}
 
 
 class Noise(NamedTuple):
-    """All the chance of one update."""
+    """All the randomness of one update."""
 
     next: Tensor  # (B, act) of the action at the bootstrap
     policy: Tensor  # (B, act) of the action in the actor's loss
@@ -111,7 +111,7 @@ class SAC(Learner):
         self.temperature_optimiser = self.adam("temperature_optimiser", *rate, self.temperature)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         shape = whole_rows(len(batch.steps)), self.action_dim
         draw = [local_rows(torch.randn(shape, generator=rng)) for _ in Noise._fields]
         return Noise(*(part.to(self.device, non_blocking=True) for part in draw))

@@ -1,6 +1,6 @@
 """Stratified Q-learning: Diffusion-QL with a second actor that clones only what is good for its state.
 
-    score(o, a) = min_j Q'_j(c, a) - mean of that over the state's cluster, Q' as it was at the last judgement
+    score(o, a) = min_j Q'_j(c, a) - mean of that over the state's cluster, Q' as it was at the last labelling
     selected    : score above the (1 - f) quantile of its cluster, f rising over the run
     L_first     = mean (eps_net(x_i, i, c) - eps)^2 + eta L_q
     L_second    = mean over selected rows of the same + eta L_q over all rows
@@ -35,7 +35,7 @@ from trajrl.nets.targets import best_next_value, copy_of, follow, masked_mean, t
 from trajrl.store.window import SequenceBatch
 
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
-UNTOLD_FRACTION_STEPS = 250_000  # where neither the config nor the length of the run says
+DEFAULT_FRACTION_STEPS = 250_000  # where neither the config nor the length of the run says
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Config(DiffusionConfig):
     clusters: int = 10  # of states, each judged by itself; raising it: fairer, noisier.  1: all together
     components: int = 0  # principal components of the states kept for clustering; 0: no projection
     subsample: int = 8_192  # rows that are judged, the first ones seen; raising it: steadier, slower
-    refresh_every: int = 1_000  # updates between two judgements; raising it: cheaper, staler
+    refresh_every: int = 1_000  # updates between two labellings; raising it: cheaper, staler
     fraction_start: float = 0.1  # share of each cluster that is selected at first; raising it: closer to all
     fraction_end: float = 0.5  # and at the end
     fraction_steps: int = 0  # updates from start to end, 0: a quarter of the run
@@ -64,7 +64,7 @@ class Config(DiffusionConfig):
 
     def fraction(self, update: int) -> float:
         """Return f, the share of each cluster that is selected after `update` updates."""
-        span = self.fraction_steps or self.decay_steps // 4 or UNTOLD_FRACTION_STEPS
+        span = self.fraction_steps or self.decay_steps // 4 or DEFAULT_FRACTION_STEPS
         return self.fraction_start + min(1.0, update / span) * (self.fraction_end - self.fraction_start)
 
 
@@ -88,13 +88,13 @@ def preset(name: str, env: str) -> dict[str, Any]:
 
 
 class Noise(NamedTuple):
-    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm."""
+    """All the randomness of one update.  A policy sample takes `draws` tensors, K for ddpm."""
 
     next: Tensor  # (draws, B M, act) for the M next actions of each row; no rows without a discount
     level: Tensor  # (B,) diffusion level of the cloning terms
     eps: Tensor  # (B, act) their noise
-    policy: Tensor  # (draws, B, act) for the actions that climb Q, of both actors
-    pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
+    policy: Tensor  # (draws, B, act) for the actions that maximise Q, of both actors
+    pair: Tensor  # (2,) the critic to maximise, and the one whose mean absolute value is the scale
 
 
 class StratifiedQL(TargetActorLearner):
@@ -108,7 +108,7 @@ class StratifiedQL(TargetActorLearner):
         self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", build_actor(config, *size))
         self.second, self.ema_second = self.with_copy("second", "ema_second", build_actor(config, *size))
         self.critic, self.target = self.with_copy("critic", "target", build_critics(config, *size))
-        self.judging = self.part("judging", copy_of(self.critic))  # the target critic at the last judgement
+        self.judging = self.part("judging", copy_of(self.critic))  # the target critic at the last labelling
         actor = config.actor_lr, config.actor_clip  # of both
         self.actor_optimiser = self.adam("actor_optimiser", *actor, self.actor)
         self.second_optimiser = self.adam("second_optimiser", *actor, self.second)
@@ -120,7 +120,7 @@ class StratifiedQL(TargetActorLearner):
         self.strata = self.part("strata", strata)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         rows, draws = whole_rows(len(batch.steps)), self.actor.head.plan.draws
         ahead = rows * self.config.target_candidates if self.config.gamma else 0
         pair = draw_pair(self.config.critics, rng)
@@ -153,12 +153,12 @@ class StratifiedQL(TargetActorLearner):
         return best_next_value(policy, self.target.head, context, view, noise, count)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
-        """Clone every row and climb Q: the first actor is that of Diffusion-QL."""
+        """Clone every row and maximise Q: the first actor is that of Diffusion-QL."""
         loss, bc_loss, q_loss = self.improve(self.actor, batch, noise, batch.mask[:, 0])
         return loss, {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss}
 
     def second_loss(self, batch: SequenceBatch, noise: Noise, chosen: Tensor) -> tuple[Tensor, Metrics]:
-        """Clone the selected rows, `chosen` (B,), and climb Q on every row."""
+        """Clone the selected rows, `chosen` (B,), and maximise Q on every row."""
         loss, bc_loss, q_loss = self.improve(self.second, batch, noise, chosen & batch.mask[:, 0])
         share = masked_mean(chosen.float(), batch.mask[:, 0])
         return loss, {"second/bc_loss": bc_loss, "second/q_loss": q_loss, "second/selected_share": share}
@@ -177,18 +177,18 @@ class StratifiedQL(TargetActorLearner):
         error = (policy.predict(x, noise.level, context) - noise.eps).square()  # (B, act)
         bc_loss = masked_mean(error, cloned[:, None], batch.weight[:, None])
 
-        # L_q: one critic is climbed, another's mean absolute value sets the scale; critics get no gradient.
+        # L_q: one critic is maximised, another's mean absolute value sets the scale; critics get no gradient.
         sampled = policy.sample(context, noise.policy)
-        climbed = masked_mean(self.critic.head(view, sampled, noise.pair[:1])[0], real, batch.weight)
+        mean_q = masked_mean(self.critic.head(view, sampled, noise.pair[:1])[0], real, batch.weight)
         with torch.no_grad():
             other = self.critic.head(view, sampled, noise.pair[1:])[0]
             scale = masked_mean(other.abs(), real, batch.weight).clamp(min=SMALLEST_Q)
-        q_loss = -climbed / scale
+        q_loss = -mean_q / scale
         return bc_loss + self.config.eta * q_loss, bc_loss, q_loss
 
     @torch.no_grad()
     def judge(self, history: History, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return score (V,) of actions (V, 1, act) and whether they are good (V,), by the last judgement."""
+        """Return score (V,) of actions (V, 1, act) and whether they are good (V,), by the last labelling."""
         score, cluster = self.strata.score(history.obs[:, -1], self.judged_value(history, actions))
         return score, score > self.strata.good_above[cluster]
 
@@ -214,7 +214,7 @@ class StratifiedQL(TargetActorLearner):
         return self.judging.head(self.context(self.judging.encoder, history), actions[:, 0]).amin(0)
 
     def stage(self) -> Hashable:
-        """Return None: rows are judged on the host, and limits replaced, while training goes on."""
+        """Return None: rows are judged on the host, and limits replaced, while training continues."""
         return None
 
     def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:

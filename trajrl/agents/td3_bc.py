@@ -81,7 +81,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class Noise(NamedTuple):
-    """All the chance of one update."""
+    """All the randomness of one update."""
 
     next: Tensor  # (B, act) N(0, I), on the target's action
 
@@ -112,7 +112,7 @@ class TD3BC(Learner):
         )
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         draw = local_rows(torch.randn(whole_rows(len(batch.steps)), self.action_dim, generator=rng))
         return Noise(draw.to(self.device, non_blocking=True))
 

@@ -7,7 +7,8 @@
     L_Q  = sum_j mean (Q_j(c_t, a) - y)^2
     L_pi = mean (eps_net(x_i, i, c_t) - eps)^2 + w eta L_q, L_q = -mean Q_p(c_t, a_pi) / mean |Q_q(c_t, a_pi)|
 
-w is 0 for `q_start` updates, so that the policy is sharp before it climbs, then rises to 1 over `q_ramp`.
+w is 0 for `q_start` updates, so that the policy is sharp before it maximises Q, and then rises to 1
+over `q_ramp`.
 Three lengths are free: horizon (n rewards), critic_chunk (actions Q sees), chunk (actions given).
 At H = N = n = 1, no expectile, beta = 1, w = 1 it is Diffusion-QL.
 
@@ -52,7 +53,7 @@ class Config(DiffusionConfig):
     beta: float = 1.0  # share of the policy's own action in the bootstrap; the rest is the data's next action
     expectile: float = 0.0  # in-sample V, no policy in the target; raising it: bolder.  0: the policy's value
     eta: float = 0.3  # weight of the Q term; raising it: bolder, further from the data
-    q_start: int = 0  # updates of pure cloning; raising it: a sharper policy before it climbs Q
+    q_start: int = 0  # updates of pure cloning; raising it: a sharper policy before it maximises Q
     q_ramp: int = 0  # updates over which the Q term then fades in; raising it: gentler
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
     candidates: int = 10  # actions to choose from when acting; raising it trusts the critic more
@@ -95,13 +96,13 @@ class Config(DiffusionConfig):
 
 
 class Noise(NamedTuple):
-    """All the chance of one update.  A policy sample takes `draws` tensors, K for ddpm."""
+    """All the randomness of one update.  A policy sample takes `draws` tensors, K for ddpm."""
 
     next: Tensor  # (draws, B M, D) for the M next chunks of each row
     level: Tensor  # (B,) diffusion level of the cloning term
     eps: Tensor  # (B, D) its noise
-    policy: Tensor  # (draws, B, D) for the chunk that climbs Q
-    pair: Tensor  # (2,) the critic to climb, and the one whose mean absolute value is the scale
+    policy: Tensor  # (draws, B, D) for the chunk that maximises Q
+    pair: Tensor  # (2,) the critic to maximise, and the one whose mean absolute value is the scale
 
 
 class TrajectoryQL(TargetActorLearner):
@@ -128,7 +129,7 @@ class TrajectoryQL(TargetActorLearner):
         self.q_weight = torch.zeros((), device=self.device)  # w, a function of the number of updates
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
-        """Draw all the chance of one update, on the CPU, so that every device sees the same."""
+        """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
         rows, draws = whole_rows(len(batch.steps)), self.actor.head.plan.draws
         pair = draw_pair(self.config.critics, rng)
         noise = Noise(
@@ -200,15 +201,13 @@ class TrajectoryQL(TargetActorLearner):
             none = torch.zeros_like(bc_loss)
             return bc_loss, {"actor/bc_loss": bc_loss, "actor/q_loss": none, "actor/q_scale": none}
 
-        # L_q: one critic is climbed, another's mean absolute value sets the scale; critics get no gradient.
+        # L_q: one critic is maximised, another's mean absolute value sets the scale; critics get no gradient.
         sampled = policy.sample(policy_context, noise.policy)[:, : self.seen]
-        climbed = masked_mean(
-            self.critic.head(critic_context, sampled, noise.pair[:1])[0], real, batch.weight
-        )
+        mean_q = masked_mean(self.critic.head(critic_context, sampled, noise.pair[:1])[0], real, batch.weight)
         with torch.no_grad():
             other = self.critic.head(critic_context, sampled, noise.pair[1:])[0]
             scale = masked_mean(other.abs(), real, batch.weight)
-        q_loss = -climbed / scale.clamp(min=1e-6)
+        q_loss = -mean_q / scale.clamp(min=1e-6)
 
         metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
         return bc_loss + self.q_weight * (self.config.eta * q_loss), metrics
@@ -237,7 +236,7 @@ class TrajectoryQL(TargetActorLearner):
         return super().stage(), self.q_term_active
 
     def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
-        """One step of the critic, one of the actor that climbs it, then the targets."""
+        """One step of the critic, one of the actor that maximises it, then the targets."""
         critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
         if self.baseline is not None:

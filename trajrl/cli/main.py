@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "show which agents, samplers, metrics, environments ... there are",
     ),
     "offline": ("trajrl.cli.offline:Offline", "learn a policy from a store"),
-    "online": ("trajrl.cli.online:Online", "go on learning in the environment"),
+    "online": ("trajrl.cli.online:Online", "continue learning in the environment"),
     "report": ("trajrl.cli.report:Report", "show what runs learned, and from what, as one page"),
     "store": ("", "import, export, look into, repair and mix trajectory stores"),
     "sweep": ("trajrl.cli.sweep:Sweep", "do runs over a grid and seeds, here or on a cluster"),

@@ -22,7 +22,7 @@ class Offline(Choices):
     """Learn a policy from a store, evaluate it on the way, and say what it learned."""
 
     def run(self) -> dict[str, Any]:
-        """Train, or go on training; under torchrun as one of several processes."""
+        """Train, or continue training; under torchrun as one of several processes."""
         from trajrl.core.distributed import from_environment, joined
         from trajrl.training import loop
 
@@ -78,7 +78,7 @@ class Offline(Choices):
             resuming.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
         remember_data(folder, run.store)
-        say(f"going on with {folder} from step {run.step} of {run.config.steps}")
+        say(f"continuing with {folder} from step {run.step} of {run.config.steps}")
         return run
 
 

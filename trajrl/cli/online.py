@@ -1,4 +1,4 @@
-"""`online`: go on from an offline run in its environment."""
+"""`online`: continue from an offline run in its environment."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from trajrl.training.config import RunConfig
     from trajrl.training.run import Run
 
-SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to go on from
+SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to continue from
 LEARNED = ("data", "env", "agent", "format", "reward", "actions", "after_success")  # what a policy is made of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Online(Choices):
-    """Go on from an offline run in its environment: act, keep every episode, learn from both."""
+    """Continue from an offline run in its environment: act, keep every episode, learn from both."""
 
     from_run: Annotated[
         str,
@@ -62,7 +62,7 @@ class Online(Choices):
     """Environments that crash or hang until the run stops, with a checkpoint."""
 
     def run(self) -> dict[str, Any]:
-        """Collect and learn, or go on with it."""
+        """Collect and learn, or continue it."""
         if self.help_config:
             return self.explain("online", self.from_run)
         run = watched(self.resumed() if self.resumes() else self.fresh())
@@ -89,7 +89,7 @@ class Online(Choices):
             offline_to_online.take_over(run, source)
             describe_run(folder, run.config, run.store)
         introduce(run)
-        say(f"going on from {source}, which made {config.first_step} updates")
+        say(f"continuing from {source}, which made {config.first_step} updates")
         say(schedule(config))
         return run
 
@@ -115,7 +115,7 @@ class Online(Choices):
             resume.begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
         remember_data(folder, run.store)
-        say(f"going on with {folder} from environment step {run.clock} of {config.env_steps}")
+        say(f"continuing with {folder} from environment step {run.clock} of {config.env_steps}")
         return run
 
     def chosen(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Online(Choices):
         return given
 
     def source(self) -> Path:
-        """Return the offline run to go on from: the one named, the newest that fits, or a short new one."""
+        """Return the offline run to start from: the one named, the newest that fits, or a short new one."""
         from trajrl.training.resolve_config import config_for_rerun
         from trajrl.training.run_dir.folder import newest_run
 

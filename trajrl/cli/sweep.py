@@ -1,4 +1,4 @@
-"""`sweep`: runs over a grid and seeds, here or on a cluster; killed and started again, it goes on."""
+"""`sweep`: runs over a grid and seeds, here or on a cluster; killed and started again, it continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWN = {"grid", "seeds", "engine", "address", "workers", "cpus", "gpus", "retries
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Choices):
-    """Do a run for every cell of a grid and every seed; run again, it keeps what has finished and goes on."""
+    """Do a run for every cell of a grid and every seed; run again, it continues with the rest."""
 
     grid: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE ...")]
     """What varies: options or any fields, such as sampler=uniform,cluster agent.eta=1,2."""
@@ -51,7 +51,7 @@ class Sweep(Choices):
     """GPUs of a trial; 0.5: two trials share one."""
     retries: int = 3
     """How often a trial that was killed is started again, from its checkpoint."""
-    resume: tyro.conf.Suppress[bool] = False  # a sweep always goes on
+    resume: tyro.conf.Suppress[bool] = False  # a sweep always continues
     resume_or_start: tyro.conf.Suppress[bool] = False
     config: tyro.conf.Suppress[Path | None] = None  # --set says it all
 
@@ -107,7 +107,7 @@ class Sweep(Choices):
             say(f"{row.trial} failed: {row.error}")
         open_ones = states["begun"] + states["waiting"]
         if open_ones:
-            say(f"{open_ones} trials have not finished; the same command goes on with them")
+            say(f"{open_ones} trials have not finished; the same command continues with them")
         say(f"{states['finished']} of {len(found)} trials have finished; {out / 'results.csv'}")
         return {
             "out": str(out), "results": str(out / "results.csv"), "trials": len(found), **states,
@@ -183,5 +183,5 @@ def introduce(planned: list[Trial], todo: list[Trial]) -> None:
     kept, begun = len(planned) - len(todo), sum(trial.begun for trial in todo)
     words = [f"{len(planned)} trials"]
     words += [f"finished before and kept: {kept}"] if kept else []
-    words += [f"going on from a checkpoint: {begun}"] if begun else []
+    words += [f"continuing from a checkpoint: {begun}"] if begun else []
     say("; ".join(words))

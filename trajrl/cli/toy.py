@@ -72,7 +72,7 @@ class Toy(Common):
     out: Annotated[str, silent("DIR", "a new one under runs/")] = ""
     """Folder of the run; with several, the folder that holds them."""
     resume: bool = False
-    """Go on with what --out holds."""
+    """Continue with what --out holds."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
     """Any field of the resolved config, as for offline, such as --set agent.ratio=pred."""
 
@@ -114,7 +114,7 @@ class Toy(Common):
         if self.out:
             return Path(self.out)
         if self.resume:
-            raise ValueError("--resume needs --out, the folder of the run to go on with")
+            raise ValueError("--resume needs --out, the folder of the run to continue with")
         stem = f"toy-{self.dataset}-{self.agent}-s{self.seed}"
         taken = (Path("runs") / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
         return next(path for path in taken if not path.exists())
@@ -221,7 +221,7 @@ def refuse_others(folder: Path) -> None:
 
 
 def refuse_other(setting: Setting, folder: Path) -> None:
-    """Refuse to go on under another T or eta: the weights would be measured as what they are not."""
+    """Refuse to continue under another T or eta: the weights would be measured as what they are not."""
     from trajrl.training.config import RunConfig
 
     saved = RunConfig.load(folder / "config.json").agent_options

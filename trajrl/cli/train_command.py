@@ -52,7 +52,7 @@ class Choices(Common):
     """Episodes of each evaluation."""
     checkpoint_every: Annotated[int | None, silent("N", "the preset's")] = None
     """Steps between checkpoints, and the most that is done again after a kill."""
-    seed: Annotated[int | None, silent("S", "0, or the seed of the run or config gone on from")] = None  # type: ignore[assignment]
+    seed: Annotated[int | None, silent("S", "0, or the seed of the run or config continued from")] = None  # type: ignore[assignment]
     """Seed of every random stream."""
     preset: Annotated[
         str | None, silent("demo|standard|paper", "demo for the embedded store, else standard")
@@ -63,7 +63,7 @@ class Choices(Common):
     ] = ""
     """Folder of the run."""
     resume: bool = False
-    """Go on with the run in --out from its latest checkpoint; other options given change the rest of it."""
+    """Continue the run in --out from its latest checkpoint; other options given change the rest of it."""
     resume_or_start: bool = False
     """Resume the run in --out, or start it where there is none: for jobs that a scheduler starts again."""
     device: Annotated[str | None, silent("auto|cpu|cuda|cuda:1", "auto")] = None
@@ -112,7 +112,7 @@ class Choices(Common):
             return False
         if not self.out:
             option = "--resume" if self.resume else "--resume-or-start"
-            raise ValueError(f"{option} needs --out, the folder of the run to go on with")
+            raise ValueError(f"{option} needs --out, the folder of the run to continue with")
         if self.resume_or_start:
             return (Path(self.out) / "config.json").exists()
         require_run(Path(self.out))
@@ -144,7 +144,7 @@ class stop_politely:  # noqa: N801 - reads as a statement
     """Turn Ctrl-C into a checkpoint after the step under way."""
 
     def __init__(self, run: Run, how: str = "", several: bool = False) -> None:
-        """Stop `run`; `how` says what goes on with it, if not --resume --out and its folder.
+        """Stop `run`; `how` says what continues it, if not --resume --out and its folder.
 
         Each of several processes hears a Ctrl-C more than once, as their launcher passes it on; it has a
         limit of its own, so that repeats need not end anything.
@@ -164,7 +164,7 @@ class stop_politely:  # noqa: N801 - reads as a statement
                 return
             raise KeyboardInterrupt
         self.run_under_way.interrupt()
-        say(f"stopping after this step with a checkpoint; {self.how} goes on")
+        say(f"stopping after this step with a checkpoint; {self.how} continues")
 
 
 def introduce(run: Run) -> None:

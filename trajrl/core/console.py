@@ -48,7 +48,7 @@ def progress(
     """Yield the items behind a progress bar on a terminal, or behind a plain line every two seconds.
 
     Args:
-        even: items take about the same time, so that the time left can be told.
+        even: items take about the same time, so that the time left can be estimated.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]

@@ -144,7 +144,7 @@ def as_torch_has_it() -> Iterator[None]:
 
 
 def suits(cpuinfo: Path) -> bool:
-    """Tell whether the processor has wide vectors that MKL leaves unused, and no tiles that round."""
+    """Return whether the processor has wide vectors that MKL leaves unused, and no tiles that round."""
     try:
         text = cpuinfo.read_text()
     except OSError:
@@ -154,7 +154,7 @@ def suits(cpuinfo: Path) -> bool:
 
 
 def precise() -> bool:
-    """Tell whether a product has the precision of float32."""
+    """Return whether a product has the precision of float32."""
     import torch
 
     rng = torch.Generator().manual_seed(0)

@@ -33,7 +33,7 @@ def make_suite(name: str, **options: Any) -> Suite:
     """Build the suite `name` stands for; `options` are fields of trajrl.envs.base.wrappers.EnvOptions."""
     from trajrl.envs.base.wrappers import make_options
 
-    make_options(options)  # a wrong one is told before anything is built
+    make_options(options)  # a wrong one is refused before anything is built
     kind, own_name = find_kind(name)
     return kind(own_name, make_options({**kind.published(own_name), **options}))
 

@@ -49,7 +49,7 @@ class CustomSuite(Suite):
         return env
 
     def called(self, code: Callable[[], Any]) -> Any:
-        """Run the user's code; where it fails, its environment and its own words are told in one line."""
+        """Run the user's code; where it fails, its environment and its own words are one line."""
         try:
             with variables():  # what it makes may stand on mujoco-py
                 return code()
@@ -59,7 +59,7 @@ class CustomSuite(Suite):
 
 
 def importable(module: str) -> bool:
-    """Tell whether there is such a module, without running it."""
+    """Return whether there is such a module, without running it."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):

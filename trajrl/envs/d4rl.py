@@ -50,7 +50,7 @@ class D4rlSuite(Suite):
 
     @classmethod
     def knows(cls, name: str) -> bool:
-        """Tell whether D4RL has the name."""
+        """Return whether D4RL has the name."""
         return name in table("d4rl_reference_scores")
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:

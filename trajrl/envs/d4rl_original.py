@@ -40,7 +40,7 @@ def home() -> Path:
 
 
 def installed() -> bool:
-    """Tell whether the original stack is here; nothing of it is imported."""
+    """Return whether the original stack is here; nothing of it is imported."""
     return home().exists() and all(find_spec(name) is not None for name in NEEDED)
 
 
@@ -121,9 +121,9 @@ class Classic(gymnasium.Env):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Take one step."""
-        obs, reward, done, told = self.env.step(np.asarray(action))
-        truncated = bool(told.get("TimeLimit.truncated", False))
-        info = {**told, "success": float(reward) > 0} if self.sparse else dict(told)
+        obs, reward, done, given = self.env.step(np.asarray(action))
+        truncated = bool(given.get("TimeLimit.truncated", False))
+        info = {**given, "success": float(reward) > 0} if self.sparse else dict(given)
         return np.asarray(obs), float(reward), bool(done) and not truncated, truncated, info
 
     def render(self) -> np.ndarray:
@@ -137,7 +137,7 @@ class Classic(gymnasium.Env):
 
 
 def is_classic(env: object) -> bool:
-    """Tell whether an object is an environment of classic gym, from before its step had five results."""
+    """Return whether an object is an environment of classic gym, from before its step had five results."""
     gym = sys.modules.get("gym")  # not imported: no environment of it
     return gym is not None and isinstance(env, gym.Env) and hasattr(env, "seed")
 

@@ -64,7 +64,7 @@ class RobomimicSuite(Suite):
 
     @classmethod
     def knows(cls, name: str) -> bool:
-        """Tell whether it is one of the published tasks."""
+        """Return whether it is one of the published tasks."""
         return name in HORIZONS
 
     @classmethod
@@ -87,7 +87,7 @@ def make_task(name: str, arguments: Mapping[str, Any], render: bool) -> Any:
     """Make a task of robosuite with a file's arguments, else with those the published data was made with."""
     if find_spec("robosuite") is None:
         raise ValueError(f"robomimic:{name} needs robosuite, which no extra can express: make robomimic")
-    quiet = logging.getLogger("robosuite_logs")  # it tells of every file it reads
+    quiet = logging.getLogger("robosuite_logs")  # it logs every file it reads
     quiet.addFilter(lambda record: record.levelno >= logging.ERROR)
     if render:
         os.environ.setdefault("MUJOCO_GL", "osmesa")  # needs no display

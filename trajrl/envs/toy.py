@@ -124,7 +124,7 @@ class Stroller:
     places = (0.2, -0.8), (0.9, 0.8)  # corners of the field it walks in
 
     def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:
-        """Start an episode; all chance comes from `rng`."""
+        """Start an episode; all randomness comes from `rng`."""
         self._rng = rng
         self._way: list[tuple[float, float]] = [(-0.1, 0.0), (0.1, 0.0)]
         self._pace = rng.uniform(0.6, 1.0)

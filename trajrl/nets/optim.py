@@ -98,7 +98,7 @@ class Optimiser:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take moments and number back; learning rate, clip and decay stay those of the config."""
+        """Restore moments and number; learning rate, clip and decay stay those of the config."""
         for index, (first, second) in enumerate(zip(self.first, self.second)):
             first.copy_(state["adam"][index]["exp_avg"])
             second.copy_(state["adam"][index]["exp_avg_sq"])

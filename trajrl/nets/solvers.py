@@ -32,7 +32,7 @@ LEAST_CLEAN = 0.99  # dpm stops at level 0, which must be nearly free of noise
 class Point(NamedTuple):
     """A time of the process: x = alpha a + sigma eps, lam = ln(alpha / sigma)."""
 
-    level: float  # what the network is told; between two levels for dpm
+    level: float  # what the network is given; between two levels for dpm
     alpha: float
     sigma: float
     lam: float

@@ -57,6 +57,6 @@ class Threshold:
         return {"kappa": self.kappa, "scores": self.scores, "noise": self.noise}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore them."""
         device = self.kappa.device
         self.kappa, self.scores, self.noise = (state[n].to(device) for n in ("kappa", "scores", "noise"))

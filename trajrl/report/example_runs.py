@@ -69,7 +69,7 @@ def online_runs_or_small_ones(pattern: str | Path) -> pd.DataFrame:
 
 
 def small_online_run(folder: Path) -> list[Path]:
-    """Make a small offline run, and go on from it in its environment for a few steps."""
+    """Make a small offline run, and continue from it in its environment for a few steps."""
     before, after = small_runs(folder, ["uniform"], [0])[0], folder / "online-s0"
     if not (after / "summary.json").exists():
         _go_online(before, after)

@@ -67,7 +67,7 @@ class Collector:
 
     @property
     def done(self) -> bool:
-        """Tell whether every episode asked for has ended."""
+        """Return whether every episode asked for has ended."""
         return not self._more and not any(self.open)
 
     def step(self, explore: bool = False, actor: Actor | None = None) -> list[Finished]:

@@ -1,4 +1,4 @@
-"""What a rollout leaves behind: streams of chance, an episode under way, and how it ended or broke off.
+"""What a rollout yields: random streams, an episode under way, and how it ended or broke off.
 
 reset seed of episode i            stream(seed, name, *index, i)
 noise of its query at step t       stream(seed, name/act, *index, i, t)
@@ -17,7 +17,7 @@ from trajrl.store.episode import Episode
 
 @dataclass(frozen=True)
 class Streams:
-    """Where the chance of an episode comes from."""
+    """Where the random numbers of an episode comes from."""
 
     seed: int
     name: str = "env"

@@ -59,7 +59,7 @@ def ceiling_of(suite: EnvSuite) -> int:
 
 
 def _left_out(finished: Finished, broken: Callable[[EnvFailureError], None] | None) -> bool:
-    """Tell whether an episode broke off and somebody was told so."""
+    """Return whether an episode broke off and the caller was notified."""
     if finished.failure is None or broken is None:
         return False
     broken(finished.failure)

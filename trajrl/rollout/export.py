@@ -3,7 +3,7 @@
     in   obs (1, H, obs)   prev_actions (1, H, act)   mask (1, H)   normal (1, Z)   exponential (1, Z')
     out  actions (1, N, act) in [-1, 1]
 
-The history is explicit, padding first; chance is an input, N(0, 1) and Exp(1), where the policy draws any;
+The history is explicit, padding first; noise is an input, N(0, 1) and Exp(1), where the policy draws any;
 observations are given as recorded, and normalised inside.
 """
 

@@ -132,17 +132,17 @@ class ClusterSampler(EpisodeLaw):
 
     def stats(self) -> dict[str, float]:
         """Return the law's figures, the score of every count, and size, length and return of each cluster."""
-        told = {
+        stats = {
             **super().stats(),
             "pull": self._pull,
             "clusters": float(len(np.unique(self.labels[self.law.ids]))),
         }
-        told.update({f"score/{count}": score for count, score in self.scores.items()})
+        stats.update({f"score/{count}": score for count, score in self.scores.items()})
         for c, row in cluster_table(self.store, self.labels, self.law.ids).items():
-            told.update({f"cluster/{c}/{name}": value for name, value in row.items()})
+            stats.update({f"cluster/{c}/{name}": value for name, value in row.items()})
         counts = np.bincount(self.labels[self.law.ids]) if len(self.law.ids) else np.zeros(0)
         shares = share_stats(counts / max(1, counts.sum()))
-        return {**told, **{f"cluster/data_{name}": value for name, value in shares.items()}}
+        return {**stats, **{f"cluster/data_{name}": value for name, value in shares.items()}}
 
     def state_dict(self) -> dict[str, Any]:
         """Return labels, centres, scaler and scores, beside the law."""
@@ -158,7 +158,7 @@ class ClusterSampler(EpisodeLaw):
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the clustering back, and the law with it."""
+        """Restore the clustering, and the law with it."""
         super().load_state_dict(state)
         self._fitted_on, self._fitted_at = int(state["fitted_on"]), int(state["fitted_at"])
         self._short, self.clustering = bool(state.get("short", False)), None

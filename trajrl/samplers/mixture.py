@@ -129,17 +129,17 @@ class MixtureSampler:
 
     def stats(self) -> dict[str, float]:
         """Return the fraction, the figures of the joint law, and those of the sides under their names."""
-        told = {"fraction": self.fraction, **share_stats(self.probabilities()[self.store.live])}
+        stats = {"fraction": self.fraction, **share_stats(self.probabilities()[self.store.live])}
         for name, side in self.sides.items():
-            told.update({f"{name}/{key}": value for key, value in side.stats().items()})
-        return told
+            stats.update({f"{name}/{key}": value for key, value in side.stats().items()})
+        return stats
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of both sides and where the schedule is."""
         return {"step": self._step, **{name: side.state_dict() for name, side in self.sides.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take both sides back."""
+        """Restore both sides."""
         self._step = int(state["step"])
         for name, side in self.sides.items():
             side.load_state_dict(state[name])

@@ -150,15 +150,15 @@ class PrioritySampler(EpisodeLaw):
 
     def stats(self) -> dict[str, float]:
         """Return the law's figures, how many trajectories have evidence, and its size."""
-        told = {**super().stats(), "beta": self.config.beta_at(self._made_at)}
+        stats = {**super().stats(), "beta": self.config.beta_at(self._made_at)}
         if METRICS[self.config.metric].evidence == "store" or not len(self.law.ids):
-            return told
+            return stats
         seen = self.evidence.seen[self.law.ids]
         value = self.evidence.value[self.law.ids][seen] if seen.any() else np.zeros(1)
-        told.update(
+        stats.update(
             seen=float(seen.mean()), evidence_mean=float(value.mean()), evidence_max=float(value.max())
         )
-        return told
+        return stats
 
     def state_dict(self) -> dict[str, Any]:
         """Return evidence, cursors and schedule, beside the law."""
@@ -167,7 +167,7 @@ class PrioritySampler(EpisodeLaw):
         return {**state, "steps": [self._step, self._ranked_at, self._made_at, self._asked]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take everything back."""
+        """Restore everything."""
         super().load_state_dict(state)
         self.evidence.load_state_dict(state)
         self.cursor.load_state_dict({name: state[f"cursor_{name}"] for name in ("episode", "step")})

@@ -98,17 +98,17 @@ class ProductSampler:
 
     def stats(self) -> dict[str, float]:
         """Return the figures of the joint law, and those of the parts under their names."""
-        told = {"episodes": float(len(self.law.ids)), **share_stats(self.law.p)}
+        stats = {"episodes": float(len(self.law.ids)), **share_stats(self.law.p)}
         for part, sampler in (("left", self.left), ("right", self.right)):
-            told.update({f"{part}/{name}": value for name, value in sampler.stats().items()})
-        return told
+            stats.update({f"{part}/{name}": value for name, value in sampler.stats().items()})
+        return stats
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the parts; the joint law follows from them."""
         return {"left": self.left.state_dict(), "right": self.right.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the parts back and join them."""
+        """Restore the parts and join them."""
         self.left.load_state_dict(state["left"])
         self.right.load_state_dict(state["right"])
         self._join()

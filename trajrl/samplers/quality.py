@@ -53,7 +53,7 @@ class Config:
     high_start: float = 1.0  # weight of a high row at the start
     high_end: float = 1.0  # weight of a high row at the end; higher: greedier
     over_steps: int = 100_000  # training steps from start to end; higher: slower
-    refresh_every: int = 5000  # training steps between two judgements; higher: cheaper, staler
+    refresh_every: int = 5000  # training steps between two labellings; higher: cheaper, staler
     score_rows: int = 50_000  # rows the agent is asked about at each; higher: fresher, slower
     expert: str = ""  # source that counts as expert in reports; empty: the one of highest mean return
 
@@ -93,9 +93,9 @@ class QualitySampler:
         self.q = np.zeros(0, np.float32)  # (S,) last value; NaN: never asked
         self.bucket = np.zeros(0, np.int8)  # (S,)
         self.watch, self.states = StoreWatch(), StateClusters(config.states, config.components, seed)
-        self.report: dict[str, float] = {}  # against source labels, of the last judgement
+        self.report: dict[str, float] = {}  # against source labels, of the last labelling
         self._step = self._judged_at = self._turn = (
-            0  # now; the last judgement due; how often the agent was asked
+            0  # now; the last labelling due; how often the agent was asked
         )
         self._arrange(store.live[:0])
         self.refresh(0)
@@ -139,11 +139,11 @@ class QualitySampler:
     def stats(self) -> dict[str, float]:
         """Return shares and weights of buckets, the law's figures, and how well it tells sources apart."""
         rows, weights = max(1, len(self.buckets.rows)), self.config.weights(self._step)
-        told = {"notes": float(len(self.notes)), "episodes": float(len(self.buckets.ids))}
+        stats = {"notes": float(len(self.notes)), "episodes": float(len(self.buckets.ids))}
         for b, name in enumerate(("low", "high", "unknown")):
-            told[f"{name}_share"] = float(self.buckets.count[b] / rows)
-            told[f"{name}_weight"] = float(weights[b])
-        return {**told, **share_stats(self.probabilities()[self.buckets.ids]), **self.report}
+            stats[f"{name}_share"] = float(self.buckets.count[b] / rows)
+            stats[f"{name}_weight"] = float(weights[b])
+        return {**stats, **share_stats(self.probabilities()[self.buckets.ids]), **self.report}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the agent said, the buckets, the clusters of states and the schedule."""
@@ -152,7 +152,7 @@ class QualitySampler:
         return {**judged, **when, **self.states.state_dict(), "ids": self.buckets.ids, "notes": [*self.notes]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take everything back."""
+        """Restore everything."""
         self.q, self.bucket = np.array(state["q"], np.float32), np.array(state["bucket"], np.int8)
         self.report = {name: float(value) for name, value in state["report"].items()}
         self._step, self._judged_at, self._turn = (int(part) for part in state["steps"])

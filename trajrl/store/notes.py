@@ -12,7 +12,7 @@ SENTENCES = {  # [one|many], or [ending of many]
     "cast_columns": "column[s] [was|were] cast to the store's types",
     "constant_dones": "[`done` marks|`dones` mark] the end of a recording, not a success",
     "cuts_without_reset":
-        "episode[s] [ends|end] where the recording goes on: the next row is "
+        "episode[s] [ends|end] where the recording continues: the next row is "
         "[its|their] last observation",
     "dropped_steps": "step[s] [was|were] given up: nothing says what was observed after [it|them]",
     "ends_of_unknown_kind":
@@ -36,7 +36,7 @@ SENTENCES = {  # [one|many], or [ending of many]
     "reshaped_columns": "column[s] gained or lost an axis of length 1",
     "skipped_members": "member[s] [was|were] not read",
     "terminal_and_timeout": "row[s] [is|are] terminal and timed out; terminal wins",
-    "terminal_marks": "step[s] [is|are] marked as solved while the recording goes on",
+    "terminal_marks": "step[s] [is|are] marked as solved while the recording continues",
     "terminals_at_limit":
         "terminated episode[s] [is|are all] as long as the longest: [it|they] "
         "may be [a time limit|time limits]",
@@ -44,7 +44,7 @@ SENTENCES = {  # [one|many], or [ending of many]
         "pickle[s] [was|were] loaded with --trust-pickle: it could run any "
         "code while it was read",
     "unconfirmed_terminals":
-        "[terminal stands|terminals stand] where the episode goes on; [it "
+        "[terminal stands|terminals stand] where the episode continues; [it "
         "marks a step, not an end|they mark steps, not ends]",
     "unfinished_tails":
         "[recording stops|recordings stop] in the middle of an episode; it is "

@@ -36,7 +36,7 @@ class Rules:
     """How flags are read."""
 
     stored_next: bool = False  # every row has its own next observation
-    terminals_end: bool = True  # False: terminals mark solved steps while the recording goes on
+    terminals_end: bool = True  # False: terminals mark solved steps while the recording continues
     confirm: bool = False  # a terminal ends an episode only where `resets` says so too
     horizon: int = 0  # cut every so many rows where nothing else ends an episode; 0: never
     resets_known: bool = False  # where `resets` is False at an end, the next row is its last observation
@@ -65,7 +65,7 @@ Read = Callable[[int, int], Rows]  # rows [start, stop), asked for in order
 
 @dataclass
 class _Cursor:
-    """What one block of flags leaves behind for the next."""
+    """The state between one block of flags and the next."""
 
     row: int = 0  # rows seen
     start: int = 0  # first row of the running episode

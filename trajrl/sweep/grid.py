@@ -33,7 +33,7 @@ class Trial:
 
     @property
     def begun(self) -> bool:
-        """Say whether there is something to go on from."""
+        """Say whether there is something to continue from."""
         return (self.folder / "checkpoints" / "latest").exists()
 
 

@@ -1,7 +1,7 @@
 """The Ray engine: Ray Tune places trials on a machine or a cluster, and starts those again that were killed.
 
-A worker runs its trial as the local engine does, in a process that dies with it, and a retry goes on from the
-checkpoint.  Ctrl-C is a file that all workers look for: each lets its trial save a checkpoint first.
+A worker runs its trial as the local engine does, in a process that dies with it, and a retry continues from
+the checkpoint.  Ctrl-C is a file that all workers look for: each lets its trial save a checkpoint first.
 On a cluster the sweep's folder and the package must lie at the same place on every machine.
 """
 
@@ -95,7 +95,7 @@ def interruptible(stop: Path) -> Iterator[None]:
         if stop.exists():
             raise KeyboardInterrupt
         stop.touch()
-        say("stopping; every trial at work saves a checkpoint, and the same command goes on")
+        say("stopping; every trial at work saves a checkpoint, and the same command continues")
         os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own word for it
 
     before = signal.signal(signal.SIGINT, note)

@@ -46,7 +46,7 @@ class Engine(Protocol):
 
 
 def command(trial: Trial) -> list[str]:
-    """Return the words that run a trial, or go on with it."""
+    """Return the words that run a trial, or continue it."""
     words = [sys.executable, "-m", "trajrl", "offline", "--resume-or-start", "--out", str(trial.folder)]
     return [*words, "--seed", str(trial.seed), "--set", *trial.settings]
 

@@ -62,11 +62,11 @@ def table(found: pd.DataFrame, names: Sequence[str], seed: int) -> list[tuple[st
     rows = []
     for cell, group in found.groupby([f"grid.{name}" for name in names], sort=False):
         values = group["last"].dropna().to_numpy(np.float64) if "last" in group else np.zeros(0)
-        told = [f"{len(values)} of {len(group)}"]
+        cells = [f"{len(values)} of {len(group)}"]
         if len(values):
             low, high = bootstrap_mean(values, seed)
-            told += [f"{values.mean():.1f}", f"{low:.1f} to {high:.1f}" if len(values) > 1 else "one seed"]
+            cells += [f"{values.mean():.1f}", f"{low:.1f} to {high:.1f}" if len(values) > 1 else "one seed"]
             means = [group[name].mean() for name in ("mean_last_10", "best", "selected")]
-            told += ["" if np.isnan(mean) else f"{mean:.1f}" for mean in means]  # not all select offline
-        rows.append((*map(str, cell), *told, *[""] * (len(HEADER) - len(told))))
+            cells += ["" if np.isnan(mean) else f"{mean:.1f}" for mean in means]  # not all select offline
+        rows.append((*map(str, cell), *cells, *[""] * (len(HEADER) - len(cells))))
     return rows

@@ -52,7 +52,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     team.share(config.batch_size)  # refused before anything is written
     number = set_threads(config)
     if config.threads == cpu.MEASURED:
-        config = replace(config, threads=number)  # kept: what goes on from here has the same bits
+        config = replace(config, threads=number)  # kept: what continues from here has the same bits
     store = open_data(config, shared=team.size > 1) if store is None else store
     store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
     suite = find_suite(config, store)

@@ -75,7 +75,7 @@ class RunConfig:
     sampler_options: dict[str, Any] = field(default_factory=dict)  # of the sampler's Config
 
     # The online phase.  There, the steps between logs, evaluations and checkpoints are the environment's.
-    from_run: str = ""  # the offline run that it goes on from
+    from_run: str = ""  # the offline run that it continues from
     first_step: int = 0  # updates that run had made
     env_steps: int = 1_000_000  # environment steps, all environments together
     utd: float = 1.0  # updates per environment step; raising it: more from each step, slower, less stable

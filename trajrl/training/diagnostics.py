@@ -1,4 +1,4 @@
-"""Judgement: how well an agent that calls rows good tells the sources of the data apart.
+"""Diagnostics: how well an agent that calls rows good tells the sources of the data apart.
 
 For agents with `judge` and data of two sources or more; the one of highest mean return is the expert's.
 The rows are a fixed subsample of the store, drawn from a stream of its own.

@@ -1,9 +1,9 @@
-"""Stops: what ends a run before its time, and the one line that says what, where and how to go on.
+"""Stops: what ends a run before its time, and the one line that says what, where and how to continue.
 
 A number that is not finite   the term, the batch, the episodes; what failed is kept beside the checkpoints
                               (weights as they were when it was read: on a GPU some updates later)
 Memory that is not there      the update and the size of its batch
-In both cases the last checkpoint is from before it, and --resume goes on from there.
+In both cases the last checkpoint is from before it, and --resume continues from there.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def out_of_memory(run: Run) -> Iterator[None]:
 
 
 def resume_hint(run: Run) -> str:
-    """Say from where the run can go on."""
+    """Say from where the run can continue."""
     last = checkpoint.follow(run.folder / "checkpoints", "latest")
     if last is None:
         return "there is no checkpoint before it"
-    return f"{last.name} is from before it: --resume --out {run.folder} goes on from there"
+    return f"{last.name} is from before it: --resume --out {run.folder} continues from there"

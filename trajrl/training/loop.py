@@ -33,7 +33,7 @@ from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.csv_log import writing
 from trajrl.training.run_dir.evaluations import Evaluation
 
-LATEST = 50  # updates that may lie unread
+LATEST = 50  # updates that may is pending
 MAY_BE_INFINITE = ("sampler", "eval")  # parts of a log that say nothing of the weights
 AT_ONCE = ("cpu",)  # devices whose numbers are there when a call returns
 

@@ -1,4 +1,4 @@
-"""Online: what a run has besides in the online phase, and what it tells of it.
+"""Online: what a run has besides in the online phase, and what it reports.
 
 Three counters are kept apart: the run's updates over both phases, those of this phase, environment steps.
 """
@@ -87,7 +87,7 @@ class Online:
         }  # fmt: skip
 
     def load_state_dict(self, parts: Mapping[str, Any]) -> None:
-        """Take those parts back; the store then holds the episodes of the checkpoint."""
+        """Restore those parts; the store then holds the episodes of the checkpoint."""
         self.interaction.load_state_dict(parts["interaction"])
         self.early.load_state_dict(parts["early"])
         self.rows.load_state_dict(parts["online"]["rows"])
@@ -156,5 +156,5 @@ class Rows:
         return {"counts": self.counts.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the counts back."""
+        """Restore the counts."""
         self.counts = np.array(state["counts"], np.int64)

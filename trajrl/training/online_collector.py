@@ -56,7 +56,7 @@ class OnlineCollector:
 
     @property
     def gave_up(self) -> bool:
-        """Say whether environments failed too often to go on."""
+        """Say whether environments failed too often to continue."""
         return self.failures >= self.max_failures
 
     def step(self, actor: Actor) -> None:
@@ -103,7 +103,7 @@ class OnlineCollector:
             self.store.evict([number])
 
     def adopt(self) -> None:
-        """Take in what an earlier sitting wrote after the checkpoint and this one did not make again."""
+        """Take in what an earlier session wrote after the checkpoint and this one did not make again."""
         if not self.unknown:
             return
         self.repeatable = False
@@ -128,7 +128,7 @@ class OnlineCollector:
         return {**counters, "collector": self.collector.state_dict(), "seen": self._digests()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back the episodes known then, and replay the open ones."""
+        """Restore  the episodes known then, and replay the open ones."""
         kept = int(state["kept"])
         if len(self.unknown) < kept or any(self.unknown[i][1]["number"] != i for i in range(kept)):
             raise ValueError(
@@ -147,7 +147,7 @@ class OnlineCollector:
 
     def _start_anew(self) -> None:
         """Give up the open episodes."""
-        say("the open episodes are lost: replayed from seed and actions the environment took another course")
+        say("the open episodes are lost: replayed from seed and actions the environment is not deterministic")
         for row in range(len(self.collector.envs)):
             self.collector.open[row] = None
             self.collector.queues.reset(row)

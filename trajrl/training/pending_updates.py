@@ -18,7 +18,7 @@ from trajrl.store.window import Anchors
 
 
 class Learned(NamedTuple):
-    """What one update left behind."""
+    """What one update produced."""
 
     step: int
     anchors: Anchors
@@ -49,7 +49,7 @@ class PendingUpdates:
         self.waiting.append(Learned(step, anchors, td_error, metrics))
 
     def read(self) -> Iterator[Read]:
-        """Yield what lies unread, and forget it."""
+        """Yield what is pending, and forget it."""
         waiting, self.waiting = self.waiting, []
         if not waiting:
             return

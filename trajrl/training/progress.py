@@ -62,7 +62,7 @@ class Meter:
             print(self._line(), file=sys.stderr, flush=True)
 
     def say(self, what: str) -> None:
-        """Show that something other than training goes on."""
+        """Show that something other than training continues."""
         self._eval_began = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, score=what)
@@ -71,7 +71,7 @@ class Meter:
     def show(self, found: Evaluation) -> None:
         """Print the result of an evaluation as a line that stays."""
         self._end_evaluation()
-        line = f"step {found.step:>7}: {told(found)}   [{self.seconds:.0f} s]"
+        line = f"step {found.step:>7}: {described(found)}   [{self.seconds:.0f} s]"
         self._last_score = headline(found)
         if self._bar is not None:
             self._bar.console.print(line, highlight=False)
@@ -131,7 +131,7 @@ def headline(found: Evaluation) -> str:
     return main if found.scale == "success" else main + success
 
 
-def told(found: Evaluation) -> str:
+def described(found: Evaluation) -> str:
     """Say what an evaluation found; without a scale that is success, else a return, and no score."""
     main = f"{found.scale} {shown(found.value, found.scale):>6}"
     if found.scale == "success":

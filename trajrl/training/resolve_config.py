@@ -88,7 +88,7 @@ def acted_in(env: str, data: str) -> str:
 def online_config(
     source: Path, chosen: Mapping[str, Any], settings: Iterable[str], file: Path | None = None
 ) -> RunConfig:
-    """Return the config of an online run that goes on from an offline one; what was given wins.
+    """Return the config of an online run that continues from an offline one; what was given wins.
 
     `file` is the config of an online run that is run again.
     """
@@ -182,7 +182,7 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
     if phase != saved.phase:
         raise ValueError(
             f"{folder} is an {saved.phase} run; "
-            f"`python run.py {saved.phase} --resume --out {folder}` goes on with it"
+            f"`python run.py {saved.phase} --resume --out {folder}` continues it"
         )
     given = {name: value for name, value in chosen.items() if name != "preset"}
     config = resolve_config(given, settings, folder / "config.json")

@@ -1,4 +1,4 @@
-"""Going on with a run: its last checkpoint is taken back, and what was written after it is dropped."""
+"""Resuming a run: its last checkpoint is restored, and what was written after it is dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTS = ("agent", "sampler", "logger", "provenance", "scores")  # of a checkpoin
 
 
 def restore(run: Run, path: Path) -> None:
-    """Take a checkpoint back, and drop the rows written after it."""
+    """Restore a checkpoint, and drop the rows written after it."""
     parts = checkpoint.load(path)
     if run.online:  # first: samplers and provenance speak of episodes that the store must hold
         run.online.load_state_dict(parts)
@@ -45,12 +45,12 @@ def load_part(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None
 
 
 def require_same_scale(run: Run) -> None:
-    """Refuse to go on where scores would be on another scale than those before: a column has one."""
+    """Refuse to continue where scores would be on another scale than those before: a column has one."""
     before, now = [found.score_name for found in run.scores.evaluations[-1:]], run.suite
     if before and now and now.score(0.0).name != before[0]:
         raise ValueError(
             f"{run.folder} was scored as {before[0]}, and here it would be as {now.score(0.0).name}: "
-            "go on where the environment and its references are the same, or begin another run"
+            "continue where the environment and its references are the same, or begin another run"
         )
 
 

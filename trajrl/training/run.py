@@ -61,7 +61,7 @@ class Run:
         self.interrupted = True
 
     def show_with(self, view: Callable[[Run, bool], None]) -> None:
-        """Call `view` after every evaluation; it is told whether that was the last."""
+        """Call `view` after every evaluation; it receives whether that was the last."""
         self.view = view
 
     @property

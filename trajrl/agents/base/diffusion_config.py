@@ -58,7 +58,7 @@ class DiffusionConfig:
     decay_steps: int = 0  # updates of that cosine; 0: the run's
 
     def validate(self) -> None:
-        """Check what can be checked without data; an agent's own Config goes on from here."""
+        """Check what can be checked without data; an agent's own Config continues from here."""
         check(self)
         at_least_one(
             self, "history", "gru_width", "gru_layers", "horizon", "candidates", "ema_every", "critics",

@@ -122,7 +122,7 @@ class Learner:
         raise NotImplementedError
 
     def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
-        """Do one step of learning: draw its chance, set what its number decides, learn, count."""
+        """Do one step of learning: draw its noise, set what its number decides, learn, count."""
         noise = self.draw(batch, rng)
         self.prepare()
         metrics, td_error = self.learn(batch, noise)
@@ -130,11 +130,11 @@ class Learner:
         return Update({name: value.detach() for name, value in metrics.items()}, td_error)
 
     def draw(self, batch: SequenceBatch, rng: torch.Generator) -> Any:
-        """Draw the chance of one update: a tuple of tensors, or of such tuples."""
+        """Draw the randomness of one update: a tuple of tensors, or of such tuples."""
         return self.draw_noise(batch, rng)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Any:
-        """Draw the chance that the losses of one batch take: each agent has its own."""
+        """Draw the randomness that the losses of one batch take: each agent has its own."""
         raise NotImplementedError
 
     def prepare(self) -> None:
@@ -163,7 +163,7 @@ class Learner:
         return {"updates": self.updates, **{name: part.state_dict() for name, part in self.parts.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what state_dict returned; parts must be those of this agent."""
+        """Restore what state_dict returned; parts must be those of this agent."""
         if set(state) != {"updates", *self.parts}:
             odd = ", ".join(sorted(set(state) ^ {"updates", *self.parts}))
             raise ValueError(f"the saved agent differs in its parts ({odd}); load it with its own config")

@@ -35,7 +35,7 @@ class Agent(Protocol):
     updates_per_batch: int  # update-to-data ratio: the loop draws this many times its batch size per update
 
     def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
-        """Do one step of learning; `rng` is a CPU generator and the only source of chance."""
+        """Do one step of learning; `rng` is a CPU generator and the only source of randomness."""
 
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Choose a chunk of actions (V, N, act) in [-1, 1].
@@ -53,4 +53,4 @@ class Agent(Protocol):
         """Return networks, targets, optimisers, counters and normaliser: tensors and plain numbers."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the state back; the next update is the one that would have come."""
+        """Restore the state; the next update is the one that would have come."""

@@ -28,13 +28,13 @@ LEAST_MEMBERS = 10  # rows per cluster while the subsample is still small
 
 
 class Strata:
-    """The subsample, its clusters, and the limits of the last judgement; all of it is saved."""
+    """The subsample, its clusters, and the limits of the last labelling; all of it is saved."""
 
     def __init__(self, clusters: int, components: int, capacity: int, seed: int, device: torch.device):
         self.clusters, self.components, self.capacity, self.seed = clusters, components, capacity, seed
         self.device = device
         self.rows: dict[str, Tensor] = {}  # obs (n, H, obs), prev_actions, mask, actions (n, 1, act)
-        self.tables: dict[str, Tensor] = {}  # clusters and limits; empty until the first judgement
+        self.tables: dict[str, Tensor] = {}  # clusters and limits; empty until the first labelling
 
     @property
     def size(self) -> int:
@@ -134,7 +134,7 @@ class Strata:
         return {"rows": dict(self.rows), "tables": dict(self.tables)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore them."""
         self.rows = {name: values.to(self.device) for name, values in state["rows"].items()}
         self.tables = {name: values.to(self.device) for name, values in state["tables"].items()}
 

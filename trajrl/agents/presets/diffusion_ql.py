@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 EPOCH = 1000  # updates
-DEMO: dict[str, Any] = {  # of the agents that climb Q on the demo store: sharp soon, few candidates
+DEMO: dict[str, Any] = {  # of the agents that maximise Q on the demo store: sharp soon, few candidates
     "actor_lr": 1e-3, "decay": "update", "critic_norm": "before", "candidates": 10, "run.steps": 4_000,
 }  # fmt: skip
 

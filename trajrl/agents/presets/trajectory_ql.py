@@ -29,7 +29,7 @@ ROOMS: dict[str, Any] = {  # the demo on toy:rooms: all is seen, rewards are nea
 def preset(name: str, env: str) -> dict[str, Any]:
     """Return the settings of preset `name`; `paper` takes what was published for Diffusion-QL there."""
     if name == "standard" and env.startswith("bandit:"):
-        return {}  # one sample is measured there, so the policy itself has to climb
+        return {}  # one sample is measured there, so the policy itself has to maximise Q
     if name == "demo" and env == "toy:rooms":
         return PRESETS["demo"] | ROOMS
     if name != "paper":

@@ -125,5 +125,5 @@ class BenchEvaluate(Common):
 
 
 def has_candidates(agent: str) -> bool:
-    """Tell whether an agent chooses among candidates as many as it is told."""
+    """Return whether an agent chooses among as many candidates as asked."""
     return hasattr(find(AGENTS, agent, "agent").Config, "candidates")

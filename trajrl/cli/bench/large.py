@@ -62,7 +62,7 @@ def timed(call: Any) -> tuple[Any, float]:
 
 
 def megabytes(name: str) -> float:
-    """Return a size that Linux tells of this process."""
+    """Return a size that Linux reports of this process."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024

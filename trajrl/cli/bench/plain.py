@@ -1,4 +1,4 @@
-"""benchmarks/plain_dql.py beside diffusion_ql: the same weights, batches and chance for both."""
+"""benchmarks/plain_dql.py beside diffusion_ql: the same weights, batches and noise for both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parity(obs_dim: int, action_dim: int, batch_size: int, width: int, device: s
     errors = []
     for step in range(3):
         batch, draws = replay.sample(batch_size), oracle.draw(batch_size)
-        set_chance(agent, draws)
+        set_noise(agent, draws)
         expected = oracle.update(batch, draws)
         found = agent.update(as_windows(batch, device), torch_stream(0, "agent", step)).metrics
         errors += [abs(found[ours].item() - expected[theirs]) for ours, theirs in NAMES.items()]
@@ -70,7 +70,7 @@ def twin(oracle: Any, device: str, **config: Any) -> Any:
     return agent
 
 
-def set_chance(agent: Any, draws: Any) -> None:
+def set_noise(agent: Any, draws: Any) -> None:
     """Let the agent's next update draw what the plain one drew."""
     import torch
 

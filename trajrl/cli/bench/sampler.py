@@ -73,9 +73,9 @@ class BenchSampler(Common):
             if index % max(1, self.repeats // 10) == 0:
                 step += every
                 took["refresh_ms"].append(_timed(sampler.refresh, step, score)[0])
-        told = {name: 1e3 * statistics.median(seconds) for name, seconds in took.items()}
-        update = told["batch_ms"] + told["feedback_ms"] + told["idle_ms"] + told["refresh_ms"] / every
-        return {"build_ms": 1e3 * build, **told, "refresh_every": every, "update_ms": update}
+        times = {name: 1e3 * statistics.median(seconds) for name, seconds in took.items()}
+        update = times["batch_ms"] + times["feedback_ms"] + times["idle_ms"] + times["refresh_ms"] / every
+        return {"build_ms": 1e3 * build, **times, "refresh_every": every, "update_ms": update}
 
 
 def make_store(count: int, length: int, seed: int) -> TrajectoryStore:

@@ -62,7 +62,7 @@ class Collect(Common):
     episodes: int = 20
     """Episodes of each that --reference takes."""
     resume: bool = False
-    """Go on with a collection of this --out that was broken off; it ends as the same file."""
+    """Continue with a collection of this --out that was broken off; it ends as the same file."""
     overwrite: bool = False
     """Replace a store that has this name."""
 
@@ -103,7 +103,7 @@ class Collect(Common):
                 waiting.finish(writer)
                 found = summary(writer.table)
             waiting.remove()
-        return self.told(name, found)
+        return self.answer(name, found)
 
     def replayed(self) -> dict[str, Any]:
         """Let an agent learn online from nothing, and write everything it met."""
@@ -116,7 +116,7 @@ class Collect(Common):
                 writer.append(episode)
             found = summary(writer.table)
         reached = finish(run, self.out)
-        return {**self.told(suite.name, found), **reached}
+        return {**self.answer(suite.name, found), **reached}
 
     def check(self) -> None:
         """Refuse numbers that are none of the kind, and two answers to one question."""
@@ -134,7 +134,7 @@ class Collect(Common):
         self.check_company()
 
     def check_company(self) -> None:
-        """Refuse options that what was asked for would leave unread."""
+        """Refuse options that what was asked for would leave unused."""
         if self.reference and self.policy in ("", "random", "oracle"):
             raise ValueError("--reference takes --policy, the expert: a run's folder or a policy file")
         disturbed = [name for name, given in (("noise", any(self.noise)), ("epsilon", self.epsilon)) if given]
@@ -193,7 +193,7 @@ class Collect(Common):
         box = {"action_low": -1.0, "action_high": 1.0}  # what trajrl records is in the box it acts in
         return StoreWriter(self.out, {"environment": environment, "provenance": provenance, **box})
 
-    def told(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
         """Say what came out, and return the answer."""
         say(f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}")
         mean, std, steps = (found[key] for key in ("return_mean", "return_std", "length_mean"))

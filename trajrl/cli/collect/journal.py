@@ -1,7 +1,7 @@
 """Collection: episodes on their way to a store file, each durable as soon as it is whole.
 
 They wait in a journal beside the file, OUT.collecting/, with what was asked for.  An episode is a function of
-(seed, part, number), so a collection that was broken off goes on where it stood and ends as the same file.
+(seed, part, number), so a collection that was broken off continues where it stood and ends as the same file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Collection:
     """The episodes of one `collect`; use as a context manager, so that the journal is closed."""
 
     def __init__(self, out: Path, asked: Mapping[str, Any], resume: bool) -> None:
-        """Begin in OUT.collecting, or with `resume` go on with what is there, if the same was asked for."""
+        """Begin in OUT.collecting, or with `resume` continue what is there, if the same was asked for."""
         self.out, self.folder = out, folder_of(out)
         open_or_resume(self.folder, asked, resume)
         self.journal = Journal(self.folder)
@@ -72,7 +72,7 @@ def open_or_resume(folder: Path, asked: Mapping[str, Any], resume: bool) -> None
     said = folder / "collect.json"
     if folder.exists() and not resume:
         raise FileExistsError(
-            f"{folder} holds a collection that was broken off; --resume goes on with it, "
+            f"{folder} holds a collection that was broken off; --resume continues it, "
             "--overwrite begins again"
         )
     if said.exists():

@@ -90,7 +90,7 @@ def learning(suite: Suite, steps: int, seed: int, folder: Path, settings: tuple[
         try:
             config = config_of(suite, steps, seed, start, settings)
         except (KeyError, ValueError):
-            rmtree(folder)  # nothing was learned: nothing is left to go on with
+            rmtree(folder)  # nothing was learned: nothing is left to continue with
             raise
         place = new_folder(config, str(folder / "run"))
         lock(place)

@@ -1,4 +1,4 @@
-"""Chance of code that draws from numpy's global generator: it is lent a state of its own and gives it back.
+"""Code that draws from numpy's global generator gets a state of its own there, for as long as it runs.
 
 Without this an episode would depend on what drew before it, and two environments would disturb each other.
 """
@@ -25,7 +25,7 @@ class GlobalState:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Put the state in place of the global one, and take it back, advanced, at the end."""
+        """Put the state in place of the global one; at the end keep it, advanced, and restore the other."""
         before = np.random.get_state()  # noqa: NPY002 (the global generator is what it is about)
         np.random.set_state(self._state)  # noqa: NPY002
         try:
@@ -40,18 +40,18 @@ class SeededGlobals(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
-        self.chance = GlobalState()
+        self.global_state = GlobalState()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; `seed` settles the global draws too."""
         if seed is not None:
-            self.chance.seed(seed)
-        with self.chance.lent():
+            self.global_state.seed(seed)
+        with self.global_state.lent():
             return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> Any:
         """Take a step."""
-        with self.chance.lent():
+        with self.global_state.lent():
             return self.env.step(action)

@@ -15,7 +15,7 @@ class Demonstrates(Protocol):
     """A script with a plan."""
 
     def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:
-        """Plan an episode; all chance comes from `rng`."""
+        """Plan an episode; all randomness comes from `rng`."""
 
     def act(self, obs: np.ndarray, info: dict[str, Any]) -> np.ndarray:
         """Choose the next action, (act,) in [-1, 1]."""

@@ -54,7 +54,7 @@ class Suite:
 
     @classmethod
     def knows(cls, name: str) -> bool:
-        """Tell whether a name that came without a suite, and that nothing has, must mean this one."""
+        """Return whether a name that came without a suite, and that nothing has, must mean this one."""
         return False
 
     @classmethod

@@ -53,7 +53,7 @@ class EnvOptions:
 
     @property
     def alters_returns(self) -> bool:
-        """Tell whether returns under these options are other than the environment's own."""
+        """Return whether returns under these options are other than the environment's own."""
         return bool(self.time_limit or self.frame_skip > 1 or self.arguments)
 
 

@@ -97,7 +97,7 @@ class _Transfer:
     def left(self) -> str:
         """Say what there is after a failure, and what to do."""
         if self.arrived:
-            return "what came is kept, and the same command goes on from there"
+            return "what came is kept, and the same command continues from there"
         return f"nothing came; try again, or put the file at {self.path} by hand"
 
     def require_time(self) -> None:

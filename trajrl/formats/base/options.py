@@ -1,4 +1,4 @@
-"""Options: everything a reader may be told; one that a format has no use for is refused, not ignored."""
+"""Options: everything a reader can be asked for; one that a format has no use for is refused, not ignored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Options:
 
 
 def check_used(options: Options, format: str) -> None:
-    """Refuse options that the format would leave unread."""
+    """Refuse options that the format would leave unused."""
     for name, formats in ONLY_FOR.items():
         if getattr(options, name) != getattr(Options(), name) and format not in formats:
             raise ValueError(f"the option {name} is for {' and '.join(formats)}; this source is {format}")

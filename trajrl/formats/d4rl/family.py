@@ -1,7 +1,7 @@
-"""Families of D4RL files, told by widths of observations and actions, else by a name: what flags mean.
+"""Families of D4RL files, recognised by widths of observations and actions, else by a name: what flags mean.
 
 locomotion     a terminal ends an episode
-ant in a maze  the recording goes on at the goal: terminals are marks; resets are jumps in position
+ant in a maze  the recording continues at the goal: terminals are marks; resets are jumps in position
 point mass     a timeout marks a reached goal, there is no reset
 hands          a timeout inside a demonstration is joined where the joints do not jump
 """

@@ -22,7 +22,7 @@ def terminated_at_limit(survey: Survey, source: Source) -> Iterator[Finding]:
         yield Finding(
             WARNING, "terminated_at_limit",
             f"all {int(hit.sum())} episodes of {length} steps, the longest, are terminated: a time limit",
-            "the value of the state at the limit is learned as 0, though the task goes on",
+            "the value of the state at the limit is learned as 0, though the task continues",
             "marks them truncated; where the last observation was made up, the last action is given up",
             int(hit.sum()), f"episode {first}, step {length - 1}", fixed=True,
         )  # fmt: skip
@@ -44,7 +44,7 @@ def terminated_endless(survey: Survey, source: Source) -> Iterator[Finding]:
         yield Finding(
             WARNING, "terminated_endless",
             f"{int(hit.sum())} episodes are terminated in a task that cannot terminate",
-            "the value behind them is learned as 0, though the task goes on",
+            "the value behind them is learned as 0, though the task continues",
             "marks them truncated; where the last observation was made up, the last action is given up",
             int(hit.sum()), f"episode {first}, step {survey.lengths[first] - 1}", fixed=True,
         )  # fmt: skip

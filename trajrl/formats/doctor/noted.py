@@ -37,7 +37,7 @@ MEANINGS = {
     "ends_of_unknown_kind": Meaning(
         WARNING, "a termination read as a cut bootstraps from a state that has no future"
     ),
-    "flags_before_the_end": Meaning(ERROR, "the recording went on after its end, or its flags are wrong"),
+    "flags_before_the_end": Meaning(ERROR, "the recording continued after its end, or its flags are wrong"),
     "ignored_timeouts": Meaning(ERROR, "read as they are, windows would cross from one episode into another"),
     "inferred_ends": Meaning(WARNING, "a wrong guess cuts episodes in two or glues two together"),
     "joined_cuts": Meaning(WARNING, "read as they are, demonstrations would end in the middle"),
@@ -56,7 +56,7 @@ MEANINGS = {
     ),
     "terminals_at_limit": Meaning(WARNING, "the value of the state at a time limit is learned as 0"),
     "trusted_pickles": Meaning(WARNING, "none; whoever wrote the file could run any code here", PERSON),
-    "unconfirmed_terminals": Meaning(WARNING, "read as ends they would cut episodes that go on"),
+    "unconfirmed_terminals": Meaning(WARNING, "read as ends they would cut episodes that continue"),
     "unfinished_tails": Meaning(
         INFORMATION, "none; the tail is kept and bootstraps from its last observation"
     ),

@@ -125,7 +125,7 @@ class Minari(Source):
         )
 
     def _side_by_side(self, observations: Any, name: str) -> np.ndarray:
-        """Return observations as one array; a dictionary needs to be told in which order."""
+        """Return observations as one array; a dictionary needs an order of its keys."""
         if not isinstance(observations, dict):
             return np.asarray(observations)
         have = ", ".join(observations)

@@ -51,10 +51,10 @@ class Chart:
         """Return every number of the chart, one row per point."""
         import pandas as pd
 
-        told = [one for one in self.series if not one.faint] or self.series
-        with_interval = any(one.low is not None for one in told)
+        drawn = [one for one in self.series if not one.faint] or self.series
+        with_interval = any(one.low is not None for one in drawn)
         parts = []
-        for one in told:
+        for one in drawn:
             columns = {"series": one.name, self.x_label: one.x, self.y_label: one.y}
             if with_interval:
                 missing = np.full(len(one.y), np.nan)

@@ -41,14 +41,14 @@ def learning_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0
 def success_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0) -> list[Chart]:
     """Return one chart per environment and phase: success over steps, unless that is the main figure."""
     charts: list[Chart] = []
-    told = evaluations[evaluations["success"].notna()]
-    told = told.assign(value=told["success"])
-    for env, phase, scale, own in _parts(runs, told):
+    known = evaluations[evaluations["success"].notna()]
+    known = known.assign(value=known["success"])
+    for env, phase, scale, own in _parts(runs, known):
         if scale != SUCCESS:
             key, title = f"success-{len(charts)}", f"Success rate: {env}, {phase}"
             words = captions.SUCCESS, STEP.get(phase, "step"), value_name(SUCCESS)
             marks = data_mark(own, SUCCESS)
-            charts.append(Chart(key, title, *words, _series(own, told, seed), marks=marks, y_range=SHARE))
+            charts.append(Chart(key, title, *words, _series(own, known, seed), marks=marks, y_range=SHARE))
     return charts
 
 

@@ -24,12 +24,12 @@ def describe_groups(store: TrajectoryStore, by: str = "source") -> pd.DataFrame:
     table = store.table.to_frame()
     table = table[table["alive"]]
     grouped = table.groupby(by)
-    told = grouped.agg(
+    shares = grouped.agg(
         episodes=("length", "size"), steps=("length", "sum"), shortest=("length", "min"),
         longest=("length", "max"), return_mean=("returns", "mean"), return_std=("returns", "std"),
         terminated=("terminated", "mean"),
     )  # fmt: skip
-    return told.assign(share_of_steps=told["steps"] / told["steps"].sum())
+    return shares.assign(share_of_steps=shares["steps"] / shares["steps"].sum())
 
 
 def histogram(store: TrajectoryStore, column: str = "returns", by: str = "source") -> Chart:

@@ -61,13 +61,13 @@ class Explorer:
         import pandas as pd
 
         rows = []
-        for s, told in enumerate(self.states):
+        for s, label in enumerate(self.states):
             own = {"Q of the data": self.data_q[s], "mean Q of the policy": self.policy_q[s].mean()}
             for p, (i, j) in enumerate(self.pairs):
                 plane = self.q[s, p]
                 up, across = np.unravel_index(plane.argmax(), plane.shape)
                 peak = f"action {i} = {self.grid[across]:.2f}, action {j} = {self.grid[up]:.2f}"
-                rows.append({"state": told, "Q peaks at": peak, "Q there": plane.max(), **own})
+                rows.append({"state": label, "Q peaks at": peak, "Q there": plane.max(), **own})
         return pd.DataFrame(rows)
 
     def spread(self) -> Chart:
@@ -92,13 +92,13 @@ def explore(
     grid = np.linspace(-1, 1, GRID, dtype=np.float32)
     policy = policy_actions(agent, batch, seed)  # (S, M, N, act)
     planes = [values(agent, batch, _plane(batch, i, j, grid)) for i, j in pairs]
-    told = [
+    label = [
         f"episode {e}, step {t} of {store.table.length[e]}, return {store.table.returns[e]:.4g}"
         for e, t in zip(anchors.episode, anchors.step)
     ]
-    q = np.stack(planes, 1).reshape(len(told), len(pairs), GRID, GRID)
+    q = np.stack(planes, 1).reshape(len(label), len(pairs), GRID, GRID)
     return Explorer(
-        key, told, pairs, grid, q, batch.actions[:, 0].cpu().numpy(), policy[:, :, 0].cpu().numpy(), data_q,
+        key, label, pairs, grid, q, batch.actions[:, 0].cpu().numpy(), policy[:, :, 0].cpu().numpy(), data_q,
         values(agent, batch, policy), values(agent, batch, _random_actions(batch, seed)),
     )  # fmt: skip
 

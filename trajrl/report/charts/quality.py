@@ -32,8 +32,8 @@ def measures(logged: pd.DataFrame) -> pd.DataFrame:
         found = [name for name in logged.columns if name.endswith(f"/{measure}")]
         if found:
             columns[measure] = logged[found].bfill(axis=1).iloc[:, 0]
-    told = logged[["run", "step"]].assign(**columns)
-    return told.dropna(subset=list(columns), how="all") if columns else told[:0]
+    table = logged[["run", "step"]].assign(**columns)
+    return table.dropna(subset=list(columns), how="all") if columns else table[:0]
 
 
 def judge_by_q(

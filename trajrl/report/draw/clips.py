@@ -28,7 +28,7 @@ class Clip:
     """One video, as bytes."""
 
     role: str  # best, median, worst
-    told: str  # which episode, and how fast it is shown
+    text: str  # which episode, and how fast it is shown
     mp4: bytes
     rate: int = RATE  # frames per second
 
@@ -83,17 +83,17 @@ def film_policy(
             agent, suite, seed, step, len(before), len(roles), only=list(roles), render=True, watch=watch
         )
         clips = [
-            Clip(roles[e], f"{roles[e]}: episode {e}, {told}, {cameras[e].told}", cameras[e].finish(), rate)
-            for e, told in ((row["episode"], _returned(row, before)) for row in rows)
+            Clip(roles[e], f"{roles[e]}: episode {e}, {text}, {cameras[e].text}", cameras[e].finish(), rate)
+            for e, text in ((row["episode"], _returned(row, before)) for row in rows)
         ]
     return sorted(clips, key=lambda clip: ("best", "median", "worst").index(clip.role))
 
 
 def _returned(row: Mapping[str, Any], before: pd.DataFrame) -> str:
     """Say what the filmed episode returned, and what it did before if that is not the same."""
-    told, then = f"return {row['return']:.4g}", float(before["return"][row["episode"]])
+    text, then = f"return {row['return']:.4g}", float(before["return"][row["episode"]])
     same = isclose(row["return"], then, rel_tol=1e-4, abs_tol=1e-6)
-    return told if same else f"{told} ({then:.4g} when it was evaluated)"
+    return text if same else f"{text} ({then:.4g} when it was evaluated)"
 
 
 class Camera:
@@ -106,7 +106,7 @@ class Camera:
         self._writer: Any = None
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """Say how long the episode is, and how fast it is shown where that is not its own speed."""
         speed = self.shown * self.stride / self.rate
         return f"{self.length} steps" + (

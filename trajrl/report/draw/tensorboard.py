@@ -68,7 +68,7 @@ class LiveView:
         except Exception as error:
             self._given_up.add(what)
             reason = " ".join(str(error).split()) or type(error).__name__
-            say(f"note: TensorBoard goes on without {what}: {reason}")
+            say(f"note: TensorBoard continues without {what}: {reason}")
 
 
 def histograms(writer: SummaryWriter, episodes: pd.DataFrame, step: int) -> None:

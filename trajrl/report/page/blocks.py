@@ -113,8 +113,8 @@ def _figure(key: str, kind: str, title: str, caption: str, rows: pd.DataFrame, c
 
 
 def _block(title: str, caption: str, inside: str) -> str:
-    told = f'<p class="caption">{escape(caption)}</p>' if caption else ""
-    return f'<div class="block wide"><h3>{escape(title)}</h3>{told}{inside}</div>'
+    text = f'<p class="caption">{escape(caption)}</p>' if caption else ""
+    return f'<div class="block wide"><h3>{escape(title)}</h3>{text}{inside}</div>'
 
 
 def _clips(item: Clips, room: Room) -> str:
@@ -122,10 +122,10 @@ def _clips(item: Clips, room: Room) -> str:
     for clip in item.clips:
         if not room.take(len(clip.mp4) * 4 // 3 + 1000, f"the video of the {clip.role} episode"):
             continue
-        source, told = b64encode(clip.mp4).decode(), escape(clip.told)
+        source, text = b64encode(clip.mp4).decode(), escape(clip.text)
         shown.append(
-            f'<figure><video controls muted loop playsinline preload="auto" aria-label="{told}" '
-            f'src="data:video/mp4;base64,{source}"></video><figcaption>{told}</figcaption></figure>'
+            f'<figure><video controls muted loop playsinline preload="auto" aria-label="{text}" '
+            f'src="data:video/mp4;base64,{source}"></video><figcaption>{text}</figcaption></figure>'
         )
     return _block(item.title, item.caption, f'<div class="clips">{"".join(shown)}</div>') if shown else ""
 

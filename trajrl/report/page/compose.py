@@ -209,6 +209,6 @@ def _clips(folder: Path, run: str, evaluations: pd.DataFrame) -> list[Item | Non
 def _origin(read: Frames) -> list[Item]:
     """Return what tells where numbers come from."""
     folders = list(read.folders.values())
-    told = Listing("commands", "Commands", commands(folders))
-    found: list[Item | None] = [differing(folders), versions(folders), told if told.lines else None]
+    listing = Listing("commands", "Commands", commands(folders))
+    found: list[Item | None] = [differing(folders), versions(folders), listing if listing.lines else None]
     return [item for item in found if item is not None]

@@ -27,7 +27,7 @@ def explorer_controls(explorer: Explorer) -> str:
     """Return what chooses the state and the two action dimensions."""
     dimensions = sorted({i for pair in explorer.pairs for i in pair})
     names = {str(i): f"action {i}" for i in dimensions}
-    states = {str(i): f"{i}: {told}" for i, told in enumerate(explorer.states)}
+    states = {str(i): f"{i}: {text}" for i, text in enumerate(explorer.states)}
     up = str(explorer.pairs[0][1])
     return (
         select("State", "state", states) + select("Across", "across", names) + select("Up", "up", names, up)

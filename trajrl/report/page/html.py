@@ -61,7 +61,7 @@ def is_report(path: Path) -> bool:
 
 
 def render(contents: Contents, left_out: list[str]) -> str:
-    """Return the page as text; panels, then videos, take what room is left, and others are told of."""
+    """Return the page as text; panels, then videos, take what room is left, and others are mentioned."""
     from plotly.offline import get_plotlyjs
 
     fixed = {"plotly": get_plotlyjs(), "script": _part("page.js"), "css": _part("page.css")}

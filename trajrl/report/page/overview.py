@@ -56,18 +56,18 @@ def with_interval(value: float, low: float = np.nan, high: float = np.nan, scale
     """Write a number with its interval, if there is one; a success rate in per cent."""
     if not np.isfinite(value):
         return "none"
-    told, *ends = (f"{one:.0%}" if scale == SUCCESS else f"{one:.1f}" for one in (value, low, high))
-    return f"{told} ({ends[0]} to {ends[1]})" if np.isfinite(low) else told
+    text, *ends = (f"{one:.0%}" if scale == SUCCESS else f"{one:.1f}" for one in (value, low, high))
+    return f"{text} ({ends[0]} to {ends[1]})" if np.isfinite(low) else text
 
 
 def success_by_step(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Return the success rate of every evaluation that knows one: run, step, value, episodes."""
-    told = evaluations[evaluations["success"].notna()]
-    return by_step(told.assign(value=told["success"]))
+    text = evaluations[evaluations["success"].notna()]
+    return by_step(text.assign(value=text["success"]))
 
 
 def online_table(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Table | None:
-    """Return what going online cost each run and what it brought; None without an online run.
+    """Return what the online phase cost each run and what it brought; None without an online run.
 
     Regret is the mean shortfall below the offline policy; the gap is that below the best of all runs.
     """

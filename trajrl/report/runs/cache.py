@@ -80,7 +80,7 @@ def _kept(folders: Mapping[str, Path], kind: Kind, notes: list[str]) -> pd.DataF
         parts.append(_fresh(stale, kind, notes))
     filled = [part for part in parts if len(part)] or parts[-1:]
     joined = pd.concat(filled, ignore_index=True)
-    full = set(joined["run"])  # a file that should have rows and gave none is read, and told of, every time
+    full = set(joined["run"])  # a file that should have rows and gave none is read, and reported, every time
     if stale:
         _save(place, joined, {name: sign for name, sign in now.items() if sign[0] <= 0 or name in full})
     joined = joined[joined["run"].isin(list(now))]
@@ -116,11 +116,11 @@ def _save(place: Path, rows: pd.DataFrame, signatures: Mapping[str, Signature]) 
 
     rows = rows.astype({"run": "category"})
     table = pyarrow.Table.from_pandas(rows, preserve_index=False)
-    told = {**(table.schema.metadata or {}), b"trajrl": json.dumps(signatures).encode()}
+    metadata = {**(table.schema.metadata or {}), b"trajrl": json.dumps(signatures).encode()}
     scratch = place.with_suffix(f".{os.getpid()}.tmp")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(table.replace_schema_metadata(told), scratch, compression="zstd")
+        parquet.write_table(table.replace_schema_metadata(metadata), scratch, compression="zstd")
         os.replace(scratch, place)
     except OSError:
         with suppress(OSError):

@@ -48,8 +48,8 @@ def tidy_evals(rows: pd.DataFrame) -> pd.DataFrame:
 
 def by_success(rows: pd.DataFrame) -> pd.Series:
     """Say for each evaluation episode whether success is its run's main figure: known of all, and no score."""
-    told = rows["success"].notna() & rows["score"].isna()
-    return told.groupby(rows["run"], observed=True).transform("all").astype(bool)
+    known = rows["success"].notna() & rows["score"].isna()
+    return known.groupby(rows["run"], observed=True).transform("all").astype(bool)
 
 
 def read_metrics(path: Path, notes: list[str]) -> pd.DataFrame:

@@ -47,7 +47,7 @@ class BackwardCursor:
         return {"episode": self.episode.copy(), "step": self.step.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take both arrays back."""
+        """Restore both arrays."""
         self.episode, self.step = np.array(state["episode"], np.int64), np.array(state["step"], np.int64)
 
     def _resize(self, n: int) -> None:

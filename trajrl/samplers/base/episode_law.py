@@ -49,7 +49,7 @@ class EpisodeLaw:
         return Anchors(episode, rng.integers(self.store.table.length[episode]), np.ones(n, np.float32))
 
     def sample(self, rng: np.random.Generator, n: int) -> Anchors:
-        """Draw n anchors; all chance comes from `rng`."""
+        """Draw n anchors; all randomness comes from `rng`."""
         return self.anchors(rng, n, self.law)
 
     def feedback(self, anchors: Anchors, td_error: np.ndarray) -> None:
@@ -77,7 +77,7 @@ class EpisodeLaw:
         return {**law, "mark": list(self.watch.mark), "notes": list(self.notes)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the law back as it was, not as the store would give it now."""
+        """Restore the law as it was, not as the store would give it now."""
         self.watch.restore(state["mark"])
         self.notes = [str(note) for note in state["notes"]]
         self.law = Categorical(state["ids"], state["p"])

@@ -59,7 +59,7 @@ class Evidence:
         return {"value": self.value.copy(), "seen": self.seen.copy(), "unused": self.unused.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the arrays back; older states do not say what was drawn without use."""
+        """Restore the arrays; older states do not say what was drawn without use."""
         self.value, self.seen = np.array(state["value"], np.float64), np.array(state["seen"], bool)
         self.unused = np.array(state.get("unused", np.zeros(len(self.seen))), bool)
 

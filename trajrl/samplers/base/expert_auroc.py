@@ -1,6 +1,6 @@
 """How well a score tells expert rows from others, against source labels; baselines are 0.5 and expert_share.
 
-auroc               chance that an expert row scores above another, ties half; 0.5 is no skill
+auroc               probability that an expert row scores above another, ties half; 0.5 is no skill
 precision_at_share  share of experts among the best rho m rows, rho = the true share of experts, its baseline
 """
 

@@ -25,7 +25,7 @@ class Sampler(Protocol):
         """Say whether `feedback` changes what is drawn."""
 
     def sample(self, rng: np.random.Generator, n: int) -> Anchors:
-        """Draw n anchors; all chance comes from `rng`."""
+        """Draw n anchors; all randomness comes from `rng`."""
 
     def feedback(self, anchors: Anchors, td_error: np.ndarray) -> None:
         """Take in the absolute TD error (n,) of anchors drawn before; NaN where the critic left a row out."""
@@ -43,4 +43,4 @@ class Sampler(Protocol):
         """Return the whole state as numpy arrays and plain values."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the state back; the next anchors are those that would have come."""
+        """Restore the state; the next anchors are those that would have come."""

@@ -16,7 +16,7 @@ log = logging.getLogger("trajrl")
 
 
 class StoreWatch:
-    """Tells whether a store's live episodes differ from those last seen; the mark is state.
+    """Notes whether a store's live episodes differ from those last seen; the mark is state.
 
     Ids only ever grow and an evicted one never returns, so (count, sum of ids, sum of lengths) tells sets
     apart.
@@ -37,7 +37,7 @@ class StoreWatch:
         return changed
 
     def restore(self, mark: Any) -> None:
-        """Take back a mark from a sampler's state."""
+        """Restore  a mark from a sampler's state."""
         self.mark, self._version = tuple(int(part) for part in mark), -1
 
 

@@ -52,16 +52,16 @@ def describe_clustering(store: TrajectoryStore, clustering: Clustering) -> dict[
 
 def read_clustering(store: TrajectoryStore) -> Clustering | None:
     """Return the clustering a store was opened with, or None if it has none (or only a part of one)."""
-    told, arrays = store.attributes.get("clustering"), store.attributes.get("statistics", {})
+    kept, arrays = store.attributes.get("clustering"), store.attributes.get("statistics", {})
     names = ("cluster_centres", "cluster_mean", "cluster_divisor", "cluster_axes")
-    if not told or COLUMN not in store.table.extra_names or not all(name in arrays for name in names):
+    if not kept or COLUMN not in store.table.extra_names or not all(name in arrays for name in names):
         return None
     centres, mean, divisor, axes = (np.asarray(arrays[name]) for name in names)
-    known = {key: value for key, value in told["spec"].items() if key in ClusterSpec.__dataclass_fields__}
-    scores = {int(count): float(score) for count, score in told["scores"].items()}
+    known = {key: value for key, value in kept["spec"].items() if key in ClusterSpec.__dataclass_fields__}
+    scores = {int(count): float(score) for count, score in kept["scores"].items()}
     labels = store.table.cluster.astype(np.int64)
     scaler = Scaler(mean, divisor, axes)
-    return Clustering(labels, centres, scaler, ClusterSpec(**known), int(told["seed"]), scores)
+    return Clustering(labels, centres, scaler, ClusterSpec(**known), int(kept["seed"]), scores)
 
 
 def _arrays(clustering: Clustering) -> dict[str, np.ndarray]:

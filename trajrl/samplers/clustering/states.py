@@ -48,7 +48,7 @@ class StateClusters:
         return {"centres": self.centres, **self.scaler.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take centres and scaler back; `follow` labels anew."""
+        """Restore centres and scaler; `follow` labels anew."""
         self.centres = np.asarray(state["centres"])
         self.scaler = Scaler(*(np.asarray(state[name]) for name in ("mean", "divisor", "axes")))
         self.labels = np.zeros(0, np.int16)

@@ -129,7 +129,7 @@ def keep_policy(folder: Path, step: int, state: Mapping[str, Any], facts: Mappin
 
 
 def keep_failed(final: Path, state: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
-    """Keep what an update went wrong with, for looking at; no run goes on from it."""
+    """Keep what an update went wrong with, for looking at; no run continues from it."""
     _write_pair(final, state, "batch", batch)
 
 
@@ -186,7 +186,7 @@ def policy_state(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any
 def write_part(folder: Path, name: str, state: Mapping[str, Any]) -> None:
     """Write one part: tensors to NAME.pt, or numpy arrays to NAME.npz and the rest to NAME.json."""
     if name in TENSOR_PARTS:
-        with (folder / f"{name}.pt").open("wb") as file:  # ours, so that a full disk is told as what it is
+        with (folder / f"{name}.pt").open("wb") as file:  # ours, so that a full disk is reported as one
             torch.save(state, file)
         return
     arrays: dict[str, np.ndarray] = {}

@@ -65,16 +65,16 @@ class Provenance:
         """
         ids = self.store.live
         draws, logged, weight = (self._counted(name)[ids] for name in ("draws", "draws_logged", "weight"))
-        told: dict[str, float] = {}
+        stats: dict[str, float] = {}
         for name, count in (("draws", draws), ("draws_interval", draws - logged)):
-            told.update({f"{name}/{key}": value for key, value in share_stats(_shares(count)).items()})
-            told[f"{name}/none_share"] = float((count == 0).mean()) if len(ids) else 0.0
+            stats.update({f"{name}/{key}": value for key, value in share_stats(_shares(count)).items()})
+            stats[f"{name}/none_share"] = float((count == 0).mean()) if len(ids) else 0.0
         masses = {
             "data": np.ones(len(ids)), "draw": draws, "interval_draw": draws - logged,
             "weighted_draw": weight,
         }  # fmt: skip
         return {
-            **told,
+            **stats,
             **self._cluster_stats(ids, masses),
             **self._recent_stats(),
             **self._segments(drawn_by),
@@ -112,7 +112,7 @@ class Provenance:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take every count back."""
+        """Restore every count."""
         kept = {"draws_logged": state["columns"]["draws"], **state["columns"]}  # older states lack it
         self._columns = {name: np.array(kept[name], np.float64) for name in COLUMNS}
         self._recent = {name: float(state["recent"][name]) for name in RECENT}
@@ -145,14 +145,14 @@ class Provenance:
             return {}
         mean = recent["start"] / recent["batches"]
         spread = max(0.0, recent["start_squared"] / recent["batches"] - mean**2) ** 0.5
-        told = {"rel_start_mean": mean, "rel_start_std": spread}
+        stats = {"rel_start_mean": mean, "rel_start_std": spread}
         if recent["known"]:
-            told["success_share"] = recent["success"] / recent["known"]
-        return told
+            stats["success_share"] = recent["success"] / recent["known"]
+        return stats
 
     def _cluster_stats(self, ids: np.ndarray, masses: dict[str, np.ndarray]) -> dict[str, float]:
         """Return how masses (n,) of live episodes spread over clusters: evenness, extremes, each share."""
-        label, told = self._labels()[ids], {}
+        label, stats = self._labels()[ids], {}
         if not len(label) or label.max() < 0:
             return {}
         named = [*range(label.max() + 1), "none"][: None if label.min() < 0 else -1]
@@ -160,12 +160,12 @@ class Provenance:
         for name, mass in masses.items():
             count = np.bincount(place, mass)
             shares = _shares(count)
-            told.update({f"cluster/{name}_{key}": value for key, value in share_stats(shares).items()})
-            told.update(
+            stats.update({f"cluster/{name}_{key}": value for key, value in share_stats(shares).items()})
+            stats.update(
                 {f"cluster/{name}_min": float(count.min()), f"cluster/{name}_max": float(count.max())}
             )
-            told.update({f"cluster/{c}/{name}_share": float(share) for c, share in zip(named, shares)})
-        return told
+            stats.update({f"cluster/{c}/{name}_share": float(share) for c, share in zip(named, shares)})
+        return stats
 
     def _segments(self, drawn_by: Sampler | None) -> dict[str, float]:
         """Return what the last batch's segments paid, in all and at their ends, and how likely they were.

@@ -198,7 +198,7 @@ class Scores:
         return {"evaluations": evaluations, **loss}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the evaluations back."""
+        """Restore the evaluations."""
         self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
         self._bc_sum, self._bc_count = float(state["bc_sum"]), int(state["bc_count"])
         self.unscored = [(int(step), float(loss)) for step, loss in state.get("unscored", [])]

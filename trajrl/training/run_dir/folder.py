@@ -68,9 +68,7 @@ def new_folder(config: RunConfig, out: str) -> Path:
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} is a file; --out takes the folder of a run")
         if (folder / "config.json").exists():
-            raise ValueError(
-                f"{folder} already holds a run; give --resume to go on with it, or another --out"
-            )
+            raise ValueError(f"{folder} already holds a run; give --resume to continue it, or another --out")
         if standing := [name for name in WRITTEN if (folder / name).exists()]:
             raise FileExistsError(
                 f"{folder} holds {', '.join(standing)}, which a run would write over; give another --out"
@@ -138,8 +136,8 @@ def remember_data(folder: Path, store: TrajectoryStore) -> None:
     """Note the data of a run that began without any, or was killed before it could."""
     known = known_versions(folder)
     if "data_fingerprint" not in known:
-        told = {**known, "data_fingerprint": data_of(store)}
-        write_text(folder / "versions.json", json.dumps(told, indent=2) + "\n")
+        found = {**known, "data_fingerprint": data_of(store)}
+        write_text(folder / "versions.json", json.dumps(found, indent=2) + "\n")
 
 
 def known_versions(folder: Path) -> dict[str, Any]:
@@ -155,7 +153,7 @@ def refuse_config(folder: Path, file: Path | None) -> None:
     """Refuse a config file beside --resume: the run has one, and it was begun with that."""
     if file is not None:
         raise ValueError(
-            f"--resume goes on with the config in {folder}; leave --config {file} out, and change it with "
+            f"--resume continues with the config in {folder}; leave --config {file} out, and change it with "
             "options or --set"
         )
 
@@ -184,7 +182,7 @@ def newest(source: Path) -> Path:
 
     found = checkpoint.newest(source / "checkpoints")
     if found is None:
-        raise ValueError(f"{source} holds no checkpoint to go on from")
+        raise ValueError(f"{source} holds no checkpoint to continue from")
     return found
 
 

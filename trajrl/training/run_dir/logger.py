@@ -108,7 +108,7 @@ class Logger:
         return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the sums of the interval under way back."""
+        """Restore the sums of the interval under way."""
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs gone on with and run again: what is refused leaves the run as it was, and what was given wins."""
+"""Runs resumed and run again: what is refused leaves the run as it was, and what was given wins."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from trajrl.training.run_dir import folder
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Return a folder with an offline run of seed 3, and an online one that goes on from it."""
+    """Return a folder with an offline run of seed 3, and an online one that continues from it."""
     place = tmp_path_factory.mktemp("place")
     store = write_store(place / "point.h5")
     trained(place / "off", store, agent="td3_bc", sampler="uniform", steps=4, seed=3)
@@ -117,7 +117,7 @@ def test_a_run_killed_before_it_noted_its_data_goes_on_and_notes_them(place, tmp
 def test_a_config_file_beside_resume_is_refused(place, capsys, command, run):
     words = [command, "--resume", "--out", str(place / run), "--config", str(place / "off" / "config.json")]
     assert dispatch(words) == 1
-    assert f"--resume goes on with the config in {place / run}" in capsys.readouterr().err.splitlines()[-1]
+    assert f"--resume continues with the config in {place / run}" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

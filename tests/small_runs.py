@@ -8,7 +8,8 @@ from typing import Any
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 from trajrl.training import build, loop, resume
-from trajrl.training.resolve_config import online_config, resolve_config
+from trajrl.training.resolve_config import resolve_config
+from trajrl.training.resolve_online import online_config
 from trajrl.training.run_dir.folder import describe_run, new_folder
 
 TINY = {

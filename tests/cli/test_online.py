@@ -10,7 +10,7 @@ from small_runs import ONLINE_RUN, settings, small_online, trained, write_store
 from trajrl.cli.main import dispatch
 from trajrl.cli.online import schedule
 from trajrl.training.config import RunConfig
-from trajrl.training.resolve_config import online_config
+from trajrl.training.resolve_online import online_config
 from trajrl.training.run_dir.folder import newest_run
 
 FEW = [f"{name}={value}" for name, value in {**ONLINE_RUN, "env_steps": 24, "eval_episodes": 1}.items()]

@@ -8,7 +8,7 @@ from populations import CASES, episode, population, score
 
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
-from trajrl.training.run_dir.checkpoint import read_part, write_part
+from trajrl.training.run_dir.checkpoint_parts import read_part, write_part
 
 
 def learning_score(step):

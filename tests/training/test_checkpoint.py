@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir import checkpoint, checkpoint_parts
 
 
 def parts(step: int) -> dict:
@@ -141,7 +141,7 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path):
 
     torch.save({"x": Bomb()}, tmp_path / "agent.pt")
     with pytest.raises(Exception, match=r"(?i)weights|unsupported|global"):
-        checkpoint.read_part(tmp_path, "agent")
+        checkpoint_parts.read_part(tmp_path, "agent")
     assert not (tmp_path / "exploded").exists()
 
 

@@ -11,7 +11,7 @@ from trajrl.samplers import make_sampler
 from trajrl.samplers.base.distributions import share_stats
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
-from trajrl.training.run_dir.checkpoint import read_part, write_part
+from trajrl.training.run_dir.checkpoint_parts import read_part, write_part
 from trajrl.training.run_dir.episode_stats import Provenance
 
 

@@ -21,7 +21,7 @@ from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import Anchors
 from trajrl.training import guards, loop
 from trajrl.training.pending_updates import Read
-from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir import checkpoint, checkpoint_parts
 
 ROOT = Path(__file__).parents[2]
 BOUND_BY_MODES = """
@@ -91,7 +91,7 @@ def test_a_loss_that_is_not_a_number_names_the_term_the_batch_and_the_episode(st
     assert said.startswith("critic/")
     assert f"batch {failed} (seed 0)" in said
     assert "of episodes 7; " in said
-    batch = checkpoint.read_part(tmp_path / "a" / "checkpoints" / f"failed-{failed:09d}", "batch")
+    batch = checkpoint_parts.read_part(tmp_path / "a" / "checkpoints" / f"failed-{failed:09d}", "batch")
     assert 7 in batch["episode"]
     assert not np.isfinite(batch["td_error"][batch["episode"] == 7]).any()
     assert "critic/loss" in batch["terms"]

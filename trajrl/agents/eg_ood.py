@@ -25,18 +25,18 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded, padded_history, repeated, valued_candidates
 from trajrl.agents.base.checks import above_zero, at_least_one, bounds, not_negative
 from trajrl.agents.base.diffusion_config import DiffusionConfig
+from trajrl.agents.base.guided_loss import guided_loss
 from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
 from trajrl.agents.base.protocol import History
-from trajrl.agents.presets.diffusion_ql import DEMO, first_match
-from trajrl.agents.presets.qg import published
+from trajrl.agents.presets.eg_ood import PRESETS, preset
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
-from trajrl.nets.guidance import guidance, strength
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.support import Threshold, denoising_score, score_levels
 from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
 
+__all__ = ["EGOOD", "PRESETS", "Config", "Noise", "preset"]
 DEFAULT_BEHAVIOUR_STEPS = 10_000  # where neither the config nor the length of the run says
 
 
@@ -70,23 +70,6 @@ class Config(DiffusionConfig):
     def behaviour_updates(self) -> int:
         """Return how many updates the behaviour model learns for."""
         return self.behaviour_steps or self.decay_steps // 4 or DEFAULT_BEHAVIOUR_STEPS
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "demo": DEMO,
-    "paper": {"act_ema": False, "ema_before": "initial", "decay": "as_run"},
-    "standard": {},
-}
-
-
-def preset(name: str, env: str) -> dict[str, Any]:
-    """Return the settings of preset `name`; `paper` adds those of the table that it shares with QG.
-
-    max_q_backup of that table is left out: the published code fails with it, and the target here takes one
-    action.  Bandits have the guidance published for them.
-    """
-    found = published(env)[0] if name == "paper" else {}
-    return {**PRESETS[name], **found, **first_match(env, {"bandit:*": {"eta": 3.0}})}
 
 
 class Noise(NamedTuple):
@@ -244,38 +227,14 @@ class EGOOD(TargetActorLearner):
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Regress eps - eta clamp(ratio g); critics get no gradient."""
-        config, (now, _), policy = self.config, histories(batch), self.actor.head
-        actions, real = self.flat_actions(batch), batch.mask[:, :1]  # (B, act), (B, 1)
+        (now, _), weight = histories(batch), batch.weight[:, None]
         context = self.context(self.actor.encoder, now)
         with torch.no_grad():
             view = self.context(self.critic.encoder, now)
-
-        # One noisy action per row, and the denoiser's word on it.
-        x = policy.diffusion.q_sample(actions, noise.level, noise.eps)
-        eps_hat = policy.predict(x, noise.level, context)  # (B, act)
-
-        # Guidance.  The gradient of Q stops at the estimate: nothing flows back through eps_hat.
-        g = guidance(
-            lambda x0: self.critic.head(view, x0).amin(0), policy.diffusion, actions, x, noise.level, eps_hat,
-            clamp_x0=config.clamp_x0,
+        return guided_loss(
+            self.config, self.actor.head, lambda x0: self.critic.head(view, x0).amin(0), context,
+            self.flat_actions(batch), noise.level, noise.eps, batch.mask[:, :1], weight,
         )  # fmt: skip
-        bound = config.guidance_clip
-        pull = (strength(policy.diffusion, noise.level, "x0_mean") * g).clamp(-bound, bound)
-        goal = noise.eps - config.eta * pull
-
-        # Regression, rows weighed by the size of g.
-        weight, size = batch.weight[:, None], torch.linalg.vector_norm(g, dim=1, keepdim=True)  # (B, 1)
-        if config.norm_weight:
-            weight = weight / size.clamp(*config.norm_weight)
-        loss = masked_mean((eps_hat - goal).square(), real, weight)
-
-        rec = masked_mean((eps_hat - noise.eps).square(), real, batch.weight[:, None])
-        clipped = masked_mean((pull.abs() >= bound).float(), real)
-        metrics = {
-            "actor/loss": loss, "actor/bc_loss": rec, "actor/guidance": masked_mean(size, real),
-            "actor/clipped_share": clipped,
-        }  # fmt: skip
-        return loss, metrics
 
     def stage(self) -> Hashable:
         """Return what the host decides of the next update; None while kappa is found, on the host."""

@@ -24,12 +24,13 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import above_zero, at_least_one, bounds, one_of
 from trajrl.agents.base.diffusion_config import DiffusionConfig
+from trajrl.agents.base.guided_loss import guided_loss
 from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.qg import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
-from trajrl.nets.guidance import RATIOS, guidance, strength
+from trajrl.nets.guidance import RATIOS
 from trajrl.nets.targets import best_next_value, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
 
@@ -116,38 +117,14 @@ class QG(TargetActorLearner):
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Regress eps - eta clamp(ratio g); critics get no gradient."""
-        config, (now, _), policy = self.config, histories(batch), self.actor.head
-        actions, real = self.flat_actions(batch), batch.mask[:, :1]  # (B, act), (B, 1)
+        (now, _), weight = histories(batch), batch.weight[:, None]
         context = self.context(self.actor.encoder, now)
         with torch.no_grad():
             view = self.context(self.critic.encoder, now)
-
-        # One noisy action per row, and the denoiser's word on it.
-        x = policy.diffusion.q_sample(actions, noise.level, noise.eps)
-        eps_hat = policy.predict(x, noise.level, context)  # (B, act)
-
-        # Guidance.  The gradient of Q stops at the estimate: nothing flows back through eps_hat.
-        g = guidance(
-            lambda x0: self.pessimistic(view, x0, batch), policy.diffusion, actions, x, noise.level, eps_hat,
-            config.ratio, config.clamp_x0,
+        return guided_loss(
+            self.config, self.actor.head, lambda x0: self.pessimistic(view, x0, batch), context,
+            self.flat_actions(batch), noise.level, noise.eps, batch.mask[:, :1], weight, self.config.ratio,
         )  # fmt: skip
-        bound = config.guidance_clip
-        pull = (strength(policy.diffusion, noise.level, config.ratio) * g).clamp(-bound, bound)
-        goal = noise.eps - config.eta * pull
-
-        # Regression, rows weighed by the size of g.
-        weight, size = batch.weight[:, None], torch.linalg.vector_norm(g, dim=1, keepdim=True)  # (B, 1)
-        if config.norm_weight:
-            weight = weight / size.clamp(*config.norm_weight)
-        loss = masked_mean((eps_hat - goal).square(), real, weight)
-
-        rec = masked_mean((eps_hat - noise.eps).square(), real, batch.weight[:, None])
-        clipped = masked_mean((pull.abs() >= bound).float(), real)
-        metrics = {
-            "actor/loss": loss, "actor/bc_loss": rec, "actor/guidance": masked_mean(size, real),
-            "actor/clipped_share": clipped,
-        }  # fmt: skip
-        return loss, metrics
 
     def pessimistic(self, view: Tensor, actions: Tensor, batch: SequenceBatch) -> Tensor:
         """Return min_j Q_j / q_scale (B,)."""

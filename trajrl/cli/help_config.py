@@ -17,13 +17,8 @@ from trajrl.samplers import SAMPLERS
 from trajrl.samplers.options import choose_sampler
 from trajrl.training.config import ONLINE_FIELDS, RunConfig
 from trajrl.training.presets import ONLINE_SAMPLER
-from trajrl.training.resolve_config import (
-    asks_for_a_metric,
-    online_config,
-    online_preset,
-    resolve_config,
-    resume_config,
-)
+from trajrl.training.resolve_config import resolve_config, resume_config
+from trajrl.training.resolve_online import asks_for_a_metric, online_config, online_preset
 
 
 class Field(NamedTuple):

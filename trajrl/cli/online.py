@@ -78,7 +78,7 @@ class Online(Choices):
     def fresh(self) -> Run:
         """Build a new run from an offline one."""
         from trajrl.training import build, offline_to_online
-        from trajrl.training.resolve_config import online_config
+        from trajrl.training.resolve_online import online_config
         from trajrl.training.run_dir.folder import describe_run, fresh_folder, refuse_other_data
 
         source = self.source()

@@ -14,7 +14,8 @@ from trajrl.core.console import say
 from trajrl.report.frames import load_runs
 from trajrl.report.runs.cache import cache_folder
 from trajrl.training import build, loop, offline_to_online
-from trajrl.training.resolve_config import online_config, resolve_config
+from trajrl.training.resolve_config import resolve_config
+from trajrl.training.resolve_online import online_config
 from trajrl.training.run_dir.folder import describe_run, new_folder
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import trajrl
+
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # a room imports only from rooms of lines above its own: neither of two on one line sees the other
     {"core"},
@@ -132,6 +134,17 @@ def test_circles_put_in_by_hand_are_found(tmp_path, closing):
     assert circles(import_graph(tmp_path)) == set()
     (room / "c.py").write_text(f"z = 1\n{closing}\n")
     assert circles(import_graph(tmp_path)) == {("trajrl.room.a", "trajrl.room.b", "trajrl.room.c")}
+
+
+def test_layers_users_import_from_trajrl_itself():
+    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    inner = [(path.name, m) for path in texts for m in re.findall(r"from trajrl\.(\w+)", path.read_text())]
+    assert {room for _, room in inner} <= {"report"}, inner  # notebooks read runs with trajrl.report
+
+
+def test_layers_every_public_name_is_there():
+    for name in trajrl.__all__:
+        assert getattr(trajrl, name) is not None
 
 
 def test_no_agent_imports_another():

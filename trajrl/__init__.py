@@ -12,7 +12,12 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Anchors": "trajrl.store.window",
     "Episode": "trajrl.store.episode",
+    "EpisodeLaw": "trajrl.samplers.base.episode_law",
+    "Learner": "trajrl.agents.base.learner",
+    "MLP": "trajrl.nets.mlp",
+    "Optimiser": "trajrl.nets.optim",
     "SequenceBatch": "trajrl.store.window",
+    "StoreWriter": "trajrl.store.file.writer",
     "TrajectoryStore": "trajrl.store.store",
     "WindowSpec": "trajrl.store.window",
     "gather": "trajrl.store.window",
@@ -20,6 +25,9 @@ _PUBLIC = {
     "make_agent": "trajrl.agents",
     "make_sampler": "trajrl.samplers",
     "make_suite": "trajrl.envs",
+    "set_threads": "trajrl.core.cpu",
+    "stream": "trajrl.core.rng",
+    "torch_stream": "trajrl.core.rng",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

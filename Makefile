@@ -95,7 +95,7 @@ mkdir -p out && rm -f out/tried.txt
 	if [ $$ended = 0 ]; then echo "lost: nothing"; else echo "lost: see what failed above"; fi; exit $$ended
 endef
 
-evidence-smoke: $(STAMP) ## run one cell of each table of evidence again, under ten minutes; it must land in its interval
+evidence-smoke: $(STAMP) ## run one cell of each table of evidence again, under ten minutes; it must land where its cell's seeds do
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py smoke --workers 2
 
 bench-check: $(STAMP) ## compare speed with benchmarks/ratios.json; fails on a loss of more than 20 %

@@ -154,13 +154,15 @@ LINE = {"data": "toy-rooms", "cell": "a", "seed": 0, "step": 5, "last": 7.0, "lo
     ("again", "passes"),
     [
         ({"last": 6.5}, True),
-        ({"last": 5.9}, False),
+        ({"last": 5.5}, True),  # outside of its own interval, and inside that of the cell's other seed
+        ({"last": 4.9}, False),
         ({"last": 7.0, "fingerprint": "other"}, False),
     ],
 )
 def test_the_smoke_does_runs_again_and_fails_where_they_are_not_as_kept(again, passes, tmp_path, monkeypatch):
     trial = next(trial for trial in trials() if trial.data == TOY)
-    kept = pd.DataFrame([{**LINE, "cell": trial.cell}])
+    other = {**LINE, "cell": trial.cell, "seed": 1, "low": 5.0, "high": 7.0, "seconds": 99.0}
+    kept = pd.DataFrame([{**LINE, "cell": trial.cell}, other])
     monkeypatch.setattr(evidence, "kept", lambda name: kept if name == trial.table else kept[:0])
     monkeypatch.setattr(evidence, "rows_of", lambda *_: pd.DataFrame([{**LINE, **again}]))
     done = []

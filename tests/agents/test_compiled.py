@@ -68,3 +68,15 @@ def test_compiled_losses_are_the_eager_ones(name: str) -> None:
         setattr(agent, loss, torch.compile(getattr(agent, loss), fullgraph=whole, dynamic=False))
     for loss, found in losses(agent, batch, noise).items():
         torch.testing.assert_close(found[0], eager[loss][0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_compiler_that_is_there_and_broken_is_said_in_one_line(monkeypatch, tmp_path, capsys):
+    broken = tmp_path / "g++"
+    broken.write_text("#!/bin/sh\necho 'cannot execute cc1plus' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(compile.shutil, "which", lambda name: str(broken) if name == "g++" else None)
+    agent = tiny("td3_bc")
+    compile.compile_losses(agent, "default")
+    assert (
+        "makes no program (cannot execute cc1plus), so the losses run uncompiled" in capsys.readouterr().out
+    )

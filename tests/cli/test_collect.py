@@ -28,6 +28,7 @@ def test_whole_episodes_until_enough_steps_are_there(capsys, tmp_path):
     code, found, _ = run(capsys, tmp_path / "x.h5", steps=120)
     store = TrajectoryStore.open(tmp_path / "x.h5")
     assert (code, found["episodes"], found["transitions"]) == (0, 3, 150)
+    assert found["fingerprint"] == store.fingerprint
     assert store.table.length.tolist() == [50, 50, 50]
     assert not store.table.terminated.any()
     assert store.table.success.tolist() == [0, 0, 0]

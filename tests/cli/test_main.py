@@ -161,3 +161,20 @@ def test_a_presented_command_is_the_command():
     command = parse(Online, "online", ["--from", "runs/x", "--set", "a=1", "--eval-every", "3"])
     assert isinstance(command, Online)
     assert (command.from_run, command.set, command.eval_every, command.seed) == ("runs/x", ("a=1",), 3, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["sweep", "--grid", "sampler=uniform", "--gpus", "1.5"],
+            "--gpus is a whole number, or a share",
+        ),
+        (["sweep", "--grid", "sampler=uniform", "--seed", "-1"], "--seed must not be negative; got -1"),
+        (["bench", "sampler", "--repeats", "0"], "--repeats must be at least 1; got 0"),
+    ],
+)
+def test_a_number_that_cannot_be_names_its_option(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(words) == 1
+    assert said in capsys.readouterr().err

@@ -188,3 +188,30 @@ def test_what_cannot_be_built_leaves_a_folder_as_it_was(place, tmp_path, capsys)
     words = ["--data", str(place / "point.h5"), "--steps", "2", "--out", str(tmp_path / "a")]
     assert dispatch(["offline", *words, "--env", "bandit:rings"]) == 1
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["mine.txt"]
+
+
+def test_a_finished_run_that_is_resumed_keeps_its_rates(place):
+    path = place / "off" / "summary.json"
+    before = json.loads(path.read_text())["updates_per_second"]
+    assert dispatch(["offline", "--resume", "--out", str(place / "off")]) == 0
+    assert json.loads(path.read_text())["updates_per_second"] == before > 0
+
+
+def test_another_number_of_environments_says_what_to_do(place, capsys):
+    assert (
+        dispatch(["online", "--resume", "--out", str(place / "on"), "--envs", "3", "--env-steps", "40"]) == 1
+    )
+    assert "steps 1 environments together, and here 3 were asked for: resume with --envs 1" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_longer_run_does_not_open_its_first_phase_again(tmp_path):
+    store = write_store(tmp_path / "point.h5", 4)
+    run = trained(tmp_path / "run", store, agent="eg_ood", sampler="uniform", steps=8)
+    assert run.agent.config.behaviour_updates == 2
+    config = resolve_config.resume_config(tmp_path / "run", {"phase": "offline", "steps": 80}, [])
+    assert (config.agent_options["decay_steps"], config.agent_options["behaviour_steps"]) == (80, 2)
+    words = ["agent.behaviour_steps=5"]
+    config = resolve_config.resume_config(tmp_path / "run", {"phase": "offline", "steps": 80}, words)
+    assert config.agent_options["behaviour_steps"] == 5

@@ -170,3 +170,11 @@ def test_a_bad_request_is_one_line(
     err = capsys.readouterr().err
     assert reason in err
     assert "Traceback" not in err
+
+
+def test_set_does_not_override_what_the_command_names(tmp_path: Path, capsys) -> None:
+    words = ["toy", "8gaussians", "--out", str(tmp_path / "a"), "--set", "data=bandit:rings"]
+    assert dispatch(words) == 1
+    assert "--set data=bandit:rings would override the data set that the command names" in (
+        capsys.readouterr().err
+    )

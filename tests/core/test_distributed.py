@@ -15,6 +15,7 @@ import torch
 from small_runs import reopened, settings, trained, write_store
 from together import ROOT, ended, start
 
+from trajrl.core import distributed
 from trajrl.training import data, loop
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.csv_log import read_csv
@@ -187,3 +188,14 @@ def wait_for(path: Path, limit: float = 120.0) -> None:
     while not (path.exists() and len(path.read_text().splitlines()) > 3):
         assert time.monotonic() < until, path
         time.sleep(0.05)
+
+
+def test_a_process_whose_team_is_gone_promises_no_checkpoint(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def gone() -> None:
+        raise RuntimeError("connection closed by peer")
+
+    with pytest.raises(ConnectionError, match="where the run has a checkpoint, --resume continues from it"):
+        distributed._collect(gone)

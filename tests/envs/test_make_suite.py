@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import gymnasium
+import numpy as np
 import pytest
 
 from trajrl import make_suite
@@ -127,3 +128,24 @@ def test_the_default_options_change_nothing():
     assert EnvOptions() == EnvOptions(
         time_limit=0, frame_skip=1, reward_shift=0.0, sparse=False, observe="all"
     )
+
+
+@pytest.mark.parametrize(
+    ("done", "success"), [((), False), (("kettle",), False), (("kettle", "light"), True)]
+)
+def test_completed_tasks_are_success_once_all_of_them_are(done, success):
+    from sample_envs import Line
+
+    from trajrl.envs.gymnasium import completing
+
+    class Kitchen(Line):
+        goal = {"kettle": 0.0, "light": 0.0}
+
+        def step(self, action):
+            obs, reward, terminated, truncated, _ = super().step(action)
+            return obs, reward, terminated, truncated, {"episode_task_completions": list(done)}
+
+    env = completing(Kitchen())
+    env.reset(seed=0)
+    assert env.step(np.zeros(1))[-1]["success"] is success
+    assert completing(Line()).__class__ is Line

@@ -249,3 +249,9 @@ def test_online_episodes_join_the_published_data(tmp_path, data, env):
     known = len(run.store)
     loop.online(run)
     assert len(run.store) == known + 2
+
+
+def test_the_name_of_the_scale_holds_the_packages_version():
+    from importlib.metadata import version
+
+    assert make_suite(CUBE).score(0.0) == (None, f"ogbench-{version('ogbench')}")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foreign import chained, d4rl, hdf5
 
 from trajrl import Episode, TrajectoryStore
 from trajrl.core.rng import stream
+from trajrl.formats import open_source
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Source
 from trajrl.formats.doctor import examine, repair
@@ -362,3 +364,10 @@ def test_repaired_store_has_none_of_the_mended_findings(tmp_path):
         TrajectoryStore.open(tmp_path / "x.h5").attributes["provenance"]["repaired"]["duplicates left out"]
         == 1
     )
+
+
+def test_one_column_is_one_column(tmp_path):
+    columns = chained(d4rl(), (9, 19))
+    columns["rewards"] = columns["rewards"].astype(np.float64)
+    path = hdf5(tmp_path / "x.hdf5", columns)
+    assert "1 column cast or reshaped" in examine(lambda: open_source(path)).sentence()

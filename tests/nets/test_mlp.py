@@ -161,3 +161,10 @@ def test_unknown_choices_are_refused() -> None:
         Critic(2, 3, (8,), rng(), layer_norm="around")
     with pytest.raises(ValueError, match="no init"):
         MLP(3, (8,), 2, rng(), init="zero")
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_mish_of_infinity_is_infinity(kind: torch.dtype) -> None:
+    x = torch.tensor([torch.inf, 3.0], dtype=kind)
+    assert mish(x)[0] == torch.inf
+    assert mish(x.clone().requires_grad_())[0] == torch.inf

@@ -66,6 +66,10 @@ class Config(DiffusionConfig):
         if self.norm_weight is not None:
             bounds(self, "norm_weight")
 
+    def lasting(self) -> dict[str, Any]:
+        """Return the options that a run which goes on longer keeps: its first phase is over."""
+        return {"behaviour_steps": self.behaviour_updates}
+
     @property
     def behaviour_updates(self) -> int:
         """Return how many updates the behaviour model learns for."""

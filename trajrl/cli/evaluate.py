@@ -75,7 +75,7 @@ class Evaluate(Common):
         intervals = self._intervals(found)
         for scale, one in intervals.items():
             value, low, high = (shown(one[end], scale) for end in ("value", "low", "high"))
-            named = f"  ({found.score_name})" if scale == "score" else ""
+            named = f"  ({found.score_name})" if scale != "return" and found.score_name != "none" else ""
             say(f"{scale} {value}, 95 % interval {low} to {high}{named}")
         for path in videos:
             say(f"wrote {path}")

@@ -92,6 +92,8 @@ class Sweep(Choices):
         for name, least in (("seeds", 1), ("cpus", 1), ("workers", 0), ("retries", 0), ("gpus", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} must be at least {least}; got {getattr(self, name)}")
+        if self.gpus > 1 and not self.gpus.is_integer():
+            raise ValueError(f"--gpus is a whole number, or a share of one such as 0.5; got {self.gpus:g}")
         if self.address and self.engine != "ray":
             raise ValueError("--address is for --engine ray")
         return Resources(self.cpus, self.gpus, self.workers, self.retries, self.address)

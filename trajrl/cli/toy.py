@@ -31,6 +31,7 @@ LABORATORY: dict[str, Any] = {
     "lr": 1e-2, "actor_lr": 5e-3, "critic_lr": 3e-3, "critic_norm": "before", "decay": "update",
     "actor_clip": 2.0, "critic_clip": 2.0, "ema_every": 1, "ema_start": 0, "ratio": "snr_real",
 }  # fmt: skip
+GIVEN = ("data", "env", "agent", "steps", "seed")  # fields that options of this command give
 AVERAGED = ("mean_energy", "total_variation", "off_mode", "sliced_w2", "mmd")
 
 
@@ -81,6 +82,10 @@ class Toy(Common):
         from trajrl.envs.bandit import find_bandit
 
         find_bandit(self.dataset)
+        if taken := [part for part in self.set if part.partition("=")[0] in GIVEN]:
+            name = taken[0].partition("=")[0]
+            option = "the data set that the command names" if name in ("data", "env") else f"--{name}"
+            raise ValueError(f"--set {taken[0]} would override {option}; change that instead")
         if self.seeds < 1 or self.steps < 1 or self.samples < 2:
             raise ValueError("--seeds and --steps are at least 1, --samples at least 2")
         if self.beta is not None and not isfinite(self.beta):
@@ -188,7 +193,7 @@ class Toy(Common):
         title = f"{self.agent}: {min(self.samples, 2000)} samples{over}"
         figure = draw_run(self.dataset, x, q, title, run.folder / "toy.png")
         summary = json.loads((run.folder / "summary.json").read_text())
-        rate = summary["updates_per_second"]  # 0 where nothing was left to do
+        rate = summary["updates_per_second"]  # 0 where nothing was ever timed
         return {
             **found, "figure": str(figure), "run": str(run.folder), "dataset": self.dataset,
             "agent": self.agent, "T": options.get("diffusion_steps"), "eta": options.get("eta"),

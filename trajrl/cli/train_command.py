@@ -201,7 +201,9 @@ def score_lines(summary: dict[str, Any], evaluations: int) -> Iterator[str]:
     from trajrl.training.run_dir.evaluations import shown
 
     scale, scores = summary["scale"], summary["scores"]
-    yield {"score": summary["score_name"], "success": "success rate", "return": "raw return"}[scale]
+    named = summary["score_name"]
+    solved = "success rate" if named == "none" else f"success rate ({named})"
+    yield {"score": named, "success": solved, "return": "raw return"}[scale]
     for name, text in SHOWN.items() if evaluations > 1 else (("last", "the one evaluation"),):
         found = scores[name]
         if found is not None:

@@ -12,7 +12,10 @@ later runs find its cache.  Functions are compiled, never modules: checkpoints k
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from trajrl.core.console import say
@@ -26,13 +29,31 @@ def compile_losses(agent: Any, mode: str) -> None:
     """Replace every loss of an agent by its compiled form; shapes are those of every batch, so never anew."""
     if mode == "off":
         return
-    if not any(map(shutil.which, COMPILERS)):
-        say(f"compile={mode}: there is no C++ compiler here (g++ or clang++), so the losses run uncompiled")
+    if reason := no_compiler():
+        say(f"compile={mode}: {reason}, so the losses run uncompiled")
         return
     import torch
 
     for name in losses_of(agent):
         agent.substitute(name, torch.compile(getattr(agent, name), mode=mode, backend=BACKEND))
+
+
+def no_compiler() -> str:
+    """Say why no C++ compiler can be used here; empty where one makes a program of nothing."""
+    found = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if found is None:
+        return "there is no C++ compiler here (g++ or clang++)"
+    with TemporaryDirectory() as place:
+        source = Path(place) / "nothing.cpp"
+        source.write_text("#include <cmath>\nint main() { return 0; }\n")
+        try:
+            made = subprocess.run(
+                [found, source, "-o", Path(place) / "nothing"], capture_output=True, text=True
+            )
+        except OSError as error:
+            return f"{found} does not run ({error.strerror})"
+    said = (made.stderr.strip().splitlines() or ["it says nothing"])[0]
+    return f"{found} makes no program ({said})" if made.returncode else ""
 
 
 def losses_of(agent: Any) -> list[str]:

@@ -230,5 +230,5 @@ def _collect(call: Callable[..., Any], *values: Any, **options: Any) -> None:
     except RuntimeError as error:
         raise ConnectionError(
             f"another process of this run has ended (its own line says why): process {os.environ['RANK']} of "
-            f"{os.environ['WORLD_SIZE']} ends too; --resume continues from the last checkpoint"
+            f"{os.environ['WORLD_SIZE']} ends too; where the run has a checkpoint, --resume continues from it"
         ) from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,8 +87,8 @@ class OgbenchSuite(Suite):
         return int((before != rewards).sum())
 
     def score(self, episode_return: float) -> Score:
-        """OGBench reports success and no score."""
-        return Score(None, "none")
+        """OGBench reports success and no score; the package's version stands in the name of the scale."""
+        return Score(None, f"ogbench-{version('ogbench')}")
 
     def shape_reward(self, rewards: Tensor) -> Tensor:
         """With the option `sparse` every unsolved step costs 1, however many parts are solved."""

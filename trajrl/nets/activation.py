@@ -24,6 +24,7 @@ Activation = Callable[[Tensor], Tensor]
 LOG2_E = 1.4426950408889634  # 2^(x log2 e) is e^x in half the time of torch's own exponential on the CPU
 HALF = torch.tensor(0.5)
 FLAT = 20.0  # above this exp(x) is cut off where the derivative is wanted: there mish'(x) is 1
+LARGEST = torch.finfo(torch.float32).max  # in place of infinity, of which mish is infinity and no NaN
 LANES = 32  # single numbers that torch's loops on the CPU take at a time, at most
 SERIAL, GRAIN = 16_384, 32_768  # numbers up to which torch uses one thread, and that it gives to each further
 
@@ -37,7 +38,7 @@ def mish(x: Tensor) -> Tensor:
     if x.dtype == torch.bfloat16:
         return _low_half(_looked_up(x))
     f = x.mul(LOG2_E).exp2_().add_(1)
-    return torch.addcdiv(x, x, _inverse(f, out=f), value=-1)
+    return torch.addcdiv(x, x.clamp(max=LARGEST), _inverse(f, out=f), value=-1)
 
 
 class _Mish(torch.autograd.Function):
@@ -65,7 +66,7 @@ def _mish_and_rest(x: Tensor) -> tuple[Tensor, Tensor]:
     e = x.clamp(max=FLAT).mul_(LOG2_E).exp2_()
     f = e.add(1)
     inverse = _inverse(f)
-    found = torch.addcdiv(x, x, inverse, value=-1)
+    found = torch.addcdiv(x, x.clamp(max=LARGEST), inverse, value=-1)
     r = inverse.reciprocal_()
     u = x * r
     return found, r.addcmul_(r, e.mul_(f).mul_(u), value=-1)

@@ -107,8 +107,11 @@ class Collector:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replay the open episodes from seed and actions; one that ends early raises EnvFailureError."""
         if len(state["open"]) != len(self.envs):
-            saved_envs, own = len(state["open"]), len(self.envs)
-            raise ValueError(f"the saved collector had {saved_envs} environments; this one has {own}")
+            saved, own = len(state["open"]), len(self.envs)
+            raise ValueError(
+                f"the run steps {saved} environments together, and here {own} were asked for: resume with "
+                f"--envs {saved}, or begin another run with --from and --envs {own}"
+            )
         self.next_episode = int(state["next_episode"])
         for row, saved in enumerate(state["open"]):
             self.open[row] = None

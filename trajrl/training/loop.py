@@ -239,7 +239,7 @@ def finish(run: Run) -> None:
     summary = {
         **run.scores.summary(),
         **diagnostics(run.agent, run.store, run.config.seed),
-        **run.meter.summary(),
+        **measured(run),
         "steps": run.step,
         "stop_reason": run.stop_reason,
         **(run.online.summary(run.scores.evaluations) if run.online else {}),
@@ -249,6 +249,15 @@ def finish(run: Run) -> None:
     run.logger.close()
     if run.online:
         run.online.interaction.close()
+
+
+def measured(run: Run) -> dict[str, float]:
+    """Return what the run measured of itself; where nothing was left to do, the rates it had before."""
+    found, path = run.meter.summary(), run.folder / "summary.json"
+    if run.meter.idle and path.exists():
+        before = json.loads(path.read_text())
+        found |= {name: before[name] for name in found if name.endswith("_per_second") and name in before}
+    return found
 
 
 def updates_per_batch(agent: Agent) -> int:

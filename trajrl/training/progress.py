@@ -46,6 +46,11 @@ class Meter:
             found["env_steps_per_second"] = (self.step - self._first["step"]) / seconds
         return found
 
+    @property
+    def idle(self) -> bool:
+        """Say whether this process made no update: then it has no rate to tell."""
+        return self.updates == self._first["updates"]
+
     def resume(self, seconds: float, step: int, updates: int) -> None:
         """Continue the counts of a run that is resumed."""
         self._before, self._first = seconds, {"step": step, "updates": updates}

@@ -115,7 +115,18 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
             raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
     if "decay_steps" in split_settings(settings)["agent"] or not spans(saved):
         return config
-    return replace(config, agent_options={**config.agent_options, "decay_steps": config.steps})
+    longer = {**config.agent_options, **lasting(saved, config), "decay_steps": config.steps}
+    return replace(config, agent_options=longer)
+
+
+def lasting(saved: RunConfig, config: RunConfig) -> dict[str, Any]:
+    """Return agent options that a longer run keeps as its shorter one had them, unless they were changed."""
+    from trajrl.agents import AGENTS
+
+    own = find(AGENTS, saved.agent, "agent").Config(**saved.agent_options)
+    kept = own.lasting() if hasattr(own, "lasting") else {}
+    unchanged = [name for name in kept if config.agent_options.get(name) == saved.agent_options.get(name)]
+    return {name: kept[name] for name in unchanged}
 
 
 def spans(config: RunConfig) -> bool:

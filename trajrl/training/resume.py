@@ -47,7 +47,8 @@ def load_part(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None
 def require_same_scale(run: Run) -> None:
     """Refuse to continue where scores would be on another scale than those before: a column has one."""
     before, now = [found.score_name for found in run.scores.evaluations[-1:]], run.suite
-    if before and now and now.score(0.0).name != before[0]:
+    unscored = now is not None and before == ["none"] and now.score(0.0).value is None
+    if before and now and now.score(0.0).name != before[0] and not unscored:
         raise ValueError(
             f"{run.folder} was scored as {before[0]}, and here it would be as {now.score(0.0).name}: "
             "continue where the environment and its references are the same, or begin another run"

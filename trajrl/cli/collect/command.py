@@ -62,7 +62,8 @@ class Collect(Common):
     episodes: int = 20
     """Episodes of each that --reference takes."""
     resume: bool = False
-    """Continue with a collection of this --out that was broken off; it ends as the same file."""
+    """Continue with a collection of this --out that was broken off; its data ends up the same, and so does
+    the fingerprint."""
     overwrite: bool = False
     """Replace a store that has this name."""
 
@@ -195,12 +196,15 @@ class Collect(Common):
 
     def answer(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
         """Say what came out, and return the answer."""
+        from trajrl.store.file.describe import describe_store
+
         say(f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}")
         mean, std, steps = (found[key] for key in ("return_mean", "return_std", "length_mean"))
         say(f"return {mean:.1f} +- {std:.1f}, {steps:.0f} steps per episode")
+        say(f"fingerprint {(fingerprint := describe_store(self.out)['fingerprint'])}")
         label = self.source or Path(self.policy).stem or self.recipe
         said = {"out": str(self.out), "environment": name, "policy": self.policy or self.recipe}
-        return {**said, "source": label, **found}
+        return {**said, "source": label, "fingerprint": fingerprint, **found}
 
 
 def scripted_name(env: str) -> str:

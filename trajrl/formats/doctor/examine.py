@@ -15,6 +15,7 @@ from trajrl.formats.doctor.noted import noted
 from trajrl.formats.doctor.survey import Survey, new_survey, take
 from trajrl.formats.native import Native
 from trajrl.store.file.verify import verify
+from trajrl.store.notes import counted
 
 Open = Callable[[], Source]
 Check = Callable[[Survey, Source], Iterable[Finding]]
@@ -67,8 +68,8 @@ class Report:
         return (
             "an import would write {episodes} episodes of {transitions} steps: {terminated} terminated, "
             "{truncated} truncated, {inferred} ends inferred, {actions_given_up} actions given up, "
-            "{values_changed} columns cast or reshaped"
-        ).format(**would)
+            "{changed}"
+        ).format(**would, changed=counted("column[s] cast or reshaped", would["values_changed"]))
 
 
 def examine(open_source: Open, show: Show = quietly) -> Report:

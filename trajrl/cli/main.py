@@ -21,7 +21,7 @@ from trajrl import __doc__ as about
 from trajrl import __version__
 from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
 from trajrl.core import old_names
-from trajrl.core.console import SilentExitError, harmless
+from trajrl.core.console import SilentExitError, fresh_line, harmless
 from trajrl.core.registry import find, unknown
 from trajrl.core.trust import command_line
 
@@ -143,8 +143,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     except SystemExit as stop:
         return int(stop.code or 0) if not isinstance(stop.code, str) else 2
     except KeyboardInterrupt:
-        if sys.stderr.isatty():
-            print(file=sys.stderr)  # the terminal has just shown ^C, or a bar
+        fresh_line()
         say("interrupted")
         return 130
     except Exception as error:
@@ -241,6 +240,10 @@ def join_sets(argv: list[str]) -> list[str]:
 def one_line(error: Exception) -> str:
     """Put an exception into one line; what is not an expected kind names its type and how to see more."""
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    if isinstance(error, OSError) and error.strerror:
+        place = ": ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        text = f"{place}: {error.strerror.lower()}" if place else error.strerror
+    text = re.sub(r"\[Errno -?\d+\] ", "", text)  # the words behind it say the same
     ours = type(error).__module__.startswith("trajrl.")
     if (ours or isinstance(error, ValueError | KeyError | OSError | ImportError)) and text:
         return text

@@ -14,6 +14,7 @@ from trajrl.cli.common import refuse_existing, say
 from trajrl.cli.text_table import show_table
 from trajrl.cli.train_command import Choices
 from trajrl.core.atomic_files import write_text
+from trajrl.core.json_file import as_written, read_object
 from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.options import choose_sampler
@@ -139,8 +140,9 @@ class Progress:
 
 def score_of(trial: Trial) -> str:
     """Return the last score in words."""
-    scores = json.loads((trial.folder / "summary.json").read_text()).get("scores")
-    return f", score {scores['last']['value']:.1f}" if scores else ""
+    with as_written(path := trial.folder / "summary.json"):
+        scores = read_object(path).get("scores")
+        return f", score {scores['last']['value']:.1f}" if scores else ""
 
 
 def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str, ...]) -> None:

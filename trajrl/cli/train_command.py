@@ -13,6 +13,7 @@ import tyro
 
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
+from trajrl.core.console import fresh_line
 
 if TYPE_CHECKING:
     from trajrl.training.run import Run
@@ -164,6 +165,7 @@ class stop_politely:  # noqa: N801 - reads as a statement
                 return
             raise KeyboardInterrupt
         self.run_under_way.interrupt()
+        fresh_line()
         say(f"stopping after this step with a checkpoint; {self.how} continues")
 
 

@@ -14,6 +14,12 @@ _quiet = _silent = False
 STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and new line
 
 
+def fresh_line() -> None:
+    """Begin a new line on a terminal, which has just shown ^C, perhaps behind a progress bar."""
+    if sys.stderr.isatty():
+        print(file=sys.stderr, flush=True)
+
+
 class SilentExitError(SystemExit):
     """Ends one process of several, whose reason another one tells."""
 

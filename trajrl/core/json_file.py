@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,27 @@ def parse_object(path: Path, content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content, object_pairs_hook=_once, parse_int=_bounded)
     except RecursionError:
-        raise ValueError(f"{path} is not JSON that can be read: it is nested too deeply") from None
+        raise ValueError(f"{path} cannot be read: its JSON is nested too deeply") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
-        raise ValueError(f"{path} is not JSON that can be read ({error})") from error
+        raise ValueError(f"{path} cannot be read: it is no JSON ({error})") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path} is not JSON that can be read: it must hold one object")
+        raise ValueError(f"{path} cannot be read: it holds no object")
     return found
+
+
+@contextmanager
+def as_written(place: Path) -> Iterator[None]:
+    """Name the file or folder that holds something else than trajrl writes there."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(
+            f"{place} does not hold what trajrl writes there ({type(error).__name__}: {error})"
+        ) from error
+    except ValueError as error:
+        if str(place) in str(error):
+            raise
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

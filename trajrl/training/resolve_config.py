@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.agents import AGENTS, require_fields
+from trajrl.core.json_file import as_written
 from trajrl.core.registry import find, unknown
 from trajrl.envs import NO_ENVIRONMENT
 from trajrl.samplers import SAMPLERS
@@ -33,9 +34,17 @@ def resolve_config(
     chosen: Mapping[str, Any], settings: Iterable[str] = (), file: Path | None = None
 ) -> RunConfig:
     """Resolve options that were given, `--set` and a config file to one complete config."""
+    if file is None:
+        return _resolved(chosen, settings, None)
+    base = RunConfig.load(file)
+    with as_written(file):
+        return _resolved(chosen, settings, base)
+
+
+def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfig | None) -> RunConfig:
+    """Resolve what was given over the config of a file, if there is one."""
     found = split_settings(settings)
-    base = RunConfig.load(file) if file else None
-    asked = {**chosen, **found["run"]}
+    asked, given = {**chosen, **found["run"]}, base
     if base is None:
         data = asked.get("data", RunConfig.data)
         preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
@@ -43,11 +52,11 @@ def resolve_config(
             preset, asked.get("agent", RunConfig.agent), acted_in(str(asked.get("env") or ""), str(data))
         )
     config = merge(base, asked)
-    if file is None and "log_every" not in asked:
+    if given is None and "log_every" not in asked:
         config = replace(config, log_every=log_every(config))
-    if file and config.sampler != base.sampler:
+    if given is not None and config.sampler != given.sampler:
         config = merge(config, _fitting_sampler(config, asked))
-    sampler = {**({} if file else sampler_preset(config)), **config.sampler_options}
+    sampler = {**({} if given is not None else sampler_preset(config)), **config.sampler_options}
     if config.metric:
         sampler["metric"] = config.metric
     sampler.update(
@@ -57,7 +66,7 @@ def resolve_config(
         }
     )
     own = {**_fitting(config, base), **found["agent"]}
-    kept = config.env_options if file is None or config.env == base.env else {}  # a preset's are of this one
+    kept = config.env_options if given is None or config.env == base.env else {}  # a preset's are of this one
     around = {**kept, **env_settings(found["env"])}
     config = replace(
         config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.core.console import say
+from trajrl.core.json_file import as_written
 from trajrl.training.config import NO_DATA, ONLINE_FIELDS, RunConfig, split_settings
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
 from trajrl.training.resolve_config import acted_in, agent_preset, log_every, resolve_config
@@ -30,7 +31,8 @@ def online_config(
     for name in ("agent", "data"):
         if getattr(base, name) not in (NO_DATA, str(chosen.get(name, getattr(base, name)))):
             raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
-    made = read_part(newest(source), "run")["step"]
+    with as_written(place := newest(source) / "run.json"):
+        made = int(read_part(place.parent, "run")["step"])
     found = split_settings(settings)
     asked = {**chosen, **found["run"]}
     if file is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trajrl.core.json_file import as_written
 from trajrl.training.run_dir import checkpoint
 
 if TYPE_CHECKING:
@@ -23,11 +24,14 @@ def restore(run: Run, path: Path) -> None:
         if name in parts:  # a run made from imported weights has only the agent's
             load_part(run, name, parts[name], path)
     require_same_scale(run)
-    run.advance(int(parts["run"]["step"]))
-    run.stop(parts["run"]["stop_reason"])
+    with as_written(path / "run.json"):
+        stood = parts["run"]
+        step, reason, seconds = int(stood["step"]), str(stood["stop_reason"]), float(stood["seconds"])
+    run.advance(step)
+    run.stop(reason)
     if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
         run.stop("")  # more failures are allowed now
-    run.meter.resume(float(parts["run"]["seconds"]), run.clock, run.updates)
+    run.meter.resume(seconds, run.clock, run.updates)
     if run.team.leads:
         run.logger.cut_back(run.clock)
         run.scores.cut_back(run.clock)

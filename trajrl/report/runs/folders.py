@@ -6,13 +6,13 @@ over a folder: what cannot be read becomes a line in `notes`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
+from trajrl.core.json_file import read_object
 from trajrl.envs import NO_ENVIRONMENT
 from trajrl.training.config import RunConfig, convert
 
@@ -37,7 +37,7 @@ class RunFolder:
             return str(self.config["env"])
         for facts in sorted((self.path / "checkpoints").glob("policy-*/facts.json"))[-1:]:
             try:
-                return str(json.loads(facts.read_text())["environment"])
+                return str(read_object(facts)["environment"])
             except (OSError, ValueError, KeyError, TypeError):
                 return ""
         return ""
@@ -156,11 +156,9 @@ def _holds_numbers(part: Any) -> bool:
 def _read_json(path: Path, notes: list[str]) -> dict[str, Any] | None:
     """Read one JSON object; None, and a note, where that is not what the file holds."""
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        notes.append(f"{path} cannot be read: {' '.join(str(error).split())}")
-        return None
-    if not isinstance(found, dict):
-        notes.append(f"{path} cannot be read: it holds no object")
-        return None
-    return found
+        return read_object(path)
+    except OSError as error:
+        notes.append(f"{path} cannot be read: {error.strerror or error}")
+    except ValueError as error:
+        notes.append(" ".join(str(error).split()))
+    return None

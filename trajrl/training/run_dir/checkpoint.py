@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.core.atomic_files import sync_folder
+from trajrl.core.json_file import read_bytes, read_object
 from trajrl.training.run_dir.checkpoint_parts import read_part, write_part
 
 
@@ -58,15 +59,23 @@ def _seal(folder: Path, **facts: int) -> None:
 def _whole(path: Path) -> list[str]:
     """Return the files of a sealed folder; one that is not what was sealed fails by its name."""
     try:
-        whole = json.loads((path / "whole.json").read_text())
+        whole = _sealed(path)
         for name, digest in whole["digests"].items():
             if Path(name).name != name or (path / name).is_symlink():
                 raise ValueError(f"{path} names '{name}', which is not a file of its own")
             if _digest(path / name) != digest:
                 raise ValueError(f"{path / name} is damaged: its digest is not the one written with it")
-    except (OSError, json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole checkpoint ({type(error).__name__}: {error})") from error
     return list(whole["digests"])
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    """Return what was written when a folder was sealed."""
+    try:
+        return read_object(path / "whole.json")
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole checkpoint ({error})") from error
 
 
 def newest(folder: Path) -> Path | None:
@@ -102,9 +111,12 @@ def point(folder: Path, name: str, target: str) -> None:
 
 def follow(folder: Path, name: str) -> Path | None:
     """Return the checkpoint a text file names, if both are there."""
-    pointer = folder / name
-    target = folder / pointer.read_text(errors="replace").strip() if pointer.exists() else None
-    return target if target is not None and target.is_dir() and target.parent == folder else None
+    try:
+        said = read_bytes(folder / name).decode().strip()
+        target = folder / said
+        return target if said == target.name and target.is_dir() else None
+    except (OSError, ValueError):  # nothing is there, or nonsense: then the newest whole one counts
+        return None
 
 
 def prune(folder: Path, keep: int) -> None:
@@ -163,7 +175,8 @@ def _said(final: Path, scratch: Path) -> Iterator[None]:
 
 def policy_steps(folder: Path) -> list[int]:
     """Return the steps of the kept policies, in order."""
-    return sorted(int(path.name.removeprefix("policy-")) for path in folder.glob("policy-*"))
+    found = (path.name.removeprefix("policy-") for path in folder.glob("policy-*"))
+    return sorted(int(name) for name in found if name.isascii() and name.isdigit())
 
 
 def policy_state(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from trajrl.core.damage import DAMAGE, first_line
+from trajrl.core.json_file import read_object
 
 TENSOR_PARTS = ("agent", "logger")
 
@@ -37,7 +38,7 @@ def read_part(folder: Path, name: str) -> Any:
         if name in TENSOR_PARTS:
             _require_stored(folder / f"{name}.pt")
             return torch.load(folder / f"{name}.pt", weights_only=True, map_location="cpu")
-        return _fill(json.loads((folder / f"{name}.json").read_text()), _read_arrays(folder / f"{name}.npz"))
+        return _fill(read_object(folder / f"{name}.json"), _read_arrays(folder / f"{name}.npz"))
     except DAMAGE as error:
         raise ValueError(f"{folder}: part '{name}' cannot be read ({first_line(error)[:160]})") from error
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from trajrl.core.atomic_files import write_text
+from trajrl.core.json_file import read_object
 from trajrl.core.versions import version_of, versions
 from trajrl.training.config import RunConfig, convert, split_settings
 
@@ -143,10 +144,9 @@ def remember_data(folder: Path, store: TrajectoryStore) -> None:
 def known_versions(folder: Path) -> dict[str, Any]:
     """Return what versions.json says; nothing where a kill came before it."""
     try:
-        found = json.loads((folder / "versions.json").read_text())
+        return read_object(folder / "versions.json")
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def refuse_config(folder: Path, file: Path | None) -> None:

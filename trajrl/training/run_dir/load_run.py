@@ -7,7 +7,6 @@ actions = policy.act(obs)         # (n, obs) -> (n, act); keeps each environment
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import torch
 
 from trajrl.agents import make_agent
 from trajrl.agents.base.protocol import Agent
+from trajrl.core.json_file import as_written, read_object
 from trajrl.core.rng import torch_stream
 from trajrl.core.trust import require_read
 from trajrl.envs import NO_ENVIRONMENT, make_suite
@@ -43,21 +43,23 @@ class LoadedRun:
         Args:
             options: fields of the agent's config that act otherwise than the run's, such as candidates
         """
-        light, facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))
-        size = int(facts["obs_dim"]), int(facts["action_dim"])
+        step = self.step(which)
+        light, facts = checkpoint.policy_state(self.folder / "checkpoints", step)
+        size = self._facts(facts, step)[:2]
         statistics = {
             "obs_mean": np.zeros(size[0]),
             "obs_std": np.ones(size[0]),
         }  # the saved ones replace them
-        agent = make_agent(
-            self.config.agent, *size, device=device, seed=self.config.seed, statistics=statistics,
-            **{**self.config.agent_options, **options},
-        )  # fmt: skip
+        with as_written(self.folder / "config.json"):
+            agent = make_agent(
+                self.config.agent, *size, device=device, seed=self.config.seed, statistics=statistics,
+                **{**self.config.agent_options, **options},
+            )  # fmt: skip
         try:
             agent.load_state_dict({**agent.state_dict(), **light})
         except (RuntimeError, ValueError) as error:
             if not options:
-                raise
+                raise ValueError(f"{self.folder}: {' '.join(str(error).split())[:400]}") from error
             names = ", ".join(f"agent.{name}" for name in options)
             raise ValueError(
                 f"{self.folder} has other networks than {names} would make; change what only acts, such as "
@@ -67,22 +69,39 @@ class LoadedRun:
 
     def environment(self, which: str = "last") -> str:
         """Return the environment the run evaluates in; empty if it has none."""
-        return str(checkpoint.policy_state(self.folder / "checkpoints", self.step(which))[1]["environment"])
+        return self._kept(which)[2]
 
     def suite(self, which: str = "last", env: str = "", **options: Any) -> Suite:
         """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
-        facts = checkpoint.policy_state(self.folder / "checkpoints", self.step(which))[1]
-        own = str(facts["environment"])
-        if not env and is_call(own) and not self.trust:
-            require_read(own, "environment", f"a policy kept in {self.folder}")
+        obs_dim, action_dim, own = self._kept(which)
         if env == NO_ENVIRONMENT:
             raise ValueError("a policy is evaluated in an environment, and --env none gives none")
         if not (env or own):
             raise ValueError(f"{self.folder} was trained without an environment; give --env")
         kept = self.config.env_options if env in ("", own) else {}
+        if is_call(env or own) and not self.trust:
+            self._require_known(env, own, kept.get("arguments"))
         suite = make_suite(env or own, **{**kept, "env_timeout": 0.0, **options})
-        require_fit(str(self.folder), (int(facts["obs_dim"]), int(facts["action_dim"])), suite)
+        require_fit(str(self.folder), (obs_dim, action_dim), suite)
         return suite
+
+    def _kept(self, which: str) -> tuple[int, int, str]:
+        """Return the sizes and the environment of a kept policy."""
+        step = self.step(which)
+        return self._facts(checkpoint.policy_state(self.folder / "checkpoints", step)[1], step)
+
+    def _facts(self, facts: dict[str, Any], step: int) -> tuple[int, int, str]:
+        """Read what stands beside a kept policy."""
+        with as_written(self.folder / "checkpoints" / f"policy-{step:09d}" / "facts.json"):
+            return int(facts["obs_dim"]), int(facts["action_dim"]), str(facts["environment"])
+
+    def _require_known(self, env: str, own: str, arguments: Any) -> None:
+        """Refuse to call what a policy kept here names, or to give it arguments, where nobody vouches."""
+        place = f"a policy kept in {self.folder}"
+        if not env:
+            require_read(own, "environment", place)
+        if arguments:
+            require_read(f"{env or own} with {arguments}", "environment", place)
 
     def step(self, which: str) -> int:
         """Return the step of a kept policy."""
@@ -100,11 +119,12 @@ class LoadedRun:
         if which not in ("best", "selected"):
             raise ValueError(f"a checkpoint is last, best, selected or a step; got '{which}'")
         path = self.folder / "summary.json"
-        summary = json.loads(path.read_text()) if path.exists() else {}
-        if summary.get("scores") and summary["scores"][which]:
-            return int(summary["scores"][which]["step"])
-        if which == "selected" and summary.get("selected_step") is not None:
-            return int(summary["selected_step"])  # trained without an environment
+        with as_written(path):
+            summary = read_object(path) if path.exists() else {}
+            if summary.get("scores") and summary["scores"][which]:
+                return int(summary["scores"][which]["step"])
+            if which == "selected" and summary.get("selected_step") is not None:
+                return int(summary["selected_step"])  # trained without an environment
         raise ValueError(
             f"{self.folder} has no '{which}' yet: it is known once a run with evaluations has finished"
         )

@@ -6,9 +6,11 @@ import torch
 
 from trajrl.report.charts import calibration, qfunction, space
 from trajrl.report.runs import rundata
+from trajrl.samplers import make_sampler
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import WindowSpec
+from trajrl.training.run_dir import checkpoint
 
 
 class Valley:
@@ -184,6 +186,25 @@ def test_a_cloud_knows_draws_clusters_and_sources():
     assert len(states.labels) == store.num_steps == 90
     assert states.columns["draws"].tolist() == [5] * 20 + [0] * 30 + [7] * 40
     assert states.columns["step"].tolist()[20:23] == [0, 1, 2]
+
+
+def test_states_are_coloured_by_the_clusters_that_quality_judges_within(tmp_path):
+    store = make_store(range(5, 25))
+    sampler = make_sampler("mixture", store, offline="quality", states=3, score_rows=50)
+    quality = sampler.sides["offline"]
+    cloud = space.state_cloud(store, clusters=quality.states)
+    named = [f"state cluster {c}" for c in quality.states.labels]  # of every step, in order
+    assert cloud.columns["state cluster"].tolist() == named
+    assert len(set(space.state_cloud(store).columns["state cluster"])) == 10  # the default of quality
+
+    checkpoint.save(tmp_path / "checkpoints", 1, {"sampler": sampler.state_dict()})
+    found = rundata.open_state_clusters(tmp_path)
+    np.testing.assert_array_equal(found.centres, quality.states.centres)
+    checkpoint.save(
+        tmp_path / "other" / "checkpoints", 1, {"sampler": make_sampler("uniform", store).state_dict()}
+    )
+    assert rundata.open_state_clusters(tmp_path / "other") is None
+    assert rundata.open_state_clusters(tmp_path / "none") is None
 
 
 def test_a_run_without_clusters_is_coloured_by_clusters_of_its_own():

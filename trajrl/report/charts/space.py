@@ -14,6 +14,8 @@ from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Cloud
 from trajrl.samplers.clustering.fit import ClusterSpec, fit, score_counts
 from trajrl.samplers.clustering.kmeans import nearest
+from trajrl.samplers.clustering.states import StateClusters
+from trajrl.samplers.quality import Config
 from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
 
 if TYPE_CHECKING:
@@ -43,9 +45,17 @@ def trajectory_cloud(
 
 
 def state_cloud(
-    store: TrajectoryStore, episodes: pd.DataFrame | None = None, seed: int = 0, key: str = "states"
+    store: TrajectoryStore,
+    episodes: pd.DataFrame | None = None,
+    seed: int = 0,
+    key: str = "states",
+    clusters: StateClusters | None = None,
 ) -> Cloud:
-    """Return states drawn evenly over all steps as points, each with the columns of its episode."""
+    """Return states drawn evenly over all steps as points, each with its cluster and its episode's columns.
+
+    Args:
+        clusters: of states, as a run's `quality` sampler judged by them; None: fitted here as it would
+    """
     live = store.live
     length = store.table.length[live]
     total = np.cumsum(length)
@@ -55,10 +65,20 @@ def state_cloud(
     ids, step = live[place], row - (total - length)[place]
     x = store.obs.rows(store.table.start[ids] + ids + step)  # (n, obs)
     points, explained = principal(x, [1] * x.shape[1])
-    columns = {**episode_columns(store, ids, episodes, seed), "step": step}
+    found = (clusters or fitted_states(store, seed)).nearest(x)
+    own = np.array([f"state cluster {c}" for c in found], object)
+    columns = {**episode_columns(store, ids, episodes, seed), "step": step, "state cluster": own}
     label = {"episode": ids, "step": step, "return": store.table.returns[ids]}
     some = f" ({count} of {int(total[-1])})" if count < total[-1] else ""
     return Cloud(key, f"States in three components{some}", captions.STATES, points, explained, columns, label)
+
+
+def fitted_states(store: TrajectoryStore, seed: int) -> StateClusters:
+    """Cluster the states of a store as the `quality` sampler does by default."""
+    config = Config()
+    clusters = StateClusters(config.states, config.components, seed)
+    clusters.fit(store)
+    return clusters
 
 
 def principal(x: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]:

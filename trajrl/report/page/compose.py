@@ -19,7 +19,7 @@ from trajrl.report.frames import frame, gathered, scaled
 from trajrl.report.page.contents import Clips, Contents, Item, Listing, Panel, Section
 from trajrl.report.page.overview import commands, differing, online_table, run_table, versions
 from trajrl.report.runs.folders import RunFolder, scan
-from trajrl.report.runs.rundata import open_agent, open_store
+from trajrl.report.runs.rundata import open_agent, open_state_clusters, open_store
 from trajrl.report.runs.tables import EPISODES, EVALS, METRICS
 from trajrl.report.selection import four_scores
 
@@ -162,7 +162,7 @@ def _parts(
     own = read.episodes[read.episodes["run"] == run]
     store = cache(lambda: _store(folder))
     tried: list[tuple[str, Callable[[], list[Item | None]]]] = [
-        ("the clouds of trajectories and states", lambda: _clouds(store(), own, run, options)),
+        ("the clouds of trajectories and states", lambda: _clouds(folder, store(), own, run, options)),
         ("what was drawn", lambda: [
             sampling.row_shares(read.metrics, run), sampling.cluster_shares(read.metrics, run),
             _drawn_by_cluster(own_runs, own, run),
@@ -179,10 +179,12 @@ def _store(folder: Path) -> TrajectoryStore:
     return open_store(folder)
 
 
-def _clouds(store: TrajectoryStore, own: pd.DataFrame, run: str, options: Options) -> list[Item | None]:
+def _clouds(
+    folder: Path, store: TrajectoryStore, own: pd.DataFrame, run: str, options: Options
+) -> list[Item | None]:
     return [
         trajectory_cloud(store, own, options.seed, f"trajectories-{run}"),
-        state_cloud(store, own, options.seed, f"states-{run}"),
+        state_cloud(store, own, options.seed, f"states-{run}", open_state_clusters(folder)),
     ]
 
 

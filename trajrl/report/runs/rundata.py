@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
+    from trajrl.samplers.clustering.states import StateClusters
     from trajrl.store.store import TrajectoryStore
 
 
@@ -27,6 +28,31 @@ def open_store(folder: str | Path) -> TrajectoryStore:
         if meta.get("broken"):
             store.evict([number])
     return store
+
+
+def open_state_clusters(folder: str | Path) -> StateClusters | None:
+    """Return the clusters of states that a run's sampler judges rows within, if it does."""
+    from trajrl.samplers.clustering.states import StateClusters
+    from trajrl.training.run_dir import checkpoint
+
+    last = checkpoint.newest(Path(folder) / "checkpoints")
+    if last is None or not (last / "sampler.json").exists():  # a run made of imported weights has no sampler
+        return None
+    state = _judged_within(checkpoint.read_part(last, "sampler"))
+    if state is None or not len(state["centres"]):
+        return None
+    clusters = StateClusters(len(state["centres"]), 0, 0)
+    clusters.load_state_dict(state)
+    return clusters
+
+
+def _judged_within(state: Any) -> dict[str, Any] | None:
+    """Return the part of a sampler's state that holds buckets of rows and clusters of states, at any depth."""
+    if not isinstance(state, dict):
+        return None
+    if {"bucket", "centres", "axes"} <= state.keys():
+        return state
+    return next((found for part in state.values() if (found := _judged_within(part)) is not None), None)
 
 
 def open_data(data: str | Path = "") -> TrajectoryStore:

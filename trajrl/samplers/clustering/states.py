@@ -36,12 +36,18 @@ class StateClusters:
         if self.clusters == 1 or not len(store.live):
             return
         if not len(self.centres):
-            self._fit(store)
+            self.fit(store)
         ids = store.live
         ids = ids[store.table.start[ids] >= known]
         for part, rows, _ in step_rows(store, ids):
             episode = np.repeat(ids[part], store.table.length[ids[part]])
-            self.labels[rows] = nearest(self.scaler(store.obs.rows(rows + episode)), self.centres)
+            self.labels[rows] = self.nearest(store.obs.rows(rows + episode))
+
+    def nearest(self, obs: np.ndarray) -> np.ndarray:
+        """Return the cluster (m,) of observations (m, obs); all are of one where nothing was fitted."""
+        if not len(self.centres):
+            return np.zeros(len(obs), np.int64)
+        return nearest(self.scaler(obs), self.centres)
 
     def state_dict(self) -> dict[str, Any]:
         """Return centres and scaler."""
@@ -53,7 +59,7 @@ class StateClusters:
         self.scaler = Scaler(*(np.asarray(state[name]) for name in ("mean", "divisor", "axes")))
         self.labels = np.zeros(0, np.int16)
 
-    def _fit(self, store: TrajectoryStore) -> None:
+    def fit(self, store: TrajectoryStore) -> None:
         """Fit on at most FIT_ROWS rows of live episodes, drawn by the seed."""
         length = store.table.length[store.live]
         total = np.cumsum(length)

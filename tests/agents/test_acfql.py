@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from flow_windows import (
@@ -22,11 +23,11 @@ from flow_windows import (
 )  # fmt: skip
 from torch import Tensor
 
-from trajrl import SequenceBatch, WindowSpec
+from trajrl import Anchors, Episode, SequenceBatch, TrajectoryStore, WindowSpec, gather
 from trajrl.agents import make_agent, make_config
 from trajrl.agents.acfql import ACFQL, PRESETS, Config, preset
 from trajrl.agents.presets.acfql import FQL, FQL_ONLINE
-from trajrl.core.rng import torch_stream
+from trajrl.core.rng import stream, torch_stream
 
 
 def one_window(rewards: list[float], steps: int, terminated: bool) -> SequenceBatch:
@@ -112,6 +113,27 @@ def test_critic_loss_is_its_formula(fields):
     loss, td_error, _ = agent.critic_loss(batch, noise)
     torch.testing.assert_close(loss, sum(squares) / counted)
     torch.testing.assert_close(td_error, torch.stack(errors), equal_nan=True)
+
+
+@pytest.mark.parametrize("chunk", [4, 1])
+def test_targets_past_marks_are_those_of_the_published_code(chunk):
+    """Rewards are summed over the whole horizon, and one solved step in it takes the bootstrap."""
+    agent = small("acfql", chunk=chunk, horizon=4, gamma=0.9, partial_chunks="drop")
+    rng, marks = stream(0, "marks"), np.array([0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0], bool)
+    rewards = rng.standard_normal(12).astype(np.float32)
+    episode = Episode(np.zeros((13, OBS)), np.zeros((12, ACT)), rewards, False, extras={"terminal": marks})
+    anchors = Anchors(np.zeros(12, np.int64), np.arange(12), np.ones(12, np.float32))
+    batch = gather(TrajectoryStore.of([episode]), anchors, agent.spec)
+    agent.next_value = lambda *_: torch.full((12,), 10.0)
+    agent.critic.head.forward = lambda context, actions: torch.zeros(2, len(actions))
+    td_error = agent.critic_loss(batch, agent.draw_noise(batch, torch_stream(0, "a")))[1]
+    for t in range(9):
+        summed, mask = 0.0, 1.0
+        for i in range(4):
+            summed += 0.9**i * rewards[t + i]
+            mask = min(mask, 1.0 - marks[t + i])
+        assert td_error[t].item() == pytest.approx(abs(summed + 0.9**4 * mask * 10), rel=1e-5)
+    assert td_error[9:].isnan().all()
 
 
 def tilt(agent: ACFQL) -> None:

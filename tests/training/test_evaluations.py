@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trajrl.training.progress import headline, told
+from trajrl.training.progress import described, headline
 from trajrl.training.run_dir.evaluations import Evaluation, Scores, bootstrap_mean
 
 
@@ -28,9 +28,9 @@ def solved(step: int, successes: list[bool | None], returns: float = -200.0) -> 
 
 
 def test_a_return_is_not_called_a_score():
-    assert told(solved(5, [None, None])) == "return -200.0 (episodes -200.0 to -200.0)"
+    assert described(solved(5, [None, None])) == "return -200.0 (episodes -200.0 to -200.0)"
     rows = [{"return": 50.0, "score": 1.0 + i, "success": None} for i in range(2)]
-    assert told(Evaluation(5, rows, None, "own")) == "score    1.5 (episodes 1.0 to 2.0), return 50.0"
+    assert described(Evaluation(5, rows, None, "own")) == "score    1.5 (episodes 1.0 to 2.0), return 50.0"
 
 
 def test_without_a_scale_success_is_the_main_figure(tmp_path):
@@ -41,7 +41,7 @@ def test_without_a_scale_success_is_the_main_figure(tmp_path):
         1,
         0.5,
     ]
-    assert told(solved(1, [True, False])) == "success    50% (1 of 2 episodes), return -200.0"
+    assert described(solved(1, [True, False])) == "success    50% (1 of 2 episodes), return -200.0"
     assert headline(solved(1, [True, False])) == "success 50%"
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from trajrl import __doc__ as about
 from trajrl import __version__
 from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
+from trajrl.cli.own_code import own_place
 from trajrl.core import old_names
 from trajrl.core.console import SilentExitError, fresh_line, harmless
 from trajrl.core.registry import find, unknown
@@ -238,12 +239,17 @@ def join_sets(argv: list[str]) -> list[str]:
 
 
 def one_line(error: Exception) -> str:
-    """Put an exception into one line; what is not an expected kind names its type and how to see more."""
+    """Put an exception into one line; what is not an expected kind names its type and how to see more.
+
+    An error from a user's own agent or sampler names its type, file and line, whatever its kind.
+    """
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
     if isinstance(error, OSError) and error.strerror:
         place = ": ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         text = f"{place}: {error.strerror.lower()}" if place else error.strerror
     text = re.sub(r"\[Errno -?\d+\] ", "", text)  # the words behind it say the same
+    if (own := own_place(error)) is not None:
+        return f"{type(error).__name__} in {own[0]}, line {own[1]}: {text}".rstrip(": ")
     ours = type(error).__module__.startswith("trajrl.")
     if (ours or isinstance(error, ValueError | KeyError | OSError | ImportError)) and text:
         return text

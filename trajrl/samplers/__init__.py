@@ -41,7 +41,12 @@ def make_sampler(name: str, store: TrajectoryStore, seed: int = 0, **options: An
     choice = choose_sampler(SAMPLERS, name, options)
     kind = find(SAMPLERS, choice.name, "sampler")
     if not choice.parts:
-        return kind(store, choice.config, seed)
+        sampler = kind(store, choice.config, seed)
+        if choice.name not in SAMPLERS:  # a user's own: found out now and not at the end of a run
+            from trajrl.samplers.base.distributions import require_probabilities  # numpy is slow to import
+
+            require_probabilities(sampler.probabilities(), store.live, len(store), choice.name)
+        return sampler
     parts = {
         part: make_sampler(inner, kind.view(store, part), seed, **inner_options)
         for part, (inner, inner_options) in choice.parts.items()

@@ -92,15 +92,41 @@ class Balanced:
         return np.repeat(order, np.diff(np.append(0, np.append(marks[:-1], n))))
 
 
-def normalised(masses: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return masses (n,) of episodes as probabilities; what is not a mass is refused by episode."""
+def normalised(masses: np.ndarray, ids: np.ndarray, whose: str = "the sampler") -> np.ndarray:
+    """Return masses (n,) of episodes as probabilities; what are no masses is refused, by whose they are."""
+    try:
+        masses = np.asarray(masses, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{whose} gave masses that are no numbers: {error}") from error
+    count = len(ids)
+    if masses.shape != (count,):
+        raise ValueError(
+            f"{whose} gave masses of shape {masses.shape} for {count} episodes; give one each, ({count},)"
+        )
     usable = np.isfinite(masses) & (masses >= 0)
     if not usable.all():
-        raise ValueError(f"episode {ids[~usable][0]} has a sampling mass of {masses[~usable][0]}")
-    total = masses.sum(dtype=np.float64)
+        episode, mass = ids[~usable][0], masses[~usable][0]
+        raise ValueError(
+            f"{whose}: episode {episode} has a sampling mass of {mass}; give finite ones, 0 or more"
+        )
+    total = masses.sum()
     if len(masses) and total <= 0:
-        raise ValueError(f"none of {len(masses)} episodes has any sampling mass")
+        raise ValueError(f"{whose}: none of {len(masses)} episodes has any sampling mass")
     return masses / total if len(masses) else np.zeros(0)
+
+
+def require_probabilities(p: np.ndarray, live: np.ndarray, episodes: int, whose: str) -> None:
+    """Refuse what cannot be probabilities over all episodes; those not live have none, and the sum is 1."""
+    p = np.asarray(p)
+    if p.shape != (episodes,):
+        raise ValueError(
+            f"{whose}.probabilities() has shape {p.shape}; give one for each of {episodes} episodes"
+        )
+    if not (np.isfinite(p) & (p >= 0)).all():
+        raise ValueError(f"{whose}.probabilities() has entries that are below 0 or not finite")
+    total = float(p[live].sum())
+    if len(live) and not (np.isclose(total, 1, atol=1e-6) and np.isclose(p.sum(), total)):
+        raise ValueError(f"{whose}.probabilities() sums to {total:g} over the live episodes; it must be 1")
 
 
 def with_floor(p: np.ndarray, floor: float) -> np.ndarray:

@@ -41,7 +41,9 @@ class EpisodeLaw:
 
     def make_law(self, ids: np.ndarray) -> Law:
         """Compute the law over live episodes (n,) from the store and the sampler's state."""
-        return Categorical(ids, normalised(self.masses(ids), ids) if len(ids) else np.zeros(0))
+        if not len(ids):
+            return Categorical(ids, np.zeros(0))
+        return Categorical(ids, normalised(self.masses(ids), ids, type(self).__name__))
 
     def anchors(self, rng: np.random.Generator, n: int, law: Law) -> Anchors:
         """Draw episodes by a law, this sampler's or that of one around it, and a uniform step of each."""

@@ -1,0 +1,101 @@
+"""An error in a user's own sampler or agent names its type, file and line, and wrong masses fail at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_runs import settings, write_store
+
+from trajrl.cli.main import dispatch
+
+SAMPLER = """
+from dataclasses import dataclass
+import numpy as np
+from trajrl.samplers.base.episode_law import EpisodeLaw
+
+@dataclass(frozen=True)
+class Config:
+    def validate(self): pass
+
+class Own(EpisodeLaw):
+    config_type = Config
+    def masses(self, ids):
+        return {masses}
+    def sample(self, rng, n):
+        {first}
+        return super().sample(rng, n)
+"""
+AGENT = """
+from trajrl.agents.td3_bc import TD3BC, Config
+class Own(TD3BC):
+    def update(self, batch, rng):
+        {first}
+        return super().update(batch, rng)
+"""
+
+
+def error(folder: Path, capsys: pytest.CaptureFixture, name: str, code: str, *words: str) -> str:
+    """Train with a user's module in the working folder, and return the line that the command ends with."""
+    (folder / f"{name}.py").write_text(code)
+    data = write_store(folder / "x.h5", 4)
+    command = [
+        "offline",
+        "--data",
+        str(data),
+        "--steps",
+        "6",
+        "--batch-size",
+        "4",
+        "--out",
+        str(folder / "a"),
+    ]
+    assert dispatch([*command, *words, "--set", *settings("td3_bc", eval_every=0)]) == 1
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("masses", "reason"),
+    [
+        ("np.ones((len(ids), 1))", "Own gave masses of shape (4, 1) for 4 episodes; give one each, (4,)"),
+        ("np.ones(3)", "Own gave masses of shape (3,) for 4 episodes; give one each, (4,)"),
+        ("np.where(ids == 2, -1.0, 1.0)",
+         "Own: episode 2 has a sampling mass of -1.0; give finite ones, 0 or more"),
+        ("np.zeros(len(ids))", "Own: none of 4 episodes has any sampling mass"),
+        ("['a'] * 4", "Own gave masses that are no numbers: could not convert string to float: 'a'"),
+    ],
+)  # fmt: skip
+def test_masses_that_are_none_fail_before_the_first_update(masses, reason, tmp_path, capsys):
+    module = f"masses_{abs(hash(masses))}"
+    code = SAMPLER.format(masses=masses, first="pass")
+    assert error(tmp_path, capsys, module, code, "--sampler", f"{module}:Own", "--agent", "td3_bc") == (
+        f"error: {reason}"
+    )
+    assert not (tmp_path / "a" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("fault", ["ValueError('no such row')", "IndexError('no such row')"])
+def test_an_error_in_a_users_sampler_names_type_file_and_line(fault, tmp_path, capsys):
+    kind = fault.partition("(")[0]
+    code = SAMPLER.format(masses="np.ones(len(ids))", first=f"raise {fault}")
+    line = error(tmp_path, capsys, f"s_{kind}", code, "--sampler", f"s_{kind}:Own", "--agent", "td3_bc")
+    assert line == f"error: {kind} in s_{kind}.py, line 15: no such row"
+
+
+def test_an_error_in_a_users_agent_names_type_file_and_line(tmp_path, capsys):
+    code = AGENT.format(first="batch.obs @ batch.actions")
+    line = error(tmp_path, capsys, "own_agent", code, "--agent", "own_agent:Own")
+    assert line.startswith("error: RuntimeError in own_agent.py, line 5: ")
+
+
+def test_probabilities_that_are_none_fail_at_the_start(tmp_path, capsys):
+    code = SAMPLER.format(masses="np.ones(len(ids))", first="pass")
+    code += "    def probabilities(self): return np.ones((len(self.store), 1))\n"
+    line = error(tmp_path, capsys, "own_p", code, "--sampler", "own_p:Own", "--agent", "td3_bc")
+    assert line == "error: own_p:Own.probabilities() has shape (4, 1); give one for each of 4 episodes"

@@ -10,7 +10,7 @@ from small_runs import ONLINE_RUN, reopened, small_online, trained, write_store
 from trajrl.report import frames
 from trajrl.report.page.overview import online_table
 from trajrl.store.journal import replay
-from trajrl.training import build, loop, resume
+from trajrl.training import build, evaluation, loop, resume
 from trajrl.training.run_dir import folder
 from trajrl.training.run_dir.csv_log import read_csv
 
@@ -96,7 +96,7 @@ def test_episodes_behind_the_checkpoint_are_made_again_and_compared(sources, who
 
 def test_a_run_stopped_before_its_first_checkpoint_is_the_same_run(sources, whole, tmp_path):
     run = small_online(tmp_path / "parts", sources("acfql"))
-    loop.evaluate_and_keep(run, whole=True)
+    evaluation.evaluate_and_keep(run, whole=True)
     loop.log(run, None)
     run.online.interaction.close()
     loop.online(reopened(tmp_path / "parts"))

@@ -5,7 +5,7 @@
 
 g is the gradient that one process would take from all the rows, for any function of such sums.  Anchors and
 noise are drawn by all for the whole batch, and each takes its slice: no stream knows a rank.  Outside of
-`Team.learning`, and in a process that is alone, the functions below give back what they are given.
+`Team.learning`, and in a process that is alone, the functions below return what they are given.
 """
 
 from __future__ import annotations

@@ -54,11 +54,11 @@ class PlayScript:
         self._raw: Any = env.unwrapped
         self._oracles = {name: make_oracle(name, env) for name in SCRIPTS[family]}
         self._stacking = STACKING.get(size, (0.5, 0.5))
-        self._chance = GlobalState()
+        self._globals = GlobalState()
 
     def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:
         """Start with the environment's first target; `rng` settles the oracles' global draws."""
-        self._chance.seed(int(rng.integers(2**31)))
+        self._globals.seed(int(rng.integers(2**31)))
         self._share = float(rng.uniform(*self._stacking))  # probability that a cube is put on another
         self._plan(obs, info)
 
@@ -67,12 +67,12 @@ class PlayScript:
         if self._oracle.done:
             obs, info = self._raw.set_new_target(p_stack=self._share)
             self._plan(obs, info)
-        with self._chance.lent():
+        with self._globals.lent():
             return np.clip(self._oracle.select_action(obs, info), -1, 1)
 
     def _plan(self, obs: np.ndarray, info: dict[str, Any]) -> None:
         self._oracle = self._oracles[info["privileged/target_task"]]
-        with self._chance.lent():
+        with self._globals.lent():
             self._oracle.reset(obs, info)
 
 

@@ -3,7 +3,7 @@
     batch and noise -> the tensors that the record reads -> replay -> the metrics and TD errors that it wrote
 
 One CUDA graph serves a stage of the agent (what the host decides: does the slow copy move, does the policy
-climb) and the shapes of a batch.  A stage's first updates run as they are, and so does every update of an
+maximise) and the shapes of a batch.  A stage's first updates run as they are, and so does every update of an
 agent whose stage is None.  Noise is drawn and rates are set outside: a record is one program for all.
 """
 

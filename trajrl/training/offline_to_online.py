@@ -1,4 +1,4 @@
-"""Handover: what draws in the online phase, and what is carried into it from the offline run.
+"""From offline to online: what draws in the online phase, and what is carried into it from the offline run.
 
     env_step < warmup_steps     the warm-up sampler, uniform by default
     later                       the run's sampler, which saw every TD error since the phase began

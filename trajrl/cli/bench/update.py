@@ -126,12 +126,12 @@ class BenchUpdate(Common):
         if recorded:
             record_updates(agent)
         sampler, rng = make_sampler("uniform", store, self.seed), stream(self.seed, "bench")
-        chance = torch_stream(self.seed, "bench")
+        noise = torch_stream(self.seed, "bench")
 
         def learn() -> object:
             batch = gather(store, sampler.sample(rng, self.batch_size), agent.spec, agent.device)
             with torch.autocast(agent.device.type, torch.bfloat16, enabled=bfloat16):
-                return agent.update(batch, chance)
+                return agent.update(batch, noise)
 
         return learn
 

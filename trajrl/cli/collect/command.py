@@ -166,8 +166,8 @@ class Collect(Common):
         from trajrl.envs.base.scripted import demonstrate
 
         shown, first = make_demonstration(self.env), number * PART_NUMBERS + waiting.episodes[number]
-        chance = part.noise, part.epsilon
-        return (demonstrate(shown, self.seed, n, part.source, *chance) for n in count(first))
+        disturbed = part.noise, part.epsilon
+        return (demonstrate(shown, self.seed, n, part.source, *disturbed) for n in count(first))
 
     def acted(
         self, suite: Suite, policy: Actor | None, number: int, part: Part, waiting: Collection

@@ -7,7 +7,7 @@ CURVES = (
     "of other seeds."
 )
 SUCCESS = (
-    "Look for a rate that climbs with the score: where it does not, reward is gained without the task being "
+    "Look for a rate that rises with the score: where it does not, reward is gained without the task being "
     "solved. The share of evaluation episodes that the environment itself calls a success; bands as above."
 )
 SCORES = (
@@ -35,7 +35,7 @@ ROWS = (
     "far that came from one source of episodes."
 )
 TD = (
-    "Look for a level that settles. A TD error that climbs while the score falls is a critic that "
+    "Look for a level that settles. A TD error that rises while the score falls is a critic that "
     "diverges; one near zero from the start has nothing left to learn from this data."
 )
 BC = (
@@ -112,11 +112,11 @@ Q_BY_SOURCE = (
     "top of one another a threshold on Q chooses at random."
 )
 AUROC = (
-    "Look for a rise above one half, which is what chance gives: the chance that a step of the best "
+    "Look for a rise above one half, which is what guessing gives: the probability that a step of the best "
     "source is valued above a step of another."
 )
 BALANCED = (
-    "Look for a rise above one half, which is what chance gives: the mean of how many good steps are "
+    "Look for a rise above one half, which is what guessing gives: the mean of how many good steps are "
     "called good and how many others are not."
 )
 AGGREGATE = (

@@ -112,8 +112,8 @@ def differing(folders: Sequence[RunFolder]) -> Table | None:
 
 def in_use(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that the phase of a run reads."""
-    unread = ONLINE_FIELDS if config.get("phase") == "offline" else frozenset()
-    return {name: value for name, value in config.items() if name not in unread}
+    unused = ONLINE_FIELDS if config.get("phase") == "offline" else frozenset()
+    return {name: value for name, value in config.items() if name not in unused}
 
 
 def versions(folders: Sequence[RunFolder]) -> Table | None:

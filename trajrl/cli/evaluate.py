@@ -40,6 +40,7 @@ class Evaluate(Common):
 
     def run(self) -> dict[str, Any]:
         """Evaluate and answer."""
+        from trajrl.envs import note_in_process
         from trajrl.rollout.collector import EnvFailureError
         from trajrl.rollout.evaluate import evaluate
         from trajrl.training import build
@@ -60,7 +61,10 @@ class Evaluate(Common):
             raise ValueError(f"evaluate sets env.NAME and agent.NAME; '{name}' is of training")
         options = agent_settings(run.config, asked["agent"])
         agent = run.agent(self.checkpoint, str(build.choose_device(self.device)), **options)
-        suite = run.suite(self.checkpoint, self.env, **env_settings(asked["env"]))
+        around = env_settings(asked["env"])
+        if not around.get("env_timeout"):
+            note_in_process(self.env or run.environment(self.checkpoint))
+        suite = run.suite(self.checkpoint, self.env, **around)
         name = suite.name
         step = run.step(self.checkpoint)
         broken: list[EnvFailureError] = []

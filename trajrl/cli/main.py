@@ -135,7 +135,6 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     speak_to_stderr(quiet)
     try:
         refuse_several(words)
-        find_own_modules(argv)
         command = with_absolute_out(parse(find(table, name, "command"), words, argv))
         with command_line(command):
             answer = _answer(command)
@@ -203,14 +202,6 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
         args=join_sets(argv),
         config=(tyro.conf.FlagCreatePairsOff,),
     )  # fmt: skip
-
-
-def find_own_modules(argv: list[str]) -> None:
-    """Look for a user's module:attr in the working folder too, behind everything that is installed."""
-    named = (word.rpartition("=")[2] for word in argv)
-    if any(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", name) for name in named):
-        here = str(Path.cwd())
-        sys.path += [] if here in sys.path else [here]
 
 
 def with_absolute_out(command: Common) -> Common:

@@ -11,9 +11,11 @@ what it reads from a run or from data is held to the same rule.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 
 TYPED = ("agent", "env", "format", "grid", "metric", "offline_sampler", "sampler", "set")  # options of names
 CALL = re.compile(r"[^\s:=*,/]+:[^\s:=*,/]\S*")
@@ -35,6 +37,8 @@ _known = [Known()]  # the last is in force
 def command_line(command: object) -> Iterator[None]:
     """Hold what runs inside to the names that a parsed command was given."""
     _known.append(Known(typed(command), bool(getattr(command, "trust", False)), strict=True))
+    if _known[-1].names or _known[-1].everything:
+        find_own_modules()
     try:
         yield
     finally:
@@ -54,7 +58,18 @@ def typed(command: object) -> set[str]:
 
 def allow(names: Iterable[str]) -> None:
     """Let names be called."""
-    _known[-1].names.update(names)
+    _known[-1].names.update(found := set(names))
+    if found and _known[-1].strict:
+        find_own_modules()
+
+
+def find_own_modules() -> None:
+    """Look for a user's modules in the working folder too, behind everything that is installed.
+
+    Only where a name may be called: a folder from strangers is no place to import from.
+    """
+    here = str(Path.cwd())
+    sys.path += [] if here in sys.path else [here]
 
 
 def allowed(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trajrl.core.console import say
 from trajrl.core.registry import find, unknown
 from trajrl.core.trust import require
 
@@ -62,6 +63,15 @@ def find_kind(name: str) -> tuple[type[Suite], str]:
         if find(ENVS, suite, "environment suite").knows(name):
             raise ValueError(f"no environment '{name}'; did you mean '{suite}:{name}'?")
     raise ValueError(unknown("environment", name, registered(name)))
+
+
+def note_in_process(name: str) -> None:
+    """Say, before it is built, that a user's own environment could end this process, and what guards it."""
+    if ":" in name and find_kind(name)[0].of_user:
+        say(
+            f"{name} runs in this process and could end it (os._exit, abort, a fault of its simulator): "
+            "--set env.env_timeout=60 gives every copy a process of its own, which is started again"
+        )
 
 
 def make_demonstration(name: str) -> Demonstration:

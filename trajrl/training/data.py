@@ -11,7 +11,7 @@ import torch
 
 from trajrl.core.console import say
 from trajrl.core.trust import require_read
-from trajrl.envs import ENVS, NO_ENVIRONMENT, find_kind, make_suite
+from trajrl.envs import ENVS, NO_ENVIRONMENT, find_kind, make_suite, note_in_process
 from trajrl.envs.base.protocol import NoEnvironmentError
 from trajrl.formats import locate_dataset, open_source, recognise
 from trajrl.formats.base.importer import context
@@ -141,11 +141,8 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     try:
         kind = find_kind(name)[0]
         recorded = kind.recorded_with(store.attributes)
-        if kind.of_user and not (config.env_timeout or config.env_options.get("env_timeout")):
-            say(
-                f"{name} runs in this process and could end it (os._exit, abort, a fault of its simulator): "
-                "--set env.env_timeout=60 gives every copy a process of its own, which is started again"
-            )
+        if not (config.env_timeout or config.env_options.get("env_timeout")):
+            note_in_process(name)
         suite = make_suite(name, **{**recorded, **config.env_options, **env_timeout})
     except NoEnvironmentError as missing:
         if config.env or config.online:

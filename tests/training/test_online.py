@@ -184,7 +184,7 @@ def test_tensorboard_ends_with_the_numbers_of_the_summary_and_the_report(whole):
     folder = whole("acfql", 1)
     found = json.loads((folder / "summary.json").read_text())["online"]
     events = EventAccumulator(str(folder / "tb")).Reload()
-    shown = {name: events.Scalars(f"online/dip/{name}")[-1].value for name in ("gain", "dip", "regret")}
+    shown = {name: events.Scalars(f"online/finetune/{name}")[-1].value for name in ("gain", "drop", "regret")}
     assert shown == pytest.approx({name: found[name] for name in shown}, rel=1e-5)
     assert found["gain"] != 0
     runs = frames.load_runs(folder)

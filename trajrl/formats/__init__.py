@@ -4,6 +4,8 @@ source = open_source("~/.d4rl/datasets/hopper_medium-v2.hdf5")     # or a name: 
 for episode in source.episodes(): ...
 import_source(source, "h.h5")
 export(TrajectoryStore.open("h.h5"), "h.npz", "npz")
+
+Readers and writers, and h5py with them, are imported when one is asked for.
 """
 
 from __future__ import annotations

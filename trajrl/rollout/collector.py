@@ -141,11 +141,11 @@ class Collector:
         )
         self.queues.reset(row)
         try:
-            obs, recording.info = self.envs[row].reset(seed=recording.seed)
+            obs, info = self.envs[row].reset(seed=recording.seed)
             check_finite(obs, 0.0)
         except FAILURES as error:
             return self._break(row, error)
-        recording.obs.append(obs)
+        recording.begin(obs, info)
         self.queues.see(row, obs)
         return None
 

@@ -66,6 +66,11 @@ class Recording:
     info: dict[str, Any] = field(default_factory=dict)  # of the last step
     success: bool | None = None
 
+    def begin(self, obs: np.ndarray, info: dict[str, Any]) -> None:
+        """Take in what the reset gave."""
+        self.obs.append(obs)
+        self.info = info
+
     def add(self, action: np.ndarray, reward: float, obs: np.ndarray, info: dict[str, Any]) -> None:
         """Take in one step; the entries of info to be kept are as they were before it."""
         for name in self.records:

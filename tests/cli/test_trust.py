@@ -199,3 +199,13 @@ def test_a_run_of_known_names_has_no_mark_and_makes_no_key(made, tmp_path, monke
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["config.json"]
     replace(config, agent="canary:TD3BC").save(tmp_path / "a" / "config.json")
     assert (tmp_path / "a" / "mark").exists()
+
+
+def test_a_typed_name_does_not_vouch_for_arguments_that_a_run_gives_it(foreign, canary, capsys):
+    run = foreign(env_options={"arguments": {"length": 3}})
+    for facts in run.glob("checkpoints/policy-*/facts.json"):
+        facts.write_text(facts.read_text().replace("toy:point", "canary:line"))
+        (facts.parent / "whole.json").unlink()
+    assert dispatch(["evaluate", str(run), "--episodes", "1", "--env", "canary:line"]) == 1
+    assert "with {'length': 3}" in capsys.readouterr().err
+    assert not canary.exists()

@@ -8,7 +8,7 @@ import pytest
 from trajrl.cli.main import dispatch
 from trajrl.sweep.grid import read_grid, trial_name, trials
 from trajrl.sweep.on_ray import require_room
-from trajrl.sweep.process import Resources
+from trajrl.sweep.process import Resources, command
 from trajrl.sweep.results import frame, state, table
 
 
@@ -113,3 +113,10 @@ def test_a_trial_that_left_nothing_is_waiting(tmp_path):
     assert frame([trial]).to_dict("records") == [
         {"trial": "top-s0", "grid.sampler": "top", "seed": 0, "state": "waiting", "attempts": 0, "error": ""}
     ]
+
+
+def test_a_trial_is_trusted_where_its_sweep_is(tmp_path):
+    (plain,) = trials(tmp_path, {"sampler": ["top"]}, (), [0])
+    (trusted,) = trials(tmp_path, {"sampler": ["top"]}, (), [0], trust=True)
+    assert "--trust" not in command(plain)
+    assert "--trust" in command(trusted)

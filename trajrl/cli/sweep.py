@@ -64,7 +64,7 @@ class Sweep(Choices):
         out, grid, base = Path(self.out or "runs/sweep"), read_grid(self.grid), self.base()
         resources = self.resources()
         seeds = range(self.seed, self.seed + self.seeds)
-        planned = trials(out, grid, base, list(seeds))
+        planned = trials(out, grid, base, list(seeds), self.trust)
         check(planned, grid, self.set)
         out.mkdir(parents=True, exist_ok=True)
         with lock(out, "lock"):

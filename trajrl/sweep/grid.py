@@ -25,6 +25,7 @@ class Trial:
     settings: tuple[str, ...]  # NAME=VALUE, what --set takes
     cell: tuple[tuple[str, str], ...]  # its place in the grid
     seed: int
+    trust: bool = False  # --trust was given
 
     @property
     def finished(self) -> bool:
@@ -58,7 +59,11 @@ def read_grid(words: Sequence[str]) -> dict[str, list[str]]:
 
 
 def trials(
-    out: Path, grid: Mapping[str, Sequence[str]], base: Sequence[str], seeds: Sequence[int]
+    out: Path,
+    grid: Mapping[str, Sequence[str]],
+    base: Sequence[str],
+    seeds: Sequence[int],
+    trust: bool = False,
 ) -> list[Trial]:
     """Return a trial for every cell and seed, seeds varying first: early results cover the grid."""
     found = []
@@ -67,9 +72,8 @@ def trials(
             cell = tuple(zip(grid, values))
             name = trial_name(cell, seed)
             settings = (*base, *(f"{key}={value}" for key, value in cell))
-            found.append(
-                Trial(name, out / "trials" / name, out / "logs" / f"{name}.txt", settings, cell, seed)
-            )
+            folder, log = out / "trials" / name, out / "logs" / f"{name}.txt"
+            found.append(Trial(name, folder, log, settings, cell, seed, trust))
     return found
 
 

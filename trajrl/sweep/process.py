@@ -48,6 +48,7 @@ class Engine(Protocol):
 def command(trial: Trial) -> list[str]:
     """Return the words that run a trial, or continue it."""
     words = [sys.executable, "-m", "trajrl", "offline", "--resume-or-start", "--out", str(trial.folder)]
+    words += ["--trust"] if trial.trust else []
     return [*words, "--seed", str(trial.seed), "--set", *trial.settings]
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.cli.train_command import score_lines
-from trajrl.training.run_dir.evaluations import Evaluation, Scores
+from trajrl.training.run_dir.evaluations import Evaluation, Evaluations
 
 
 def table(folder: Path, *found: list[dict[str, Any]], name: str = "none") -> list[str]:
-    scores = Scores(folder, 0, 0, -5.0, None if name == "none" else 40.0, 0.25)
+    scores = Evaluations(folder, 0, 0, -5.0, None if name == "none" else 40.0, 0.25)
     for step, rows in enumerate(found, 1):
         full = [{"episode": e, "seed": 0, "length": 3, "return": -1.0, **row} for e, row in enumerate(rows)]
         scores.append(Evaluation(step, [{"step": step, **row} for row in full], None, name))

@@ -106,7 +106,7 @@ def test_another_sampler_of_the_offline_share_keeps_its_own_law(offline, tmp_pat
     run = small_online(tmp_path / "a", offline / "acfql", **changes)
     length = run.store.table.length
     assert run.sampler.sides["offline"].probabilities() == pytest.approx(length / length.sum())
-    run.online.interaction.close()
+    run.online.collector.close()
 
 
 @pytest.mark.parametrize("preset", ["demo", "standard", "paper"])

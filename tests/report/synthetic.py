@@ -10,7 +10,7 @@ import torch
 from trajrl.core.rng import stream
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
-from trajrl.training.run_dir.evaluations import Evaluation, Scores
+from trajrl.training.run_dir.evaluations import Evaluation, Evaluations
 from trajrl.training.run_dir.logger import Logger
 
 VERSIONS = {"python": "3.11", "trajrl": "0.1", "data_fingerprint": "abc"}
@@ -46,7 +46,7 @@ def write_run(
     rng = stream(seed, "synthetic")
     logger, scores = (
         Logger(folder, tensorboard=False),
-        Scores(folder, seed, 0, 900.0, 25.0 if scaled else None, None if solved is None else 0.1),
+        Evaluations(folder, seed, 0, 900.0, 25.0 if scaled else None, None if solved is None else 0.1),
     )
     for number in range(1, evaluations + 1):
         for half in (1, 2):

@@ -1,4 +1,4 @@
-"""Provenance: what was drawn from each episode and what came back, its cost, its state, its statistics."""
+"""EpisodeStats: draws of each episode and what came back, its cost, its state, its statistics."""
 
 import time
 
@@ -12,13 +12,13 @@ from trajrl.samplers.base.distributions import share_stats
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.run_dir.checkpoint_parts import read_part, write_part
-from trajrl.training.run_dir.episode_stats import Provenance
+from trajrl.training.run_dir.episode_stats import EpisodeStats
 
 
 def recorded(name: str = "cluster", **options):
     store = population()
     sampler = make_sampler(name, store, **options)
-    kept = Provenance(store, sampler)
+    kept = EpisodeStats(store, sampler)
     for step in range(1, 11):
         anchors = sampler.sample(stream(0, "sampler", step), 32)
         kept.record(anchors, stream(0, "td", step).random(32), step)
@@ -37,7 +37,7 @@ def test_looking_at_the_frame_changes_nothing():
 
 def test_the_frame_has_a_row_per_episode_with_what_came_of_it():
     store = population()
-    kept = Provenance(store, make_sampler("uniform", store))
+    kept = EpisodeStats(store, make_sampler("uniform", store))
     kept.record(fixed_anchors([3, 3, 5]), np.array([1.0, 2.0, 4.0]), 1)
     kept.record(fixed_anchors([3]), np.array([6.0]), 2)
     frame = kept.frame()
@@ -55,7 +55,7 @@ def test_the_frame_has_a_row_per_episode_with_what_came_of_it():
 
 def test_age_counts_from_the_step_an_episode_came():
     store = population()
-    kept = Provenance(store, make_sampler("uniform", store))
+    kept = EpisodeStats(store, make_sampler("uniform", store))
     kept.record(fixed_anchors([0]), np.ones(1), 5)
     store.append(episode(3))
     kept.record(fixed_anchors([0]), np.ones(1), 6)
@@ -101,7 +101,7 @@ def test_episodes_that_came_later_and_have_no_cluster_are_a_part_of_their_own():
 def test_weights_of_exact_importance_bring_the_draws_back_to_the_data():
     store = population()
     sampler = make_sampler("cluster*priority", store, clusters=3, beta=1.0, metric="return")
-    kept = Provenance(store, sampler)
+    kept = EpisodeStats(store, sampler)
     for step in range(400):
         kept.record(sampler.sample(stream(0, "sampler", step), 64), np.zeros(64), step)
     stats, label = kept.stats(), sampler.labels
@@ -112,7 +112,7 @@ def test_weights_of_exact_importance_bring_the_draws_back_to_the_data():
 
 def test_relative_start_and_success_share_are_of_what_was_drawn():
     store = population()
-    kept = Provenance(store, make_sampler("uniform", store))
+    kept = EpisodeStats(store, make_sampler("uniform", store))
     length = store.table.length
     kept.record(fixed_anchors([3, 2], [int(length[3]) - 1, 0]), np.ones(2), 1)  # last and first step
     assert kept.stats()["rel_start_mean"] == pytest.approx(0.5)
@@ -140,7 +140,7 @@ def test_segments_of_the_last_batch_tell_what_they_paid_and_how_likely_they_were
     store = TrajectoryStore.of(
         Episode(np.zeros((len(r) + 1, 1)), np.zeros((len(r), 1)), r, True) for r in rewards
     )
-    kept = Provenance(store, make_sampler("uniform", store), horizon=3)
+    kept = EpisodeStats(store, make_sampler("uniform", store), horizon=3)
     assert "segment_return_mean" not in kept.stats()
     kept.record(fixed_anchors([0, 1], [1, 0]), np.ones(2), 1)  # 2 + 3 + 4, and 10 + 20 cut by the end
     stats = kept.stats()
@@ -154,7 +154,7 @@ def test_a_state_from_before_intervals_were_counted_is_taken():
     store, sampler, kept = recorded()
     state = kept.state_dict()
     del state["columns"]["draws_logged"], state["last"]
-    other = Provenance(store, sampler)
+    other = EpisodeStats(store, sampler)
     other.load_state_dict(state)
     assert other.stats()["draws_interval/none_share"] == 1
 
@@ -162,14 +162,14 @@ def test_a_state_from_before_intervals_were_counted_is_taken():
 def test_no_success_share_is_told_where_nobody_said():
     store = population()
     store.table.success[:] = -1
-    kept = Provenance(store, make_sampler("uniform", store))
+    kept = EpisodeStats(store, make_sampler("uniform", store))
     kept.record(fixed_anchors([0]), np.ones(1), 1)
     assert "success_share" not in kept.stats()
 
 
 def test_td_errors_that_are_not_numbers_do_not_spoil_the_means():
     store = population()
-    kept = Provenance(store, make_sampler("uniform", store))
+    kept = EpisodeStats(store, make_sampler("uniform", store))
     kept.record(fixed_anchors([0, 0]), np.array([np.nan, 2.0]), 1)
     assert (kept.frame().td_mean[0], kept.frame().td_last[0]) == (2, 2)
     assert kept.frame().draws[0] == 2
@@ -178,7 +178,7 @@ def test_td_errors_that_are_not_numbers_do_not_spoil_the_means():
 def test_a_round_trip_keeps_every_count(tmp_path):
     store, sampler, kept = recorded(clusters=3)
     write_part(tmp_path, "provenance", kept.state_dict())
-    other = Provenance(store, sampler)
+    other = EpisodeStats(store, sampler)
     other.load_state_dict(read_part(tmp_path, "provenance"))
     assert other.stats() == kept.stats()
     kept.begin_interval(), other.begin_interval()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trajrl.training.progress import described, headline
-from trajrl.training.run_dir.evaluations import Evaluation, Scores, bootstrap_mean
+from trajrl.training.run_dir.evaluations import Evaluation, Evaluations, bootstrap_mean
 
 
 def evaluation(step: int, score: float, bc_loss: float | None = None) -> Evaluation:
@@ -14,8 +14,8 @@ def evaluation(step: int, score: float, bc_loss: float | None = None) -> Evaluat
     return Evaluation(step, [row, {**row, "episode": 1}], bc_loss, "d4rl")
 
 
-def scores(tmp_path, *evaluations: Evaluation, rank: int = 0) -> Scores:
-    found = Scores(tmp_path, 0, rank, 100.0, 10.0)
+def scores(tmp_path, *evaluations: Evaluation, rank: int = 0) -> Evaluations:
+    found = Evaluations(tmp_path, 0, rank, 100.0, 10.0)
     for one in evaluations:
         found.append(one)
     return found
@@ -87,7 +87,7 @@ def test_without_a_loss_nothing_is_selected(tmp_path):
 
 
 def test_the_loss_is_the_mean_since_the_last_evaluation(tmp_path):
-    found = Scores(tmp_path, 0, 0, 0.0, None)
+    found = Evaluations(tmp_path, 0, 0, 0.0, None)
     for value in (1.0, 2.0):
         found.add({"actor/bc_loss": torch.tensor(value), "critic/loss": torch.tensor(9.0)})
     assert found.take_bc_loss() == 1.5
@@ -107,7 +107,7 @@ def test_best_moves_only_when_the_score_improves(tmp_path):
 def test_the_state_comes_back(tmp_path):
     first = scores(tmp_path, evaluation(1, 5, 0.3))
     first.add({"actor/bc_loss": torch.tensor(2.0)})
-    second = Scores(tmp_path, 0, 0, 100.0, 10.0)
+    second = Evaluations(tmp_path, 0, 0, 100.0, 10.0)
     second.load_state_dict(first.state_dict())
     assert second.summary() == first.summary()
     assert second.take_bc_loss() == 2.0

@@ -230,7 +230,7 @@ def test_without_an_environment_the_loss_still_stops_and_selects(tmp_path, early
     assert (run.step < 25) == bool(early_stop)
     assert ("loss rose" in run.stop_reason) == bool(early_stop)
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
-    least = min(run.scores.losses, key=lambda each: each[1])[0]
+    least = min(run.evaluations.losses, key=lambda each: each[1])[0]
     assert summary["scores"] is None
     assert summary["selected_step"] == least == load_run(tmp_path / "a").step("selected")
     with pytest.raises(ValueError, match="has no 'best' yet"):

@@ -51,12 +51,12 @@ def whole(sources, tmp_path_factory):
 def go_on(run, env_steps):
     """Run the loop up to an environment step and leave it as a kill would."""
     config = run.config
-    if not run.scores.evaluations:
+    if not run.evaluations.entries:
         loop.evaluate_before(run)
     while run.clock < env_steps:
         loop.online_step(run)
     assert run.clock < config.env_steps
-    run.online.interaction.close()
+    run.online.collector.close()
     run.logger.close()
 
 
@@ -71,13 +71,13 @@ RESUMED = [("acfql", 1), ("acfql", 3), ("rlpd", 3), ("td3_bc", 1), ("trajectory_
 def test_a_stopped_and_resumed_run_is_the_same_run(sources, whole, tmp_path, agent, envs):
     go_on(small_online(tmp_path / "parts", sources(agent), envs=envs), env_steps=68)
     resumed = reopened(tmp_path / "parts")
-    interaction = resumed.online.interaction
+    collector = resumed.online.collector
     assert resumed.clock in (56, 57)
-    assert any(interaction.collector.open)
-    assert interaction.repeatable
+    assert any(collector.rollout.open)
+    assert collector.repeatable
     loop.online(resumed)
-    assert interaction.repeatable
-    assert not interaction.unknown
+    assert collector.repeatable
+    assert not collector.unknown
     assert_same_run(whole(agent, envs), tmp_path / "parts")
     assert journal(whole(agent, envs)) == journal(tmp_path / "parts")
 
@@ -87,9 +87,9 @@ def test_episodes_behind_the_checkpoint_are_made_again_and_compared(sources, who
     before = journal(tmp_path / "parts")
     resumed = reopened(tmp_path / "parts")
     assert resumed.clock == 0
-    assert len(resumed.online.interaction.unknown) >= 2
+    assert len(resumed.online.collector.unknown) >= 2
     loop.online(resumed)
-    assert resumed.online.interaction.repeatable
+    assert resumed.online.collector.repeatable
     assert journal(tmp_path / "parts").startswith(before)
     assert journal(whole("acfql", 1)) == journal(tmp_path / "parts")
 
@@ -98,7 +98,7 @@ def test_a_run_stopped_before_its_first_checkpoint_is_the_same_run(sources, whol
     run = small_online(tmp_path / "parts", sources("acfql"))
     evaluation.evaluate_and_keep(run, whole=True)
     loop.log(run, None)
-    run.online.interaction.close()
+    run.online.collector.close()
     loop.online(reopened(tmp_path / "parts"))
     assert_same_run(whole("acfql", 1), tmp_path / "parts")
 
@@ -123,11 +123,11 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(sources, whole, tmp
 
 def test_every_episode_is_in_the_journal_when_the_next_begins(sources, tmp_path):
     run = small_online(tmp_path / "a", sources("acfql"))
-    while run.online.interaction.collector.next_episode < 3:
+    while run.online.collector.rollout.next_episode < 3:
         loop.online_step(run)
     found = [meta["episode"] for _, meta in replay(tmp_path / "a" / "journal" / "episodes.journal")]
     assert found == [0, 1]
-    run.online.interaction.close()
+    run.online.collector.close()
 
 
 def test_the_phase_switch_keeps_the_agent_and_what_was_counted(sources, tmp_path):
@@ -137,9 +137,9 @@ def test_the_phase_switch_keeps_the_agent_and_what_was_counted(sources, tmp_path
     assert run.step == offline.step == 10
     assert run.agent.updates == offline.agent.updates == 10
     assert run.agent.critic_optimiser.count == 10
-    assert run.provenance.frame()["draws"].sum() == offline.provenance.frame()["draws"].sum()
+    assert run.episode_stats.frame()["draws"].sum() == offline.episode_stats.frame()["draws"].sum()
     assert run.clock == 0
-    run.online.interaction.close()
+    run.online.collector.close()
 
 
 def test_the_journal_is_all_that_a_run_directory_has_besides(sources, whole):
@@ -230,5 +230,5 @@ def test_the_offline_side_of_a_mixture_goes_on_where_it_stood(sources, tmp_path)
     offline = build.build(build.RunConfig.load(sources("td3_bc") / "config.json"), tmp_path)
     resume.restore(offline, folder.newest(sources("td3_bc")))
     assert same_tree(run.sampler.sides["offline"].state_dict(), offline.sampler.state_dict())
-    assert run.sampler.sides["offline"] is run.online.early.sides["offline"]
-    run.online.interaction.close()
+    assert run.sampler.sides["offline"] is run.online.warmup_sampler.sides["offline"]
+    run.online.collector.close()

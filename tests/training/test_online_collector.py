@@ -23,17 +23,17 @@ def data() -> TrajectoryStore:
 
 
 def acting(folder, name, envs=1, recorded=as_they_are, env_timeout=0.0, **fields):
-    """Return an interaction with a sample environment."""
+    """Return an online collector with a sample environment."""
     config = RunConfig(phase="online", envs=envs, **fields)
     suite = make_suite(f"sample_envs:{name}", env_timeout=env_timeout)
     return OnlineCollector(folder, suite, Counting(1), data(), config, recorded)
 
 
-def take(interaction, steps):
+def take(collector, steps):
     for _ in range(steps):
-        if interaction.gave_up:
+        if collector.gave_up:
             break
-        interaction.step(interaction.collector.actor)
+        collector.step(collector.rollout.actor)
 
 
 def on_disk(folder) -> list[dict]:
@@ -42,54 +42,54 @@ def on_disk(folder) -> list[dict]:
 
 @pytest.mark.parametrize("envs", [1, 3])
 def test_a_broken_episode_is_marked_and_kept_out_of_training(tmp_path, envs):
-    interaction = acting(tmp_path, "breaking", envs, max_failures=100)
-    take(interaction, 60)
-    table = interaction.store.table
+    collector = acting(tmp_path, "breaking", envs, max_failures=100)
+    take(collector, 60)
+    table = collector.store.table
     broken = np.flatnonzero(table.broken)
-    assert len(broken) == interaction.failures > 2
+    assert len(broken) == collector.failures > 2
     assert not table.alive[broken].any()
     assert table.alive[~table.broken].all()
-    assert len(interaction.store.live) > 3
+    assert len(collector.store.live) > 3
     said = [meta["broken"] for meta in on_disk(tmp_path)]
     assert [bool(text) for text in said] == table.broken[1:].tolist()
     assert any("the arm is stuck" in text for text in said)
-    interaction.close()
+    collector.close()
 
 
 def test_an_environment_that_would_leave_the_process_is_replaced(tmp_path):
-    interaction = acting(tmp_path, "leaving", max_failures=2)
-    take(interaction, 50)
-    assert "failed at step 1 of episode 1: SystemExit: 3" in interaction.stop_reason
-    interaction.close()
+    collector = acting(tmp_path, "leaving", max_failures=2)
+    take(collector, 50)
+    assert "failed at step 1 of episode 1: SystemExit: 3" in collector.stop_reason
+    collector.close()
 
 
 def test_after_too_many_failures_it_gives_up_and_says_why(tmp_path, capsys):
-    interaction = acting(tmp_path, "breaking", max_failures=3)
-    take(interaction, 500)
-    assert interaction.failures == 3
-    assert interaction.stop_reason.startswith("3 environments failed, the last so: environment 0 failed")
+    collector = acting(tmp_path, "breaking", max_failures=3)
+    take(collector, 500)
+    assert collector.failures == 3
+    assert collector.stop_reason.startswith("3 environments failed, the last so: environment 0 failed")
     assert "its environment was started again (3 so far)" in capsys.readouterr().out
-    interaction.close()
+    collector.close()
 
 
 def test_an_environment_that_cannot_be_built_again_counts_until_the_run_gives_up(tmp_path):
-    interaction = acting(tmp_path, "once", max_failures=3)
-    take(interaction, 50)
-    assert interaction.gave_up
-    assert "could not be built again (sample_envs:once cannot be made: OSError" in interaction.stop_reason
+    collector = acting(tmp_path, "once", max_failures=3)
+    take(collector, 50)
+    assert collector.gave_up
+    assert "could not be built again (sample_envs:once cannot be made: OSError" in collector.stop_reason
     assert len(on_disk(tmp_path)) == 1
-    interaction.close()
+    collector.close()
 
 
 def test_a_hanging_or_dying_environment_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(__import__("pathlib").Path(__file__).parent))
-    interaction = acting(tmp_path, "hanging", env_timeout=0.5, max_failures=2)
-    take(interaction, 200)
-    assert interaction.gave_up
+    collector = acting(tmp_path, "hanging", env_timeout=0.5, max_failures=2)
+    take(collector, 200)
+    assert collector.gave_up
     reasons = [meta["broken"] for meta in on_disk(tmp_path) if meta["broken"]]
     assert len(reasons) == 2
     assert all("did not answer within" in text or "ended by itself" in text for text in reasons)
-    interaction.close()
+    collector.close()
 
 
 def test_what_an_environment_does_not_repeat_is_adopted(tmp_path, monkeypatch, capsys):
@@ -128,7 +128,7 @@ def test_an_open_episode_that_cannot_be_replayed_is_given_up(tmp_path, monkeypat
     again = acting(tmp_path, "forgetful")
     again.load_state_dict(state)
     assert not again.repeatable
-    assert again.collector.open == [None]
+    assert again.rollout.open == [None]
     assert again.env_step == 30
     assert "the open episodes are lost" in capsys.readouterr().out
     again.close()
@@ -142,7 +142,7 @@ def test_an_open_episode_that_looks_different_is_given_up(tmp_path):
     first.close()
     again = acting(tmp_path, "uneven")
     again.load_state_dict(state)
-    assert again.collector.open == [None]
+    assert again.rollout.open == [None]
     again.close()
 
 
@@ -171,8 +171,8 @@ def test_actions_are_stored_in_the_units_of_the_store(tmp_path):
     store = data()
     store.attributes.update(action_low=np.array([-2.0]), action_high=np.array([4.0]))
     recorded = recorded_actions(store, "scale")
-    interaction = acting(tmp_path, "line", recorded=recorded)
-    take(interaction, 5)
-    stored = interaction.store.episode(1).actions[:, 0]
+    collector = acting(tmp_path, "line", recorded=recorded)
+    take(collector, 5)
+    stored = collector.store.episode(1).actions[:, 0]
     np.testing.assert_allclose(stored, 1 + 3 * np.arange(5) / 100, rtol=1e-6)
-    interaction.close()
+    collector.close()

@@ -1,11 +1,11 @@
-"""Meter: rates count what they name, and an evaluation is no training."""
+"""Progress: rates count what they name, and an evaluation is no training."""
 
 from __future__ import annotations
 
 import pytest
 
 from trajrl.training import progress
-from trajrl.training.progress import Meter, spoken
+from trajrl.training.progress import Progress, spoken
 
 
 @pytest.fixture
@@ -16,37 +16,37 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_online_updates_and_environment_steps_are_counted_apart(clock: list[float]) -> None:
-    meter = Meter(1000, "online")
+    progress = Progress(1000, "online")
     clock[0] = 10.0
-    meter.tick(830, 45)
-    assert meter.rates() == {"updates_per_second": 4.5, "env_steps_per_second": 83.0}
-    assert spoken(meter.rates()) == "4 updates/s, 83 environment steps/s"
-    assert meter._line() == (
+    progress.tick(830, 45)
+    assert progress.rates() == {"updates_per_second": 4.5, "env_steps_per_second": 83.0}
+    assert spoken(progress.rates()) == "4 updates/s, 83 environment steps/s"
+    assert progress._line() == (
         "online, environment step 830 of 1000, 4 updates/s, 83 environment steps/s, 2 s left"
     )
 
 
 def test_offline_a_step_is_an_update(clock: list[float]) -> None:
-    meter = Meter(100, "offline")
+    progress = Progress(100, "offline")
     clock[0] = 4.0
-    meter.tick(20, 20)
-    assert meter.rates() == {"updates_per_second": 5.0}
-    assert meter._line() == "offline, step 20 of 100, 5 updates/s, 16 s left"
+    progress.tick(20, 20)
+    assert progress.rates() == {"updates_per_second": 5.0}
+    assert progress._line() == "offline, step 20 of 100, 5 updates/s, 16 s left"
 
 
 def test_a_resumed_run_counts_what_this_process_did(clock: list[float]) -> None:
-    meter = Meter(100, "online")
-    meter.resume(50.0, 40, 30)
+    progress = Progress(100, "online")
+    progress.resume(50.0, 40, 30)
     clock[0] = 2.0
-    meter.tick(60, 40)
-    assert meter.rates() == {"updates_per_second": 5.0, "env_steps_per_second": 10.0}
-    assert meter.seconds == 52.0
+    progress.tick(60, 40)
+    assert progress.rates() == {"updates_per_second": 5.0, "env_steps_per_second": 10.0}
+    assert progress.seconds == 52.0
 
 
 def test_seconds_of_an_evaluation_are_no_training_even_while_it_lasts(clock: list[float]) -> None:
-    meter = Meter(100, "offline")
+    progress = Progress(100, "offline")
     clock[0] = 2.0
-    meter.tick(20, 20)
-    meter.say("evaluating 10 episodes")
+    progress.tick(20, 20)
+    progress.say("evaluating 10 episodes")
     clock[0] = 9.0
-    assert meter.rates() == {"updates_per_second": 10.0}
+    assert progress.rates() == {"updates_per_second": 10.0}

@@ -71,8 +71,8 @@ class Online(Choices):
         with stop_politely(run):
             loop.online(run)
         answer = report(run)
-        tell(answer["online"], run.scores.scale)
-        gave_up = run.online is not None and run.online.interaction.gave_up
+        tell(answer["online"], run.evaluations.scale)
+        gave_up = run.online is not None and run.online.collector.gave_up
         return {**answer, "failed": bool(run.stop_reason and gave_up)}
 
     def fresh(self) -> Run:

@@ -175,7 +175,7 @@ def introduce(run: Run) -> None:
     say(f"{config.agent}, sampler {config.sampler}")
     name = Path(config.data).name
     say(f"{len(store)} episodes, {store.num_steps} steps of {name}; the run is in {run.folder}")
-    average = run.scores.average
+    average = run.evaluations.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
     success = "" if average["average_success"] is None else f", success {average['average_success']:.0%}"
     say(f"the data's average return is {average['average_return']:.1f}{score}{success}")
@@ -188,7 +188,7 @@ def report(run: Run) -> dict[str, Any]:
     summary = json.loads((run.folder / "summary.json").read_text())
     if summary["scores"] is not None:
         say()
-        for line in score_lines(summary, len(run.scores.evaluations)):
+        for line in score_lines(summary, len(run.evaluations.entries)):
             say(line)
     if summary["stop_reason"]:
         say(f"stopped: {summary['stop_reason']}")

@@ -116,7 +116,7 @@ class Collector:
         for row, saved in enumerate(state["open"]):
             self.open[row] = None
             if saved is not None and not self._replay(row, saved):
-                reason = "replayed from its seed and actions it took another course: it is not deterministic"
+                reason = "replayed from its seed and actions it ended early: it is not deterministic"
                 raise EnvFailureError(row, int(saved["episode"]), len(saved["actions"]), reason)
 
     @property

@@ -17,7 +17,7 @@ from trajrl.store.episode import Episode
 
 @dataclass(frozen=True)
 class Streams:
-    """Where the random numbers of an episode comes from."""
+    """Where the random numbers of an episode come from."""
 
     seed: int
     name: str = "env"

@@ -22,10 +22,10 @@ from trajrl.training.data import find_suite, open_data, recorded_actions, shape
 from trajrl.training.offline_to_online import online_samplers
 from trajrl.training.online import Online, Rows
 from trajrl.training.online_collector import OnlineCollector
-from trajrl.training.progress import Meter
+from trajrl.training.progress import Progress
 from trajrl.training.run import Run
-from trajrl.training.run_dir.episode_stats import Provenance
-from trajrl.training.run_dir.evaluations import Scores
+from trajrl.training.run_dir.episode_stats import EpisodeStats
+from trajrl.training.run_dir.evaluations import Evaluations
 from trajrl.training.run_dir.logger import Logger, WandbLog
 from trajrl.training.run_dir.mark import is_call
 
@@ -76,11 +76,12 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     board = None
     if config.wandb and team.leads:
         board = WandbLog(folder, config)
-    scores = Scores(folder, config.seed, config.select_rank, *averages(store, suite))
+    evaluations = Evaluations(folder, config.seed, config.select_rank, *averages(store, suite))
     return Run(
-        config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite, scores=scores,
-        provenance=Provenance(store, sampler, agent.spec.n), logger=Logger(folder, other=board),
-        meter=Meter(config.end, config.phase), online=online, team=team,
+        config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite,
+        evaluations=evaluations, episode_stats=EpisodeStats(store, sampler, agent.spec.n),
+        logger=Logger(folder, other=board),
+        progress=Progress(config.end, config.phase), online=online, team=team,
     )  # fmt: skip
 
 
@@ -99,11 +100,9 @@ def build_online(
     """Build what the online phase has besides: its two samplers, the environments and the journal."""
     if suite is None:
         raise ValueError("the online phase needs an environment, and the data names none; give --env")
-    interaction = OnlineCollector(
-        folder, suite, agent, store, config, recorded_actions(store, config.actions)
-    )
-    sampler, early = online_samplers(config, store, agent.spec)
-    return sampler, Online(interaction, early, Rows(store), config.offline_mode == "keep")
+    collector = OnlineCollector(folder, suite, agent, store, config, recorded_actions(store, config.actions))
+    sampler, warmup_sampler = online_samplers(config, store, agent.spec)
+    return sampler, Online(collector, warmup_sampler, Rows(store), config.offline_mode == "keep")
 
 
 def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device) -> Agent:

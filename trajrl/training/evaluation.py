@@ -22,12 +22,12 @@ def evaluate_and_keep(run: Run, whole: bool) -> None:
     Args:
         whole: over as many episodes as the last evaluation of the run.
     """
-    bc_loss = run.scores.take_bc_loss()
+    bc_loss = run.evaluations.take_bc_loss()
     checkpoint.keep_policy(run.folder / "checkpoints", run.clock, run.agent.state_dict(), facts(run))
     if run.suite is not None:
         score(run, run.suite, whole, bc_loss)
     else:
-        run.scores.note_loss(run.clock, bc_loss)
+        run.evaluations.note_loss(run.clock, bc_loss)
     if run.config.early_stop:
         run.stop(early_stop_reason(run, bc_loss) or run.stop_reason)
     if run.view is not None:
@@ -39,7 +39,7 @@ def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None
     """Run the evaluation's episodes and write their rows."""
     config = run.config
     episodes = (config.last_eval_episodes or config.eval_episodes) if whole else config.eval_episodes
-    run.meter.say(f"evaluating {episodes} episodes")
+    run.progress.say(f"evaluating {episodes} episodes")
     broken: list[EnvFailureError] = []
     rows = evaluate(
         run.agent, suite, config.seed, run.clock, episodes, config.eval_envs, broken=broken.append
@@ -48,7 +48,7 @@ def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None
         count_broken(run, broken)
     if not rows:
         raise broken[-1]
-    run.meter.show(run.scores.append(Evaluation.of(run.clock, rows, bc_loss, suite)))
+    run.progress.show(run.evaluations.append(Evaluation.of(run.clock, rows, bc_loss, suite)))
 
 
 def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
@@ -56,7 +56,7 @@ def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
     left_out = counted("episode[s] of the evaluation broke off and [is|are] left out", len(broken))
     say(f"{left_out}; the last so: {broken[-1]}")
     if run.online:
-        run.online.interaction.count_failures(len(broken), str(broken[-1]))
+        run.online.collector.count_failures(len(broken), str(broken[-1]))
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -67,10 +67,10 @@ def facts(run: Run) -> dict[str, Any]:
 
 def early_stop_reason(run: Run, bc_loss: float | None) -> str:
     """Return why --early-stop ends the run here, or nothing; an agent without that loss is named."""
-    if bc_loss is None and run.step and not run.scores.losses:
+    if bc_loss is None and run.step and not run.evaluations.losses:
         say(f"--early-stop does nothing: {run.config.agent} has logged no actor/bc_loss")
-    if not run.scores.bc_loss_rose(run.config.early_stop):
+    if not run.evaluations.bc_loss_rose(run.config.early_stop):
         return ""
-    (_, before), (_, after) = run.scores.losses[-2:]
+    (_, before), (_, after) = run.evaluations.losses[-2:]
     rose = f"the behaviour-cloning loss rose from {before:.4g} to {after:.4g}"
     return f"{rose}, by more than {run.config.early_stop:g}, at step {run.clock} (--early-stop)"

@@ -27,7 +27,7 @@ from trajrl.training.q_values import part_of, q_values
 from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
 
-LATEST = 50  # updates that may is pending
+LATEST = 50  # updates that may be pending
 MAY_BE_INFINITE = ("sampler", "eval")  # parts of a log that say nothing of the weights
 AT_ONCE = ("cpu",)  # devices whose numbers are there when a call returns
 
@@ -44,7 +44,7 @@ def offline(run: Run) -> None:
 def online(run: Run) -> None:
     """Act and learn in turn, from where the run stands to its last environment step."""
     with guards.out_of_memory(run):
-        if not run.scores.evaluations:
+        if not run.evaluations.entries:
             evaluate_before(run)
         while run.clock < run.config.env_steps and not run.stop_reason:
             online_step(run)
@@ -61,21 +61,21 @@ def evaluate_before(run: Run) -> None:
 def online_step(run: Run) -> None:
     """Take one step in every environment, then the updates that are due."""
     assert run.online is not None
-    before, interaction = run.clock, run.online.interaction
-    interaction.step(collecting_actor(run.agent, run.config, before))
+    before, collector = run.clock, run.online.collector
+    collector.step(collecting_actor(run.agent, run.config, before))
     for _ in range(run.online.updates_due(run.config)):
         train_step(run)
-    run.stop(interaction.stop_reason or run.stop_reason)
+    run.stop(collector.stop_reason or run.stop_reason)
     after_step(run, run.clock - before)
 
 
 def train_step(run: Run) -> Update:
     """Learn from one batch."""
-    config, step, law = run.config, run.step + 1, run.active_sampler
-    for sampler in {id(law): law, id(run.sampler): run.sampler}.values():
+    config, step, active = run.config, run.step + 1, run.active_sampler
+    for sampler in {id(active): active, id(run.sampler): run.sampler}.values():
         sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
     rows = config.batch_size * updates_per_batch(run.agent)
-    anchors = law.sample(stream(config.seed, "sampler", step), rows)
+    anchors = active.sample(stream(config.seed, "sampler", step), rows)
     run.rank_check.note(anchors)
     with run.team.learning(rows, updates_per_batch(run.agent)) as own:
         batch = gather(run.store, part_of(anchors, own), run.agent.spec, run.agent.device)
@@ -84,10 +84,10 @@ def train_step(run: Run) -> Update:
         run.pending.add(step, anchors, all_gather_rows(update.td_error), update.metrics)
     flush_pending(run)
     run.logger.add(update.metrics)
-    run.scores.add(update.metrics)
+    run.evaluations.add(update.metrics)
     run.advance(step)
     if run.online:
-        run.online.count(anchors.episode, law is run.sampler)
+        run.online.count(anchors.episode, active is run.sampler)
     return update
 
 
@@ -104,7 +104,7 @@ def after_step(run: Run, taken: int = 1) -> None:
         flush_pending(run, now=True)
         run.rank_check.require(run.step, partial(guards.resume_hint, run))
     if run.team.leads:
-        run.meter.tick(now, run.updates)
+        run.progress.tick(now, run.updates)
         means = run.logger.means() if due(config.log_every) or last else None
         if evaluated and np.isfinite(list((means or {}).values())).all():
             evaluate_and_keep(run, last)
@@ -130,17 +130,17 @@ def log(run: Run, means: Mapping[str, float] | None) -> None:
     """
     values = dict(means or {})
     if means is not None:
-        law = run.active_sampler
-        sampler = {**law.stats(), **run.provenance.stats(law)}
-        run.provenance.begin_interval()
+        active = run.active_sampler
+        sampler = {**active.stats(), **run.episode_stats.stats(active)}
+        run.episode_stats.begin_interval()
         judged = diagnostics(run.agent, run.store, run.config.seed)
         values |= {f"sampler/{name}": value for name, value in sampler.items()}
         values |= {f"diagnostics/{name}": value for name, value in judged.items()}
-        run.logger.scalars({f"time/{name}": rate for name, rate in run.meter.rates().items()}, run.clock)
-    for found in run.scores.evaluations[-1:]:
+        run.logger.scalars({f"time/{name}": rate for name, rate in run.progress.rates().items()}, run.clock)
+    for found in run.evaluations.entries[-1:]:
         values |= found.metrics() if found.step == run.clock else {}
     if run.online:
-        values |= run.online.stats(run.scores.evaluations, run.step)
+        values |= run.online.stats(run.evaluations.entries, run.step)
     row = run.logger.write(run.config.phase, run.clock, values) if values else {}
     checked = {name: value for name, value in row.items() if name.split("/")[1] not in MAY_BE_INFINITE}
     bad = [name for name, value in checked.items() if not np.isfinite(value)]
@@ -151,17 +151,17 @@ def log(run: Run, means: Mapping[str, float] | None) -> None:
 def save(run: Run) -> None:
     """Write a checkpoint of everything, and let `best` name it if the last evaluation is the best so far."""
     flush_pending(run, now=True)
-    state = {"step": run.step, "seconds": run.meter.seconds, "stop_reason": run.stop_reason}
+    state = {"step": run.step, "seconds": run.progress.seconds, "stop_reason": run.stop_reason}
     parts: dict[str, Any] = {
         "agent": run.agent.state_dict(), "logger": run.logger.state_dict(),
-        "sampler": run.sampler.state_dict(), "provenance": run.provenance.state_dict(),
-        "scores": run.scores.state_dict(), "run": state,
+        "sampler": run.sampler.state_dict(), "provenance": run.episode_stats.state_dict(),
+        "scores": run.evaluations.state_dict(), "run": state,
     }  # fmt: skip
     if run.online:
         parts |= run.online.state_dict()
     folder = run.folder / "checkpoints"
     path = checkpoint.save(folder, run.clock, parts)
-    if run.scores.best_step == run.clock:
+    if run.evaluations.best_step == run.clock:
         checkpoint.point(folder, "best", path.name)
 
 
@@ -169,26 +169,26 @@ def finish(run: Run) -> None:
     """Write episodes.parquet and summary.json."""
     if not run.team.leads:
         return
-    run.provenance.frame().to_parquet(run.folder / "episodes.parquet")
+    run.episode_stats.frame().to_parquet(run.folder / "episodes.parquet")
     summary = {
-        **run.scores.summary(),
+        **run.evaluations.summary(),
         **diagnostics(run.agent, run.store, run.config.seed),
         **measured(run),
         "steps": run.step,
         "stop_reason": run.stop_reason,
-        **(run.online.summary(run.scores.evaluations) if run.online else {}),
+        **(run.online.summary(run.evaluations.entries) if run.online else {}),
     }
     with new_file(run.folder / "summary.json") as path:  # last and whole: it says that the run has ended
         path.write_text(json.dumps(summary, indent=2) + "\n")
     run.logger.close()
     if run.online:
-        run.online.interaction.close()
+        run.online.collector.close()
 
 
 def measured(run: Run) -> dict[str, float]:
     """Return what the run measured of itself; where nothing was left to do, the rates it had before."""
-    found, path = run.meter.summary(), run.folder / "summary.json"
-    if run.meter.idle and path.exists():
+    found, path = run.progress.summary(), run.folder / "summary.json"
+    if run.progress.idle and path.exists():
         before = json.loads(path.read_text())
         found |= {name: before[name] for name in found if name.endswith("_per_second") and name in before}
     return found
@@ -213,4 +213,4 @@ def flush_pending(run: Run, now: bool = False) -> None:
     for one in run.pending.read():
         guards.require_finite(run, one)
         run.sampler.feedback(one.anchors, one.td_error)
-        run.provenance.record(one.anchors, one.td_error, one.step)
+        run.episode_stats.record(one.anchors, one.td_error, one.step)

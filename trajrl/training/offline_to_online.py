@@ -66,7 +66,7 @@ def take_over(run: Run, source: Path) -> None:
     run.agent.load_state_dict(parts["agent"])
     run.advance(run.config.first_step)
     if "provenance" in parts:  # a run made of imported weights has none
-        run.provenance.load_state_dict(parts["provenance"])
+        run.episode_stats.load_state_dict(parts["provenance"])
     if "sampler" in parts:
         carry_sampler(run, RunConfig.load(source / "config.json"), parts["sampler"])
 

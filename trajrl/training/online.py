@@ -29,8 +29,8 @@ COUNTS = ("updates", "by_sampler", "num_rows", "rows_by_sampler")
 class Online:
     """The environments, the sampler of the warm-up, and counts."""
 
-    interaction: OnlineCollector
-    early: Sampler  # draws until the warm-up is over
+    collector: OnlineCollector
+    warmup_sampler: Sampler  # draws until the warm-up is over
     rows: Rows
     pooled: bool  # offline and online episodes are drawn by one sampler
     updates: int = 0  # of this phase
@@ -40,7 +40,7 @@ class Online:
 
     def updates_due(self, config: RunConfig) -> int:
         """Return how many updates the environment steps taken so far still ask for."""
-        steps = max(0, self.interaction.env_step - config.learning_starts)
+        steps = max(0, self.collector.env_step - config.learning_starts)
         return int(config.utd * steps) - self.updates
 
     def count(self, episode: np.ndarray, by_sampler: bool) -> None:
@@ -58,8 +58,8 @@ class Online:
         found = finetuning(evaluations)
         shown = {f"finetune/{name}": found[name] for name in ("drop", "regret", "gain") if name in found}
         counts = {
-            "count/env_steps": self.interaction.env_step, "count/updates": self.updates, "count/steps": step,
-            "count/episodes": self.interaction.kept, "count/failures": self.interaction.failures,
+            "count/env_steps": self.collector.env_step, "count/updates": self.updates, "count/steps": step,
+            "count/episodes": self.collector.kept, "count/failures": self.collector.failures,
             **{f"sampler_share/{name}": share for name, share in self._shares.items()},
         }  # fmt: skip
         rows = {f"rows/{name}": share for name, share in self.rows.shares().items()}
@@ -69,11 +69,11 @@ class Online:
 
     def summary(self, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         """Return what summary.json holds of the phase."""
-        interaction = self.interaction
+        collector = self.collector
         return {
             "online": {
-                **finetuning(evaluations), "env_steps": interaction.env_step, "updates": self.updates,
-                "episodes": interaction.kept, "failures": interaction.failures,
+                **finetuning(evaluations), "env_steps": collector.env_step, "updates": self.updates,
+                "episodes": collector.kept, "failures": collector.failures,
                 "sampler_share": self._shares, "rows": self.rows.shares(),
             },
         }  # fmt: skip
@@ -82,14 +82,14 @@ class Online:
         """Return the parts of a checkpoint that only this phase has."""
         counts = {name: getattr(self, name) for name in COUNTS}
         return {
-            "online": {**counts, "rows": self.rows.state_dict()}, "early": self.early.state_dict(),
-            "interaction": self.interaction.state_dict(),
+            "online": {**counts, "rows": self.rows.state_dict()}, "early": self.warmup_sampler.state_dict(),
+            "interaction": self.collector.state_dict(),
         }  # fmt: skip
 
     def load_state_dict(self, parts: Mapping[str, Any]) -> None:
         """Restore those parts; the store then holds the episodes of the checkpoint."""
-        self.interaction.load_state_dict(parts["interaction"])
-        self.early.load_state_dict(parts["early"])
+        self.collector.load_state_dict(parts["interaction"])
+        self.warmup_sampler.load_state_dict(parts["early"])
         self.rows.load_state_dict(parts["online"]["rows"])
         for name in COUNTS:
             setattr(self, name, int(parts["online"][name]))

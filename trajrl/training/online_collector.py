@@ -41,7 +41,7 @@ class OnlineCollector:
     ) -> None:  # fmt: skip
         """Start at environment step 0; `recorded` turns actions in [-1, 1] into the units of the store."""
         self.store, self.recorded, self.max_failures = store, recorded, config.max_failures
-        self.collector = Collector(suite, actor, Streams(config.seed, "env"), config.envs, source="online")
+        self.rollout = Collector(suite, actor, Streams(config.seed, "env"), config.envs, source="online")
         self.journal = Journal(folder / "journal")
         self.unknown: deque[Record] = deque(self.journal.replay())  # on disk, but not yet in the store
         self.env_step = self.kept = self.failures = 0  # kept: records of the journal that are in the store
@@ -63,8 +63,8 @@ class OnlineCollector:
         """Take one step in every environment, and keep the episodes that ended with it."""
         if not self.repeatable:
             self.adopt()
-        ended = self.collector.step(explore=True, actor=actor)
-        self.env_step += len(self.collector.envs)
+        ended = self.rollout.step(explore=True, actor=actor)
+        self.env_step += len(self.rollout.envs)
         for finished in ended:
             self.keep(finished)
 
@@ -115,20 +115,20 @@ class OnlineCollector:
             episode, meta = self.unknown.popleft()
             self.add(episode, meta)
             self.env_step = max(self.env_step, int(meta["env_step"]))
-            self.collector.skip_to(int(meta["episode"]) + 1)
+            self.rollout.skip_to(int(meta["episode"]) + 1)
 
     def close(self) -> None:
         """Close the environments and the journal."""
-        self.collector.close()
+        self.rollout.close()
         self.journal.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters, the collector, and a digest of what each open episode has seen."""
         counters = {"env_step": self.env_step, "kept": self.kept, "failures": self.failures}
-        return {**counters, "collector": self.collector.state_dict(), "seen": self._digests()}
+        return {**counters, "collector": self.rollout.state_dict(), "seen": self._digests()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore  the episodes known then, and replay the open ones."""
+        """Restore the episodes known then, and replay the open ones."""
         kept = int(state["kept"])
         if len(self.unknown) < kept or any(self.unknown[i][1]["number"] != i for i in range(kept)):
             raise ValueError(
@@ -138,7 +138,7 @@ class OnlineCollector:
             self.add(*self.unknown.popleft())
         self.env_step, self.failures = int(state["env_step"]), int(state["failures"])
         try:
-            self.collector.load_state_dict(state["collector"])
+            self.rollout.load_state_dict(state["collector"])
             self.repeatable = self._digests() == list(state["seen"])
         except EnvFailureError:
             self.repeatable = False
@@ -147,16 +147,16 @@ class OnlineCollector:
 
     def _start_anew(self) -> None:
         """Give up the open episodes."""
-        say("the open episodes are lost: replayed from seed and actions the environment is not deterministic")
-        for row in range(len(self.collector.envs)):
-            self.collector.open[row] = None
-            self.collector.queues.reset(row)
+        say("the open episodes are lost: the environment did not repeat them from seed and actions")
+        for row in range(len(self.rollout.envs)):
+            self.rollout.open[row] = None
+            self.rollout.queues.reset(row)
 
     def _digests(self) -> list[str]:
         """Return a digest of the observations and rewards of every open episode; empty where none is open."""
         return [
             digest(np.stack(recording.obs), np.array(recording.rewards)) if recording else ""
-            for recording in self.collector.open
+            for recording in self.rollout.open
         ]
 
 

@@ -1,4 +1,4 @@
-"""Meter: what a person sees of a run, and what it measures of itself.
+"""Progress: what a person sees of a run, and what it measures of itself.
 
 On a terminal a bar with rates, time left and the last score and success; else a line every ten seconds.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from trajrl.training.run_dir.evaluations import Evaluation, shown
 
 
-class Meter:
+class Progress:
     """Counts steps, updates and seconds, and shows them; quiet until the first tick.
 
     Offline a step is an update; online it is a step in the environment, and updates are counted apart.

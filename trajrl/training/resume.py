@@ -12,15 +12,19 @@ from trajrl.training.run_dir import checkpoint
 if TYPE_CHECKING:
     from trajrl.training.run import Run
 
-PARTS = ("agent", "sampler", "logger", "provenance", "scores")  # of a checkpoint; all need the first two
+PARTS = {  # of a checkpoint, by the name of their file, and the field of Run that they restore
+    "agent": "agent", "sampler": "sampler", "logger": "logger", "provenance": "episode_stats",
+    "scores": "evaluations",
+}  # fmt: skip
+ON_EVERY_RANK = ("agent", "sampler")
 
 
 def restore(run: Run, path: Path) -> None:
     """Restore a checkpoint, and drop the rows written after it."""
     parts = checkpoint.load(path)
-    if run.online:  # first: samplers and provenance speak of episodes that the store must hold
+    if run.online:  # first: samplers and statistics refer to episodes that the store must hold
         run.online.load_state_dict(parts)
-    for name in PARTS if run.team.leads else PARTS[:2]:
+    for name in PARTS if run.team.leads else ON_EVERY_RANK:
         if name in parts:  # a run made from imported weights has only the agent's
             load_part(run, name, parts[name], path)
     require_same_scale(run)
@@ -29,18 +33,18 @@ def restore(run: Run, path: Path) -> None:
         step, reason, seconds = int(stood["step"]), str(stood["stop_reason"]), float(stood["seconds"])
     run.advance(step)
     run.stop(reason)
-    if run.online and run.online.interaction.failures and not run.online.interaction.gave_up:
+    if run.online and run.online.collector.failures and not run.online.collector.gave_up:
         run.stop("")  # more failures are allowed now
-    run.meter.resume(seconds, run.clock, run.updates)
+    run.progress.resume(seconds, run.clock, run.updates)
     if run.team.leads:
         run.logger.cut_back(run.clock)
-        run.scores.cut_back(run.clock)
+        run.evaluations.cut_back(run.clock)
 
 
 def load_part(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None:
     """Give one part of a run its saved state; what does not fit fails with the name of the part."""
     try:
-        getattr(run, name).load_state_dict(state)
+        getattr(run, PARTS[name]).load_state_dict(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"the {name} saved in {path} is of another kind or size than the run is now asked for; "
@@ -50,7 +54,7 @@ def load_part(run: Run, name: str, state: Mapping[str, Any], path: Path) -> None
 
 def require_same_scale(run: Run) -> None:
     """Refuse to continue where scores would be on another scale than those before: a column has one."""
-    before, now = [found.score_name for found in run.scores.evaluations[-1:]], run.suite
+    before, now = [found.score_name for found in run.evaluations.entries[-1:]], run.suite
     unscored = now is not None and before == ["none"] and now.score(0.0).value is None
     if before and now and now.score(0.0).name != before[0] and not unscored:
         raise ValueError(
@@ -63,4 +67,4 @@ def begin_again(run: Run) -> None:
     """Drop what a run wrote before it had a first checkpoint."""
     first = -1 if run.online else 0  # online the first evaluation is that of step 0
     run.logger.cut_back(first)
-    run.scores.cut_back(first)
+    run.evaluations.cut_back(first)

@@ -14,10 +14,10 @@ from trajrl.store.store import TrajectoryStore
 from trajrl.training.config import RunConfig
 from trajrl.training.online import Online
 from trajrl.training.pending_updates import PendingUpdates
-from trajrl.training.progress import Meter
+from trajrl.training.progress import Progress
 from trajrl.training.rank_check import RankCheck
-from trajrl.training.run_dir.episode_stats import Provenance
-from trajrl.training.run_dir.evaluations import Scores
+from trajrl.training.run_dir.episode_stats import EpisodeStats
+from trajrl.training.run_dir.evaluations import Evaluations
 from trajrl.training.run_dir.logger import Logger
 
 
@@ -30,11 +30,11 @@ class Run:
     store: TrajectoryStore
     agent: Agent
     sampler: Sampler
-    provenance: Provenance
+    episode_stats: EpisodeStats
     logger: Logger
     suite: EnvSuite | None  # None: no environment to evaluate in
-    scores: Scores
-    meter: Meter
+    evaluations: Evaluations
+    progress: Progress
     step: int = 0
     seconds: float = 0.0  # of training, evaluations included, over all restarts
     stop_reason: str = ""
@@ -67,7 +67,7 @@ class Run:
     @property
     def clock(self) -> int:
         """Return what logs, evaluations and checkpoints are counted by: updates, online environment steps."""
-        return self.online.interaction.env_step if self.online else self.step
+        return self.online.collector.env_step if self.online else self.step
 
     @property
     def updates(self) -> int:
@@ -78,4 +78,4 @@ class Run:
     def active_sampler(self) -> Sampler:
         """Return the sampler that draws now."""
         warming_up = self.clock < self.config.warmup_steps
-        return self.online.early if self.online and warming_up else self.sampler
+        return self.online.warmup_sampler if self.online and warming_up else self.sampler

@@ -56,8 +56,8 @@ def learn(
 
 def finish(run: Run, out: Path) -> dict[str, Any]:
     """Say how well the agent did, and keep its run beside the store."""
-    last = run.scores.evaluations[-1]
-    best = max(run.scores.evaluations, key=lambda found: found.return_mean)
+    last = run.evaluations.entries[-1]
+    best = max(run.evaluations.entries, key=lambda found: found.return_mean)
     say(f"the agent that learned ends at a return of {last.return_mean:.1f} ({len(last.rows)} episodes)")
     say(f"its best evaluation was {best.return_mean:.1f}, at step {best.step}")
     folder, kept = folder_of(out), run_folder(out)

@@ -37,25 +37,25 @@ class LiveView:
         writer = run.logger.board(step)
         if writer is None:
             return
-        episodes = run.provenance.frame()
+        episodes = run.episode_stats.frame()
         rows = episodes.reset_index()
         self._show("histograms", lambda: histograms(writer, episodes, step))
         self._show("embedding", lambda: embedding(run.folder / "tb", run.store, rows, step))
         if run.suite is not None and self._to_film(run, last):
-            run.meter.say("filming episodes")
+            run.progress.say("filming episodes")
             self._show("videos", lambda: self._film(run, step))
         writer.flush()
 
     def _to_film(self, run: Run, last: bool) -> bool:
         """Say whether this evaluation is one to film."""
         every = run.config.video_every
-        return every > 0 and (last or len(run.scores.evaluations) % every == 0)
+        return every > 0 and (last or len(run.evaluations.entries) % every == 0)
 
     def _film(self, run: Run, step: int) -> None:
         import pandas as pd
 
         assert run.suite is not None
-        rows = pd.DataFrame(run.scores.evaluations[-1].rows)
+        rows = pd.DataFrame(run.evaluations.entries[-1].rows)
         clips = film_policy(run.agent, run.suite, run.config.seed, rows, RATE)
         videos(run.logger.board(step), clips, step)
 

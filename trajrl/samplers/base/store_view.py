@@ -37,7 +37,7 @@ class StoreWatch:
         return changed
 
     def restore(self, mark: Any) -> None:
-        """Restore  a mark from a sampler's state."""
+        """Restore a mark from a sampler's state."""
         self.mark, self._version = tuple(int(part) for part in mark), -1
 
 

@@ -1,4 +1,4 @@
-"""Provenance: what each episode contributed to training: draws, TD errors, cluster, age, phase, probability.
+"""EpisodeStats: what each episode gave to training: draws, TD errors, cluster, age, phase, probability.
 
 `record` costs a few array additions per batch.  `frame` is what becomes episodes.parquet, `stats` what is
 logged: how even the draws were over episodes and clusters, since the beginning and since the last log, where
@@ -26,7 +26,7 @@ COLUMNS = ("draws", "draws_logged", "weight", "td_count", "td_sum", "td_last", "
 RECENT = ("batches", "start", "start_squared", "known", "success")  # decaying sums of batch means
 
 
-class Provenance:
+class EpisodeStats:
     """Counts what is drawn from each episode of a store, by stable id.
 
     Args:

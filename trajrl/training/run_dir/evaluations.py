@@ -1,4 +1,4 @@
-"""Scores: every evaluation of a run, and the four numbers that are always reported together.
+"""Evaluations: every one of a run, and the four numbers that are always reported together.
 
     last | best (an oracle) | mean of the last ten | selected offline: argsort(bc_loss)[rank]
 
@@ -84,7 +84,7 @@ class Evaluation:
         return {f"eval/{name}": value for name, value in found.items() if value is not None}
 
 
-class Scores:
+class Evaluations:
     """All evaluations of a run, written to evals.csv as they come."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Scores:
             "average_score": average_score,
             "average_success": average_success,
         }
-        self.evaluations: list[Evaluation] = []
+        self.entries: list[Evaluation] = []
         self.unscored: list[tuple[int, float]] = []  # (step, loss) where there was no environment to score in
         self._bc_sum: Any = 0.0
         self._bc_count = 0
@@ -118,7 +118,7 @@ class Scores:
 
     def append(self, evaluation: Evaluation) -> Evaluation:
         """Keep an evaluation and write its rows."""
-        self.evaluations.append(evaluation)
+        self.entries.append(evaluation)
         append_csv(self.path, COLUMNS, [{name: row[name] for name in COLUMNS} for row in evaluation.rows])
         return evaluation
 
@@ -130,7 +130,7 @@ class Scores:
     @property
     def losses(self) -> list[tuple[int, float]]:
         """Return (step, behaviour-cloning loss) of every kept policy that has one, by step."""
-        scored = [(e.step, e.bc_loss) for e in self.evaluations if e.bc_loss is not None]
+        scored = [(e.step, e.bc_loss) for e in self.entries if e.bc_loss is not None]
         return sorted(scored + self.unscored)
 
     def bc_loss_rose(self, tolerance: float) -> bool:
@@ -141,15 +141,15 @@ class Scores:
     @property
     def best_step(self) -> int | None:
         """Return the step of the best evaluation; of two equals that of more return, then the earlier."""
-        if not self.evaluations:
+        if not self.entries:
             return None
         scale = self.scale
-        return max(self.evaluations, key=lambda e: (e.on(scale).mean(), e.return_mean, -e.step)).step
+        return max(self.entries, key=lambda e: (e.on(scale).mean(), e.return_mean, -e.step)).step
 
     @property
     def scale(self) -> str:
         """Return what the four numbers are: score, success or return."""
-        return common_scale(self.evaluations)
+        return common_scale(self.entries)
 
     @property
     def selected_step(self) -> int | None:
@@ -161,23 +161,23 @@ class Scores:
     def selected(self) -> Evaluation | None:
         """Return the evaluation of the selected policy."""
         step = self.selected_step
-        return next((e for e in self.evaluations if e.step == step), None)
+        return next((e for e in self.entries if e.step == step), None)
 
     def summary(self) -> dict[str, Any]:
         """Return the four scores and the data's own average."""
-        if not self.evaluations:
+        if not self.entries:
             return {"scores": None, "selected_step": self.selected_step, "data": self.average}
-        best = next(e for e in self.evaluations if e.step == self.best_step)
+        best = next(e for e in self.entries if e.step == self.best_step)
         scores: dict[str, Any] = {
-            "last": self._interval(self.evaluations[-1:]),
+            "last": self._interval(self.entries[-1:]),
             "best": self._interval([best]),
         }
-        scores["mean_last_10"] = self._interval(self.evaluations[-10:])
+        scores["mean_last_10"] = self._interval(self.entries[-10:])
         scores["selected"] = self._interval([self.selected]) if self.selected else None
         return {"scores": scores, "scale": self.scale,
-                "score_name": self.evaluations[-1].score_name, "data": self.average,
-                "return_mean": self.evaluations[-1].return_mean,
-                "success_mean": self.evaluations[-1].success_mean}  # fmt: skip
+                "score_name": self.entries[-1].score_name, "data": self.average,
+                "return_mean": self.entries[-1].return_mean,
+                "success_mean": self.entries[-1].success_mean}  # fmt: skip
 
     def _interval(self, evaluations: list[Evaluation]) -> dict[str, Any]:
         """Return the main figure with its interval and, where it is known, success with its own."""
@@ -193,13 +193,13 @@ class Scores:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all evaluations and the loss collected since the last."""
-        evaluations = [asdict(e) for e in self.evaluations]
+        evaluations = [asdict(e) for e in self.entries]
         loss = {"bc_sum": float(self._bc_sum), "bc_count": self._bc_count, "unscored": self.unscored}
         return {"evaluations": evaluations, **loss}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the evaluations."""
-        self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
+        self.entries = [Evaluation(**e) for e in state["evaluations"]]
         self._bc_sum, self._bc_count = float(state["bc_sum"]), int(state["bc_count"])
         self.unscored = [(int(step), float(loss)) for step, loss in state.get("unscored", [])]
 

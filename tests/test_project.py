@@ -217,7 +217,7 @@ def test_start_is_light(code):
 
 
 def test_help_of_every_command_is_light_and_reads():
-    from trajrl.cli.main import COMMANDS, GROUPS
+    from trajrl.cli.commands import COMMANDS, GROUPS
 
     names = [[n] for n, (target, _) in COMMANDS.items() if target]
     names += [[g, n] for g, table in GROUPS.items() for n in table]

@@ -7,7 +7,8 @@ from textwrap import dedent
 
 import pytest
 
-from trajrl.cli.main import COMMANDS, GROUPS, dispatch, parse
+from trajrl.cli.commands import COMMANDS, GROUPS
+from trajrl.cli.main import dispatch, parse
 from trajrl.core.registry import find
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trajrl.cli.main import COMMANDS, GROUPS, dispatch, join_sets, one_line, parse
+from trajrl.cli.commands import COMMANDS, GROUPS
+from trajrl.cli.main import dispatch, join_sets, one_line, parse
 from trajrl.cli.online import Online
 
 ROOT = Path(__file__).parents[2]

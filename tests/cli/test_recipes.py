@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trajrl.cli.main import COMMANDS, parse
+from trajrl.cli.commands import COMMANDS
+from trajrl.cli.main import parse
 from trajrl.core.registry import find
 
 FOLDER = Path(__file__).parents[2] / "docs" / "recipes"

@@ -19,50 +19,13 @@ from typing import Any
 
 from trajrl import __doc__ as about
 from trajrl import __version__
+from trajrl.cli.commands import COMMANDS, GROUPS
 from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
 from trajrl.cli.own_code import own_place
 from trajrl.core import old_names
 from trajrl.core.console import SilentExitError, fresh_line, harmless
 from trajrl.core.registry import find, unknown
 from trajrl.core.trust import command_line
-
-COMMANDS: dict[str, tuple[str, str]] = {
-    "bench": ("", "measure speed: gather, sampler, store, update, evaluate"),
-    "collect": ("trajrl.cli.collect.command:Collect", "record episodes of a policy into a store"),
-    "evaluate": ("trajrl.cli.evaluate:Evaluate", "run episodes with the policy of a run"),
-    "export": ("trajrl.cli.export:Export", "write a policy as one file that acts without trajrl"),
-    "import-agent": ("trajrl.cli.import_agent:ImportAgent", "turn foreign checkpoints into a run"),
-    "list": (
-        "trajrl.cli.list:List",
-        "show which agents, samplers, metrics, environments ... there are",
-    ),
-    "offline": ("trajrl.cli.offline:Offline", "learn a policy from a store"),
-    "online": ("trajrl.cli.online:Online", "continue learning in the environment"),
-    "report": ("trajrl.cli.report:Report", "show what runs learned, and from what, as one page"),
-    "store": ("", "import, export, look into, repair and mix trajectory stores"),
-    "sweep": ("trajrl.cli.sweep:Sweep", "do runs over a grid and seeds, here or on a cluster"),
-    "toy": ("trajrl.cli.toy:Toy", "train an agent on a bandit and compare with the closed form"),
-}
-
-GROUPS: dict[str, dict[str, tuple[str, str]]] = {
-    "bench": {
-        "evaluate": ("trajrl.cli.bench.evaluate:BenchEvaluate", "environment steps per second, one and many"),
-        "gather": ("trajrl.cli.bench.store:BenchGather", "windows out of one million transitions"),
-        "sampler": ("trajrl.cli.bench.sampler:BenchSampler", "every sampler on 1k, 10k and 100k episodes"),
-        "store": ("trajrl.cli.bench.store:BenchStore", "opening and sampling a large store"),
-        "update": ("trajrl.cli.bench.update:BenchUpdate", "updates per second beside the plain algorithm"),
-    },
-    "store": {
-        "cluster": ("trajrl.cli.store.cluster:Cluster", "cluster trajectories and write the labels"),
-        "doctor": ("trajrl.cli.store.command:Doctor", "find what is wrong with a source, and repair it"),
-        "export": ("trajrl.cli.store.command:Export", "write a store in another format"),
-        "import": ("trajrl.cli.store.command:Import", "read any known format into a store"),
-        "info": ("trajrl.cli.store.command:Info", "say what a store holds"),
-        "mix": ("trajrl.cli.store.command:Mix", "mix whole episodes of several stores by share"),
-        "pack": ("trajrl.cli.store.command:Pack", "write a small compressed copy for keeping and sending"),
-        "verify": ("trajrl.cli.store.command:Verify", "recompute every digest of a store"),
-    },
-}
 
 READER_GONE = 141  # exit code of a program that the signal for this would have ended
 TOGETHER = ("offline",)  # commands that several processes may share

@@ -10,7 +10,7 @@ import numpy as np
 from trajrl.report import stats
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Series
-from trajrl.report.charts.curves import counted, on_scale, tasks, value_name
+from trajrl.report.charts.curves import SHARE, counted, on_scale, tasks, value_name
 from trajrl.report.frames import NO_SCALE, SCORES, SUCCESS
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def score_charts(runs: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> lis
             series.append(Series(counted(str(group), len(members)), names, found.value, low, high, place))
         key, title = f"scores-{len(charts)}", f"The four scores: {env}"
         caption, label = captions.SCORES + on_scale(scale), value_name(scale)
-        charts.append(Chart(key, title, caption, "which policy", label, series, kind="dots"))
+        within = SHARE if scale == SUCCESS else None
+        charts.append(Chart(key, title, caption, "which policy", label, series, kind="dots", y_range=within))
     return charts
 
 

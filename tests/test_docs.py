@@ -67,8 +67,9 @@ def test_everything_on_a_page_runs(page, tmp_path):
 
 def test_the_overview_links_every_page_and_nothing_else():
     linked = re.findall(r"\]\(([^)]+)\)", (ROOT / "docs" / "README.md").read_text())
-    assert linked == [page.name for page in PAGES]
-    assert len(linked) == len(ENDS_WITH)
+    assert [name for name in linked if name[0].isdigit()] == [page.name for page in PAGES]
+    assert all((ROOT / "docs" / name).exists() for name in linked)
+    assert len(PAGES) == len(ENDS_WITH)
 
 
 def test_the_readme_leads_to_the_pages():

@@ -319,11 +319,10 @@ def test_the_best_the_median_and_the_worst_episode_are_filmed():
 
 
 def test_a_real_run_is_shown_from_the_inside(real_runs, tmp_path, capsys, monkeypatch):
-    from trajrl.report.page import html
-    from trajrl.report.runs import rundata
+    from trajrl.report.page import compose, html
 
-    opened, written, open_store, block = [], [], rundata.open_store, html.item_block
-    monkeypatch.setattr(rundata, "open_store", lambda folder: (opened.append(folder), open_store(folder))[1])
+    opened, written, open_store, block = [], [], compose.open_store, html.item_block
+    monkeypatch.setattr(compose, "open_store", lambda folder: (opened.append(folder), open_store(folder))[1])
     monkeypatch.setattr(
         html, "item_block", lambda item, room: (written.append(item.key), block(item, room))[1]
     )

@@ -103,3 +103,10 @@ def test_the_tables_fit_the_terminal(capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     assert dispatch(["offline", "--help-config"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= columns
+
+
+def test_a_short_online_phase_is_shown_as_it_would_run(capsys):
+    words = ("online", "--preset", "standard", "--agent", "trajectory_ql", "--env-steps", "800")
+    found = explained(capsys, *words)
+    assert found["run, online phase"]["learning_starts"]["value"] == 100  # an eighth
+    assert found["agent trajectory_ql"]["agent.decay"]["value"] == "none"  # it ended with the offline phase

@@ -15,10 +15,10 @@ from trajrl.core.registry import find
 from trajrl.envs import NO_ENVIRONMENT, find_kind
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.options import choose_sampler
-from trajrl.training.config import ONLINE_FIELDS, RunConfig
+from trajrl.training.config import ONLINE_FIELDS, RunConfig, split_settings
 from trajrl.training.presets import ONLINE_SAMPLER
 from trajrl.training.resolve_config import resolve_config, resume_config
-from trajrl.training.resolve_online import asks_for_a_metric, online_config, online_preset
+from trajrl.training.resolve_online import asks_for_a_metric, fitted, online_config, online_preset
 
 
 class Field(NamedTuple):
@@ -68,7 +68,9 @@ def planned(
     }
     base = resolve_config(before)
     preset = online_preset(base.preset, base, asks_for_a_metric(chosen, settings))
-    return resolve_config({"phase": phase, "sampler": ONLINE_SAMPLER, **preset, **chosen}, settings)
+    config = resolve_config({"phase": phase, "sampler": ONLINE_SAMPLER, **preset, **chosen}, settings)
+    found = split_settings(settings)
+    return fitted(config, {*chosen, *found["run"]}, found["agent"])
 
 
 def sections(config: RunConfig) -> Iterator[tuple[str, list[Field]]]:

@@ -46,12 +46,17 @@ def online_config(
     }  # fmt: skip
     preset = online_preset(chosen.get("preset", base.preset), base, asks_for_a_metric(chosen, settings))
     config = resolve_config({**carried, **preset, **chosen}, settings, source / "config.json")
-    shorter = shortened(config, set(asked))
+    return fitted(config, set(asked), found["agent"])
+
+
+def fitted(config: RunConfig, asked: Collection[str], agent: Mapping[str, Any]) -> RunConfig:
+    """Return the config with what depends on the length of the phase; what was asked for stays."""
+    shorter = shortened(config, asked)
     if said := [f"{name} {n} instead of {getattr(config, name)}" for name, n in shorter.items()
                 if name != "log_every" and n < getattr(config, name)]:  # fmt: skip
         say(f"the phase is short, {config.env_steps} environment steps: {', '.join(said)}")
     config = replace(config, **shorter)
-    return replace(config, agent_options={**config.agent_options, **rates(config, found["agent"])})
+    return replace(config, agent_options={**config.agent_options, **rates(config, agent)})
 
 
 def offline_side(sampler: str, options: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -140,9 +140,12 @@ class Progress:
 
 def score_of(trial: Trial) -> str:
     """Return the last score in words."""
+    from trajrl.training.run_dir.evaluations import shown
+
     with as_written(path := trial.folder / "summary.json"):
-        scores = read_object(path).get("scores")
-        return f", score {scores['last']['value']:.1f}" if scores else ""
+        summary = read_object(path)
+        scores, scale = summary.get("scores"), summary.get("scale", "score")
+        return f", {scale} {shown(scores['last']['value'], scale)}" if scores else ""
 
 
 def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str, ...]) -> None:

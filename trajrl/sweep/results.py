@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.core.atomic_files import new_file
+from trajrl.report.frames import SUCCESS
 from trajrl.report.frames import frame as run_frame
 from trajrl.report.runs.folders import read_folder
 from trajrl.sweep.grid import Trial
 from trajrl.sweep.process import attempts, reason
-from trajrl.training.run_dir.evaluations import bootstrap_mean
+from trajrl.training.run_dir.evaluations import bootstrap_mean, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,15 +59,21 @@ def state(trial: Trial) -> str:
 
 
 def table(found: pd.DataFrame, names: Sequence[str], seed: int) -> list[tuple[str, ...]]:
-    """Return the rows of the printed table: scores over the seeds of each cell that have finished."""
+    """Return the rows of the printed table: scores over the seeds of each cell that have finished.
+
+    Where success is the main figure, it is a share in per cent.
+    """
     rows = []
+    solved = "score_name" in found and found["score_name"].dropna().eq(SUCCESS).all()
+    scale = SUCCESS if solved else "score"
     for cell, group in found.groupby([f"grid.{name}" for name in names], sort=False):
         values = group["last"].dropna().to_numpy(np.float64) if "last" in group else np.zeros(0)
         cells = [f"{len(values)} of {len(group)}"]
         if len(values):
             low, high = bootstrap_mean(values, seed)
-            cells += [f"{values.mean():.1f}", f"{low:.1f} to {high:.1f}" if len(values) > 1 else "one seed"]
+            between = f"{shown(low, scale)} to {shown(high, scale)}" if len(values) > 1 else "one seed"
+            cells += [shown(values.mean(), scale), between]
             means = [group[name].mean() for name in ("mean_last_10", "best", "selected")]
-            cells += ["" if np.isnan(mean) else f"{mean:.1f}" for mean in means]  # not all select offline
+            cells += ["" if np.isnan(mean) else shown(mean, scale) for mean in means]  # not all select
         rows.append((*map(str, cell), *cells, *[""] * (len(HEADER) - len(cells))))
     return rows

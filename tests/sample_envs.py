@@ -290,3 +290,29 @@ def wandering() -> gymnasium.Env:
     """Change the working folder, as some simulators do to find their files."""
     os.chdir("/")
     return Line()
+
+
+class Robot(gymnasium.Env):
+    """Two joints that turn by a tenth of the action, whose box is +-2; RECEIVED keeps every action."""
+
+    received: list[np.ndarray] = []
+
+    def __init__(self) -> None:
+        self.observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = Box(-2.0, 2.0, (2,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.joints, self.step_count = np.zeros(2, np.float32), 0
+        return self.joints.copy(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        Robot.received.append(np.array(action, np.float32))
+        self.joints, self.step_count = self.joints + 0.1 * np.asarray(action, np.float32), self.step_count + 1
+        return self.joints.copy(), 0.0, False, self.step_count == 8, {}
+
+
+def robot() -> gymnasium.Env:
+    return Robot()

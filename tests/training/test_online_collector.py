@@ -8,8 +8,8 @@ from trajrl.envs import make_suite
 from trajrl.store.episode import Episode
 from trajrl.store.journal import replay
 from trajrl.store.store import TrajectoryStore
+from trajrl.training.action_units import action_units
 from trajrl.training.config import RunConfig
-from trajrl.training.data import recorded_actions
 from trajrl.training.online_collector import OnlineCollector
 
 
@@ -170,7 +170,7 @@ def test_terminations_and_time_limits_are_kept_apart(tmp_path):
 def test_actions_are_stored_in_the_units_of_the_store(tmp_path):
     store = data()
     store.attributes.update(action_low=np.array([-2.0]), action_high=np.array([4.0]))
-    recorded = recorded_actions(store, "scale")
+    recorded = action_units(store, "scale", None).data.from_unit
     collector = acting(tmp_path, "line", recorded=recorded)
     take(collector, 5)
     stored = collector.store.episode(1).actions[:, 0]

@@ -49,6 +49,7 @@ class Export(Common):
         """Write, check, time."""
         from trajrl.rollout import export
         from trajrl.training import build
+        from trajrl.training.action_units import trained_units
         from trajrl.training.run_dir.load_run import load_run
 
         if self.windows < 1:
@@ -61,11 +62,14 @@ class Export(Common):
         build.set_threads(run.config)
         step = run.step(self.checkpoint)
         agent, store = run.agent(self.checkpoint), self._store(run.config)
+        units = trained_units(store, run.config.actions, run.action_box(self.checkpoint))
+        store.set_shaping(action=units.shape())
+        bounds = units.acted.bounds() if units.acted else {}
         windows = self._windows(agent, store)
         facts = {
             "agent": run.config.agent, "step": step, "environment": run.environment(self.checkpoint),
             "obs_dim": store.obs_dim, "action_dim": store.action_dim,
-            "history": agent.spec.history, "chunk": agent.spec.chunk, **_box(store, run.config),
+            "history": agent.spec.history, "chunk": agent.spec.chunk, **bounds,
         }  # fmt: skip
         scratch = out.with_name(f".{out.name}.tmp{ENDINGS[self.format]}")
         try:
@@ -81,6 +85,10 @@ class Export(Common):
         say(f"largest difference from the live policy on {where}: {found['max_difference']:.1e}")
         times = found["milliseconds"], found["live_milliseconds"]
         say("one step takes {:.2f} ms, the live policy's {:.2f} ms".format(*times))
+        if units.acted and not units.acted.is_unit:
+            say(
+                f"it gives a in [-1, 1]: low + (a + 1) / 2 * (high - low) is in the environment's {units.acted}"
+            )
         if self.format == "onnx":
             say(f"python examples/act.py {out}   runs it, with numpy and onnxruntime alone")
         return {"out": str(out), "format": self.format, "bytes": size, **facts, **found}
@@ -89,17 +97,15 @@ class Export(Common):
         return self.data or config.data
 
     def _store(self, config: RunConfig) -> TrajectoryStore:
-        """Open the data as the run saw it."""
-        from trajrl.training.data import action_shape, open_data
+        """Open the run's data."""
+        from trajrl.training.data import open_data
 
         try:
-            store = open_data(replace(config, data=self._data(config)))
+            return open_data(replace(config, data=self._data(config)))
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{error}; the export is checked on windows of the run's data: give --data"
             ) from error
-        store.set_shaping(action=action_shape(store, config.actions))
-        return store
 
     def _windows(self, agent: Agent, store: TrajectoryStore) -> list[Window]:
         """Let the live policy act on histories of the store, each step equally likely."""
@@ -140,13 +146,3 @@ class Export(Common):
             "milliseconds": export.milliseconds(lambda: exported(inputs)),
             "live_milliseconds": export.milliseconds(lambda: agent.act(history, rng, False)),
         }  # fmt: skip
-
-
-def _box(store: TrajectoryStore, config: RunConfig) -> dict[str, Any]:
-    """Return the box that actions in [-1, 1] stand for, where the run scaled them."""
-    from trajrl.training.data import action_box
-
-    if config.actions != "scale":
-        return {}
-    middle, half = action_box(store)
-    return {"action_low": (middle - half).tolist(), "action_high": (middle + half).tolist()}

@@ -71,7 +71,9 @@ def open_source(path: str | Path, format: str = "auto", show: Show | None = None
         name = recognise(place) if format == "auto" else format
         check_used(chosen, name)
         try:
-            return find(FORMATS, name, "format")(place, chosen)
+            source = find(FORMATS, name, "format")(place, chosen)
+            source.settle_box()
+            return source
         except (OSError, ValueError, KeyError) as error:
             _suggest(place, name, error)
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
+from trajrl.store.action_box import box_origin, is_scaled
 from trajrl.store.store import TrajectoryStore
 
 
@@ -22,7 +23,8 @@ class Native(Source):
         self.count = len(self.store.live)
         self.environment = options.environment or kept.get("environment")
         if "action_low" in kept and "action_high" in kept:
-            self.set_box(kept["action_low"], kept["action_high"])
+            self.set_box(kept["action_low"], kept["action_high"], box_origin(kept))
+        self.scaled = is_scaled(kept)
         self.units = kept.get("units", {})
         self.versions = {"provenance": kept.get("provenance", {})}
 

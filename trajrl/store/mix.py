@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from trajrl.core.rng import stream
+from trajrl.store.action_box import SCALED, ActionBox, box_origin, is_scaled, recorded_box, unit_box
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.table import PHASES
 
 Show = Callable[[list[Any]], Iterable[Any]]  # the same items, shown as they go by
-SAME = ("environment", "action_low", "action_high", "units")  # attributes kept where all parts agree
+SAME = ("environment", "units")  # attributes kept where all parts agree
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,14 @@ def parse_share(text: str) -> tuple[Path, float]:
     return Path(path).expanduser(), share
 
 
-def choose(shares: Sequence[tuple[Path, float]], transitions: int, seed: int) -> list[Part]:
-    """Open the stores and choose the episodes of each; nothing is written."""
+def choose(
+    shares: Sequence[tuple[Path, float]], transitions: int, seed: int, force: bool = False
+) -> list[Part]:
+    """Open the stores and choose the episodes of each; nothing is written.
+
+    Args:
+        force: stores of different action boxes or environments are mixed all the same
+    """
     total = sum(share for _, share in shares)
     if abs(total - 1) > 1e-6:
         raise ValueError(f"the shares of a mixture add up to 1; these add up to {total:g}")
@@ -71,8 +78,36 @@ def choose(shares: Sequence[tuple[Path, float]], transitions: int, seed: int) ->
                 f"{part.path} has observations of {dims[0]} and actions of {dims[1]} numbers; "
                 f"{first.path} has {expected[0]} and {expected[1]}: they cannot be mixed"
             )
+    if not force:
+        refuse_strangers({part.path: part.store for part in parts})
     _refuse_twins(parts)
     return parts
+
+
+def refuse_strangers(stores: Mapping[Path, TrajectoryStore]) -> None:
+    """Refuse stores whose actions have other units, or that were recorded in another environment.
+
+    A store that names no box stands for [-1, 1], as it does in training; one that names no environment may
+    be of any.
+    """
+    (first, like), *others = stores.items()
+    box, named = _box(like), (first, like.attributes.get("environment"))
+    for path, store in others:
+        if not _box(store).same_as(box):
+            raise ValueError(
+                f"{first} has actions in the box {box} and {path} in {_box(store)}: one number means two "
+                "actions; --force mixes them as they are"
+            )
+        environment = store.attributes.get("environment")
+        if environment and named[1] and environment != named[1]:
+            raise ValueError(
+                f"{named[0]} was recorded in {named[1]} and {path} in {environment}; --force mixes them"
+            )
+        named = named if named[1] else (path, environment)
+
+
+def _box(store: TrajectoryStore) -> ActionBox:
+    return recorded_box(store.attributes, store.action_dim) or unit_box(store.action_dim)
 
 
 def _refuse_twins(parts: Sequence[Part]) -> None:
@@ -157,13 +192,20 @@ def common_columns(parts: Sequence[Part]) -> tuple[dict[str, np.ndarray], list[s
 
 
 def common_attributes(parts: Sequence[Part]) -> dict[str, Any]:
-    """Return the attributes on which all parts agree."""
-    first = parts[0].store.attributes
-    return {
-        name: first[name]
+    """Return the attributes on which all parts agree; an action box that all name is one of them."""
+    found = [part.store.attributes for part in parts]
+    kept = {
+        name: found[0][name]
         for name in SAME
-        if name in first and all(part.store.attributes.get(name) == first[name] for part in parts)
+        if name in found[0] and all(other.get(name) == found[0][name] for other in found)
     }
+    if all(map(is_scaled, found)):
+        kept[SCALED] = True
+    boxes = [recorded_box(part.store.attributes, part.store.action_dim) for part in parts]
+    first = boxes[0]
+    if first is not None and all(box is not None and box.same_as(first) for box in boxes):
+        kept |= first.attributes("; ".join(dict.fromkeys(map(box_origin, found))))
+    return kept
 
 
 def _labelled(part: Part, episode: Episode, kept: Mapping[str, np.ndarray]) -> Episode:

@@ -18,7 +18,7 @@ from trajrl.samplers.options import with_window
 from trajrl.store.normalize import statistics
 from trajrl.training.config import RunConfig
 from trajrl.training.cuda_graph import record_updates
-from trajrl.training.data import find_suite, open_data, recorded_actions, shape
+from trajrl.training.data import find_suite, open_data, shape
 from trajrl.training.offline_to_online import online_samplers
 from trajrl.training.online import Online, Rows
 from trajrl.training.online_collector import OnlineCollector
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
     from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
+    from trajrl.training.action_units import ActionUnits
 
 
 def build(
@@ -59,7 +60,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     if suite:
         pinned = suite.name if is_call(suite.name) else config.env  # what a marked run may call again
         config = replace(config, env=pinned, env_options=asdict(suite.options))
-    shape(store, config, suite)
+    units = shape(store, config, suite)
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)
     compile_losses(agent, config.compile)
@@ -68,7 +69,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
         store.keep_on(device)
     if config.online:
-        sampler, online = build_online(config, folder, store, suite, agent)
+        sampler, online = build_online(config, folder, store, suite, agent, units)
     else:
         fitted = with_window(SAMPLERS, config.sampler, config.sampler_options, agent.spec)
         sampler = make_sampler(config.sampler, store, seed=config.seed, **fitted)
@@ -81,7 +82,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite,
         evaluations=evaluations, episode_stats=EpisodeStats(store, sampler, agent.spec.n),
         logger=Logger(folder, other=board),
-        progress=Progress(config.end, config.phase), online=online, team=team,
+        progress=Progress(config.end, config.phase), online=online, team=team, action_box=units.acted,
     )  # fmt: skip
 
 
@@ -95,12 +96,17 @@ def averages(store: TrajectoryStore, suite: EnvSuite | None) -> tuple[float, flo
 
 
 def build_online(
-    config: RunConfig, folder: Path, store: TrajectoryStore, suite: EnvSuite | None, agent: Agent
+    config: RunConfig,
+    folder: Path,
+    store: TrajectoryStore,
+    suite: EnvSuite | None,
+    agent: Agent,
+    units: ActionUnits,
 ) -> tuple[Sampler, Online]:
     """Build what the online phase has besides: its two samplers, the environments and the journal."""
     if suite is None:
         raise ValueError("the online phase needs an environment, and the data names none; give --env")
-    collector = OnlineCollector(folder, suite, agent, store, config, recorded_actions(store, config.actions))
+    collector = OnlineCollector(folder, suite, agent, store, config, units.data.from_unit)
     sampler, warmup_sampler = online_samplers(config, store, agent.spec)
     return sampler, Online(collector, warmup_sampler, Rows(store), config.offline_mode == "keep")
 

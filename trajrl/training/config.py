@@ -57,9 +57,7 @@ class RunConfig:
     select_rank: int = 0  # offline selection takes the k-th smallest behaviour-cloning loss, counted from 0
     early_stop: float = 0.0  # stop when that loss rises by more than this between evaluations; 0: never
     reward: str = "no"  # reward transform for learning
-    actions: str = (
-        "as_found"  # actions outside [-1, 1]: as_found refuses them, clip, or scale by the recorded box
-    )
+    actions: str = "as_found"  # as_found: in the store's box; clip to it; scale: in the environment's; scaled
     after_success: str = "keep"  # past a solved step: keep, it takes the bootstrap; or cut there
     memory: str = "auto"  # the store in memory: ram, map or auto by size
     device: str = "auto"  # where to learn: auto takes the GPU where there is one, cpu, cuda or cuda:1
@@ -100,7 +98,7 @@ class RunConfig:
         """Check the values that need no file and no device."""
         choices = {
             "phase": ("offline", "online"),
-            "actions": ("as_found", "clip", "scale"), "after_success": ("keep", "cut"),
+            "actions": ("as_found", "clip", "scale", "scaled"), "after_success": ("keep", "cut"),
             "begin_with": ("policy", "random"), "offline_mode": ("keep", "mix", "anneal", "drop"),
             "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "compile": MODES,
             "reward": tuple(REWARD_TRANSFORMS),

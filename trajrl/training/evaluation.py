@@ -62,7 +62,8 @@ def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
 def facts(run: Run) -> dict[str, Any]:
     """Return what it takes to build the agent again without the data."""
     environment = run.suite.name if run.suite else ""
-    return {"obs_dim": run.store.obs_dim, "action_dim": run.store.action_dim, "environment": environment}
+    sizes = {"obs_dim": run.store.obs_dim, "action_dim": run.store.action_dim}
+    return {**sizes, "environment": environment, **(run.action_box.bounds() if run.action_box else {})}
 
 
 def early_stop_reason(run: Run, bc_loss: float | None) -> str:

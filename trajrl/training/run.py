@@ -10,6 +10,7 @@ from trajrl.agents.base.protocol import Agent
 from trajrl.core.distributed import Team
 from trajrl.envs.base.protocol import EnvSuite
 from trajrl.samplers.base.protocol import Sampler
+from trajrl.store.action_box import ActionBox
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.config import RunConfig
 from trajrl.training.online import Online
@@ -40,6 +41,7 @@ class Run:
     stop_reason: str = ""
     interrupted: bool = field(default=False, repr=False)
     online: Online | None = None
+    action_box: ActionBox | None = None  # what [-1, 1] stands for where the policy acts; None: nothing says
     view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
     team: Team = field(default_factory=Team)
     pending: PendingUpdates = field(default_factory=PendingUpdates, repr=False)

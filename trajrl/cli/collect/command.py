@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trajrl.cli.collect.recipes import Part
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
+    from trajrl.store.action_box import ActionBox
     from trajrl.store.episode import Episode
 
 PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
@@ -100,8 +101,9 @@ class Collect(Common):
                 for episode in shown:
                     waiting.add(number, episode)
             name = suite.name if suite else scripted_name(self.env)
-            with self.writer(name, [asdict(part) for part in parts]) as writer:
-                waiting.finish(writer)
+            box = suite.action_box if suite else scripted_box(self.env)
+            with self.writer(name, [asdict(part) for part in parts], box) as writer:
+                waiting.finish(writer, box)
                 found = summary(writer.table)
             waiting.remove()
         return self.answer(name, found)
@@ -112,7 +114,8 @@ class Collect(Common):
         asked = {**{name: getattr(self, name) for name in names}, "set": list(self.set)}
         suite = self.suite()
         run = learn(suite, self.steps, self.seed, self.out, self.set, asked, self.resume, self.overwrite)
-        with self.writer(suite.name, [{"policy": run.config.agent, "updates": run.step}]) as writer:
+        learner = [{"policy": run.config.agent, "updates": run.step}]
+        with self.writer(suite.name, learner, suite.action_box) as writer:
             for episode in met(run):
                 writer.append(episode)
             found = summary(writer.table)
@@ -182,7 +185,7 @@ class Collect(Common):
         streams = Streams(self.seed, "collect", (number,) if number else ())
         return collect(suite, actor, streams, self.envs, part.source, waiting.episodes[number])
 
-    def writer(self, environment: str, parts: list[dict[str, Any]]) -> StoreWriter:
+    def writer(self, environment: str, parts: list[dict[str, Any]], box: ActionBox) -> StoreWriter:
         """Open the store file, with what a reader must know about where it came from."""
         noise = self.noise[0] if len(self.noise) == 1 else list(self.noise)
         provenance = {
@@ -191,8 +194,8 @@ class Collect(Common):
             "seed": self.seed, "steps": self.steps, "noise": noise, "epsilon": self.epsilon,
             "source": self.source or Path(self.policy).stem, "set": list(self.set), "trajrl": __version__,
         }  # fmt: skip
-        box = {"action_low": -1.0, "action_high": 1.0}  # what trajrl records is in the box it acts in
-        return StoreWriter(self.out, {"environment": environment, "provenance": provenance, **box})
+        named = box.attributes(f"collect in {environment}")
+        return StoreWriter(self.out, {"environment": environment, "provenance": provenance, **named})
 
     def answer(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
         """Say what came out, and return the answer."""
@@ -210,6 +213,14 @@ class Collect(Common):
 def scripted_name(env: str) -> str:
     """Return what data of an environment's own script calls it."""
     return make_demonstration(env).name
+
+
+def scripted_box(env: str) -> ActionBox:
+    """Return the action box of the environment that an environment's own script acts in."""
+    from trajrl.envs import make_demonstration
+
+    box: ActionBox = make_demonstration(env).env.get_wrapper_attr("action_box")
+    return box
 
 
 def up_to(episodes: Iterator[Episode], steps: float) -> Iterator[Episode]:

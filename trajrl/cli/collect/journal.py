@@ -10,6 +10,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from trajrl.core.atomic_files import write_text
 from trajrl.store.journal import Journal
 
 if TYPE_CHECKING:
+    from trajrl.store.action_box import ActionBox
     from trajrl.store.episode import Episode
     from trajrl.store.file.writer import StoreWriter
     from trajrl.store.table import Table
@@ -40,11 +42,11 @@ class Collection:
         self.journal.append(episode, "offline", {"part": part})
         self._count(part, episode)
 
-    def finish(self, writer: StoreWriter) -> None:
-        """Write all episodes, part by part, and remove the journal when the file is there."""
+    def finish(self, writer: StoreWriter, box: ActionBox) -> None:
+        """Write all episodes, part by part, with their actions in the environment's own units."""
         for part in sorted(self.episodes):
             for episode in self._of(part):
-                writer.append(episode)
+                writer.append(replace(episode, actions=box.from_unit(episode.actions)))
 
     def remove(self) -> None:
         """Remove the folder: the store file holds everything."""

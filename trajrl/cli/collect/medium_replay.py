@@ -126,10 +126,11 @@ def write_start(suite: Suite, steps: int, seed: int, path: Path) -> None:
     from trajrl.rollout.collector import Streams, collect
     from trajrl.rollout.policies import RandomPolicy
 
-    box = {"environment": suite.name, "action_low": -1.0, "action_high": 1.0}
-    with StoreWriter(path, box) as writer:
+    box = suite.action_box
+    named = {"environment": suite.name, **box.attributes(f"collect in {suite.name}")}
+    with StoreWriter(path, named) as writer:
         for episode in collect(suite, RandomPolicy(suite.action_dim), Streams(seed, "start"), 1, "start"):
-            writer.append(episode)
+            writer.append(replace(episode, actions=box.from_unit(episode.actions)))
             if writer.num_steps >= steps:
                 return
 

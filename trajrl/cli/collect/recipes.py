@@ -80,7 +80,7 @@ def rungs(policy: str, share: float, noise: tuple[float, ...], epsilon: float, l
 def make_policy(name: str, suite: Suite) -> Actor:
     """Build the policy `name` stands for, and check that it fits the environment."""
     from trajrl.rollout.policies import FilePolicy, RandomPolicy
-    from trajrl.training.run_dir.load_run import load_run, require_fit
+    from trajrl.training.run_dir.load_run import load_run, require_box, require_fit
 
     if name == "random":
         return RandomPolicy(suite.action_dim)
@@ -88,7 +88,9 @@ def make_policy(name: str, suite: Suite) -> Actor:
         raise FileNotFoundError(f"no policy '{name}': it is not random, oracle, a run directory or a file")
     policy: Any
     if Path(name).is_dir():
-        policy = load_run(name).agent()
+        run = load_run(name)
+        policy = run.agent()
+        require_box(name, run.action_box(), suite)
     else:
         policy = FilePolicy(name)
     require_fit(name, (policy.obs_dim, policy.action_dim), suite)

@@ -31,11 +31,13 @@ class Import(Reading):
         """Write the store and say what was found, changed and dropped."""
         refuse_existing(self.out, self.overwrite)
         packed = Path(self.source).expanduser()
-        if self.format == "auto" and packed.is_file() and is_store(packed):
+        renamed = self.env or self.action_box  # then its episodes are written anew, under what is given
+        if self.format == "auto" and not renamed and packed.is_file() and is_store(packed):
             return self._unpack(packed)
         found = import_source(self.open(), self.out, progress, self.overwrite)
         for note in found["notes"]:
             say(f"  {note}")
+        say(found["action_box"])
         say(f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}")
         return found
 
@@ -106,6 +108,7 @@ class Doctor(Reading):
 
     def run(self) -> dict[str, Any]:
         """Examine, say every finding and what an import would do, and repair if asked."""
+        from trajrl.formats.base.importer import box_line
         from trajrl.formats.doctor import examine, repair
 
         if self.fix != (self.out is not None):
@@ -121,7 +124,10 @@ class Doctor(Reading):
             ", ".join(counted(name, report.count(level)) for level, name in LEVELS.items())
             + f"; {report.sentence()}"
         )
+        if report.source is not None:
+            say(box_line(report.source))
         answer = {
+            "action_box": box_line(report.source) if report.source is not None else "",
             "source": self.source, "failed": report.failed, "import": report.would(),
             "findings": [finding.plain() for finding in report.findings],
         }  # fmt: skip
@@ -147,6 +153,8 @@ class Mix(Common):
     """Transitions of the mixture; whole episodes come as near as they can."""
     out: Path
     """The store file to write."""
+    force: bool = False
+    """Mix stores of different action boxes or environments; what they disagree on is left out."""
     overwrite: bool = False
     """Replace a store that has this name."""
 
@@ -155,7 +163,7 @@ class Mix(Common):
         from trajrl.store.mix import choose, parse_share, write_mixture
 
         refuse_existing(self.out, self.overwrite)
-        parts = choose([parse_share(part) for part in self.parts], self.transitions, self.seed)
+        parts = choose([parse_share(part) for part in self.parts], self.transitions, self.seed, self.force)
         found = write_mixture(
             parts, self.out, self.seed, lambda items: progress(items, "mixing", unit="episodes")
         )

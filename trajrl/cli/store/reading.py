@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional
 
 from trajrl.cli.common import Common, progress
+from trajrl.cli.option import silent
+from trajrl.cli.store.boxes import environment_box, given_box
 from trajrl.formats import open_source
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ class Reading(Common):
     format: Literal["auto", "d4rl", "minari", "npz", "ogbench", "pickle", "robomimic"] = "auto"
     """What the source is; auto looks at its content."""
     env: str = ""
-    """Environment id to record; empty: as the source says."""
+    """Environment id to record, with its action box; empty: as the source says."""
+    action_box: Annotated[tuple[str, str] | None, silent("LOW HIGH", "as the file or --env says")] = None
+    """Box that the actions were recorded in: two numbers, or two lists such as [-1,-2] [1,2]."""
     label: str = ""
     """Source label of every episode; empty: the source's own, else its file name."""
     obs_keys: tuple[str, ...] = ()
@@ -41,8 +45,10 @@ class Reading(Common):
 
     def open(self) -> Source:
         """Open the source."""
+        box = given_box(self.action_box)
         return open_source(
             self.source, self.format, progress, environment=self.env, source=self.label,
             obs_keys=self.obs_keys, ends=self.ends, horizon=self.horizon, filter=self.filter,
-            split=self.split, trust_pickle=self.trust_pickle,
+            split=self.split, trust_pickle=self.trust_pickle, action_box=box,
+            env_box=environment_box(self.env) if self.env and not box else (),
         )  # fmt: skip

@@ -12,6 +12,7 @@ from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
     from trajrl.envs.base.wrappers import EnvOptions
+    from trajrl.store.action_box import ActionBox
     from trajrl.store.store import TrajectoryStore
 
 
@@ -32,6 +33,7 @@ class EnvSuite(Protocol):
     name: str  # what the user asked for, resolvable again
     obs_dim: int
     action_dim: int
+    action_box: ActionBox  # what [-1, 1] stands for in the environment's own units
     options: EnvOptions  # what is done to the environment, complete; goes into config.json
     records: tuple[str, ...]  # entries of info that recorded episodes keep, as they were before each step
 

@@ -43,6 +43,7 @@ class Suite:
         env = self.make(0)
         assert isinstance(env, Canonical | SubprocessEnv)
         self.keep, self.whole, self.limit = env.keep, env.whole, env.limit
+        self.action_box = env.action_box  # what [-1, 1] stands for in the environment's own units
         self.obs_dim = int(np.prod(env.observation_space.shape or ()))
         self.action_dim = int(np.prod(env.action_space.shape or ()))
         env.close()

@@ -18,6 +18,7 @@ from gymnasium.spaces import Box
 
 from trajrl.core import old_names
 from trajrl.core.registry import unknown
+from trajrl.store.action_box import ActionBox, unit_box
 
 OBSERVE = ("all", "positions")
 ACTIONS = ("scale", "clip")
@@ -130,6 +131,8 @@ class Canonical(gymnasium.Wrapper):
         self._low, self._half = box.low.astype(np.float32), ((box.high - box.low) / 2).astype(np.float32)
         self._high, self._clips = box.high.astype(np.float32), actions == "clip"
         self._same = bool((box.low == -1).all() and (box.high == 1).all())
+        width = int(np.prod(box.shape))
+        self.action_box = unit_box(width) if self._clips else ActionBox.of(box.low, box.high, width)
         self.keep = keep  # columns of the whole observation that are seen; None: all
         self.limit = limit_of(env)
         self.whole = int(env.observation_space.shape[0])  # width of the observation before columns are hidden

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from trajrl.store.store import TrajectoryStore
+from trajrl.store.action_box import SCALED, is_scaled
+from trajrl.store.store import TrajectoryStore
 
 
 class Ledger(NamedTuple):
@@ -43,9 +43,9 @@ def ledger_of(store: TrajectoryStore) -> dict[str, np.ndarray]:
 def attributes_of(store: TrajectoryStore) -> str:
     """Return what is known of all episodes as JSON: environment, action box, units."""
     kept = store.attributes
-    return json.dumps(
-        {name: kept[name] for name in ("environment", "action_low", "action_high", "units") if name in kept}
-    )
+    names = ("environment", "action_low", "action_high", "action_box_from", "units")
+    scaled = {SCALED: True} if is_scaled(kept) else {}
+    return json.dumps({name: kept[name] for name in names if name in kept} | scaled)
 
 
 def read_ledger(columns: Mapping[str, np.ndarray]) -> Ledger | None:

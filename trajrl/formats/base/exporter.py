@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trajrl.core.atomic_files import refuse_existing
+from trajrl.store.action_box import recorded_box
 from trajrl.store.column import Column
 from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
@@ -82,11 +83,8 @@ def last_step(span: Span) -> np.ndarray:
 
 def action_box(store: TrajectoryStore) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the box that the store's actions were recorded in, two (act,) arrays, where it is known."""
-    kept = store.attributes
-    if "action_low" not in kept or "action_high" not in kept:
-        return None
-    low, high = np.asarray(kept["action_low"], np.float32), np.asarray(kept["action_high"], np.float32)
-    return np.broadcast_to(low, store.action_dim), np.broadcast_to(high, store.action_dim)
+    box = recorded_box(store.attributes, store.action_dim)
+    return (box.low, box.high) if box else None
 
 
 def beside(store: TrajectoryStore, format: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from trajrl.core.atomic_files import refuse_existing
 from trajrl.formats.base.source import Labelled, Source
+from trajrl.store.action_box import SCALED, ActionBox
 from trajrl.store.file.writer import StoreWriter
 
 if TYPE_CHECKING:
@@ -90,9 +91,12 @@ def context(source: Source) -> dict[str, Any]:
     found: dict[str, Any] = {"units": dict(source.units), "provenance": source.reading()}
     if source.environment:
         found["environment"] = source.environment
+    if source.scaled:
+        found[SCALED] = True
     if source.action_low is not None and source.action_high is not None:
         found["action_low"] = [float(v) for v in source.action_low]
         found["action_high"] = [float(v) for v in source.action_high]
+        found["action_box_from"] = source.action_box_from
     return found
 
 
@@ -107,9 +111,24 @@ def summary(source: Source, table: Table, widths: tuple[int, int], box: Box) -> 
         "success": int((table.success == 1).sum()), "success_known": int((table.success >= 0).sum()),
         "dropped_steps": source.notes.counts.get("dropped_steps", 0),
         "environment": source.environment, "sources": table.sources,
-        "action_range": [float(box.low.min()), float(box.high.max())],
+        "action_box": box_line(source), "action_range": [float(box.low.min()), float(box.high.max())],
         "counts": dict(source.notes.counts), "first": dict(source.notes.first), "notes": source.notes.lines(),
     }  # fmt: skip
+
+
+def box_line(source: Source) -> str:
+    """Say in one line which box the actions are in and where it is from."""
+    if source.action_low is None or source.action_high is None:
+        return (
+            "actions: no box is named, so an environment of another box than [-1, 1] will ask for --actions; "
+            "--action-box LOW HIGH or --env ID names it"
+        )
+    box = ActionBox(source.action_low, source.action_high)
+    if source.scaled:
+        return f"actions: in trajrl's own [-1, 1], from {source.action_box_from}; the environment scales them"
+    return (
+        f"actions: in the box {box}, from {source.action_box_from}; its environment receives them as they are"
+    )
 
 
 def spread(values: np.ndarray) -> dict[str, float]:

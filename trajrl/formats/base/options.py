@@ -28,6 +28,8 @@ class Options:
     horizon: int = 0  # steps after which an episode is cut where a file has no timeouts; 0: the family's own
     filter: str = ""  # only the demonstrations that this mask names
     split: str = "train"  # files of a shard folder: train, val or all
+    action_box: tuple[tuple[float, ...], ...] = ()  # low and high of the actions, as the user says; wins
+    env_box: tuple[tuple[float, ...], ...] = ()  # that of the environment recorded; a box in the file wins
     trust_pickle: bool = False  # load pickles that hold more than arrays: runs code from the file
 
     def validate(self) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from trajrl.core.damage import UNREADABLE
 from trajrl.formats.base.options import Options
+from trajrl.store.action_box import ActionBox, is_scaled
 from trajrl.store.episode import Episode
 from trajrl.store.segment import Notes
 
@@ -37,6 +38,9 @@ class Source:
         self.environment: str | None = options.environment or None
         self.action_low: np.ndarray | None = None  # (act,) the box actions were recorded in
         self.action_high: np.ndarray | None = None
+        self.action_box_from = ""  # what names that box
+        self.box_by_custom = False  # True: the format's custom names it, not this file
+        self.scaled = False  # True: trajrl recorded the actions in its own [-1, 1]
         self.units: Mapping[str, str] = {}  # what columns are measured in, where the file says so
         self.versions: Mapping[str, Any] = {}  # of the tools that wrote the file, as found in it
 
@@ -51,14 +55,37 @@ class Source:
         self.environment = self.options.environment or kept.get("environment")
         self.units = kept.get("units", {})
         self.action_low = self.action_high = None
+        self.action_box_from, self.box_by_custom = "", False
+        self.scaled = is_scaled(kept)
         if "action_low" in kept and "action_high" in kept:
-            self.set_box(kept["action_low"], kept["action_high"])
+            self.set_box(kept["action_low"], kept["action_high"], kept.get("action_box_from") or "the file")
 
-    def set_box(self, low: ArrayLike, high: ArrayLike) -> None:
-        """Note the box that actions were recorded in; one without borders says nothing."""
-        box = np.asarray(low, np.float32), np.asarray(high, np.float32)
-        if np.isfinite(box).all():
+    def set_box(self, low: ArrayLike, high: ArrayLike, origin: str, custom: bool = False) -> None:
+        """Note the box that actions were recorded in, and what says so; one without borders says nothing.
+
+        Args:
+            custom: the format's custom says so, not this file
+        """
+        box = np.atleast_1d(np.asarray(low, np.float32)), np.atleast_1d(np.asarray(high, np.float32))
+        if np.isfinite(box[0]).all() and np.isfinite(box[1]).all():
             self.action_low, self.action_high = box
+            self.action_box_from, self.box_by_custom = origin, custom
+
+    def settle_box(self) -> None:
+        """Take the box that the user names, or that of the environment where the file itself names none."""
+        if self.options.action_box:
+            low, high = self.options.action_box
+            self.set_box(low, high, "--action-box")
+            self.scaled = False
+        elif self.options.env_box and (self.action_low is None or self.box_by_custom):
+            low, high = self.options.env_box
+            self.set_box(low, high, f"--env {self.options.environment}")
+
+    def _fit_box(self, width: int) -> None:
+        """Give the box one number for each action dimension; one of another width is refused."""
+        if self.action_low is not None and self.action_high is not None:
+            box = ActionBox.of(self.action_low, self.action_high, width)
+            self.action_low, self.action_high = box.low, box.high
 
     @property
     def label(self) -> str:
@@ -73,7 +100,9 @@ class Source:
         """Yield every episode with its further table columns, in constant memory; the log starts anew."""
         self.notes.clear()
         with undamaged(self.path):
-            yield from self.read()
+            for episode, labels in self.read():
+                self._fit_box(episode.actions.shape[1])
+                yield episode, labels
 
     def episodes(self) -> Iterator[Episode]:
         """Yield every episode, in constant memory."""

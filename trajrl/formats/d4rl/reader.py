@@ -55,7 +55,7 @@ class D4RL(Source):
         goals = any(name.endswith("goal") for name in columns.extras)
         self.family = family_of(widths, self.hint, goals)
         if self.family.name != "other":
-            self.set_box(-np.ones(widths[1]), np.ones(widths[1]))
+            self.set_box(-np.ones(widths[1]), np.ones(widths[1]), "the d4rl format", custom=True)
         if kept is not None:
             self.restore(text(kept))
 

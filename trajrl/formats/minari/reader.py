@@ -209,7 +209,7 @@ class Minari(Source):
             low, high = (
                 np.broadcast_to(np.asarray(space[end], np.float32), space["shape"]) for end in ("low", "high")
             )
-            self.set_box(low, high)
+            self.set_box(low, high, "the file")
         if "trajrl" in self.metadata:
             self.restore(str(self.metadata["trajrl"]))
         kept = ("minari_version", "dataset_id", "author", "algorithm_name", "ref_min_score", "ref_max_score")

@@ -41,7 +41,7 @@ class OGBench(Source):
             self._check(self.shards[0], columns)
             ones, kept = np.ones(columns["actions"].shape[1]), columns.get(f"{LEDGER}attributes")
             attributes = b"" if kept is None else kept.read(0, kept.shape[0]).tobytes()
-        self.set_box(-ones, ones)
+        self.set_box(-ones, ones, "the ogbench format", custom=True)
         stem = _parts(self.shards[0])[0]
         if not self.environment and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+-v\d+", stem):
             self.environment = f"ogbench:{stem}"

@@ -160,7 +160,8 @@ class Robomimic(Source):
         first = child(group, self.demos[0])
         actions = child(first, "actions") if "actions" in first else None
         if actions is not None and actions.ndim == 2:
-            self.set_box(-np.ones(actions.shape[1]), np.ones(actions.shape[1]))  # robomimic admits no other
+            ones = np.ones(actions.shape[1])  # robomimic admits no other box
+            self.set_box(-ones, ones, "the robomimic format", custom=True)
         if "env_args" in group.attrs:
             try:
                 arguments = json.loads(text(group.attrs["env_args"]))

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 def open_store(folder: str | Path) -> TrajectoryStore:
     """Open the data of a run as its training saw it: shaped, and with the episodes it collected itself."""
     from trajrl.store.journal import NAME, replay
+    from trajrl.training.action_units import trained_units
     from trajrl.training.config import RunConfig
     from trajrl.training.data import find_suite, shape
     from trajrl.training.data import open_data as open_training_data
+    from trajrl.training.run_dir.load_run import load_run
 
     config = RunConfig.load(Path(folder) / "config.json")
     store = open_training_data(config)
-    shape(store, config, find_suite(config, store))
+    units = trained_units(store, config.actions, load_run(folder).kept_action_box())
+    shape(store, config, find_suite(config, store), units)
     journal = Path(folder) / "journal" / NAME
     for episode, meta in replay(journal) if journal.exists() else ():
         number = store.append(episode, "online")
@@ -67,6 +70,7 @@ def open_data(data: str | Path = "") -> TrajectoryStore:
 def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int = 0) -> TrajectoryStore:
     """Run episodes with a kept policy and return them as a store, rewards shaped as in training."""
     from trajrl.rollout.collector import Collector, Streams, in_order
+    from trajrl.store.action_box import SCALED
     from trajrl.store.store import TrajectoryStore
     from trajrl.training.data import shape
     from trajrl.training.run_dir.load_run import load_run
@@ -84,6 +88,7 @@ def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int =
     finally:
         collector.close()
     store = TrajectoryStore.of(episode for episode in played if episode is not None)
+    store.attributes[SCALED] = True
     shape(store, run.config, suite)
     return store
 

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from trajrl.core.damage import DAMAGE
+from trajrl.store.action_box import box_origin, recorded_box
 from trajrl.store.file.hdf5 import damaged, datasets, open_file, read_attributes
 from trajrl.store.file.reader import read_table
 from trajrl.store.table import PHASES
@@ -41,9 +42,17 @@ def _describe(path: Path, file: h5py.File) -> dict[str, Any]:
         "sources": _counts(table.sources, table.source_code), "phases": _counts(list(PHASES), table.phase),
         "extras": [name.removeprefix("extras/") for name in names if name.startswith("extras/")],
         "labels": table.extra_names, "action_range": _range(file, "action"), "obs_range": _range(file, "obs"),
+        "action_box": _box(attributes, int(file["actions"].shape[1])),
+        "action_box_from": box_origin(attributes),
         "environment": attributes.get("environment"), "source_format": provenance.get("format"),
         "provenance": provenance, "fingerprint": attributes["fingerprint"],
     }  # fmt: skip
+
+
+def _box(attributes: dict[str, Any], width: int) -> list[list[float]] | None:
+    """Return low and high of the box that actions were recorded in; None where nothing names it."""
+    box = recorded_box(attributes, width)
+    return [box.low.tolist(), box.high.tolist()] if box else None
 
 
 def spread(values: np.ndarray) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 policy = load_run("runs/x").policy()
 policy.reset(n)                   # n environments start an episode
-actions = policy.act(obs)         # (n, obs) -> (n, act); keeps each environment's history and chunk
+actions = policy.act(obs)         # (n, obs) -> (n, act) in the environment's own units
+
+The policy keeps each environment's history and chunk.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from trajrl.core.rng import torch_stream
 from trajrl.core.trust import require_read
 from trajrl.envs import NO_ENVIRONMENT, make_suite
 from trajrl.rollout.collector import Queues
+from trajrl.store.action_box import ActionBox, recorded_box
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.mark import is_call
@@ -71,6 +74,18 @@ class LoadedRun:
         """Return the environment the run evaluates in; empty if it has none."""
         return self._kept(which)[2]
 
+    def action_box(self, which: str = "last") -> ActionBox | None:
+        """Return the box that [-1, 1] stands for where the policy acts; None: the run's data named none."""
+        step = self.step(which)
+        facts = checkpoint.policy_state(self.folder / "checkpoints", step)[1]
+        _, action_dim, _ = self._facts(facts, step)
+        with as_written(self.folder / "checkpoints" / f"policy-{step:09d}" / "facts.json"):
+            return recorded_box(facts, action_dim)
+
+    def kept_action_box(self) -> ActionBox | None:
+        """Return the action box of the last policy; None also where no policy is kept yet."""
+        return self.action_box() if checkpoint.policy_steps(self.folder / "checkpoints") else None
+
     def suite(self, which: str = "last", env: str = "", **options: Any) -> Suite:
         """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
         obs_dim, action_dim, own = self._kept(which)
@@ -83,6 +98,7 @@ class LoadedRun:
             self._require_known(env, own, kept.get("arguments"))
         suite = make_suite(env or own, **{**kept, "env_timeout": 0.0, **options})
         require_fit(str(self.folder), (obs_dim, action_dim), suite)
+        require_box(str(self.folder), self.action_box(which), suite)
         return suite
 
     def _kept(self, which: str) -> tuple[int, int, str]:
@@ -130,15 +146,19 @@ class LoadedRun:
         )
 
     def policy(self, which: str = "last", seed: int = 0, device: str = "cpu") -> Policy:
-        """Return the policy, ready to act."""
-        return Policy(self.agent(which, device), seed)
+        """Return the policy, ready to act in the environment's own units, those of the recorded actions."""
+        return Policy(self.agent(which, device), seed, self.action_box(which))
 
 
 class Policy:
-    """Acts in n environments at once, as evaluation does."""
+    """Acts in n environments at once, as evaluation does, and in their own units.
 
-    def __init__(self, agent: Agent, seed: int = 0) -> None:
-        self.agent, self.seed = agent, seed
+    `action_box` is what the agent's [-1, 1] stands for; without one (no data or environment of the run named
+    a box) actions stay in [-1, 1].
+    """
+
+    def __init__(self, agent: Agent, seed: int = 0, action_box: ActionBox | None = None) -> None:
+        self.agent, self.seed, self.action_box = agent, seed, action_box
         self.episodes = 0  # started so far: each has its own stream of noise
         self._queues: Queues | None = None
 
@@ -155,13 +175,17 @@ class Policy:
         self.episodes += n
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Return the next action of every environment: (n, obs) -> (n, act), or (obs,) -> (act,)."""
+        """Return the next action of every environment: (n, obs) -> (n, act), or (obs,) -> (act,).
+
+        The action is in the environment's own units, within `action_box`: give it to env.step as it is.
+        """
         if self._queues is None:
             self.reset(1 if obs.ndim == 1 else len(obs))
         assert self._queues is not None
         rows = np.atleast_2d(np.asarray(obs, np.float32))
         with torch.no_grad():
             actions = self._queues.act(rows, self._rng)
+        actions = self.action_box.from_unit(actions) if self.action_box else actions
         return actions[0] if obs.ndim == 1 else actions
 
 
@@ -170,6 +194,15 @@ def require_fit(name: str, takes: tuple[int, int], suite: Suite) -> None:
     needs = suite.obs_dim, suite.action_dim
     if takes != needs:
         raise ValueError(f"{name} acts on (obs, act) of {takes} numbers; {suite.name} has {needs}")
+
+
+def require_box(name: str, box: ActionBox | None, suite: Suite) -> None:
+    """Refuse a policy that was trained for another action box than an environment has."""
+    if box is not None and not box.same_as(suite.action_box):
+        raise ValueError(
+            f"{name} was trained for actions in {box}, and {suite.name} takes {suite.action_box}: its "
+            "actions would mean something else there"
+        )
 
 
 def load_run(folder: str | Path, trust: bool = False) -> LoadedRun:

@@ -6,7 +6,7 @@ Copy the class into your own program:
 
     policy = Policy("p.onnx")
     policy.reset()                       # an episode begins
-    action = policy.act(obs)             # (obs,) as recorded -> (act,) ; keeps its own history and chunk
+    action = policy.act(obs)             # (obs,) as recorded -> (act,) in the environment's own units
 """
 
 import json
@@ -40,7 +40,7 @@ class Policy:
         self.chunk: list[np.ndarray] = []
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """See an observation (obs,), return an action (act,)."""
+        """See an observation (obs,), return an action (act,) in the environment's own units."""
         for queue, value in ((self.obs, obs), (self.prev_actions, self.last), (self.mask, True)):
             queue[0, :-1] = queue[0, 1:]
             queue[0, -1] = value
@@ -64,7 +64,7 @@ class Policy:
         return self.session.run(["actions"], {name: inputs[name] for name in self.shapes})[0]
 
     def command(self, action: np.ndarray) -> np.ndarray:
-        """Bring an action from [-1, 1] into the units of the data, where training had scaled them."""
+        """Bring an action from [-1, 1] into the environment's own units, where its box is known."""
         if "action_low" not in self.facts:
             return action
         low, high = (np.asarray(self.facts[name], np.float32) for name in ("action_low", "action_high"))

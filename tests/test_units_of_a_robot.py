@@ -40,11 +40,8 @@ def write(path: Path, layout: str) -> Path:
         for number, (obs, actions) in enumerate(episodes):
             demo = f"data/demo_{number}"
             arrays |= {f"{demo}/obs/joints": obs[:-1], f"{demo}/next_obs/joints": obs[1:]}
-            arrays |= {
-                f"{demo}/actions": actions,
-                f"{demo}/rewards": np.zeros(8),
-                f"{demo}/dones": np.zeros(8),
-            }
+            arrays |= {f"{demo}/{name}": np.zeros(8) for name in ("rewards", "dones")}
+            arrays[f"{demo}/actions"] = actions
         return hdf5(path, arrays)
     last = np.arange(8) == 7
     columns = {

@@ -286,7 +286,7 @@ def test_actions_outside_the_box_ask_for_the_users_word(store, tmp_path):
         small_run(tmp_path / "no", wide, sampler="uniform")
     clipped = small_run(tmp_path / "clip", wide, sampler="uniform", actions="clip").store
     assert clipped.shape_action(torch.tensor([3.0, -1.0, 0.5])).tolist() == [1.0, -1.0, 0.5]
-    with pytest.raises(ValueError, match="nothing names one: .* --action-box LOW HIGH"):
+    with pytest.raises(ValueError, match=r"nothing names one: .* --action-box LOW HIGH"):
         small_run(tmp_path / "unknown", wide, sampler="uniform", actions="scale")
     assert (
         dispatch(["store", "import", str(wide), "--action-box", "-1", "3", "--out", str(tmp_path / "b.h5")])

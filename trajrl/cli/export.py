@@ -86,9 +86,7 @@ class Export(Common):
         times = found["milliseconds"], found["live_milliseconds"]
         say("one step takes {:.2f} ms, the live policy's {:.2f} ms".format(*times))
         if units.acted and not units.acted.is_unit:
-            say(
-                f"it gives a in [-1, 1]: low + (a + 1) / 2 * (high - low) is in the environment's {units.acted}"
-            )
+            say(f"it gives a in [-1, 1]; low + (a + 1) / 2 * (high - low) is the action in {units.acted}")
         if self.format == "onnx":
             say(f"python examples/act.py {out}   runs it, with numpy and onnxruntime alone")
         return {"out": str(out), "format": self.format, "bytes": size, **facts, **found}

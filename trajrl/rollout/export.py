@@ -1,10 +1,11 @@
 """Export: one policy step as a file that runs without trajrl, and the proof that it is the same policy.
 
     in   obs (1, H, obs)   prev_actions (1, H, act)   mask (1, H)   normal (1, Z)   exponential (1, Z')
-    out  actions (1, N, act) in [-1, 1]
+    out  actions (1, N, act) in [-1, 1]; low + (a + 1) / 2 * (high - low) is in the environment's own units
 
 The history is explicit, padding first; noise is an input, N(0, 1) and Exp(1), where the policy draws any;
-observations are given as recorded, and normalised inside.
+observations are given as recorded, and normalised inside.  The facts beside the step have the environment's
+box, action_low and action_high, where it is known.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def box_line(source: Source) -> str:
     if source.scaled:
         return f"actions: in trajrl's own [-1, 1], from {source.action_box_from}; the environment scales them"
     return (
-        f"actions: in the box {box}, from {source.action_box_from}; its environment receives them as they are"
+        f"actions: in the box {box}, from {source.action_box_from}; the environment receives them as recorded"
     )
 
 

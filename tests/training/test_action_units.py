@@ -1,0 +1,127 @@
+"""Units of actions: one box asks nothing, two boxes ask once, and nothing is guessed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from episodes import write
+
+from trajrl import Episode, TrajectoryStore
+from trajrl.cli.main import dispatch
+from trajrl.envs import make_suite
+from trajrl.store.mix import choose, write_mixture
+from trajrl.training.action_units import action_units, trained_units
+
+WIDE = {"action_low": [-2.0, -2.0], "action_high": [2.0, 2.0]}
+
+
+def data(largest: float = 0.5, **attributes) -> TrajectoryStore:
+    """Return a store of one episode whose actions go up to `largest`."""
+    store = TrajectoryStore.of([Episode(np.zeros((4, 2)), np.full((3, 2), largest), np.zeros(3), False)])
+    store.attributes.update(attributes)
+    return store
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return make_suite("sample_envs:robot")
+
+
+@pytest.fixture(scope="module")
+def unit():
+    return make_suite("toy:point")
+
+
+def learned(store, mode, suite) -> float:
+    """Return what training sees of the first action."""
+    return float(action_units(store, mode, suite).shape()(torch.from_numpy(store.actions.slice(0, 1)))[0, 0])
+
+
+def test_one_box_asks_nothing_and_is_divided_by(robot):
+    assert learned(data(0.5, **WIDE), "as_found", robot) == 0.25
+    assert learned(data(1.5, **WIDE), "as_found", robot) == 0.75
+    assert learned(data(0.5, **WIDE), "as_found", None) == 0.25  # without an environment the store's box
+
+
+def test_a_store_without_a_box_asks_nothing_where_the_environment_has_the_unit_box(unit):
+    store = data(0.5)
+    assert learned(store, "as_found", unit) == learned(store, "as_found", None) == 0.5
+    with pytest.raises(ValueError, match=r"lie outside \[-1, 1\] .*--actions clip"):
+        learned(data(1.5), "as_found", unit)
+    assert learned(data(1.5), "clip", unit) == 1.0
+
+
+@pytest.mark.parametrize("attributes", [{}, {"action_low": -1.0, "action_high": 1.0}])
+@pytest.mark.parametrize("mode", ["as_found", "clip"])
+def test_an_ambiguous_box_is_one_question(robot, attributes, mode):
+    with pytest.raises(ValueError, match=r"takes \[-2, 2\]: which units .*--actions scale.*--actions scaled"):
+        learned(data(0.5, **attributes), mode, robot)
+    assert learned(data(0.5, **attributes), "scale", robot) == 0.25  # received: 0.5
+    assert learned(data(0.5, **attributes), "scaled", robot) == 0.5  # received: 1
+
+
+def test_scale_takes_the_true_box_and_never_the_largest_action(robot):
+    assert learned(data(1.2), "scale", robot) == pytest.approx(0.6)
+    with pytest.raises(ValueError, match="nothing names one"):
+        learned(data(1.2), "scale", None)
+    with pytest.raises(ValueError, match="lie outside"):
+        learned(data(1.2), "scaled", robot)
+
+
+def test_what_trajrl_recorded_in_the_unit_box_is_known_to_be_scaled(robot):
+    old = data(0.5, action_low=-1.0, action_high=1.0, provenance={"command": "collect"})
+    units = action_units(old, "as_found", robot)
+    assert units.data.is_unit
+    assert str(units.acted) == "[-2, 2]"
+
+
+def test_a_run_made_before_boxes_were_kept_is_read_as_it_was_trained():
+    assert trained_units(data(0.5), "as_found", None).data.is_unit
+    assert trained_units(data(0.5, **WIDE), "scale", None).data.high.tolist() == [2.0, 2.0]
+
+
+def test_import_takes_the_given_box_and_the_files_own_before_the_environments(tmp_path, capsys):
+    made = write(tmp_path / "a.h5", data(0.5).episodes(), **WIDE)
+    words = ["store", "import", str(made), "--env", "toy:point", "--out", str(tmp_path / "b.h5"), "--json"]
+    assert dispatch(words) == 0
+    assert "[-2, 2]" in json.loads(capsys.readouterr().out.splitlines()[-1])["action_box"]
+    words = [
+        "store",
+        "import",
+        str(made),
+        "--action-box",
+        "[-1,-3]",
+        "[1,3]",
+        "--out",
+        str(tmp_path / "c.h5"),
+    ]
+    assert dispatch(words) == 0
+    assert "actions: in the box [-1, -3] to [1, 3], from --action-box" in capsys.readouterr().out
+    assert dispatch(["store", "doctor", str(tmp_path / "c.h5")]) == 0
+    assert "from --action-box" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["2", "-2"], ["a", "1"], ["[-1,-1,-1]", "[1,1,1]"]])
+def test_a_box_that_is_none_is_refused(tmp_path, capsys, words):
+    made = write(tmp_path / "a.h5", data(0.5).episodes())
+    asked = ["store", "import", str(made), "--action-box", *words, "--out", str(tmp_path / "b.h5")]
+    assert dispatch(asked) == 1
+    assert "action" in capsys.readouterr().err
+
+
+def test_mix_refuses_other_boxes_and_environments_unless_forced(tmp_path):
+    one = write(tmp_path / "a.h5", data(0.5).episodes(), environment="A", **WIDE)
+    other = write(tmp_path / "b.h5", data(0.4).episodes(), environment="A")
+    third = write(tmp_path / "c.h5", data(0.3).episodes(), environment="B", **WIDE)
+    with pytest.raises(
+        ValueError, match=r"a.h5 has actions in the box \[-2, 2\] and .*b.h5 in \[-1, 1\].*--force"
+    ):
+        choose([(one, 0.5), (other, 0.5)], 6, 0)
+    with pytest.raises(ValueError, match=r"recorded in A and .*c.h5 in B; --force"):
+        choose([(one, 0.5), (third, 0.5)], 6, 0)
+    write_mixture(choose([(one, 0.5), (third, 0.5)], 6, 0, force=True), tmp_path / "m.h5", 0)
+    kept = TrajectoryStore.open(tmp_path / "m.h5").attributes
+    assert (kept["action_high"], kept.get("environment")) == ([2.0, 2.0], None)  # what agrees is kept

@@ -39,7 +39,7 @@ def test_the_file_says_where_it_came_from(capsys, tmp_path):
     run(capsys, tmp_path / "x.h5", seed=3, noise=0.1, source="mine")
     attributes = TrajectoryStore.open(tmp_path / "x.h5").attributes
     assert attributes["environment"] == "toy:rooms"
-    assert (attributes["action_low"], attributes["action_high"]) == (-1, 1)
+    assert (attributes["action_low"], attributes["action_high"]) == ([-1.0, -1.0], [1.0, 1.0])
     said = attributes["provenance"]
     assert (said["seed"], said["noise"], said["source"], said["policy"]) == (3, 0.1, "mine", "random")
 

@@ -81,7 +81,8 @@ def clone(data: Path, out: Path, chunk: int, *words: str) -> int:
         "agent.lr=0.003",
     ]
     few = [*settings("bc_diffusion", checkpoint_every=steps, eval_every=steps), *own]
-    return dispatch([*map(str, asked), "--env", ENV, "--batch-size", "64", "--out", str(out), *words, "--set", *few])
+    asked += ["--env", ENV, "--batch-size", 64, "--out", out]
+    return dispatch([*map(str, asked), *words, "--set", *few])
 
 
 @pytest.mark.parametrize("chunk", [1, 4])

@@ -149,7 +149,7 @@ def run(wanted: Iterable[Trial], out: Path, policies: Path, workers: int, hours:
 def smoke(out: Path, policies: Path, workers: int) -> None:
     """Do the quickest kept run of each table again; its last score must lie where its cell's seeds lie.
 
-    On another processor products round otherwise, and a run takes another course, as if of another seed: the
+    On another processor products round otherwise, and a run has other bits, as if of another seed: the
     band reaches over the intervals of all seeds that were kept of the cell.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -194,8 +194,8 @@ def lands(name: str, line: Any, again: Any, low: float, high: float) -> bool:
     """Say, also aloud, whether a run done again has the data of its kept line and a score in the band."""
     inside = bool(low <= again["last"] <= high)
     same_data = bool(line.fingerprint == again.fingerprint)
-    told = f"{'inside' if inside else 'OUTSIDE'} {low:.1f} to {high:.1f} (kept {line['last']:.1f})"
-    print(f"{name}: {again['last']:.1f}, {told}{'' if same_data else '; OTHER DATA than kept'}", flush=True)
+    where = f"{'inside' if inside else 'OUTSIDE'} {low:.1f} to {high:.1f} (kept {line['last']:.1f})"
+    print(f"{name}: {again['last']:.1f}, {where}{'' if same_data else '; OTHER DATA than kept'}", flush=True)
     return inside and same_data
 
 

@@ -1,4 +1,4 @@
-"""The data that the evidence is taken from: mixtures of what two policies and chance did, made here.
+"""The data that the evidence is taken from: mixtures of what two policies and random actions did, made here.
 
 hopper-medium-expert   half, half              200,000 transitions
 hopper-expert10        10 % expert, 90 % medium

@@ -49,6 +49,6 @@ def gap(agent: TrajectoryQL, store: TrajectoryStore, anchors: Anchors) -> dict[s
 def targets(agent: TrajectoryQL, store: TrajectoryStore, anchors: Anchors, spec: WindowSpec) -> torch.Tensor:
     """Return y (B,) at anchors, over the horizon of `spec`."""
     batch = gather(store, anchors, spec, agent.device)
-    chance = agent.draw_noise(batch, torch_stream(0, "gap", 0)).next
-    value = agent.next_value(batch, histories(batch)[1], chance)
+    noise = agent.draw_noise(batch, torch_stream(0, "gap", 0)).next
+    value = agent.next_value(batch, histories(batch)[1], noise)
     return td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, agent.config.gamma)

@@ -76,8 +76,8 @@ def successes(rows: pd.DataFrame) -> str:
         lines += [*heading([str(data), *map(str, steps), "seeds"])]
         for cell, own in of_data.groupby("cell", sort=False):
             shares = [100 * own[own.step == step].success for step in steps]
-            told = [f"{share.mean():.0f} ({share.min():.0f} to {share.max():.0f})" for share in shares]
-            lines.append("| " + " | ".join([str(cell), *told, str(own.seed.nunique())]) + " |")
+            cells = [f"{share.mean():.0f} ({share.min():.0f} to {share.max():.0f})" for share in shares]
+            lines.append("| " + " | ".join([str(cell), *cells, str(own.seed.nunique())]) + " |")
         lines.append("")
     return "\n".join(lines).rstrip()
 

@@ -57,8 +57,8 @@ def trials() -> list[Trial]:
     ratios = [Trial("ratios", SETS[0], "qg", name, 1, set=(f"agent.ratio={name}",)) for name in RATIOS]
     levels = [Trial("T", SETS[0], "bc_diffusion", f"{T}", 2, T=(T,)) for T in LEVELS]
     etas = [Trial("eta", SETS[0], "qg", f"{eta:g}", 2, eta=(eta,)) for eta in ETAS]
-    climbs = [Trial("eta", SETS[0], "diffusion_ql", f"{eta:g}", 2, 4_000, eta=(eta,)) for eta in ETAS]
-    return [*agents, *terms, *levels, *etas, *climbs, *ratios]
+    strengths = [Trial("eta", SETS[0], "diffusion_ql", f"{eta:g}", 2, 4_000, eta=(eta,)) for eta in ETAS]
+    return [*agents, *terms, *levels, *etas, *strengths, *ratios]
 
 
 def run(trial: Trial, seed: int, out: Path) -> None:

@@ -104,12 +104,12 @@ def with_trajrl(kept: dict[str, np.ndarray]) -> dict[str, Timed]:
     store = TrajectoryStore.of(
         Episode(np.concatenate((o, o[-1:])), a, r[:, 0], False) for o, a, r in zip(obs, actions, rewards)
     )
-    sampler, rng, chance = make_sampler("uniform", store), stream(0, "peers"), torch_stream(0, "peers")
+    sampler, rng, noise = make_sampler("uniform", store), stream(0, "peers"), torch_stream(0, "peers")
     agent, spec = make_agent("td3_bc", OBS, ACT), WindowSpec(history=8, chunk=5)
     return {
         "trajrl windows": lambda: gather(store, sampler.sample(rng, WINDOWS), spec),
         "trajrl TD3+BC update": lambda: agent.update(
-            gather(store, sampler.sample(rng, WINDOWS), agent.spec), chance
+            gather(store, sampler.sample(rng, WINDOWS), agent.spec), noise
         ),
     }
 

@@ -148,7 +148,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Draws:
-    """The chance of one update; `coin` True climbs Q1 on the scale of Q2."""
+    """The randomness of one update; `coin` True maximises Q1 on the scale of Q2."""
 
     next: Tensor  # (K, B, act), under max_q_backup (K, 10 B, act)
     level: Tensor  # (B,)

@@ -3,7 +3,7 @@
     python benchmarks/sparse_online.py --seeds 5 --out out/rooms
 
 One offline run per agent and seed, from which both samplers continue.  A run that has its summary is kept, so
-the table may grow over several sittings.  Writes success.csv and prints the table.
+the table may grow over several sessions.  Writes success.csv and prints the table.
 """
 
 from __future__ import annotations

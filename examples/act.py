@@ -51,7 +51,7 @@ class Policy:
         return self.command(self.last)
 
     def noise(self) -> dict[str, np.ndarray]:
-        """Draw what the policy takes of chance: N(0, 1), Exp(1), or nothing."""
+        """Draw the noise that the policy takes: N(0, 1), Exp(1), or nothing."""
         draws = {"normal": self.rng.standard_normal, "exponential": self.rng.standard_exponential}
         return {
             name: draw(size=self.shapes[name]).astype(np.float32)

@@ -35,8 +35,10 @@ def allowed_skips() -> list[str]:
 def unexpected(reports: list) -> list[str]:
     """Return the skips whose reason is not on the list."""
     reasons = allowed_skips()
-    told = [(r.nodeid, r.longrepr[2] if isinstance(r.longrepr, tuple) else str(r.longrepr)) for r in reports]
-    return [f"{node}: {text}" for node, text in told if not any(reason in text for reason in reasons)]
+    printed = [
+        (r.nodeid, r.longrepr[2] if isinstance(r.longrepr, tuple) else str(r.longrepr)) for r in reports
+    ]
+    return [f"{node}: {text}" for node, text in printed if not any(reason in text for reason in reasons)]
 
 
 @pytest.hookimpl(trylast=True)

@@ -46,7 +46,7 @@ class Ended:
     num_bytes: int | None = None  # that Python code wrote; None: it was killed
 
 
-def told(said: str) -> tuple[int | None, int | None]:
+def limits_in(said: str) -> tuple[int | None, int | None]:
     """Read how many writes and bytes a child counted; None where it was killed."""
     found = said.partition("end ")[2].split()
     return (int(found[0]), int(found[1])) if found else (None, None)
@@ -124,7 +124,7 @@ class Nursery:
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
         said, code = answer["said"], answer["code"]
-        num_writes, num_bytes = told(said)
+        num_writes, num_bytes = limits_in(said)
         killed = num_writes is None and code == -signal.SIGKILL
         return Ended(killed, num_writes, code, self.log.read_text(), num_bytes)
 
@@ -161,7 +161,7 @@ def _run(program, under, after_writes, after_seconds, torn, env, limit) -> Ended
     finally:
         os.close(near)
         _kill_group(child)
-    num_writes, num_bytes = told(said.decode())
+    num_writes, num_bytes = limits_in(said.decode())
     killed = num_writes is None and child.returncode == -signal.SIGKILL
     return Ended(killed, num_writes, child.returncode, output, num_bytes)
 

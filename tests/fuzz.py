@@ -94,11 +94,11 @@ def fuzz(target: str, count: int) -> list[str]:
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         ended = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         said = [line for line in ended.stdout.splitlines() if line.startswith("{")]
-        told = [json.loads(line) for line in said]
-        failures += [f"{target} {one['case']}: {one['failure']}" for one in told if "failure" in one]
-        if told and "end" in told[-1]:
+        printed = [json.loads(line) for line in said]
+        failures += [f"{target} {one['case']}: {one['failure']}" for one in printed if "failure" in one]
+        if printed and "end" in printed[-1]:
             return failures
-        last = max((one["case"] for one in told), default=first - 1)
+        last = max((one["case"] for one in printed), default=first - 1)
         how = "hung" if ended.returncode == -14 else f"ended with {ended.returncode}"
         failures.append(f"{target} {last}: the child {how}: {ended.stderr.strip()[-300:]}")
         if len(failures) > 20:
@@ -108,5 +108,5 @@ def fuzz(target: str, count: int) -> list[str]:
 
 
 def case_rng(target: str, number: int) -> np.random.Generator:
-    """Return the chance of one case."""
+    """Return the random numbers of one case."""
     return stream(0, f"fuzz/{target}", number)

@@ -184,14 +184,14 @@ def test_the_smoke_does_runs_again_and_fails_where_they_are_not_as_kept(again, p
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "printed"),
     [
         ([LINE, LINE], "toy-rooms, a, 0, 5 is there twice"),
         ([{**LINE, "last": None}], "toy-rooms, a, 0 has no last score"),
         ([{"data": 1}], "is damaged"),
     ],
 )
-def test_a_damaged_table_is_one_line(lines, told, tmp_path):
+def test_a_damaged_table_is_one_line(lines, printed, tmp_path):
     pd.DataFrame(lines).to_csv(tmp_path / "x.csv", index=False)
-    with pytest.raises(SystemExit, match=f"x.csv.*{told}"):
+    with pytest.raises(SystemExit, match=f"x.csv.*{printed}"):
         read(tmp_path / "x.csv")

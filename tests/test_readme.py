@@ -56,14 +56,16 @@ def test_ones_own_environment_and_episodes_go_through(monkeypatch, tmp_path, cap
     from small_runs import ONLINE_RUN, settings
 
     text = (ROOT / "README.md").read_text().split("## Your own environment and episodes")[1]
-    made, recorded, told = (block for block in re.findall(r"(?:^    .*\n|^\n)+", text, re.M) if block.strip())
+    made, recorded, printed = (
+        block for block in re.findall(r"(?:^    .*\n|^\n)+", text, re.M) if block.strip()
+    )
     assert len(dedent(made).strip().splitlines()) <= 30
     (tmp_path / "reach.py").write_text(dedent(made))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     exec(dedent(recorded), {})
     tiny = {"offline": settings("trajectory_ql"), "online": [f"{k}={v}" for k, v in ONLINE_RUN.items()]}
-    for line in dedent(told).strip().splitlines():
+    for line in dedent(printed).strip().splitlines():
         name, *words = shlex.split(line)[2:]
         small = {"--steps": "20", "--env-steps": str(ONLINE_RUN["env_steps"]), "--episodes": "2"}
         words = [small.get(before, word) for before, word in zip(["", *words], words)]

@@ -121,20 +121,20 @@ def test_what_a_row_does_depends_on_no_row_beside_it(agent: Any) -> None:
 
 def test_losses_are_pure(agent: Any) -> None:
     batch, before = windows(agent), weights_of(agent)
-    noise, chance = agent.draw_noise(batch, torch_stream(0, "agent", 1)), torch.get_rng_state()
+    noise, state = agent.draw_noise(batch, torch_stream(0, "agent", 1)), torch.get_rng_state()
     first = losses(agent, batch, noise)
     assert first
     assert same(first, losses(agent, batch, noise))
     assert same(before, weights_of(agent))
-    assert torch.equal(chance, torch.get_rng_state())
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_all_chance_comes_from_the_generators_given(agent: Any) -> None:
-    other, chance = tiny_like(agent), torch.get_rng_state()
+    other, state = tiny_like(agent), torch.get_rng_state()
     for one in (agent, other):
         one.update(windows(one), torch_stream(0, "agent", 1))
     assert same(weights_of(agent), weights_of(other))
-    assert torch.equal(chance, torch.get_rng_state())
+    assert torch.equal(state, torch.get_rng_state())
     history = at_anchor(windows(agent), 2)
     assert torch.equal(*(one.act(history, generators(2), explore=True) for one in (agent, other)))
 

@@ -147,7 +147,7 @@ def test_awr_weighs_the_cloning_term_itself(monkeypatch: pytest.MonkeyPatch) -> 
     assert loss.item() == pytest.approx((weight * (eps_hat - noise.eps).square().mean(1)).mean().item())
 
 
-def test_share_of_capped_weights_is_told() -> None:
+def test_share_of_capped_weights_is_reported() -> None:
     agent = tiny(q_term="crr", eta=100.0, weight_cap=5.0)
     batch = random_windows(agent.spec)
     _, metrics = agent.actor_loss(batch, noise_of(agent, batch))

@@ -157,7 +157,7 @@ def test_behaviour_model_learns_first_and_is_frozen_then() -> None:
     assert moved == [True, True, False, False, False]
 
 
-def test_behaviour_model_learns_for_a_quarter_of_the_run_unless_told() -> None:
+def test_behaviour_model_learns_for_a_quarter_of_the_run_unless_set() -> None:
     assert tiny(decay_steps=400).config.behaviour_updates == 100
     assert tiny(decay_steps=400, behaviour_steps=7).config.behaviour_updates == 7
 

@@ -234,7 +234,7 @@ def test_diagnostics_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["precision_at_share"] == pytest.approx(2 / 3)
 
 
-def test_without_sources_or_without_a_judge_nothing_is_told() -> None:
+def test_without_sources_or_without_a_judge_nothing_is_reported() -> None:
     assert diagnostics(Oracle(), two_sources(("only",)), 0) == {}
     assert diagnostics(make_agent("qg", OBS, ACT, width=8), two_sources(("a", "b")), 0) == {}
 

@@ -31,7 +31,7 @@ def tiny(**config: Any) -> Any:
     )
 
 
-def chance(agent: Any, batch: SequenceBatch, step: int = 1) -> Noise:
+def noise_of(agent: Any, batch: SequenceBatch, step: int = 1) -> Noise:
     return agent.draw_noise(batch, torch_stream(0, "agent", step))
 
 
@@ -66,7 +66,7 @@ def test_one_observation_one_step_is_diffusion_ql_to_the_bit() -> None:
 def test_horizon_of_one_is_the_one_step_target(history: int) -> None:
     agent = tiny(history=history, horizon=1, critic_context="context")
     batch = random_windows(agent.spec)
-    noise = chance(agent, batch)
+    noise = noise_of(agent, batch)
     td_error = agent.critic_loss(batch, noise)[1]
     next_history = History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask)
     with torch.no_grad():
@@ -87,7 +87,7 @@ def test_targets_have_the_golden_values_whatever_the_horizon_is_cut_by(
         steps=torch.tensor([3, 2, 2]), terminated=torch.tensor([False, False, True]),
     )  # fmt: skip
     monkeypatch.setattr(agent, "next_value", lambda *given: torch.full((3,), 10.0))
-    td_error = agent.critic_loss(batch, chance(agent, batch))[1]
+    td_error = agent.critic_loss(batch, noise_of(agent, batch))[1]
     q = agent.critic.head(batch.obs[:, -1], batch.actions.flatten(1))
     assert td_error.tolist() == pytest.approx(
         (q - torch.tensor([12.52, 10.9, 2.8])).abs().mean(0).tolist(), rel=1e-5
@@ -147,7 +147,7 @@ def test_a_shared_encoder_learns_from_the_critic_alone() -> None:
     agent = tiny(history=4, critic_context="context", share_encoder=True)
     assert list(agent.actor.encoder.parameters()) == []
     batch = random_windows(agent.spec)
-    loss = agent.actor_loss(batch, chance(agent, batch))[0]
+    loss = agent.actor_loss(batch, noise_of(agent, batch))[0]
     parts = torch.autograd.grad(loss, list(agent.critic.encoder.parameters()), allow_unused=True)
     assert all(part is None for part in parts)
 
@@ -167,7 +167,7 @@ def test_cloning_phase_is_cloning() -> None:
     clone = make_agent("bc_diffusion", OBS, ACT, width=16, depth=2, gru_width=8, history=4, chunk=3)
     clone.actor.load_state_dict(agent.actor.state_dict())
     batch = random_windows(agent.spec)
-    noise = chance(agent, batch)
+    noise = noise_of(agent, batch)
     assert torch.equal(agent.actor_loss(batch, noise)[0], clone.actor_loss(batch, noise)[0])
 
 
@@ -215,7 +215,7 @@ def test_cloning_loss_counts_real_actions_alone() -> None:
     agent = tiny(history=1, chunk=3, horizon=1, q_start=9)
     batch = random_windows(agent.spec, 1)
     batch = batch._replace(action_mask=torch.tensor([[True, False, False]]), weight=torch.ones(1))
-    noise = chance(agent, batch)
+    noise = noise_of(agent, batch)
     actions = torch.cat((batch.actions[:, 0], torch.zeros(1, 2 * ACT)), 1)
     policy = agent.actor.head
     x = policy.diffusion.q_sample(actions, noise.level, noise.eps)
@@ -235,7 +235,7 @@ def test_sarsa_target_mixes_the_datas_next_actions() -> None:
     assert not plain.spec.next_actions
     batch = random_windows(agent.spec)
     noise, then = (
-        chance(agent, batch).next,
+        noise_of(agent, batch).next,
         History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask),
     )
     assert batch.next_mask is not None
@@ -252,14 +252,14 @@ def test_sarsa_target_mixes_the_datas_next_actions() -> None:
 def test_sarsa_with_all_weight_on_the_policy_is_the_plain_target() -> None:
     agent = tiny(beta=1.0)
     batch = random_windows(replace(agent.spec, next_actions=True))
-    noise, bare = chance(agent, batch), batch._replace(next_actions=None, next_mask=None)
+    noise, bare = noise_of(agent, batch), batch._replace(next_actions=None, next_mask=None)
     assert torch.equal(agent.critic_loss(batch, noise)[1], agent.critic_loss(bare, noise)[1])
 
 
 def test_best_of_the_next_candidates_is_backed_up() -> None:
     agent = tiny(history=1, target_candidates=5)
     batch = random_windows(agent.spec, 4)
-    noise = chance(agent, batch).next
+    noise = noise_of(agent, batch).next
     assert noise.shape[1] == 20
     then = History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask)
     with torch.no_grad():

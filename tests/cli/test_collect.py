@@ -65,7 +65,7 @@ def test_the_expert_is_an_expert_and_the_medium_one_is_not(capsys, tmp_path):
     assert ((store.table.length == 1000) == ~store.table.terminated).all()
 
 
-def test_a_run_that_acts_under_other_options_than_it_was_trained_under_is_told(capsys, tmp_path):
+def test_a_run_that_acts_under_other_options_than_it_was_trained_under_says_so(capsys, tmp_path):
     from small_runs import trained, write_store
 
     trained(tmp_path / "run", write_store(tmp_path / "x.h5", 4), agent="td3_bc", **{"env.frame_skip": 2})

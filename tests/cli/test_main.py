@@ -99,16 +99,16 @@ def test_a_negative_seed_is_refused_by_every_command(capsys, words):
 @pytest.mark.parametrize("name", ["cluster*", "*cluster", "cluster**priority", ""])
 def test_a_sampler_without_a_name_is_told_by_what_was_asked_for(capsys, tmp_path, name):
     assert dispatch(["offline", "--sampler", name, "--out", str(tmp_path / "a")]) == 1
-    told = capsys.readouterr().err
-    assert f"--sampler takes a name, or names joined by * such as cluster*priority; got '{name}'" in told
+    printed = capsys.readouterr().err
+    assert f"--sampler takes a name, or names joined by * such as cluster*priority; got '{name}'" in printed
 
 
 def test_the_help_of_mix_shows_no_empty_default(capsys):
     assert dispatch(["store", "mix", "--help"]) == 0
-    told = capsys.readouterr().out
-    assert "STORE:SHARE" in told
-    assert "(default: )" not in told
-    assert "STR" not in told
+    printed = capsys.readouterr().out
+    assert "STORE:SHARE" in printed
+    assert "(default: )" not in printed
+    assert "STR" not in printed
 
 
 def test_an_environment_that_changes_the_folder_takes_no_file_with_it(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def test_without_more_words_it_goes_on_from_the_newest(offline, monkeypatch, cap
     assert not answer["failed"]
 
 
-def test_where_no_scale_belongs_to_the_environment_success_is_told(tmp_path, capsys):
+def test_where_no_scale_belongs_to_the_environment_success_is_reported(tmp_path, capsys):
     trained(tmp_path / "run", write_store(tmp_path / "x.h5", 4, "sample_envs:line"), agent="td3_bc", steps=5)
     words = ["online", "--from", str(tmp_path / "run"), "--out", str(tmp_path / "on"), "--set", *FEW]
     assert dispatch(words) == 0
@@ -206,10 +206,10 @@ def test_too_many_failures_end_with_a_checkpoint_and_one_line(tmp_path, monkeypa
     trained(tmp_path / "off", tmp_path / "line.h5", agent="td3_bc", sampler="uniform", steps=3)
     words = ["online", "--from", "off", "--env", "sample_envs:breaking_later", "--max-failures", "2"]
     assert dispatch([*words, "--out", "a", "--json", "--set", *FEW, "eval_every=0", "env_steps=400"]) == 1
-    told = capsys.readouterr()
-    answer = json.loads(told.out.splitlines()[-1])
+    printed = capsys.readouterr()
+    answer = json.loads(printed.out.splitlines()[-1])
     assert answer["failed"]
     assert answer["stop_reason"].startswith("2 environments failed")
-    assert "stopped: 2 environments failed" in told.err
+    assert "stopped: 2 environments failed" in printed.err
     assert newest(tmp_path / "a" / "checkpoints") is not None
     assert answer["online"]["failures"] == 2

@@ -107,7 +107,7 @@ def test_import_says_what_it_changed(tmp_path, capsys):
     assert (known["environment"], known["source_format"]) == ("Toy-v0", "d4rl")
 
 
-def test_existing_files_are_replaced_only_when_told(tmp_path, capsys):
+def test_existing_files_are_replaced_only_when_asked(tmp_path, capsys):
     source, out = d4rl_file(tmp_path / "x.hdf5"), store_file(tmp_path / "x.h5")
     before = out.read_bytes()
     for words in (

@@ -1,4 +1,4 @@
-"""The original D4RL stack: its interface made new, its scores its own, and what is told without it."""
+"""The original D4RL stack: its interface made new, its scores its own, and what is said without it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ needs_stack = pytest.mark.skipif(
 
 
 class Old:
-    """An environment of classic gym: step() of four, an end that is the time limit's where told so."""
+    """An environment of classic gym: step() of four, an end that is the time limit's where it says so."""
 
     observation_space = SimpleNamespace(low=-np.ones(2), high=np.ones(2))
     action_space = SimpleNamespace(low=-2 * np.ones(1), high=2 * np.ones(1))
 
-    def __init__(self, inner=None, told=None):
-        self.seeds, self.told = [], told or {}
+    def __init__(self, inner=None, printed=None):
+        self.seeds, self.printed = [], printed or {}
         if inner is not None:
             self._wrapped_env = inner
 
@@ -37,17 +37,18 @@ class Old:
         return np.zeros(2)
 
     def step(self, action):
-        return np.ones(2), 1.0, bool(self.told), {"TimeLimit.truncated": self.told.get("cut", False)}
+        return np.ones(2), 1.0, bool(self.printed), {"TimeLimit.truncated": self.printed.get("cut", False)}
 
     def close(self):
         pass
 
 
 @pytest.mark.parametrize(
-    ("told", "ends"), [({}, (False, False)), ({"cut": True}, (False, True)), ({"cut": False}, (True, False))]
+    ("printed", "ends"),
+    [({}, (False, False)), ({"cut": True}, (False, True)), ({"cut": False}, (True, False))],
 )
-def test_a_time_limit_is_told_from_a_termination(told, ends):
-    env = d4rl_original.Classic(Old(told=told))
+def test_a_time_limit_is_told_from_a_termination(printed, ends):
+    env = d4rl_original.Classic(Old(printed=printed))
     assert env.step(np.zeros(1))[2:4] == ends
 
 
@@ -64,7 +65,7 @@ def test_a_seed_reaches_the_innermost_layer(capsys):
 
 def test_an_own_environment_of_classic_gym_is_adapted(monkeypatch):
     monkeypatch.setitem(sys.modules, "gym", SimpleNamespace(Env=Old))
-    monkeypatch.setitem(sys.modules, "own_old", SimpleNamespace(make=lambda: Old(told={"cut": True})))
+    monkeypatch.setitem(sys.modules, "own_old", SimpleNamespace(make=lambda: Old(printed={"cut": True})))
     monkeypatch.setattr("trajrl.envs.custom.importable", lambda name: name == "own_old")
     env = make_suite("own_old:make").make(0)
     assert env.reset(seed=3)[0].tolist() == [0, 0]

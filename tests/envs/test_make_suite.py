@@ -1,4 +1,4 @@
-"""Names of environments: what they resolve to, in which order, and what a wrong one is told."""
+"""Names of environments: what they resolve to, in which order, and what a wrong one is answered."""
 
 from __future__ import annotations
 

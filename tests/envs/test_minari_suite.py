@@ -57,7 +57,7 @@ def test_scores_are_between_its_own_references_or_none(root):
     assert make_suite(own.name, arguments={"g": 1.0}).score(10.0) == (None, "none")
 
 
-def test_a_reference_that_is_no_number_is_told(root):
+def test_a_reference_that_is_no_number_is_reported(root):
     with pytest.raises(ValueError, match="has a ref_min_score that is no number: 'low'"):
         make_suite(write(root, ref_min_score="low", ref_max_score=1)).score(0.0)
 
@@ -77,13 +77,13 @@ def test_its_episodes_are_its_data(root):
         ({**SPEC, "id": "Pendulm-v1"}, "did you mean 'Pendulum-v1'"),
     ],
 )
-def test_what_cannot_be_recovered_is_told(root, spec, words):
+def test_what_cannot_be_recovered_is_reported(root, spec, words):
     with pytest.raises(ValueError, match=words):
         make_suite(write(root, spec=spec))
 
 
 class Goal(gymnasium.Env):
-    """Three parts, told apart by their numbers; with `nested` the goals are dictionaries."""
+    """Three parts, distinguished by their numbers; with `nested` the goals are dictionaries."""
 
     action_space = gymnasium.spaces.Box(-1, 1, (1,))
 

@@ -1,4 +1,4 @@
-"""OGBench: names, rewards relabelled from recorded physics, chance, and the package's own oracles."""
+"""OGBench: names, rewards relabelled from recorded physics, random numbers, and the package's own oracles."""
 
 from __future__ import annotations
 
@@ -57,9 +57,11 @@ def test_a_published_name_is_an_environment_and_a_data_set(name, environment, da
 )
 def test_a_goal_conditioned_environment_is_told_its_default_task(name, task):
     assert single_task(name) == task
-    with pytest.raises(ValueError, match=f"goal-conditioned; take one of its tasks, such as {task}") as told:
+    with pytest.raises(
+        ValueError, match=f"goal-conditioned; take one of its tasks, such as {task}"
+    ) as printed:
         make_suite(f"ogbench:{name}")
-    assert ("oracle" in str(told.value)) == ("cube" in name)
+    assert ("oracle" in str(printed.value)) == ("cube" in name)
 
 
 @pytest.mark.parametrize(

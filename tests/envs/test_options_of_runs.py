@@ -54,7 +54,7 @@ def test_a_policy_is_evaluated_as_it_would_act_with_other_options(tmp_path, caps
     np.testing.assert_array_equal(run.policy().act(obs), run.policy().act(obs))
     words = ["evaluate", str(tmp_path / "run"), "--episodes", "2"]
     assert dispatch([*words, "--set", "agent.explore_noise=0.7"]) == 0
-    for setting, told in (
+    for setting, printed in (
         ("agent.width=7", "other networks than agent.width"),
         ("agent.explor_noise=1", "explore_noise"),
         ("eval_every=3", "'eval_every' is of training"),
@@ -62,7 +62,7 @@ def test_a_policy_is_evaluated_as_it_would_act_with_other_options(tmp_path, caps
     ):
         capsys.readouterr()
         assert dispatch([*words, "--set", setting]) == 1
-        assert told in capsys.readouterr().err
+        assert printed in capsys.readouterr().err
 
 
 def test_what_is_learned_from_is_shifted(tmp_path):

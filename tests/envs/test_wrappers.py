@@ -108,7 +108,7 @@ def test_arguments_reach_the_environments_own_constructor():
         ("Hopper-v5", {"healthy": 3}, "cannot be made"),
     ],
 )
-def test_a_wrong_argument_is_told(name, arguments, words):
+def test_a_wrong_argument_is_reported(name, arguments, words):
     with pytest.raises(ValueError, match=words):
         make_suite(name, arguments=arguments)
 

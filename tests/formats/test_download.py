@@ -221,16 +221,16 @@ def test_plain_http_is_refused_unless_asked_for(server, path):
     assert not path.exists()
 
 
-def test_no_server_is_one_line_after_some_attempts_each_told(path, capsys):
+def test_no_server_is_one_line_after_some_attempts_each_reported(path, capsys):
     waits = []
     with pytest.raises(
         OSError, match=f"Connection refused; nothing came; try again, or put .* {path} by hand"
     ):
         download("http://127.0.0.1:9/data", path, insecure=True, wait=waits.append)
     assert waits == [2.0**n for n in range(1, ATTEMPTS)]
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == len(waits)
-    assert all("refused; trying again in" in line for line in told)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(waits)
+    assert all("refused; trying again in" in line for line in printed)
 
 
 def test_two_downloads_of_one_file_do_not_mix(server, path):

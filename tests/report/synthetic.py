@@ -61,8 +61,8 @@ def write_run(
             folder / "checkpoints", 100 * evaluations, {"updates": 1}, {"environment": env}
         )
     if finished:
-        told = {**scores.summary(), "seconds": 10.0, "updates_per_second": 100.0, "steps": config.steps}
-        (folder / "summary.json").write_text(json.dumps(told))
+        printed = {**scores.summary(), "seconds": 10.0, "updates_per_second": 100.0, "steps": config.steps}
+        (folder / "summary.json").write_text(json.dumps(printed))
     return folder
 
 

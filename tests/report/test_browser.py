@@ -83,9 +83,9 @@ def choose(browser, key: str, choice: str, value: str) -> None:
 
 
 def traces(browser, key: str) -> list[dict]:
-    told = """return figure.querySelector('.plot').data
+    printed = """return figure.querySelector('.plot').data
     .map((trace) => ({name: trace.name, type: trace.type, count: trace.x.length, z: trace.z}));"""
-    return browser.execute_script(FIGURE + told, key)
+    return browser.execute_script(FIGURE + printed, key)
 
 
 def test_it_loads_without_network_and_without_errors(browser):

@@ -27,8 +27,8 @@ def read(tmp_path_factory):
 def test_a_curve_is_the_interquartile_mean_over_seeds(read):
     runs, evaluations, _, _ = read
     (chart,) = curves.learning_curves(runs, evaluations)
-    told = {one.name: one for one in chart.series if not one.faint}
-    assert list(told) == ["diffusion_ql, priority (a single run)", "diffusion_ql, cluster (3 runs)",
+    printed = {one.name: one for one in chart.series if not one.faint}
+    assert list(printed) == ["diffusion_ql, priority (a single run)", "diffusion_ql, cluster (3 runs)",
                           "diffusion_ql, uniform (3 runs)"]  # fmt: skip
     means = (
         evaluations[evaluations["run"].str.startswith("plain")]
@@ -36,7 +36,7 @@ def test_a_curve_is_the_interquartile_mean_over_seeds(read):
         .mean()
     )
     expected = [stats.iqm(own.to_numpy()) for _, own in means.groupby("step")]
-    np.testing.assert_allclose(told["diffusion_ql, uniform (3 runs)"].y, expected)
+    np.testing.assert_allclose(printed["diffusion_ql, uniform (3 runs)"].y, expected)
     assert sum(one.faint for one in chart.series) == 6
     assert chart.marks == {"average of the data": 25.0}
 

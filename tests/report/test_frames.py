@@ -116,14 +116,14 @@ def test_what_is_not_quite_a_run_is_said_and_the_rest_is_read(tmp_path, capsys):
     assert set(frames.evals(runs)["run"]) == {"going-on", "good"}
     assert set(frames.metrics(runs)["run"]) == {"going-on", "good"}
     assert len(frames.episodes(runs)) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for what in (
         "empty is not a run folder", "file.txt is a file", "names no agent and phase",
         "damaged/config.json", "holds no object", "going-on has not finished", "summary.json cannot be read",
         "has no column 'step'", "episodes.parquet is left out",
     ):  # fmt: skip
-        assert what in told, what
-    assert all(line.startswith("note: ") for line in told.splitlines())
+        assert what in printed, what
+    assert all(line.startswith("note: ") for line in printed.splitlines())
 
 
 @pytest.mark.parametrize("pattern", ["nothing/*", "gone"])
@@ -273,10 +273,10 @@ def test_scores_that_are_not_numbers_are_told_of_and_the_rest_is_read(tmp_path):
         file.write("1300,0,1,inf,,,5\n1300,1,1,nan,,,5\n")
     pd.DataFrame({"x": [1]}).to_parquet(foreign / "episodes.parquet")
     contents = compose([tmp_path], Options(detail=0))
-    told = " ".join(contents.notes)
-    assert f"{foreign / 'summary.json'} cannot be read: it is not the summary of a run" in told
-    assert f"{foreign / 'episodes.parquet'} is left out: it has no column 'draws'" in told
-    assert f"{infinite / 'evals.csv'}: 2 episodes without a finite return and score are left out" in told
+    printed = " ".join(contents.notes)
+    assert f"{foreign / 'summary.json'} cannot be read: it is not the summary of a run" in printed
+    assert f"{foreign / 'episodes.parquet'} is left out: it has no column 'draws'" in printed
+    assert f"{infinite / 'evals.csv'}: 2 episodes without a finite return and score are left out" in printed
     assert set(frames.evals(frames.frame(scan(tmp_path).runs))["step"]) == set(range(100, 1300, 100))
 
 

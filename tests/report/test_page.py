@@ -22,8 +22,8 @@ PLAIN = compose.Options(detail=0)
 
 def report(capsys, *argv) -> tuple[int, dict, str]:
     code = dispatch(["report", *map(str, argv), "--json"])
-    told = capsys.readouterr()
-    return code, json.loads(told.out.splitlines()[-1]) if told.out else {}, told.err
+    printed = capsys.readouterr()
+    return code, json.loads(printed.out.splitlines()[-1]) if printed.out else {}, printed.err
 
 
 class Outline(HTMLParser):
@@ -128,13 +128,13 @@ def test_success_stands_in_the_table_with_its_interval(tmp_path):
     plain = write_run(tmp_path / "plain", solved=0.5, scaled=False, env="cube-v0")
     going_on = write_run(tmp_path / "going-on", solved=1.0, scaled=False, env="cube-v0", finished=False)
     rows = compose.compose([scored, plain, going_on], PLAIN).sections[0].items[0].rows
-    told = rows.set_index("run").loc
-    assert told["scored"]["success, last"] == "50% (0% to 100%)"
-    assert told["plain"][["last", "average of the data"]].tolist() == ["50% (0% to 100%)", "10%"]
-    assert told["going-on"][["last", "scale"]].tolist() == ["100%", "success"]
+    printed = rows.set_index("run").loc
+    assert printed["scored"]["success, last"] == "50% (0% to 100%)"
+    assert printed["plain"][["last", "average of the data"]].tolist() == ["50% (0% to 100%)", "10%"]
+    assert printed["going-on"][["last", "scale"]].tolist() == ["100%", "success"]
 
 
-def test_settings_versions_and_commands_are_told(two_groups):
+def test_settings_versions_and_commands_are_reported(two_groups):
     versions = two_groups / "better0/versions.json"
     versions.write_text(versions.read_text().replace("3.11", "3.12"))
     items = {
@@ -185,7 +185,7 @@ def test_text_of_a_run_cannot_break_the_page(tmp_path):
 
 
 def test_odd_folders_give_a_line_each_and_the_rest_is_shown(tmp_path, capsys):
-    code, answer, told = report(
+    code, answer, printed = report(
         capsys, str(break_runs(tmp_path / "runs") / "*"), "--out", tmp_path / "r.html"
     )
     assert code == 0
@@ -193,9 +193,9 @@ def test_odd_folders_give_a_line_each_and_the_rest_is_shown(tmp_path, capsys):
     for what in ("empty is not a run folder", "going-on has not finished", "metrics.csv is left out"):
         assert sum(what in note for note in answer["notes"]) == 1
         assert what in text
-        assert told.count(what) == 1
+        assert printed.count(what) == 1
     assert "fresh" in text
-    assert "Traceback" not in told
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize("kind", ["nothing", "empty", "foreign"])
@@ -205,10 +205,10 @@ def test_nothing_to_report_on_is_one_line(tmp_path, capsys, kind):
         place.mkdir()
     if kind == "foreign":
         (place / "config.json").write_text('{"model": "gpt"}')
-    code, _, told = report(capsys, place, "--out", tmp_path / "r.html")
+    code, _, printed = report(capsys, place, "--out", tmp_path / "r.html")
     assert code == 1
-    assert len(told.splitlines()) == 1
-    assert told.startswith("error: no run to report on: ")
+    assert len(printed.splitlines()) == 1
+    assert printed.startswith("error: no run to report on: ")
     assert not (tmp_path / "r.html").exists()
 
 
@@ -234,10 +234,10 @@ def test_a_run_that_cannot_be_looked_into_is_told_in_its_panel(tmp_path):
     ],
 )
 def test_wrong_options_are_refused_before_the_work(tmp_path, capsys, options, reason):
-    code, _, told = report(capsys, write_run(tmp_path / "a"), *options)
+    code, _, printed = report(capsys, write_run(tmp_path / "a"), *options)
     assert code == 1
-    assert reason in told
-    assert len(told.splitlines()) == 1
+    assert reason in printed
+    assert len(printed.splitlines()) == 1
 
 
 def test_no_run_at_all_is_wrong(capsys):

@@ -53,9 +53,9 @@ def test_every_kind_of_view_reaches_the_folder(store, tmp_path):
     assert set(events.Tags()["images"]) == ROLES
     assert steps(events.Images("videos/best")) == [25]
     assert "trajectories at step 25" in (tmp_path / "a/tb/projector_config.pbtxt").read_text()
-    told = (tmp_path / "a/tb/projector/25/columns.tsv").read_text().splitlines()
-    assert "draws" in told[0].split("\t")
-    assert len(told) == 13
+    printed = (tmp_path / "a/tb/projector/25/columns.tsv").read_text().splitlines()
+    assert "draws" in printed[0].split("\t")
+    assert len(printed) == 13
 
 
 def test_one_who_looks_on_sees_scalars_after_the_first_pictures(store, tmp_path):
@@ -105,8 +105,8 @@ def test_an_online_run_is_shown_too_and_looking_on_changes_nothing_of_it(store, 
 def test_an_environment_without_frames_costs_one_line(tmp_path, capsys):
     data = write_store(tmp_path / "x.h5")
     assert offline(tmp_path / "a", data, "video_every=1") == 0
-    told = capsys.readouterr().out
-    assert told.count("note: TensorBoard continues without videos: toy:point gives no frames") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("note: TensorBoard continues without videos: toy:point gives no frames") == 1
     assert read(tmp_path / "a").Reload().Histograms("episodes/draws")
 
 

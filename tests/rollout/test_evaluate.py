@@ -79,12 +79,12 @@ def test_no_episodes_are_no_evaluation():
         evaluate(Counting(1), make_suite("sample_envs:line"), 0, 0, 0)
 
 
-def test_broken_episodes_are_left_out_where_somebody_is_told():
-    told = []
-    rows = evaluate(Counting(1), make_suite("sample_envs:breaking"), 0, 0, 20, broken=told.append)
+def test_broken_episodes_are_left_out_where_a_caller_takes_them():
+    printed = []
+    rows = evaluate(Counting(1), make_suite("sample_envs:breaking"), 0, 0, 20, broken=printed.append)
     assert rows
-    assert {row["episode"] for row in rows}.isdisjoint(failure.episode for failure in told)
-    assert len(rows) + len(told) == 20
+    assert {row["episode"] for row in rows}.isdisjoint(failure.episode for failure in printed)
+    assert len(rows) + len(printed) == 20
 
 
 def test_an_endless_episode_is_spoken_of_at_twice_the_limit_and_stopped_by_name(capsys):

@@ -1,4 +1,4 @@
-"""Policies from files: the stated formula, chance of their own row alone, and bad files in one line."""
+"""Policies from files: the stated formula, noise of their own row alone, bad files in one line."""
 
 from __future__ import annotations
 

@@ -237,10 +237,10 @@ def test_one_episode_is_one_cluster():
 
 
 def test_share_statistics_have_their_golden_values():
-    told = share_stats(np.array([0.5, 0.3, 0.2]))
-    assert told["entropy"] == pytest.approx(1.029653, abs=1e-6)
-    assert told["kl_uniform"] == pytest.approx(0.068959, abs=1e-6)
-    assert told["ess"] == pytest.approx(2.631579, abs=1e-6)
+    printed = share_stats(np.array([0.5, 0.3, 0.2]))
+    assert printed["entropy"] == pytest.approx(1.029653, abs=1e-6)
+    assert printed["kl_uniform"] == pytest.approx(0.068959, abs=1e-6)
+    assert printed["ess"] == pytest.approx(2.631579, abs=1e-6)
 
 
 def test_stats_tell_every_cluster_and_every_score():

@@ -28,11 +28,11 @@ def answer(capsys) -> dict:
 def test_store_cluster_tells_the_count_its_score_and_every_cluster(path, tmp_path, capsys):
     out = tmp_path / "new" / "c.h5"
     assert dispatch(["store", "cluster", str(path), "--clusters", "auto", "--out", str(out), "--json"]) == 0
-    told = answer(capsys)
-    assert told["clusters"] == 2
-    assert told["score"] == min(told["scores"].values())
-    assert sorted(told["scores"]) == ["2", "3", "4"]
-    rows = sorted(told["per_cluster"], key=lambda row: row["length_mean"])
+    printed = answer(capsys)
+    assert printed["clusters"] == 2
+    assert printed["score"] == min(printed["scores"].values())
+    assert sorted(printed["scores"]) == ["2", "3", "4"]
+    rows = sorted(printed["per_cluster"], key=lambda row: row["length_mean"])
     assert [(row["episodes"], row["length_mean"], row["length_std"]) for row in rows] == [
         (20, 4, 0),
         (20, 13, 0),
@@ -40,7 +40,7 @@ def test_store_cluster_tells_the_count_its_score_and_every_cluster(path, tmp_pat
     assert [row["return_mean"] for row in rows] == [0, 130]
     assert [row["sources"] for row in rows] == [{"r0": 20}, {"r10": 20}]
     store = TrajectoryStore.open(out)
-    assert store.fingerprint == TrajectoryStore.open(path).fingerprint == told["fingerprint"]
+    assert store.fingerprint == TrajectoryStore.open(path).fingerprint == printed["fingerprint"]
     assert len(set(store.table.cluster.tolist())) == 2
 
 

@@ -74,21 +74,21 @@ def test_every_option_is_read_by_something():
 
 
 def test_resolved_options_name_the_parts():
-    told = resolved_options(
+    printed = resolved_options(
         SAMPLERS, "cluster*priority", {"metric": "return", "left.clusters": 4, "floor": 0.3}
     )
-    assert told["left"] == "cluster"
-    assert told["right.metric"] == "return"
-    assert told["left.clusters"] == 4
-    assert told["left.floor"] == told["right.floor"] == 0.3
-    assert told["right.alpha"] == 0.7
+    assert printed["left"] == "cluster"
+    assert printed["right.metric"] == "return"
+    assert printed["left.clusters"] == 4
+    assert printed["left.floor"] == printed["right.floor"] == 0.3
+    assert printed["right.alpha"] == 0.7
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_resolved_options_build_the_same_sampler_again(case):
     name, options = CASES[case]
-    told = resolved_options(SAMPLERS, name, options)
-    assert resolved_options(SAMPLERS, "product" if "*" in name else name, told) == told
+    printed = resolved_options(SAMPLERS, name, options)
+    assert resolved_options(SAMPLERS, "product" if "*" in name else name, printed) == printed
 
 
 def test_a_whole_number_may_stand_for_a_float():

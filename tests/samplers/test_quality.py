@@ -90,13 +90,13 @@ def test_the_figures_equal_the_slow_loops():
     expert = rng.random(60) < 0.3
     score = np.round(rng.normal(size=60) + expert, 1)  # with ties
     high = score > 0.5
-    told = separation(score, high, expert)
+    printed = separation(score, high, expert)
     wins = [(a > b) + 0.5 * (a == b) for a in score[expert] for b in score[~expert]]
-    assert told["auroc"] == pytest.approx(np.mean(wins))
-    assert told["accuracy"] == pytest.approx((high == expert).mean())
+    assert printed["auroc"] == pytest.approx(np.mean(wins))
+    assert printed["accuracy"] == pytest.approx((high == expert).mean())
     both = (high[expert].mean() + (~high[~expert]).mean()) / 2
-    assert told["balanced_accuracy"] == pytest.approx(both)
-    assert told["expert_share"] == expert.mean()
+    assert printed["balanced_accuracy"] == pytest.approx(both)
+    assert printed["expert_share"] == expert.mean()
 
 
 def test_precision_at_the_true_share_of_a_perfect_and_a_blind_score():
@@ -107,7 +107,7 @@ def test_precision_at_the_true_share_of_a_perfect_and_a_blind_score():
     assert blind["auroc"] == 0.5
 
 
-def test_without_two_sources_no_figure_is_told():
+def test_without_two_sources_no_figure_is_reported():
     store = TrajectoryStore.of(episode(5, seed=i) for i in range(6))
     sampler = make_sampler("quality", store, **ALL)
     sampler.refresh(1, lambda anchors: anchors.step.astype(float))

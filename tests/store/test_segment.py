@@ -221,8 +221,8 @@ def test_one_of_a_kind_is_told_in_the_singular(name):
     assert not set("[]|") & {*one, *two}
     assert one.startswith("1 ")
     assert two.startswith("2 ")
-    told = one.partition(":")[0].split()
-    assert not {"were", "are", "have", "WERE"} & set(told), one
+    printed = one.partition(":")[0].split()
+    assert not {"were", "are", "have", "WERE"} & set(printed), one
 
 
 def test_the_sentences_of_one_and_of_many():

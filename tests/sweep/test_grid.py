@@ -79,10 +79,10 @@ def test_folders_that_are_no_sweep_are_refused(name, text, said, tmp_path, capsy
     assert not (tmp_path / "results.csv").exists()
 
 
-def kill_all(planned, resources, tell):
+def kill_all(planned, resources, on_end):
     """Be an engine whose trials are killed until it gives up."""
     for trial in planned:
-        tell(trial, -9)
+        on_end(trial, -9)
 
 
 def test_trials_that_were_given_up_are_a_failure(tmp_path, monkeypatch, capsys):
@@ -91,7 +91,7 @@ def test_trials_that_were_given_up_are_a_failure(tmp_path, monkeypatch, capsys):
     assert "2 trials have not finished" in capsys.readouterr().out
 
 
-def test_trials_that_no_machine_has_room_for_are_refused_and_on_a_cluster_told(capsys):
+def test_trials_that_no_machine_has_room_for_are_refused_and_on_a_cluster_reported(capsys):
     with pytest.raises(ValueError, match="a trial asks for 1 GPUs, and 0 are here; lower --gpus"):
         require_room({"CPU": 2.0}, Resources(gpus=1.0))
     require_room({"CPU": 2.0, "GPU": 1.0}, Resources(cpus=2, gpus=0.5))

@@ -146,24 +146,24 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path):
 
 
 def test_every_file_is_on_the_disk_before_its_name_says_so(tmp_path, monkeypatch):
-    told: list[str] = []
+    printed: list[str] = []
     sync, replace = os.fsync, os.replace
 
     def noted_sync(number):
-        told.append(os.readlink(f"/proc/self/fd/{number}"))
+        printed.append(os.readlink(f"/proc/self/fd/{number}"))
         sync(number)
 
     def noted_replace(source, target):
-        told.append(f"-> {target}")
+        printed.append(f"-> {target}")
         replace(source, target)
 
     monkeypatch.setattr(os, "fsync", noted_sync)
     monkeypatch.setattr(os, "replace", noted_replace)
     final = checkpoint.save(tmp_path, 3, parts(3))
-    scratch, renamed = tmp_path / ".step-000000003.tmp", told.index(f"-> {final}")
-    assert {str(scratch / path.name) for path in final.iterdir()} | {str(scratch)} <= set(told[:renamed])
-    pointed = told.index(f"-> {tmp_path / 'latest'}")
-    assert told[renamed + 1 : pointed] == [str(tmp_path), str(tmp_path / ".latest.tmp")]
+    scratch, renamed = tmp_path / ".step-000000003.tmp", printed.index(f"-> {final}")
+    assert {str(scratch / path.name) for path in final.iterdir()} | {str(scratch)} <= set(printed[:renamed])
+    pointed = printed.index(f"-> {tmp_path / 'latest'}")
+    assert printed[renamed + 1 : pointed] == [str(tmp_path), str(tmp_path / ".latest.tmp")]
 
 
 @pytest.mark.parametrize("name", ["agent.pt", "facts.json"])

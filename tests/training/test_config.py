@@ -110,8 +110,8 @@ def test_every_field_of_the_config_is_read_somewhere():
 
     root = Path(__file__).parents[2] / "trajrl"
     text = "\n".join(p.read_text() for p in root.rglob("*.py") if p.name != "config.py")
-    unread = [f.name for f in fields(RunConfig) if f"config.{f.name}" not in text]
-    assert unread == ["preset"] or unread == []
+    unused = [f.name for f in fields(RunConfig) if f"config.{f.name}" not in text]
+    assert unused == ["preset"] or unused == []
 
 
 @pytest.mark.parametrize("agent", ["acfql", "trajectory_ql"])

@@ -147,9 +147,9 @@ def test_metrics_of_an_update_outlive_the_next():
         return again
 
     agent.substitute("learn", RecordedUpdates(agent, record))
-    told = [agent.update(windows(agent), torch_stream(0, "agent", step)) for step in range(WARM + 2)]
-    assert [update.metrics["actor/bc_loss"].item() for update in told[WARM:]] == [1, 2]
-    assert [update.td_error[0].item() for update in told[WARM:]] == [1, 2]
+    printed = [agent.update(windows(agent), torch_stream(0, "agent", step)) for step in range(WARM + 2)]
+    assert [update.metrics["actor/bc_loss"].item() for update in printed[WARM:]] == [1, 2]
+    assert [update.td_error[0].item() for update in printed[WARM:]] == [1, 2]
 
 
 def test_another_batch_size_is_another_record():

@@ -106,8 +106,8 @@ def test_weights_of_exact_importance_bring_the_draws_back_to_the_data():
         kept.record(sampler.sample(stream(0, "sampler", step), 64), np.zeros(64), step)
     stats, label = kept.stats(), sampler.labels
     steps = np.bincount(label, store.table.length) / store.num_steps  # exact means uniform over steps
-    told = [stats[f"cluster/{c}/weighted_draw_share"] for c in range(3)]
-    assert told == pytest.approx(steps, abs=0.01)
+    printed = [stats[f"cluster/{c}/weighted_draw_share"] for c in range(3)]
+    assert printed == pytest.approx(steps, abs=0.01)
 
 
 def test_relative_start_and_success_share_are_of_what_was_drawn():

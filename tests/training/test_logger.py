@@ -82,7 +82,7 @@ def test_wandb_missing_is_one_line_that_names_the_extra(tmp_path, monkeypatch):
         WandbLog(tmp_path, RunConfig())
 
 
-def test_wandb_is_offline_unless_told(tmp_path, monkeypatch):
+def test_wandb_is_offline_unless_asked(tmp_path, monkeypatch):
     import sys
     from types import SimpleNamespace
 

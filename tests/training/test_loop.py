@@ -1,4 +1,4 @@
-"""The loop: what a run leaves behind, and that a killed and resumed run is the run that was not killed."""
+"""The loop: what a run writes, and that a killed and resumed run is the run that was not killed."""
 
 import json
 import re
@@ -225,7 +225,7 @@ def test_without_an_environment_the_loss_still_stops_and_selects(tmp_path, early
         "agent.lr": 0.0,
         "eval_every": 1,
         "early_stop": early_stop,
-    }  # the loss goes up and down by chance
+    }  # the loss is noisy
     run = trained(tmp_path / "a", bare, agent="bc_diffusion", **steady)
     assert (run.step < 25) == bool(early_stop)
     assert ("loss rose" in run.stop_reason) == bool(early_stop)

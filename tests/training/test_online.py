@@ -1,4 +1,4 @@
-"""The online phase: exact resume, durable episodes, the hand-over, and what a run tells of itself."""
+"""The online phase: exact resume, durable episodes, the sampler share, and what a run reports."""
 
 import json
 
@@ -170,7 +170,7 @@ def test_half_an_update_per_step_makes_half_as_many(sources, tmp_path):
     assert run.online.updates == 26
 
 
-def test_the_summary_tells_what_going_online_cost(whole):
+def test_the_summary_says_what_the_online_phase_cost(whole):
     found = json.loads((whole("acfql", 1) / "summary.json").read_text())["online"]
     assert found["before"] + found["gain"] == pytest.approx(found["last"])
     assert sum(found["rows"].values()) == pytest.approx(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trajrl.training import progress
-from trajrl.training.progress import Progress, spoken
+from trajrl.training.progress import Progress, rate_line
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_online_updates_and_environment_steps_are_counted_apart(clock: list[floa
     clock[0] = 10.0
     progress.tick(830, 45)
     assert progress.rates() == {"updates_per_second": 4.5, "env_steps_per_second": 83.0}
-    assert spoken(progress.rates()) == "4 updates/s, 83 environment steps/s"
+    assert rate_line(progress.rates()) == "4 updates/s, 83 environment steps/s"
     assert progress._line() == (
         "online, environment step 830 of 1000, 4 updates/s, 83 environment steps/s, 2 s left"
     )

@@ -126,8 +126,8 @@ def test_an_interrupt_begins_a_line_of_its_own(run, capsys, monkeypatch):
     monkeypatch.setattr("trajrl.cli.evaluate.Evaluate.run", interrupted)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert dispatch(["evaluate", str(run)]) == 130
-    told = capsys.readouterr()
-    assert (told.out, told.err) == ("interrupted\n", "\n")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("interrupted\n", "\n")
 
 
 def test_a_report_on_a_full_disk_leaves_nothing(run, tmp_path):

@@ -94,7 +94,7 @@ class Config:
 
     @property
     def clones(self) -> bool:
-        """Say whether a loss tells how well the data is imitated."""
+        """Say whether a loss says how well the data is imitated."""
         return self.bc_alpha > 0
 
 

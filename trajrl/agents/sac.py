@@ -69,7 +69,7 @@ class Config:
 
     @property
     def clones(self) -> bool:
-        """Say that no loss tells how well the data is imitated."""
+        """Say that no loss says how well the data is imitated."""
         return False
 
 

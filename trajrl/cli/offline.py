@@ -35,7 +35,7 @@ class Offline(Choices):
         return report(run) if team.leads else {}
 
     def opened(self, team: Team) -> Run:
-        """Build the run, new or where it stood; the first process chooses and tells the others."""
+        """Build the run, new or where it stood; the first process chooses and broadcasts the choice."""
         if not team.leads:
             return followed(team)
         return self.resumed(team) if self.resumes() else self.fresh(team)

@@ -71,7 +71,7 @@ class Online(Choices):
         with stop_politely(run):
             loop.online(run)
         answer = report(run)
-        tell(answer["online"], run.evaluations.scale)
+        say_outcome(answer["online"], run.evaluations.scale)
         gave_up = run.online is not None and run.online.collector.gave_up
         return {**answer, "failed": bool(run.stop_reason and gave_up)}
 
@@ -173,7 +173,7 @@ def schedule(config: RunConfig) -> str:
     )
 
 
-def tell(found: dict[str, Any], scale: str) -> None:
+def say_outcome(found: dict[str, Any], scale: str) -> None:
     """Say what the phase did, in numbers on this scale: score, success or return."""
     from trajrl.training.run_dir.evaluations import shown
 

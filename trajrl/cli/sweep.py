@@ -57,7 +57,7 @@ class Sweep(Choices):
     config: tyro.conf.Suppress[Path | None] = None  # --set says it all
 
     def run(self) -> dict[str, Any]:
-        """Run what has not finished, and tell the results of all."""
+        """Run what has not finished, and print the results of all."""
         from trajrl.sweep.results import write_results
         from trajrl.training.run_dir.folder import lock
 

@@ -185,7 +185,7 @@ def introduce(run: Run) -> None:
 
 def report(run: Run) -> dict[str, Any]:
     """Print the four scores and return the summary."""
-    from trajrl.training.progress import spoken
+    from trajrl.training.progress import rate_line
 
     summary = json.loads((run.folder / "summary.json").read_text())
     if summary["scores"] is not None:
@@ -196,7 +196,7 @@ def report(run: Run) -> dict[str, Any]:
         say(f"stopped: {summary['stop_reason']}")
     seconds, memory = summary["seconds"], summary["peak_memory_mib"]
     made = f"{run.clock} environment steps, {run.updates} updates" if run.online else f"{run.step} steps"
-    say(f"{made} in {seconds:.0f} s, {spoken(summary)}, {memory:.0f} MiB; {run.folder}")
+    say(f"{made} in {seconds:.0f} s, {rate_line(summary)}, {memory:.0f} MiB; {run.folder}")
     return {"run": str(run.folder), **summary}
 
 

@@ -21,7 +21,7 @@ def fresh_line() -> None:
 
 
 class SilentExitError(SystemExit):
-    """Ends one process of several, whose reason another one tells."""
+    """Ends one process of several, whose reason another one prints."""
 
 
 def harmless(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Damaged files: what libraries raise where a file is not what its headers say, and how one line tells it."""
+"""Damaged files: what libraries raise where a file is not what its headers say, and how one line says so."""
 
 from __future__ import annotations
 

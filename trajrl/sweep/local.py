@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from trajrl.sweep.grid import Trial
-from trajrl.sweep.process import Resources, Tell, start
+from trajrl.sweep.process import OnEnd, Resources, start
 
 PAUSE = 0.1  # seconds between looks at the processes
 
 
-def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
+def run(trials: Sequence[Trial], resources: Resources, on_end: OnEnd) -> None:
     """Run trials to their ends; Ctrl-C lets each save a checkpoint first."""
     waiting, free = deque(trials), slots(resources)
     killed = dict.fromkeys((trial.name for trial in trials), 0)
@@ -30,7 +30,7 @@ def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
                 running.remove(entry)
                 process, trial, gpus = entry
                 free.append(gpus)
-                tell(trial, process.returncode)
+                on_end(trial, process.returncode)
                 killed[trial.name] += process.returncode < 0
                 if process.returncode < 0 and killed[trial.name] <= resources.retries:
                     waiting.append(trial)

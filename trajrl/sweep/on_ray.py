@@ -19,7 +19,7 @@ from typing import Any
 
 from trajrl.core.console import say
 from trajrl.sweep.grid import Trial
-from trajrl.sweep.process import ROOT, Resources, Tell, start
+from trajrl.sweep.process import ROOT, OnEnd, Resources, start
 
 VARIABLES = {  # of Ray, where the user has not set them
     "RAY_worker_niceness": "0",  # its own is 15: trials would yield to everything else, as local ones do not
@@ -34,7 +34,7 @@ PAUSE = 0.5  # seconds between a worker's looks at its trial
 STORE_BYTES = 100 * 2**20  # of Ray's object store on one machine; trials pass nothing through it
 
 
-def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
+def run(trials: Sequence[Trial], resources: Resources, on_end: OnEnd) -> None:
     """Run trials to their ends on a cluster, or on a Ray of this machine that ends with this process."""
     if resources.address:
         knock(resources.address)
@@ -51,7 +51,7 @@ def run(trials: Sequence[Trial], resources: Resources, tell: Tell) -> None:
             run_config=tune.RunConfig(
                 name="ray", storage_path=str(trials[0].folder.parents[1].resolve()), verbose=0,
                 failure_config=tune.FailureConfig(max_failures=resources.retries),
-                callbacks=[teller(tune, tell)],
+                callbacks=[callback(tune, on_end)],
             ),
         )  # fmt: skip
         with interruptible(stop_file(trials[0])):
@@ -180,20 +180,20 @@ def show_token() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-def teller(tune: Any, tell: Tell) -> Any:
+def callback(tune: Any, on_end: OnEnd) -> Any:
     """Return what Ray calls when a trial ends."""
 
-    class Teller(tune.Callback):
+    class Ended(tune.Callback):
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **more: Any) -> None:
-            tell(unpacked(trial.config["trial"]), int((trial.last_result or {}).get("code", 0)))
+            on_end(unpacked(trial.config["trial"]), int((trial.last_result or {}).get("code", 0)))
 
         def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **more: Any) -> None:
-            tell(unpacked(trial.config["trial"]), -9)
+            on_end(unpacked(trial.config["trial"]), -9)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **more: Any) -> None:
-            tell(unpacked(trial.config["trial"]), -9)
+            on_end(unpacked(trial.config["trial"]), -9)
 
-    return Teller()
+    return Ended()
 
 
 def packed(trial: Trial) -> dict[str, Any]:

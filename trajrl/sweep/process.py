@@ -33,7 +33,7 @@ class Resources:
     address: str = ""  # of a cluster
 
 
-class Tell(Protocol):
+class OnEnd(Protocol):
     """What an engine calls when a trial has ended: its exit code, negative where it was killed."""
 
     def __call__(self, trial: Trial, code: int, /) -> None: ...
@@ -42,7 +42,7 @@ class Tell(Protocol):
 class Engine(Protocol):
     """Runs trials to their ends, each in a process of its own, and again if it was killed."""
 
-    def __call__(self, trials: Sequence[Trial], resources: Resources, tell: Tell, /) -> None: ...
+    def __call__(self, trials: Sequence[Trial], resources: Resources, on_end: OnEnd, /) -> None: ...
 
 
 def command(trial: Trial) -> list[str]:

@@ -41,6 +41,6 @@ def subsample(store: TrajectoryStore, seed: int) -> Anchors:
     """Draw rows of live episodes, each step equally likely; always the same ones while the store is."""
     length = store.table.length[store.live]
     total = np.cumsum(length)
-    row = np.sort(stream(seed, "judgement").integers(total[-1], size=NUM_ROWS))
+    row = np.sort(stream(seed, "judgement").integers(total[-1], size=NUM_ROWS))  # the name fixes the rows
     which = np.searchsorted(total, row, side="right")
     return Anchors(store.live[which], row - (total - length)[which], np.ones(NUM_ROWS, np.float32))

@@ -48,7 +48,7 @@ class Progress:
 
     @property
     def idle(self) -> bool:
-        """Say whether this process made no update: then it has no rate to tell."""
+        """Say whether this process made no update: then it has no rate."""
         return self.updates == self._first["updates"]
 
     def resume(self, seconds: float, step: int, updates: int) -> None:
@@ -99,7 +99,7 @@ class Progress:
     def _line(self) -> str:
         unit = "environment step" if self.phase == "online" else "step"
         place = f"{self.phase}, {unit} {self.step} of {self.total}"
-        parts = [place, spoken(self.rates()), self._left(), self._last_score]
+        parts = [place, rate_line(self.rates()), self._left(), self._last_score]
         return ", ".join(part for part in parts if part)
 
     def _left(self) -> str:
@@ -120,10 +120,12 @@ class Progress:
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
             self._task = self._bar.add_task(self.phase, total=self.total, rate="", score="")
             self._bar.start()
-        self._bar.update(self._task, completed=self.step, rate=spoken(self.rates()), score=self._last_score)
+        self._bar.update(
+            self._task, completed=self.step, rate=rate_line(self.rates()), score=self._last_score
+        )
 
 
-def spoken(rates: Mapping[str, float]) -> str:
+def rate_line(rates: Mapping[str, float]) -> str:
     """Write rates for people: 40 updates/s, 50 environment steps/s."""
     units = {"updates_per_second": "updates/s", "env_steps_per_second": "environment steps/s"}
     return ", ".join(f"{rates[name]:.0f} {unit}" for name, unit in units.items() if name in rates)

@@ -38,7 +38,7 @@ class RankCheck:
                 self.digest = crc32(column.tobytes(), self.digest)
 
     def require(self, step: int, resume_hint: Callable[[], str] = str) -> None:
-        """Compare with the others after update `step`, 0: before any; the first tells who differs.
+        """Compare with the others after update `step`, 0: before any; the first says which differs.
 
         Args:
             resume_hint: says what can be done then

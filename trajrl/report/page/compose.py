@@ -116,7 +116,7 @@ def _scores(read: Frames, options: Options) -> list[Item]:
 
 
 def _learning(read: Frames) -> list[Item]:
-    """Return what the logs tell over time and what was drawn, task by task and phase by phase."""
+    """Return what was logged over time and what was drawn, task by task and phase by phase."""
     found: list[Figure | None] = []
     parts = list(read.runs.groupby(["env", "phase"], sort=False))
     for place, ((env, phase), own) in enumerate(parts):
@@ -209,7 +209,7 @@ def _clips(folder: Path, run: str, evaluations: pd.DataFrame) -> list[Item | Non
 
 
 def _origin(read: Frames) -> list[Item]:
-    """Return what tells where numbers come from."""
+    """Return what says where numbers come from."""
     folders = list(read.folders.values())
     listing = Listing("commands", "Commands", commands(folders))
     found: list[Item | None] = [differing(folders), versions(folders), listing if listing.lines else None]

@@ -97,8 +97,8 @@ function numbersOf(figure) {
   const unpacked = { ...unpackAll(found), unpacked: true };
   if (unpacked.label) {
     const names = Object.keys(unpacked.label);
-    const told = (value) => String(Number(value.toPrecision(5)));
-    unpacked.labels = unpacked.points[0].map((_, i) => names.map((name) => `${name} ${told(unpacked.label[name][i])}`).join(", "));
+    const short = (value) => String(Number(value.toPrecision(5)));
+    unpacked.labels = unpacked.points[0].map((_, i) => names.map((name) => `${name} ${short(unpacked.label[name][i])}`).join(", "));
   }
   page.figures[key] = unpacked;
   return unpacked;

@@ -19,7 +19,7 @@ from trajrl.training.config import RunConfig, convert
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run as its small files tell it."""
+    """A run as its small files describe it."""
 
     path: Path
     name: str  # short and unique among the runs read together

@@ -213,7 +213,7 @@ def test_a_run_without_clusters_is_coloured_by_clusters_of_its_own():
     assert "draws" not in cloud.columns
 
 
-def test_more_points_than_can_be_shown_are_thinned_and_told(monkeypatch):
+def test_more_points_than_can_be_shown_are_thinned_and_reported(monkeypatch):
     monkeypatch.setattr(space, "MOST_POINTS", 8)
     store = make_store(range(5, 25))
     assert space.trajectory_cloud(store).title.endswith("(8 of 20)")

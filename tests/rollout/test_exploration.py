@@ -1,4 +1,4 @@
-"""Who acts online, and with how much chance."""
+"""Who acts online, and with how much noise."""
 
 import torch
 from actors import Constant

@@ -24,7 +24,7 @@ def test_a_drop_is_measured_against_the_score_before():
     assert found["regret"] == pytest.approx((10 + 15 + 5 + 0) / 4)  # the areas of four trapezoids
 
 
-def test_no_dip_is_no_finetuning():
+def test_no_drop_is_no_drop():
     found = finetuning(evaluations(50, 60, 55))
     assert (found["drop"], found["drop_step"], found["recovered_step"], found["regret"]) == (0, None, None, 0)
 

@@ -63,10 +63,11 @@ class _Mish(torch.autograd.Function):
 
 def _mish_and_rest(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mish(x) and 1 - mish'(x)."""
-    e = x.clamp(max=FLAT).mul_(LOG2_E).exp2_()
+    low = x.clamp(max=FLAT)
+    e = low.mul(LOG2_E).exp2_()
     f = e.add(1)
     inverse = _inverse(f)
-    found = torch.addcdiv(x, x.clamp(max=LARGEST), inverse, value=-1)
+    found = torch.addcdiv(x, low, inverse, value=-1)  # above FLAT the quotient is lost in rounding: it is x
     r = inverse.reciprocal_()
     u = x * r
     return found, r.addcmul_(r, e.mul_(f).mul_(u), value=-1)

@@ -16,12 +16,13 @@ import numpy as np
 
 from trajrl.store.column import Column
 from trajrl.store.episode import Episode
-from trajrl.store.file.reader import Parts, read_parts
 from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import Table, phase_code
 
 if TYPE_CHECKING:
     import torch
+
+    from trajrl.store.file.reader import Parts
 
     Shape = Callable[[torch.Tensor], torch.Tensor]
 
@@ -53,6 +54,8 @@ class TrajectoryStore:
     def open(cls, path: str | Path, memory: str = "auto") -> TrajectoryStore:
         """Open a store file; memory is 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)."""
         path = Path(path).expanduser()
+        from trajrl.store.file.reader import read_parts  # it needs h5py, which a store in memory does without
+
         store = cls.from_parts(read_parts(path, memory))
         store.path = path
         return store

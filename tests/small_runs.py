@@ -38,7 +38,7 @@ def write_store(
     allow([environment])  # a program may say so of data that it made
     suite = make_suite(environment)
     named = environment if recorded_in is None else recorded_in
-    with StoreWriter(path, {"environment": named} if named else {}) as writer:
+    with StoreWriter(path, {"actions_scaled": True, **({"environment": named} if named else {})}) as writer:
         for index in range(episodes):
             rng, env = stream(0, "test", index), suite.make(index)
             obs, rewards, actions = [env.reset(seed=index)[0]], [], []

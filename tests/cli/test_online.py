@@ -200,7 +200,9 @@ def test_too_many_failures_end_with_a_checkpoint_and_one_line(tmp_path, monkeypa
 
     monkeypatch.chdir(tmp_path)
     allow(["sample_envs:uneven"])
-    with StoreWriter(tmp_path / "line.h5", {"environment": "sample_envs:uneven"}) as writer:
+    with StoreWriter(
+        tmp_path / "line.h5", {"environment": "sample_envs:uneven", "actions_scaled": True}
+    ) as writer:
         for _ in range(4):
             writer.append(Episode(np.zeros((5, 2)), np.zeros((4, 1)), np.ones(4), True))
     trained(tmp_path / "off", tmp_path / "line.h5", agent="td3_bc", sampler="uniform", steps=3)

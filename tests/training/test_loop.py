@@ -299,7 +299,7 @@ def test_actions_outside_the_box_ask_for_the_users_word(store, tmp_path):
 def line_run(folder, environment, episodes):
     """Build a tiny run that is evaluated in a sample environment."""
     allow([environment])
-    with StoreWriter(folder / "line.h5", {"environment": environment}) as writer:
+    with StoreWriter(folder / "line.h5", {"environment": environment, "actions_scaled": True}) as writer:
         for _ in range(4):
             writer.append(Episode(np.zeros((5, 2)), np.zeros((4, 1)), np.ones(4), True))
     return small_run(

@@ -130,7 +130,7 @@ def test_evicted_episodes_stay_behind(store, format, tmp_path):
 @pytest.mark.parametrize("format", sorted(EXPORTS))
 def test_nothing_is_overwritten(store, format, tmp_path):
     (tmp_path / NAMES[format]).write_text("mine")
-    with pytest.raises(FileExistsError, match="exists; remove it or choose another name"):
+    with pytest.raises(FileExistsError, match="exists; choose another name or add --overwrite"):
         export(store, tmp_path / NAMES[format], format)
     assert (tmp_path / NAMES[format]).read_text() == "mine"
 

@@ -164,6 +164,5 @@ def test_the_saved_state_is_plain():
 def test_an_episode_that_seems_to_have_no_end_is_told_of_once(monkeypatch, capsys):
     monkeypatch.setattr("trajrl.rollout.collector.LONG", 3)
     episodes(1, "sample_envs:line", 1)
-    assert (
-        capsys.readouterr().out == "episode 0 has not ended after 3 steps; --set env.time_limit=N ends it\n"
-    )
+    said = "episode 0 of sample_envs:line has not ended after 3 steps"
+    assert capsys.readouterr().out == f"{said}; --set env.time_limit=N ends each episode there\n"

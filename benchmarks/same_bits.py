@@ -3,8 +3,9 @@
     python benchmarks/same_bits.py OLD NEW
 
 Each commit is checked out into a folder of its own and runs both commands; what a commit wrote is kept under
-out/same_bits, so that a commit that was compared before is not run again.  Compared are every row of
-metrics.csv and evals.csv and every tensor and array of the last checkpoint.
+out/same_bits, so that a commit that was compared before is not run again.  Every row and column of
+metrics.csv and evals.csv, and every tensor, array and number of the last checkpoint, that OLD wrote must be
+in NEW unchanged; what NEW writes besides is its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -31,6 +33,11 @@ ONLINE = ("learn_after=200", "warmup_steps=400", "log_every=100", "eval_every=30
 COMMANDS = {
     "offline": ["offline", "--sampler", "cluster", "--steps", "500", "--set", "log_every=50"],
     "online": ["online", "--metric", "td_error_rank", "--env-steps", "700", "--set", *ONLINE],
+}
+
+
+CORRECTED = {  # columns whose numbers were wrong, each as of the evaluation before the row's own
+    f"online/finetune/{name}" for name in ("drop", "gain", "regret")
 }
 
 
@@ -84,38 +91,53 @@ def done(sha: str) -> Path:
 
 
 def differences(old: Path, new: Path) -> Iterator[str]:
-    """Yield what differs between two run directories; what depends on the clock is left out."""
+    """Yield what of the old run directory is not in the new one, or is there with another number."""
     for name in ("metrics.csv", "evals.csv"):
         left, right = rows(old / name), rows(new / name)
-        if len(left) != len(right):
-            yield f"{name}: {len(left)} and {len(right)} rows"
-        for one, other in zip(left, right):
-            wrong = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+        if left.keys() - right.keys():
+            yield f"{name}: no row for {', '.join(map(str, sorted(left.keys() - right.keys())[:6]))}"
+        for place in sorted(left.keys() & right.keys()):
+            one, other = left[place], right[place]
+            wrong = sorted(key for key in one.keys() - CORRECTED if one[key] != other.get(key))
             if wrong:
-                yield f"{name}, step {one['step']}: {', '.join(wrong[:6])}"
+                yield f"{name}, {place}: {', '.join(wrong[:6])}"
                 break
-    left, right = state(old), state(new)
-    wrong = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
+    left_state, right_state = state(old), state(new)
+    wrong = sorted(name for name, digest in left_state.items() if right_state.get(name) != digest)
     if wrong:
-        yield f"checkpoint: {len(wrong)} of {len(left)} arrays, the first {', '.join(wrong[:4])}"
+        yield f"checkpoint: {len(wrong)} of {len(left_state)} values, the first {', '.join(wrong[:4])}"
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a csv file, under the names that columns have today."""
+def rows(path: Path) -> dict[tuple[int, int], dict[str, str]]:
+    """Return the rows of a csv file by (step, number within the step), columns under their present names."""
+    found: dict[tuple[int, int], dict[str, str]] = {}
     with path.open(newline="") as file:
-        return [{metric(name): value for name, value in row.items()} for row in csv.DictReader(file)]
+        for row in csv.DictReader(file):
+            step = int(row["step"])
+            number = sum(1 for known, _ in found if known == step)
+            found[step, number] = {metric(name): value for name, value in row.items()}
+    return found
 
 
 def state(run: Path) -> dict[str, str]:
-    """Return a digest of every tensor and array of the newest checkpoint, by its place there."""
+    """Return a digest of every tensor, array and number of the newest checkpoint, by its place there."""
     folder = run / "checkpoints" / (run / "checkpoints" / "latest").read_text().strip()
     found: dict[str, str] = {}
     for path in sorted(folder.glob("*.pt")):
         found |= dict(leaves(path.stem, torch.load(path, weights_only=True, map_location="cpu")))
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as arrays:
-            found |= dict(leaves(path.stem, dict(arrays)))
+            tree = json.loads(path.with_suffix(".json").read_text())
+            found |= dict(leaves(path.stem, filled(tree, dict(arrays))))
     return found
+
+
+def filled(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Put arrays in their places in a tree: {"__array__": NAME} stands for one."""
+    if isinstance(tree, dict):
+        named = tree.get("__array__") if len(tree) == 1 else None
+        return arrays[named] if named else {key: filled(value, arrays) for key, value in tree.items()}
+    return [filled(value, arrays) for value in tree] if isinstance(tree, list) else tree
 
 
 def leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -96,7 +96,7 @@ def test_episodes_behind_the_checkpoint_are_made_again_and_compared(sources, who
 
 def test_a_run_stopped_before_its_first_checkpoint_is_the_same_run(sources, whole, tmp_path):
     run = small_online(tmp_path / "parts", sources("acfql"))
-    evaluation.evaluate_and_keep(run, whole=True)
+    evaluation.evaluate_and_keep(run, last=True)
     loop.log(run, None)
     run.online.collector.close()
     loop.online(reopened(tmp_path / "parts"))

@@ -1,4 +1,9 @@
-"""Agents: one algorithm per file; `make_agent` builds one by name."""
+"""Agents: one algorithm per file; `make_agent` builds one by name.
+
+To add one: a file here with `Config`, `PRESETS` and a `Learner` (td3_bc.py is short and has all), and a line
+in AGENTS.  Presets that fill a page go to presets/NAME.py, from where the agent's file imports PRESETS and
+`preset(name, env)`.  The contract tests find it by its line.
+"""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ class Offline(Choices):
     def resumed(self, team: Team) -> Run:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl.training import build
-        from trajrl.training import resume as resuming
         from trajrl.training.resolve_config import resume_config
+        from trajrl.training.resume import begin_again, restore
         from trajrl.training.run_dir import checkpoint
         from trajrl.training.run_dir.folder import lock, refuse_config, refuse_other_data, remember_data
 
@@ -73,9 +73,9 @@ class Offline(Choices):
         run = build.build(config, folder, team=team)
         refuse_other_data(folder, config, run.store)
         if found is not None:
-            resuming.restore(run, found)
+            restore(run, found)
         else:
-            resuming.begin_again(run)
+            begin_again(run)
         run.config.save(folder / "config.json")  # only now: options that do not fit leave the run as it was
         remember_data(folder, run.store)
         say(f"continuing with {folder} from step {run.step} of {run.config.steps}")
@@ -85,12 +85,12 @@ class Offline(Choices):
 def followed(team: Team) -> Run:
     """Build what the first process of the team builds, and be silent."""
     from trajrl.training import build
-    from trajrl.training import resume as resuming
+    from trajrl.training.resume import restore
 
     silence()
     config, folder, found = team.broadcast(None)
     allow(name for name, _ in calls(config))  # the first process looked where they come from
     run = build.build(config, folder, team=team)
     if found is not None:
-        resuming.restore(run, found)
+        restore(run, found)
     return run

@@ -1,9 +1,9 @@
-"""toy:NAME: two tiny environments in plain numpy, and the stroller that made data in the second.
+"""toy:NAME: two tiny environments in plain numpy, and the random walk that made data in the second.
 
     toy:point    a point with inertia is to rest at the origin; dense reward, ends by leaving the field
     toy:rooms    two rooms and a door, one of four goals in the far room; reward 1 there, nothing before
 
-The stroller of toy:rooms finds the door and walks about behind it, whatever goal is asked for: it meets that
+The walker of toy:rooms finds the door and walks about behind it, whatever goal is asked for: it meets that
 goal in one episode of six.
 """
 
@@ -26,7 +26,7 @@ from trajrl.store.episode import Episode
 
 
 class ToySuite(Suite):
-    """point or rooms, with the data of the stroller where there is one."""
+    """point or rooms, with the data of the random walk where there is one."""
 
     prefix = "toy"
 
@@ -41,7 +41,7 @@ class ToySuite(Suite):
         return gymnasium.wrappers.TimeLimit(TOYS[self.kind](), TOYS[self.kind].horizon)
 
     def episodes(self) -> Iterator[Episode]:
-        """Yield 300 episodes of the stroller; always the same ones."""
+        """Yield 300 episodes of the random walk; always the same ones."""
         shown = demonstration(self.kind)
         for number in range(300):
             yield demonstrate(shown, 0, number, "oracle")
@@ -120,7 +120,7 @@ class Rooms(gymnasium.Env):
 class Stroller:
     """Goes through the door, then from one random place of the far room to the next, noisily."""
 
-    noise = 0.4  # raising it: wider strolls
+    noise = 0.4  # raising it: wider walks
     places = (0.2, -0.8), (0.9, 0.8)  # corners of the field it walks in
 
     def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""Drawn: the noise of acting, made visible.  What an agent draws is noted, or taken from numbers given.
+"""Captured noise: what acting draws is noted, or taken from numbers given.
 
     with Noted() as noted: agent.act(history, [rng], False)      noted.numbers("normal"): (Z,) what was drawn
     with Given({"normal": z}): agent.act(history, [rng], False)  the same action, and rng is not touched

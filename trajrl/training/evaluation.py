@@ -1,4 +1,7 @@
-"""Evaluations of a run: the policy is scored, its weights are kept, and its place among all is noted."""
+"""Evaluations of a run: the policy is scored, its weights are kept, and its place among all is noted.
+
+loop.after_step says when; rollout/evaluate.py runs the episodes.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ from trajrl.training.run_dir.csv_log import writing
 from trajrl.training.run_dir.evaluations import Evaluation
 
 
-def evaluate_and_keep(run: Run, whole: bool) -> None:
+def evaluate_and_keep(run: Run, last: bool) -> None:
     """Evaluate the policy, keep its weights, and note its place among all evaluations.
 
     Args:
-        whole: over as many episodes as the last evaluation of the run.
+        last: over as many episodes as the last evaluation of the run.
     """
     bc_loss = run.evaluations.take_bc_loss()
     checkpoint.keep_policy(run.folder / "checkpoints", run.clock, run.agent.state_dict(), facts(run))
     if run.suite is not None:
-        score(run, run.suite, whole, bc_loss)
+        score(run, run.suite, last, bc_loss)
     else:
         run.evaluations.note_loss(run.clock, bc_loss)
     if run.config.early_stop:
@@ -35,10 +38,10 @@ def evaluate_and_keep(run: Run, whole: bool) -> None:
             run.view(run, run.clock >= run.config.end)
 
 
-def score(run: Run, suite: EnvSuite, whole: bool, bc_loss: float | None) -> None:
+def score(run: Run, suite: EnvSuite, last: bool, bc_loss: float | None) -> None:
     """Run the evaluation's episodes and write their rows."""
     config = run.config
-    episodes = (config.last_eval_episodes or config.eval_episodes) if whole else config.eval_episodes
+    episodes = (config.last_eval_episodes or config.eval_episodes) if last else config.eval_episodes
     run.progress.say(f"evaluating {episodes} episodes")
     broken: list[EnvFailureError] = []
     rows = evaluate(

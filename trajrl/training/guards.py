@@ -1,4 +1,4 @@
-"""Stops: what ends a run before its time, and the one line that says what, where and how to continue.
+"""Guards: what ends a run before its time, and the one line that says what, where and how to continue.
 
 A number that is not finite   the term, the batch, the episodes; what failed is kept beside the checkpoints
                               (weights as they were when it was read: on a GPU some updates later)

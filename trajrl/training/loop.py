@@ -53,7 +53,7 @@ def online(run: Run) -> None:
 
 def evaluate_before(run: Run) -> None:
     """Evaluate the offline policy: all that the online phase brings is measured against it."""
-    evaluate_and_keep(run, whole=True)
+    evaluate_and_keep(run, last=True)
     log(run, None)
     save(run)
 

@@ -1,4 +1,12 @@
-"""Resuming a run: its last checkpoint is restored, and what was written after it is dropped."""
+"""Resuming a run: its last checkpoint is restored, and what was written after it is dropped.
+
+Where a resume is refused (docs/resume-refused.md has every message):
+
+    cli/train_command     --resume without --out, of a folder that is no run, beside --config
+    resolve_config        resume_config: options that cannot change in the middle of a run
+    run_dir/folder        the folder is in use, or the data is other data
+    below                 a part of the checkpoint does not fit what was built
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 #
 #   sbatch docs/recipes/slurm-sweep.sh --grid agent=diffusion_ql,edp --seeds 5 --gpus 0.25 --out runs/sweep
 #
-# Given again after the job's time has run out, it keeps what has finished and goes on with the rest.
+# Given again after the job's time has run out, it keeps what has finished and continues with the rest.
 #SBATCH --job-name=trajrl-sweep
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1

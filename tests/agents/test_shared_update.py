@@ -91,7 +91,7 @@ def compare(team: Team) -> None:
                 with team.learning(len(batch.steps), shared.updates_per_batch) as own:
                     update = shared.update(part_of(batch, own), torch_stream(0, "agent", step))
                     td_error = all_gather_rows(update.td_error)
-                torch.testing.assert_close(td_error, expected.td_error, rtol=1e-2, atol=1e-3)
+                torch.testing.assert_close(td_error, expected.td_error, rtol=1e-2, atol=1e-3, equal_nan=True)
                 assert update.metrics.keys() == expected.metrics.keys()
                 for key, value in update.metrics.items():
                     torch.testing.assert_close(value, expected.metrics[key], rtol=1e-2, atol=1e-3, msg=key)

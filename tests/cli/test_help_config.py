@@ -87,6 +87,7 @@ def test_every_field_of_what_was_chosen_is_printed(capsys, command):
 
 def test_the_table_holds_default_value_and_comment(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
     assert dispatch(["offline", "--agent", "td3_bc", "--set", "agent.alpha=4", "--help-config"]) == 0
     lines = capsys.readouterr().out.splitlines()
     alpha = next(line for line in lines if line.split()[:1] == ["agent.alpha"])

@@ -78,7 +78,7 @@ def test_wandb_missing_is_one_line_that_names_the_extra(tmp_path, monkeypatch):
     from trajrl.training.run_dir.logger import WandbLog
 
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ValueError, match=r"trajrl\[wandb\]"):
+    with pytest.raises(ValueError, match=r"pip install -e .\.\[wandb\]"):
         WandbLog(tmp_path, RunConfig())
 
 

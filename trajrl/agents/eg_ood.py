@@ -67,7 +67,7 @@ class Config(DiffusionConfig):
             bounds(self, "norm_weight")
 
     def lasting(self) -> dict[str, Any]:
-        """Return the options that a run which goes on longer keeps: its first phase is over."""
+        """Return the options that a longer run keeps: its first phase is over."""
         return {"behaviour_steps": self.behaviour_updates}
 
     @property

@@ -67,7 +67,7 @@ class OgbenchSuite(Suite):
 
     @classmethod
     def knows(cls, name: str) -> bool:
-        """Tell a task's name by the word that all of them have."""
+        """Recognise a task's name by the word that all of them have."""
         return "-singletask-" in name
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
@@ -122,7 +122,7 @@ def usual(family: str) -> str:
 
 
 def walks(family: str) -> bool:
-    """Tell what moves itself, and has no scripted oracle, from what handles objects."""
+    """Distinguish what moves itself, and has no scripted oracle, from what handles objects."""
     return bool(re.search("maze|soccer", family))
 
 

@@ -58,7 +58,7 @@ class Choices(Common):
     preset: Annotated[
         str | None, silent("demo|standard|paper", "demo for the embedded store, else standard")
     ] = None
-    """Settings to start from; some agents have more, such as fql of acfql."""
+    """Settings to start from; some agents have more."""
     out: Annotated[
         str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: a new one under runs/)")
     ] = ""

@@ -49,7 +49,7 @@ class Collector:
         """Run episodes 0 .. num_episodes - 1 (None: no end), or those of `numbers`, from the lowest on.
 
         `watch` sees (episode, env) before a step.  An episode of `ceiling` steps raises EndlessError, one of
-        half as many is spoken of; 0: no ceiling.
+        half as many is reported; 0: no ceiling.
         """
         if num_envs < 1:
             raise ValueError(f"a collector needs at least one environment; got {num_envs}")

@@ -49,7 +49,7 @@ class RankCheck:
             return
         if not self.team.leads:
             with suppress(ConnectionError):
-                self.team.wait()  # until the first has spoken: a launcher ends all when one has left
+                self.team.wait()  # until the first has reported: a launcher ends all when one has left
             raise SilentExitError(1)
         named = f"process {others[0]}" if len(others) == 1 else f"processes {', '.join(map(str, others))}"
         if not step:

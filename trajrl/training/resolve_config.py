@@ -26,7 +26,7 @@ from trajrl.training.config import (
 from trajrl.training.presets import PRESETS
 
 ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
-# What a checkpoint speaks of: one sampler would take another's law for its own.
+# What a checkpoint refers to: one sampler would take another's law for its own.
 LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")
 
 

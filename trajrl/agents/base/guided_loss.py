@@ -56,7 +56,7 @@ def guided_loss(
         context, actions, level, eps: (B, ctx), (B, act), (B,), (B, act)
         real, weight: (B, 1) which rows count, and how much
     """
-    # One noisy action per row, and the denoiser's word on it.
+    # One noisy action per row, and the denoiser's estimate.
     x = policy.diffusion.q_sample(actions, level, eps)
     eps_hat = policy.predict(x, level, context)  # (B, act)
 

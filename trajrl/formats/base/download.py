@@ -30,7 +30,7 @@ PIECE_BYTES = 1 << 20
 TIMEOUT_SECONDS = 30.0  # without one byte
 DEADLINE_SECONDS = 6 * 3600.0  # for the whole file
 LARGEST_BYTES = 64 << 30  # of a file that is fetched without being asked how large
-SLOW_SECONDS = 10.0  # after which a piece that is still coming is spoken of
+SLOW_SECONDS = 10.0  # after which a piece that is still coming is reported
 ATTEMPTS = 6  # in a row without one new byte
 OFFLINE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 
@@ -211,18 +211,18 @@ def _append(transfer: _Transfer, answer: HTTPResponse, have: int, total: int) ->
 
 def _pieces(transfer: _Transfer, answer: HTTPResponse, have: int, total: int) -> Iterator[int]:
     """Write what comes as it comes; yield once for each whole piece, and speak where one takes long."""
-    first, spoken = have, time.monotonic()
+    first, last_report = have, time.monotonic()
     while have < total and (part := answer.read1(min(PIECE_BYTES, total - have))):
         with said(transfer.path):
             transfer.file.write(part)
         have += len(part)
         transfer.require_time()
         now = time.monotonic()
-        if now - spoken > SLOW_SECONDS:
-            spoken = now
+        if now - last_report > SLOW_SECONDS:
+            last_report = now
             say(f"{transfer.path.name}: {have} of {total} bytes")
         while have - first >= PIECE_BYTES or first < have == total:
-            first, spoken = min(first + PIECE_BYTES, total), now
+            first, last_report = min(first + PIECE_BYTES, total), now
             yield first
 
 

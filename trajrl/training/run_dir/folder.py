@@ -124,7 +124,7 @@ def data_of(store: TrajectoryStore) -> str:
 
 
 def refuse_other_data(folder: Path, config: RunConfig, store: TrajectoryStore) -> None:
-    """Refuse data that is not what a run learned from: what it counted speaks of those episodes."""
+    """Refuse data that is not what a run learned from: what it counted refers to those episodes."""
     known, found = known_versions(folder).get("data_fingerprint"), data_of(store)
     if known not in (None, found):
         raise ValueError(

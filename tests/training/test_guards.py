@@ -99,7 +99,8 @@ def test_a_loss_that_is_not_a_number_names_the_term_the_batch_and_the_episode(st
 
 def test_rows_that_were_not_used_stop_nothing():
     anchors = Anchors(np.arange(2), np.zeros(2, np.int64), np.ones(2, np.float32))
-    guards.require_finite(None, Read(1, anchors, np.array([np.nan, 2.0], np.float32), {"critic/loss": 1.0}))
+    read = Read(1, anchors, np.array([np.nan, 2.0], np.float32), {"critic/loss": 1.0})
+    assert guards.require_finite(None, read) is None  # a refusal would ask the run for its folder
 
 
 def test_the_checkpoint_before_a_bad_batch_stays_the_latest_and_is_whole(store, tmp_path, monkeypatch):

@@ -38,8 +38,9 @@ def random_episode(
 
 def every_anchor(store: TrajectoryStore) -> Anchors:
     """Return each step of each episode once."""
-    episode = np.repeat(np.arange(len(store)), store.table.length)
-    step = np.arange(len(episode)) - np.repeat(store.table.start, store.table.length)
+    length = store.table.length
+    episode = np.repeat(np.arange(len(store)), length)
+    step = np.arange(len(episode)) - np.repeat(np.cumsum(length) - length, length)
     return Anchors(episode, step, np.ones(len(episode), np.float32))
 
 

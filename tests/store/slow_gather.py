@@ -30,7 +30,24 @@ def slow_window(episode: Episode, t: int, spec: WindowSpec, shape_action=same, s
     if spec.next_actions:
         ahead = 0 if terminated else length - t - k
         window |= slow_chunk(episode, t + k, ahead, spec.chunk, shape_action, "next_actions", "next_mask")
+    if spec.return_gamma is not None:
+        window |= slow_return(episode, t, spec, shape_action, shape_reward)
     return window
+
+
+def slow_return(episode: Episode, t: int, spec: WindowSpec, shape_action=same, shape_reward=same) -> dict:
+    """Sum the rewards from step t on, until a mark or the end; what follows a truncated end is discounted."""
+    marks = episode.extras.get("terminal", np.zeros(len(episode), bool))
+    total, discount, u = 0.0, 1.0, t
+    while u < len(episode):
+        total += discount * float(shape_reward(episode.rewards[u]))
+        discount *= spec.return_gamma
+        u += 1
+        if marks[u - 1]:
+            break
+    ended = marks[u - 1] or (u == len(episode) and episode.terminated)
+    found = {"returns": np.float32(total), "end_discount": np.float32(0.0 if ended else discount)}
+    return found | slow_history(episode, u, spec.history, shape_action, "end_")
 
 
 def slow_history(episode: Episode, t: int, size: int, shape_action, prefix: str) -> dict:

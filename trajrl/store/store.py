@@ -49,6 +49,7 @@ class TrajectoryStore:
         self.path: Path | None = None
         self._marks = np.array([np.iinfo(np.int64).max >> 1])
         self._marked_to = 0  # rows of extras["terminal"] that were searched for marks
+        self.derived: dict[Any, Any] = {}  # computed of rewards, marks and lengths; emptied when they change
 
     @classmethod
     def open(cls, path: str | Path, memory: str = "auto") -> TrajectoryStore:
@@ -86,6 +87,7 @@ class TrajectoryStore:
         """Set what `gather` makes of rewards and actions, elementwise; None leaves one as it is."""
         self.shape_reward = reward or self.shape_reward
         self.shape_action = action or self.shape_action
+        self.derived.clear()
 
     @property
     def num_steps(self) -> int:
@@ -165,12 +167,15 @@ class TrajectoryStore:
         if len(cut):  # the moments were taken over steps that are no longer used
             kept = self.attributes.get("statistics", {})
             self.attributes["statistics"] = {n: v for n, v in kept.items() if not n.startswith(MOMENTS)}
+            self.derived.clear()
             self.version += 1
         return before - int(table.length.sum())
 
     def relabel(self, rewards: np.ndarray, terminal: np.ndarray) -> None:
         """Replace every reward (S,) and terminal mark (S,), and what is kept about them."""
         self.rewards, self.extras["terminal"] = Column(rewards), Column(terminal)
+        self._marks, self._marked_to = self._marks[-1:], 0
+        self.derived.clear()
         table = self.table
         sums = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
         table.returns[:] = sums[table.start + table.length] - sums[table.start]

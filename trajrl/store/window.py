@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from trajrl.store.return_to_go import returns_to_go, stops
+
 if TYPE_CHECKING:
     import torch
 
@@ -39,6 +41,7 @@ class WindowSpec:
     chunk: int = 1  # N: actions from the anchor on
     horizon: int | None = None  # n: rewards from the anchor to the bootstrap; None: the chunk
     next_actions: bool = False  # also gather the chunk at the bootstrap, for SARSA-style targets
+    return_gamma: float | None = None  # also gather the return to go, discounted so
 
     def __post_init__(self) -> None:
         if self.horizon is None:
@@ -46,6 +49,8 @@ class WindowSpec:
         for name in ("history", "chunk", "horizon"):
             if getattr(self, name) < 1:
                 raise ValueError(f"a window's {name} must be at least 1; got {getattr(self, name)}")
+        if self.return_gamma is not None and not 0 <= self.return_gamma <= 1:
+            raise ValueError(f"a window's return_gamma must be between 0 and 1; got {self.return_gamma}")
 
     @property
     def n(self) -> int:
@@ -82,6 +87,13 @@ class SequenceBatch(NamedTuple):
     next_actions: torch.Tensor | None = None  # (B, N, act)
     next_mask: torch.Tensor | None = None  # (B, N) bool
 
+    # With WindowSpec.return_gamma: the rewards to the episode's end or its first solved step, m of them.
+    returns: torch.Tensor | None = None  # (B,) sum of gamma^j r_{t+j}, j < m
+    end_discount: torch.Tensor | None = None  # (B,) gamma^m where the recording was cut there, else 0
+    end_obs: torch.Tensor | None = None  # (B, H, obs) the history that ends at o_{t+m}
+    end_prev_actions: torch.Tensor | None = None  # (B, H, act)
+    end_history_mask: torch.Tensor | None = None  # (B, H) bool
+
 
 def gather(
     store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: str | torch.device = "cpu"
@@ -94,8 +106,17 @@ def gather(
     bootstrap = step + k  # (B,) the observation at which the bootstrap is taken
     terminated = (bootstrap == length) & store.table.terminated[episode] | _marked(store, first, k)
 
-    last = np.stack([step, bootstrap])  # (2, B) where the two histories end
-    obs, prev_actions, history_mask = _histories(store, start, start + episode, last, spec.history, device)
+    last = [step, bootstrap]  # where the histories end
+    returned: tuple[torch.Tensor, ...] = ()
+    if spec.return_gamma is not None:
+        stop, ended = stops(store, episode, first)
+        last.append(stop - start)
+        discount = np.where(ended, 0.0, spec.return_gamma ** (stop - first)).astype(np.float32)
+        returns = returns_to_go(store, first, stop, spec.return_gamma, device)
+        returned = returns, _to(discount, device)
+    obs, prev_actions, history_mask = _histories(
+        store, start, start + episode, np.stack(last), spec.history, device
+    )
     actions, action_mask = _chunk(store, first, reach, spec.chunk, device)
     rewards, mask = _rewards(store, first, k, spec.n, device)
     after: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
@@ -105,6 +126,7 @@ def gather(
         obs[0], prev_actions[0], history_mask[0], actions, action_mask, rewards, mask,
         _to(k, device), _to(terminated, device), obs[1], prev_actions[1], history_mask[1],
         _to(np.array(anchors.weight, np.float32), device), _to(episode, device), _to(step, device), *after,
+        *returned, *((obs[2], prev_actions[2], history_mask[2]) if returned else ()),
     )  # fmt: skip
 
 
@@ -140,8 +162,8 @@ def _histories(
     size: int,
     device: str | torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the H observations ending at `last` (2, B), the action before each, and their mask."""
-    offset = last[..., None] + np.arange(1 - size, 1)  # (2, B, H)
+    """Return the H observations ending at `last` (L, B), the action before each, and their mask."""
+    offset = last[..., None] + np.arange(1 - size, 1)  # (L, B, H)
     inside = np.maximum(offset, 0)
     obs = store.obs.take(inside + obs_start[:, None], device)
     prev = store.shape_action(store.actions.take(np.maximum(offset - 1, 0) + start[:, None], device))

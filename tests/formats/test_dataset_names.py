@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from trajrl.formats import locate_dataset
 from trajrl.formats.d4rl.family import urls
-from trajrl.formats.dataset_names import _known_files, minari_names, published
+from trajrl.formats.dataset_names import (
+    _known_files, known_file, minari_names, published, published_files,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -120,4 +124,18 @@ def test_a_missing_set_is_fetched_into_the_cache(home, monkeypatch):
 def test_every_file_of_the_table_of_sizes_is_a_published_one():
     addresses = {str(row["url"]).partition("/datasets/")[2] for row in urls().values() if row["url"]}
     assert set(_known_files()) <= addresses
-    assert all(size > 0 and len(sha256) == 64 for size, sha256 in _known_files().values())
+    assert all(size > 0 and re.fullmatch("[0-9a-f]{64}", sha256) for size, sha256 in _known_files().values())
+
+
+def test_the_table_of_sizes_has_a_source_for_each_block_and_no_file_or_hash_twice():
+    blocks = published_files()
+    assert all(source.startswith("tensorflow/datasets: ") for source in blocks)
+    rows = [(path, sha256) for block in blocks.values() for path, (_, sha256) in block.items()]
+    assert len(rows) == len({path for path, _ in rows}) == len({sha256 for _, sha256 in rows}) == 98
+
+
+@pytest.mark.parametrize("name", ["hopper-medium-v0", "ant-random-v1", "door-human-v1", "antmaze-umaze-v0"])
+def test_older_d4rl_sets_are_checked_against_their_hash(name):
+    (url,) = next(published(name)).fetch.values()
+    size, sha256 = known_file(url)
+    assert size is not None and sha256 is not None

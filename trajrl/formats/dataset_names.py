@@ -128,6 +128,12 @@ def known_file(url: str) -> tuple[int | None, str | None]:
 
 @cache
 def _known_files() -> dict[str, tuple[int, str]]:
+    """Return path of a file on its server -> size in bytes and SHA-256, of every source together."""
+    return {path: row for block in published_files().values() for path, row in block.items()}
+
+
+def published_files() -> dict[str, dict[str, tuple[int, str]]]:
+    """Return the table of sizes and hashes: one block for each source that publishes them."""
     return json.loads((files("trajrl.formats") / "tables" / "published_files.json").read_text())
 
 

@@ -9,8 +9,12 @@ import pytest
 from trajrl.formats import locate_dataset
 from trajrl.formats.d4rl.family import urls
 from trajrl.formats.dataset_names import (
-    _known_files, known_file, minari_names, published, published_files,
-)  # fmt: skip
+    _known_files,
+    known_file,
+    minari_names,
+    published,
+    published_files,
+)
 
 
 @pytest.fixture
@@ -138,4 +142,5 @@ def test_the_table_of_sizes_has_a_source_for_each_block_and_no_file_or_hash_twic
 def test_older_d4rl_sets_are_checked_against_their_hash(name):
     (url,) = next(published(name)).fetch.values()
     size, sha256 = known_file(url)
-    assert size is not None and sha256 is not None
+    assert size is not None
+    assert sha256 is not None

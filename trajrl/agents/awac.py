@@ -9,16 +9,15 @@ Paper: Nair et al. 2020.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from trajrl.agents.base.candidates import padded
 from trajrl.agents.base.checks import above_zero, at_least_one
-from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.gaussian import GaussianLearner
+from trajrl.agents.base.learner import Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import History
 from trajrl.core.distributed import local_rows, whole_rows
@@ -79,7 +78,7 @@ class Noise(NamedTuple):
     policy: Tensor  # (B, act) N(0, I), of the action that the data's is compared with
 
 
-class AWAC(Learner):
+class AWAC(GaussianLearner):
     """Advantage-weighted actor-critic."""
 
     config: Config
@@ -111,7 +110,7 @@ class AWAC(Learner):
         valid, (here, there) = batch.steps > 0, histories(batch)
         q = self.critic.head(self.context(self.critic.encoder, here), self.flat_actions(batch))  # (E, B)
         with torch.no_grad():
-            action = self.drawn(there, noise.next)  # (B, act)
+            action = self.sampled(there, noise.next)  # (B, act)
             value = self.target.head(self.context(self.target.encoder, there), action).amin(0)  # (B,)
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, self.config.gamma)
         loss = masked_mean((q - y).square().sum(0), valid, batch.weight)
@@ -124,7 +123,7 @@ class AWAC(Learner):
         with torch.no_grad():
             view = self.context(self.critic.encoder, here)
             advantage = self.critic.head(view, data).amin(0)  # (B,)
-            advantage = advantage - self.critic.head(view, self.drawn(here, noise.policy)).amin(0)
+            advantage = advantage - self.critic.head(view, self.sampled(here, noise.policy)).amin(0)
             raw = (advantage / config.temperature).exp()
             weight = raw.clamp(max=config.weight_max)
         mean, log_std = self.actor.head(self.context(self.actor.encoder, here))  # (B, act), (act,)
@@ -136,10 +135,9 @@ class AWAC(Learner):
             "actor/saturated_share": masked_mean((raw > config.weight_max).float(), valid),
         }  # fmt: skip
 
-    def drawn(self, history: History, noise: Tensor) -> Tensor:
+    def sampled(self, history: History, noise: Tensor) -> Tensor:
         """Return the policy's actions (B, act), cut to the box, from noise (B, act)."""
-        mean, log_std = self.actor.head(self.context(self.actor.encoder, history))
-        return (mean + log_std.exp() * noise).clamp(-1, 1)
+        return self.actor.head.action(*self.actor.head(self.context(self.actor.encoder, history)), noise)
 
     def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of the critics, then of the policy, which sees the new critics."""
@@ -150,18 +148,3 @@ class AWAC(Learner):
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
         return {**critic_metrics, **actor_metrics, **norms}, td_error
-
-    @torch.no_grad()
-    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
-        """Choose actions (V, 1, act): the mean, or where exploring a sample, cut to the box."""
-        context = self.context(self.actor.encoder, History(*map(padded, history)))
-        mean, log_std = self.actor.head(context)  # (V or more, act), (act,)
-        action = mean[: len(rng)]
-        if explore:
-            noise = draw_rows(rng, self.action_dim, device=self.device)
-            action = (action + log_std.exp() * noise).clamp(-1, 1)
-        return action[:, None]
-
-    def values(self, history: History, actions: Tensor) -> Tensor:
-        """Return the Q of every critic (E, V)."""
-        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])

@@ -15,7 +15,6 @@ Paper: Kumar et al. 2020.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, NamedTuple
@@ -23,15 +22,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.base.candidates import padded
 from trajrl.agents.base.checks import above_zero, at_least_one, not_negative, one_of
-from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.gaussian import GaussianLearner, soft_actor_loss
+from trajrl.agents.base.learner import Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.cql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
-from trajrl.nets.gaussian import TanhGaussian, Temperature, squash
+from trajrl.nets.gaussian import TanhGaussian, Temperature
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
@@ -100,7 +99,7 @@ class Noise(NamedTuple):
     there: Tensor  # (B, M, act) N(0, I), of pi at o_{t+k}
 
 
-class CQL(Learner):
+class CQL(GaussianLearner):
     """Conservative Q-learning."""
 
     config: Config
@@ -176,29 +175,9 @@ class CQL(Learner):
         uniform = torch.full_like(log_now, -self.action_dim * log(2))  # density of the box [-1, 1]
         return tau * (tried - torch.cat((uniform, log_now, log_then), 1)).logsumexp(-1)
 
-    def drawn(self, history: History, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return actions (B, M, act) of the policy from noise (B, M, act), and their log densities (B, M)."""
-        mean, log_std = self.actor.head(self.context(self.actor.encoder, history))  # (B, act) both
-        action, density = squash(mean[:, None], log_std[:, None], noise)
-        return action, density.sum(-1)
-
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
         """Temp log pi - min Q, and the temperature's own loss; returns both and metrics."""
-        valid, weight, (here, _) = batch.steps > 0, batch.weight, histories(batch)
-        action, log_pi = (part[:, 0] for part in self.drawn(here, noise.policy[:, None]))  # (B, act), (B,)
-        with torch.no_grad():
-            view = self.context(self.critic.encoder, here)
-        q_loss = -masked_mean(self.critic.head(view, action).amin(0), valid, weight)
-        temp = self.temperature()
-        loss = masked_mean(temp.detach() * log_pi, valid, weight) + q_loss
-
-        # L_temp: raise the temperature while the entropy is below its goal.
-        entropy, goal = -log_pi.detach(), self.config.entropy_goal * self.action_dim  # (B,), a number
-        temp_loss = temp * masked_mean(entropy - goal, valid, weight)
-        return loss, temp_loss, {
-            "actor/loss": loss, "actor/q_loss": q_loss, "actor/entropy": masked_mean(entropy, valid),
-            "actor/temperature": temp,
-        }  # fmt: skip
+        return soft_actor_loss(self, self.config, self.temperature, batch, noise.policy)
 
     def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of policy and temperature, then of alpha where it is learned, and of the critics."""
@@ -214,17 +193,3 @@ class CQL(Learner):
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
         norms = {"actor/grad_norm": actor_norm, "critic/grad_norm": critic_norm}
         return {**critic_metrics, **actor_metrics, **norms}, td_error
-
-    @torch.no_grad()
-    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
-        """Choose actions (V, 1, act): a sample where exploring, else the tanh of the mean."""
-        context = self.context(self.actor.encoder, History(*map(padded, history)))
-        mean, log_std = self.actor.head(context)  # (V or more, act) both
-        if not explore:
-            return mean.tanh()[: len(rng), None]
-        noise = padded(draw_rows(rng, self.action_dim, device=self.device))
-        return squash(mean, log_std, noise)[0][: len(rng), None]
-
-    def values(self, history: History, actions: Tensor) -> Tensor:
-        """Return the Q of every critic (E, V)."""
-        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])

@@ -12,18 +12,16 @@ Paper: Kostrikov et al. 2021.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from trajrl.agents.base.candidates import padded
 from trajrl.agents.base.checks import above_zero, at_least_one, not_negative, shares
-from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.gaussian import GaussianLearner
+from trajrl.agents.base.learner import Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
-from trajrl.agents.base.protocol import History
 from trajrl.agents.presets.iql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
@@ -84,7 +82,7 @@ class Noise(NamedTuple):
     keep: Tensor  # (B, depth, width) what dropout multiplies by: 0 or 1 / (1 - dropout); depth 0 without it
 
 
-class IQL(Learner):
+class IQL(GaussianLearner):
     """Implicit Q-learning."""
 
     config: Config
@@ -172,18 +170,3 @@ class IQL(Learner):
             "critic/grad_norm": critic_norm,
         }
         return {**value_metrics, **actor_metrics, **critic_metrics, **norms}, td_error
-
-    @torch.no_grad()
-    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
-        """Choose actions (V, 1, act): the mean, or where exploring a sample, cut to the box."""
-        context = self.context(self.actor.encoder, History(*map(padded, history)))
-        mean, log_std = self.actor.head(context)  # (V or more, act), (act,)
-        action = mean[: len(rng)]
-        if explore:
-            noise = draw_rows(rng, self.action_dim, device=self.device)
-            action = (action + log_std.exp() * noise).clamp(-1, 1)
-        return action[:, None]
-
-    def values(self, history: History, actions: Tensor) -> Tensor:
-        """Return the Q of every critic (E, V)."""
-        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])

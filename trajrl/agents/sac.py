@@ -10,21 +10,19 @@ Paper: Haarnoja et al. 2018.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from trajrl.agents.base.candidates import padded
 from trajrl.agents.base.checks import above_zero, at_least_one
-from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.gaussian import GaussianLearner, soft_actor_loss
+from trajrl.agents.base.learner import Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
-from trajrl.agents.base.protocol import History
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
-from trajrl.nets.gaussian import TanhGaussian, Temperature, squash
+from trajrl.nets.gaussian import TanhGaussian, Temperature
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.targets import copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
@@ -83,7 +81,7 @@ class Noise(NamedTuple):
     policy: Tensor  # (B, act) of the action in the actor's loss
 
 
-class SAC(Learner):
+class SAC(GaussianLearner):
     """Soft actor-critic."""
 
     config: Config
@@ -123,10 +121,9 @@ class SAC(Learner):
 
         # Bootstrap at o_{t+k}: the soft value of the online policy under the target critics.
         with torch.no_grad():
-            mean, log_std = self.actor.head(self.context(self.actor.encoder, there))  # (B, act) both
-            action, density = squash(mean, log_std, noise.next)  # (B, act) both
+            action, log_pi = (part[:, 0] for part in self.drawn(there, noise.next[:, None]))  # (B, act), (B,)
             value = self.target.head(self.context(self.target.encoder, there), action).amin(0)  # (B,)
-            value = value - self.temperature() * density.sum(-1)
+            value = value - self.temperature() * log_pi
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, self.config.gamma)
 
         loss = masked_mean((q - y).square().sum(0), valid, batch.weight)
@@ -134,24 +131,7 @@ class SAC(Learner):
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
         """Temp log pi - min Q, and the temperature's own loss; returns both and metrics."""
-        valid, weight, (here, _) = batch.steps > 0, batch.weight, histories(batch)
-        mean, log_std = self.actor.head(self.context(self.actor.encoder, here))  # (B, act) both
-        action, density = squash(mean, log_std, noise.policy)  # (B, act) both
-        temp, log_pi = self.temperature(), density.sum(-1)  # (), (B,)
-
-        # L_pi: the gradient reaches the actor alone, through the action.
-        with torch.no_grad():
-            view = self.context(self.critic.encoder, here)
-        q_loss = -masked_mean(self.critic.head(view, action).amin(0), valid, weight)
-        loss = masked_mean(temp.detach() * log_pi, valid, weight) + q_loss
-
-        # L_temp: raise the temperature while the entropy is below its goal.
-        entropy, goal = -log_pi.detach(), self.config.entropy_goal * self.action_dim  # (B,), a number
-        temp_loss = temp * masked_mean(entropy - goal, valid, weight)
-        return loss, temp_loss, {
-            "actor/loss": loss, "actor/q_loss": q_loss, "actor/entropy": masked_mean(entropy, valid),
-            "actor/temperature": temp,
-        }  # fmt: skip
+        return soft_actor_loss(self, self.config, self.temperature, batch, noise.policy)
 
     def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of critic, actor and temperature, in this order."""
@@ -163,17 +143,3 @@ class SAC(Learner):
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}
         return {**metrics, **more, **norms}, td_error
-
-    @torch.no_grad()
-    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
-        """Choose actions (V, 1, act): a sample where exploring, else the tanh of the mean."""
-        context = self.context(self.actor.encoder, History(*map(padded, history)))
-        mean, log_std = self.actor.head(context)  # (V or more, act) both
-        if not explore:
-            return mean.tanh()[: len(rng), None]
-        noise = padded(draw_rows(rng, self.action_dim, device=self.device))
-        return squash(mean, log_std, noise)[0][: len(rng), None]
-
-    def values(self, history: History, actions: Tensor) -> Tensor:
-        """Return the Q of every critic (E, V)."""
-        return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])

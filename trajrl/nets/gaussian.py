@@ -46,6 +46,11 @@ class TanhGaussian(nn.Module):
         mean, log_std = self.net(context).float().chunk(2, -1)  # (..., D) both; densities need float32
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
+    @staticmethod
+    def action(mean: Tensor, log_std: Tensor, noise: Tensor | None) -> Tensor:
+        """Return the action (..., D) of noise ~ N(0, I); without noise the tanh of the mean."""
+        return mean.tanh() if noise is None else squash(mean, log_std, noise)[0]
+
 
 class BoundedGaussian(nn.Module):
     """Context (..., ctx) -> mean in (-1, 1) and a log std (D,) that is the same in every state.
@@ -66,6 +71,11 @@ class BoundedGaussian(nn.Module):
         """Return mean (..., D) and log std (D,); `keep` is dropout's, as in MLP."""
         mean = self.net(context, keep).float().tanh()
         return mean, self.log_std.clamp(self.LOG_STD_MIN, self.LOG_STD_MAX)
+
+    @staticmethod
+    def action(mean: Tensor, log_std: Tensor, noise: Tensor | None) -> Tensor:
+        """Return the action (..., D) of noise ~ N(0, I), cut to the box; without noise the mean."""
+        return mean if noise is None else (mean + log_std.exp() * noise).clamp(-1, 1)
 
 
 def normal_density(mean: Tensor, log_std: Tensor, actions: Tensor) -> Tensor:

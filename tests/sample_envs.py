@@ -297,9 +297,9 @@ class Robot(gymnasium.Env):
 
     received: list[np.ndarray] = []
 
-    def __init__(self) -> None:
+    def __init__(self, bound: float = 2.0) -> None:
         self.observation_space = Box(-np.inf, np.inf, (2,), np.float32)
-        self.action_space = Box(-2.0, 2.0, (2,), np.float32)
+        self.action_space = Box(-bound, bound, (2,), np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -314,5 +314,5 @@ class Robot(gymnasium.Env):
         return self.joints.copy(), 0.0, False, self.step_count == 8, {}
 
 
-def robot() -> gymnasium.Env:
-    return Robot()
+def robot(bound: float = 2.0) -> gymnasium.Env:
+    return Robot(bound)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from episodes import write
+from sample_envs import Robot
 
 from trajrl import Episode, TrajectoryStore
 from trajrl.cli.main import dispatch
@@ -15,6 +17,33 @@ from trajrl.envs import make_suite
 from trajrl.store.mix import choose, write_mixture
 from trajrl.training.action_units import action_units, trained_units
 
+TABLE = """
+| the store's box | the environment's | recorded | `as_found` | `clip` | `scale` | `scaled` | `rescale` |
+|---|---|---|---|---|---|---|---|
+| none | [-1, 1] | 0.5 | 0.5 | 0.5 | 0.5 | 0.5 | no box |
+| none | [-1, 1] | 1.5 | outside | 1 | 1 | outside | no box |
+| none | [-2, 2] | 0.5 | asks | asks | 0.5 | 1 | no box |
+| none | [-2, 2] | 1.5 | asks | asks | 1.5 | outside | no box |
+| none | [-2, 2] | 3 | asks | asks | 2 | outside | no box |
+| [-1, 1] | [-1, 1] | 0.5 | 0.5 | 0.5 | 0.5 | 0.5 | 0.5 |
+| [-1, 1] | [-1, 1] | 1.5 | outside | 1 | 1 | outside | 1 |
+| [-2, 2] | [-2, 2] | 0.5 | 0.5 | 0.5 | 0.5 | 1 | 0.5 |
+| [-2, 2] | [-2, 2] | 1.5 | 1.5 | 1.5 | 1.5 | outside | 1.5 |
+| [-2, 2] | [-2, 2] | 3 | outside | 2 | 2 | outside | 2 |
+| [-2, 2] | [-1, 1] | 0.5 | asks | asks | 0.5 | 0.5 | 0.25 |
+| [-2, 2] | [-1, 1] | 1.5 | asks | asks | 1 | outside | 0.75 |
+| [-2, 2] | [-1, 1] | 3 | asks | asks | 1 | outside | 1 |
+| [-1, 1] | [-2, 2] | 0.5 | asks | asks | 0.5 | 1 | 1 |
+| [-1, 1] | [-2, 2] | 1.5 | asks | asks | 1.5 | outside | 2 |
+| [-1, 1] | [-2, 2] | 3 | asks | asks | 2 | outside | 2 |
+| marked as [-1, 1] | [-2, 2] | 0.5 | 1 | 1 | marked | 1 | 1 |
+| marked as [-1, 1] | [-2, 2] | 1.5 | outside | 2 | marked | outside | 2 |
+"""
+REFUSED = {
+    "outside": "lie outside", "asks": "which units", "no box": "names no box|nothing names one",
+    "marked": "says that its actions are in",
+}  # fmt: skip
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.strip().splitlines()]
 WIDE = {"action_low": [-2.0, -2.0], "action_high": [2.0, 2.0]}
 
 
@@ -38,6 +67,40 @@ def unit():
 def learned(store, mode, suite) -> float:
     """Return what training sees of the first action."""
     return float(action_units(store, mode, suite).shape()(torch.from_numpy(store.actions.slice(0, 1)))[0, 0])
+
+
+@pytest.mark.parametrize("row", ROWS[2:], ids=lambda row: "/".join(row[:3]))
+def test_the_environment_receives_what_the_table_says(row):
+    kept, bound, recorded, *cells = row
+    suite = make_suite("sample_envs:robot", arguments={"bound": float(bound[5:-1])})
+    attributes = {} if kept == "none" else {"action_low": -float(kept[-2]), "action_high": float(kept[-2])}
+    store = data(float(recorded), **attributes, actions_scaled=kept.startswith("marked"))
+    for mode, cell in zip(ROWS[0][3:], cells):
+        if cell in REFUSED:
+            with pytest.raises(ValueError, match=REFUSED[cell]):
+                learned(store, mode.strip("`"), suite)
+            continue
+        suite.make(0).step(np.full(2, learned(store, mode.strip("`"), suite), np.float32))
+        np.testing.assert_allclose(Robot.received[-1], float(cell), rtol=1e-6, err_msg=mode)
+
+
+def test_the_docs_have_the_table():
+    assert TABLE in (Path(__file__).parents[2] / "docs" / "2-your-data.md").read_text()
+
+
+def test_clip_is_no_answer_and_says_why(robot):
+    with pytest.raises(ValueError, match=r"--actions clip cuts to a box and does not say .* which units"):
+        learned(data(0.5), "clip", robot)
+
+
+def test_a_run_is_reloaded_with_the_cut_that_it_was_trained_with(unit):
+    outside = torch.tensor([[1.5, 0.0]])
+    for attributes, mode in ({}, "scale"), ({}, "clip"), (WIDE, "rescale"):
+        store = data(3.0, **attributes)
+        made = action_units(store, mode, unit)
+        found = trained_units(store, mode, made.acted)
+        assert torch.equal(found.shape()(outside), made.shape()(outside)), mode
+        assert found.data.same_as(made.data)
 
 
 def test_one_box_asks_nothing_and_is_divided_by(robot):

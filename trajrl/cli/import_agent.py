@@ -61,6 +61,7 @@ class ImportAgent(Common):
             "obs_dim": found.obs_dim,
             "action_dim": found.action_dim,
             "environment": suite.name if suite else "",
+            **(suite.action_box.bounds() if suite else {}),
         }
         start = {"step": 0, "seconds": 0.0, "stop_reason": ""}
         checkpoint.keep_policy(folder / "checkpoints", 0, agent.state_dict(), facts)

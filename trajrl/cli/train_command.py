@@ -78,11 +78,12 @@ class Choices(Common):
     reward: Annotated[str | None, silent("NAME", "no")] = None
     """Reward transform for learning: no, normalize, iql_antmaze, iql_locomotion, cql_antmaze, antmaze."""
     actions: Annotated[
-        Literal["as_found", "clip", "scale", "scaled"] | None,
-        silent("as_found|clip|scale|scaled", "as_found"),
+        Literal["as_found", "clip", "scale", "scaled", "rescale"] | None,
+        silent("as_found|clip|scale|scaled|rescale", "as_found"),
     ] = None
     """Units of recorded actions.  as_found: the store's box, which is the environment's too, and none lies
-    outside; clip: the same, and cut to it; scale: the environment's; scaled: [-1, 1], which it scales."""
+    outside; clip: the same, and cut to it; scale: the environment's; scaled: [-1, 1], which it scales to its
+    box; rescale: the store's box, brought to the environment's."""
     after_success: Annotated[Literal["keep", "cut"] | None, silent("keep|cut", "keep")] = None
     """Train on steps recorded after the task was solved, or end the episode at the first solved step."""
     wandb: bool = False

@@ -4,7 +4,8 @@
     no box, and an environment of [-1, 1] or none              u = a, refused outside [-1, 1]
     two boxes, or none and an environment of another           --actions answers; nothing is guessed
 
-The environment receives middle + half * u of its own box: what was recorded.
+The environment receives middle + half * u of its own box: what was recorded, or what the answer says.
+docs/2-your-data.md has what it receives for every pair of boxes and every answer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
     from trajrl.store.store import TrajectoryStore
 
-ANSWERS = ("as_found", "clip", "scale", "scaled")
+ANSWERS = ("as_found", "clip", "scale", "scaled", "rescale")
+CUTTING = ("clip", "scale", "rescale")  # they name a box, and what lies outside is cut to it
 GIVE_BOX = "`store import DATA --action-box LOW HIGH --out X.h5`, or --env ID there, writes it into a store"
 
 
@@ -43,19 +45,44 @@ class ActionUnits:
 
 def action_units(store: TrajectoryStore, mode: str, suite: EnvSuite | None) -> ActionUnits:
     """Decide what the store's actions mean; what is ambiguous is a ValueError that says how to answer."""
+    width, marked = store.action_dim, is_scaled(store.attributes)
+    stored, acted = store_box(store), suite.action_box if suite else None
+    if mode in ("as_found", "clip"):
+        box = stored or unit_box(width)
+        if suite and acted and not marked and not acted.same_as(box):
+            raise ValueError(question(store, stored, suite.name, acted, mode))
+    elif mode == "scaled":
+        box = unit_box(width)
+    elif mode == "rescale":
+        if stored is None:
+            raise ValueError(
+                f"--actions rescale reads the store's box, and the data names no box: {GIVE_BOX}"
+            )
+        box = stored
+    else:
+        box = environments_own(stored, marked, suite)
+    known = stored if not marked and mode != "scaled" else None
+    return within(store, box, acted or known, cuts=mode in CUTTING)
+
+
+def store_box(store: TrajectoryStore) -> ActionBox | None:
+    """Return the box of a store's numbers; of those that are marked as lying in [-1, 1], that."""
     width = store.action_dim
-    stored, acted = recorded_box(store.attributes, width), suite.action_box if suite else None
-    if mode == "scaled" or is_scaled(store.attributes):
-        return within(store, unit_box(width), acted, cuts=mode == "clip")
-    if mode == "scale":
-        box = acted or stored
-        if box is None:
-            raise ValueError(f"--actions scale divides by the action box, and nothing names one: {GIVE_BOX}")
-        return within(store, box, box, cuts=True)
-    if acted is not None and not acted.same_as(stored or unit_box(width)):
-        assert suite is not None
-        raise ValueError(question(store, stored, suite.name, acted))
-    return within(store, stored or unit_box(width), stored or acted, cuts=mode == "clip")
+    return unit_box(width) if is_scaled(store.attributes) else recorded_box(store.attributes, width)
+
+
+def environments_own(stored: ActionBox | None, marked: bool, suite: EnvSuite | None) -> ActionBox:
+    """Return the box of --actions scale: the environment's, without one the store's."""
+    if suite and marked and not suite.action_box.is_unit:
+        raise ValueError(
+            f"the data says that its actions are in [-1, 1], which {suite.name} scales to "
+            f"{suite.action_box}; --actions scale would read them in the environment's own units: leave it "
+            f"out or, if they are, {GIVE_BOX}"
+        )
+    box = suite.action_box if suite else stored
+    if box is None:
+        raise ValueError(f"--actions scale divides by the action box, and nothing names one: {GIVE_BOX}")
+    return box
 
 
 def trained_units(store: TrajectoryStore, mode: str, acted: ActionBox | None) -> ActionUnits:
@@ -66,9 +93,11 @@ def trained_units(store: TrajectoryStore, mode: str, acted: ActionBox | None) ->
     width, data = store.action_dim, acted
     if mode == "scaled" or is_scaled(store.attributes):
         data = unit_box(width)
+    elif mode == "rescale":
+        data = store_box(store)
     elif acted is None and mode == "scale":
         data = acted = recorded_box(store.attributes, width) or ActionBox.of(*store.action_range(), width)
-    return ActionUnits(data or unit_box(width), acted, cuts=mode == "clip")
+    return ActionUnits(data or unit_box(width), acted, cuts=mode in CUTTING)
 
 
 def within(store: TrajectoryStore, box: ActionBox, acted: ActionBox | None, cuts: bool) -> ActionUnits:
@@ -78,9 +107,12 @@ def within(store: TrajectoryStore, box: ActionBox, acted: ActionBox | None, cuts
         return ActionUnits(box, acted, cuts)
     found = f"from {low.min():.3g} to {high.max():.3g}"
     if not cuts:
+        clips = "choose --actions clip, as an environment that clips would"
+        known = is_scaled(store.attributes) or acted is None or acted.same_as(box)
         raise ValueError(
-            f"actions lie outside {box} ({found}); choose --actions clip, as an environment that clips "
-            f"would, or name the box that they were recorded in: {GIVE_BOX}"
+            f"actions lie outside {box} ({found}); "
+            f"{clips if known else '--actions scale reads them in the units of the environment'}, "
+            f"or name the box that they were recorded in: {GIVE_BOX}"
         )
     count = steps_outside(store, box)
     say(f"actions of {count} of {len(store.actions)} steps lie outside {box} ({found}): cut for training")
@@ -97,11 +129,14 @@ def steps_outside(store: TrajectoryStore, box: ActionBox, block: int = 1_000_000
     return sum(int(((a < box.low - slack) | (a > box.high + slack)).any(1).sum()) for a in parts)
 
 
-def question(store: TrajectoryStore, stored: ActionBox | None, name: str, acted: ActionBox) -> str:
+def question(store: TrajectoryStore, stored: ActionBox | None, name: str, acted: ActionBox, mode: str) -> str:
     """Ask in one line what the recorded numbers mean."""
     named = f"the data's actions are in the box {stored} ({box_origin(store.attributes)})"
+    unsaid = "--actions clip cuts to a box and does not say which one the numbers are in: "
+    brought = f"  --actions rescale: in {stored}, and brought from there to the environment's box;"
     return (
-        f"{named if stored else 'the data names no action box'}, and {name} takes {acted}: which units do "
-        "the recorded actions have?  --actions scale: the environment's own;  --actions scaled: they are in "
-        "[-1, 1], and the environment scales them to its box"
+        f"{unsaid if mode == 'clip' else ''}{named if stored else 'the data names no action box'}, and "
+        f"{name} takes {acted}: which units do the recorded actions have?  --actions scale: the environment's own;"
+        f"{brought if stored and not stored.is_unit else ''}  --actions scaled: they are in [-1, 1], and the "
+        "environment scales them to its box"
     )

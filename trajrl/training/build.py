@@ -82,7 +82,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite,
         evaluations=evaluations, episode_stats=EpisodeStats(store, sampler, agent.spec.n),
         logger=Logger(folder, other=board),
-        progress=Progress(config.end, config.phase), online=online, team=team, action_box=units.acted,
+        progress=Progress(config.end, config.phase), online=online, team=team, units=units,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from trajrl.core.compile import MODES
 from trajrl.core.json_file import parse_object, read_bytes
 from trajrl.core.registry import unknown
 from trajrl.store.normalize import REWARD_TRANSFORMS
+from trajrl.training.action_units import ANSWERS
 from trajrl.training.run_dir.mark import mark_run, require_known
 
 PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
@@ -57,7 +58,7 @@ class RunConfig:
     select_rank: int = 0  # offline selection takes the k-th smallest behaviour-cloning loss, counted from 0
     early_stop: float = 0.0  # stop when that loss rises by more than this between evaluations; 0: never
     reward: str = "no"  # reward transform for learning
-    actions: str = "as_found"  # as_found: in the store's box; clip to it; scale: in the environment's; scaled
+    actions: str = "as_found"  # units of the recorded: as_found, clip, scale, scaled or rescale
     after_success: str = "keep"  # past a solved step: keep, it takes the bootstrap; or cut there
     memory: str = "auto"  # the store in memory: ram, map or auto by size
     device: str = "auto"  # where to learn: auto takes the GPU where there is one, cpu, cuda or cuda:1
@@ -98,7 +99,7 @@ class RunConfig:
         """Check the values that need no file and no device."""
         choices = {
             "phase": ("offline", "online"),
-            "actions": ("as_found", "clip", "scale", "scaled"), "after_success": ("keep", "cut"),
+            "actions": ANSWERS, "after_success": ("keep", "cut"),
             "begin_with": ("policy", "random"), "offline_mode": ("keep", "mix", "anneal", "drop"),
             "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "compile": MODES,
             "reward": tuple(REWARD_TRANSFORMS),

@@ -66,7 +66,8 @@ def facts(run: Run) -> dict[str, Any]:
     """Return what it takes to build the agent again without the data."""
     environment = run.suite.name if run.suite else ""
     sizes = {"obs_dim": run.store.obs_dim, "action_dim": run.store.action_dim}
-    return {**sizes, "environment": environment, **(run.action_box.bounds() if run.action_box else {})}
+    acted = run.units.acted
+    return {**sizes, "environment": environment, **(acted.bounds() if acted else {})}
 
 
 def early_stop_reason(run: Run, bc_loss: float | None) -> str:

@@ -151,7 +151,10 @@ def log(run: Run, means: Mapping[str, float] | None) -> None:
 def save(run: Run) -> None:
     """Write a checkpoint of everything, and let `best` name it if the last evaluation is the best so far."""
     flush_pending(run, now=True)
-    state = {"step": run.step, "seconds": run.progress.seconds, "stop_reason": run.stop_reason}
+    state = {
+        "step": run.step, "seconds": run.progress.seconds, "stop_reason": run.stop_reason,
+        **run.units.data.bounds(),
+    }  # fmt: skip
     parts: dict[str, Any] = {
         "agent": run.agent.state_dict(), "logger": run.logger.state_dict(),
         "sampler": run.sampler.state_dict(), "provenance": run.episode_stats.state_dict(),

@@ -21,6 +21,7 @@ from trajrl.samplers.options import with_window
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.folder import newest
+from trajrl.training.same_units import require_same_units
 
 if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Sampler
@@ -62,7 +63,8 @@ def offline_share(config: RunConfig) -> Shares:
 
 def take_over(run: Run, source: Path) -> None:
     """Carry the agent with its optimisers, the sampler and the provenance of an offline run into this one."""
-    parts = checkpoint.load(newest(source))
+    parts = checkpoint.load(found := newest(source))
+    require_same_units(run, source, found, parts["run"])
     run.agent.load_state_dict(parts["agent"])
     run.advance(run.config.first_step)
     if "provenance" in parts:  # a run made of imported weights has none

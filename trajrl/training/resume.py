@@ -5,6 +5,7 @@ Where a resume is refused (docs/resume-refused.md has every message):
     cli/train_command     --resume without --out, of a folder that is no run, beside --config
     resolve_config        resume_config: options that cannot change in the middle of a run
     run_dir/folder        the folder is in use, or the data is other data
+    same_units            recorded actions are read in another box
     below                 a part of the checkpoint does not fit what was built
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trajrl.core.json_file import as_written
 from trajrl.training.run_dir import checkpoint
+from trajrl.training.same_units import require_same_units
 
 if TYPE_CHECKING:
     from trajrl.training.run import Run
@@ -30,6 +32,7 @@ ON_EVERY_RANK = ("agent", "sampler")
 def restore(run: Run, path: Path) -> None:
     """Restore a checkpoint, and drop the rows written after it."""
     parts = checkpoint.load(path)
+    require_same_units(run, run.folder, path, parts["run"])
     if run.online:  # first: samplers and statistics refer to episodes that the store must hold
         run.online.load_state_dict(parts)
     for name in PARTS if run.team.leads else ON_EVERY_RANK:

@@ -10,8 +10,8 @@ from trajrl.agents.base.protocol import Agent
 from trajrl.core.distributed import Team
 from trajrl.envs.base.protocol import EnvSuite
 from trajrl.samplers.base.protocol import Sampler
-from trajrl.store.action_box import ActionBox
 from trajrl.store.store import TrajectoryStore
+from trajrl.training.action_units import ActionUnits
 from trajrl.training.config import RunConfig
 from trajrl.training.online import Online
 from trajrl.training.pending_updates import PendingUpdates
@@ -35,13 +35,13 @@ class Run:
     logger: Logger
     suite: EnvSuite | None  # None: no environment to evaluate in
     evaluations: Evaluations
+    units: ActionUnits  # of the recorded actions, and of those that the policy takes
     progress: Progress
     step: int = 0
     seconds: float = 0.0  # of training, evaluations included, over all restarts
     stop_reason: str = ""
     interrupted: bool = field(default=False, repr=False)
     online: Online | None = None
-    action_box: ActionBox | None = None  # what [-1, 1] stands for where the policy acts; None: nothing says
     view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
     team: Team = field(default_factory=Team)
     pending: PendingUpdates = field(default_factory=PendingUpdates, repr=False)

@@ -70,8 +70,9 @@ def open_data(data: str | Path = "") -> TrajectoryStore:
 def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int = 0) -> TrajectoryStore:
     """Run episodes with a kept policy and return them as a store, rewards shaped as in training."""
     from trajrl.rollout.collector import Collector, Streams, in_order
-    from trajrl.store.action_box import SCALED
+    from trajrl.store.action_box import unit_box
     from trajrl.store.store import TrajectoryStore
+    from trajrl.training.action_units import ActionUnits
     from trajrl.training.data import shape
     from trajrl.training.run_dir.load_run import load_run
 
@@ -88,8 +89,7 @@ def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int =
     finally:
         collector.close()
     store = TrajectoryStore.of(episode for episode in played if episode is not None)
-    store.attributes[SCALED] = True
-    shape(store, run.config, suite)
+    shape(store, run.config, suite, ActionUnits(unit_box(store.action_dim), suite.action_box))
     return store
 
 

@@ -136,7 +136,7 @@ def question(store: TrajectoryStore, stored: ActionBox | None, name: str, acted:
     brought = f"  --actions rescale: in {stored}, and brought from there to the environment's box;"
     return (
         f"{unsaid if mode == 'clip' else ''}{named if stored else 'the data names no action box'}, and "
-        f"{name} takes {acted}: which units do the recorded actions have?  --actions scale: the environment's own;"
-        f"{brought if stored and not stored.is_unit else ''}  --actions scaled: they are in [-1, 1], and the "
-        "environment scales them to its box"
+        f"{name} takes {acted}: which units do the recorded actions have?  --actions scale: the "
+        f"environment's own;{brought if stored and not stored.is_unit else ''}  --actions scaled: they are "
+        "in [-1, 1], and the environment scales them to its box"
     )

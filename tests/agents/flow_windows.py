@@ -68,7 +68,7 @@ def poisoned(batch: SequenceBatch) -> SequenceBatch:
     fields = batch._asdict()
     for values, mask in (
         ("actions", "action_mask"), ("rewards", "mask"), ("next_actions", "next_mask"),
-        ("obs", "history_mask"), ("next_obs", "next_history_mask"),
+        ("obs", "history_mask"), ("next_obs", "next_history_mask"), ("end_obs", "end_history_mask"),
     ):  # fmt: skip
         if fields[values] is not None:
             outside = ~fields[mask]
@@ -84,12 +84,14 @@ def bandit_windows(spec: WindowSpec, rows: int, seed: int, reward: Any) -> Seque
     shape, one = (rows, spec.history), torch.ones(rows, spec.n, dtype=torch.bool)
     none = torch.zeros(rows, dtype=torch.int64)
     after = torch.zeros(rows, spec.chunk, ACT), torch.zeros(rows, spec.chunk, dtype=torch.bool)
+    end = reward(actions[:, 0]), torch.zeros(rows), torch.zeros(*shape, OBS), torch.zeros(*shape, ACT)
     return SequenceBatch(
         torch.zeros(*shape, OBS), torch.zeros(*shape, ACT), torch.ones(shape, dtype=torch.bool),
         actions, torch.ones(rows, spec.chunk, dtype=torch.bool), reward(actions[:, 0])[:, None], one,
         none + 1, none == 0, torch.zeros(*shape, OBS), torch.zeros(*shape, ACT),
         torch.ones(shape, dtype=torch.bool), torch.ones(rows), none, none,
         *(after if spec.next_actions else (None, None)),
+        *((*end, torch.ones(shape, dtype=torch.bool)) if spec.return_gamma is not None else ()),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ TINY = {"width": 16, "hidden": (16, 16), "depth": 2, "gru_width": 8, "candidates
 TINY_OF = {"edp": {"diffusion_steps": 30, "solver_steps": 4}}  # what fewer levels would not allow
 OTHER_CHOICES = {
     "acfql": [{"actor": "best_of_n"}],
+    "cal_ql": [{"form": "plain"}, {"calibrate": False}],
     "cql": [{"form": "plain"}],
     "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}],
     "edp": [{"q_term": "crr"}, {"q_term": "iql"}, {"q_term": "awr"}],

@@ -13,9 +13,9 @@ from trajrl.agents.cql import preset
 from trajrl.core.rng import torch_stream
 
 
-def moved_apart(**fields):
+def moved_apart(name="cql", **fields):
     """Return an agent whose target is not its critic."""
-    agent = small("cql", **fields)
+    agent = small(name, **fields)
     for parameter in agent.target.parameters():
         parameter.data.mul_(1.3)
     return agent
@@ -106,10 +106,38 @@ def test_the_gap_presses_values_of_actions_that_the_data_lacks():
     assert differences[1] > 0.5
 
 
+def test_a_gap_below_its_bound_counts_as_the_bound():
+    agent = small("cql", samples=2, gap_clip=3.0, alpha=1.0)
+    batch = random_windows(agent.spec)
+    noise = agent.draw_noise(batch, torch_stream(0, "a"))
+    q = agent.critic.head(batch.obs[:, -1], agent.flat_actions(batch))
+    agent.substitute("pressed", lambda *_: (q - 10, {}))  # a gap of -10 everywhere
+    metrics = agent.critic_loss(batch, noise)[2]
+    assert metrics["critic/gap"].item() == pytest.approx(-3)
+
+
+def test_values_and_means_begin_near_zero_and_deviations_near_exp_minus_one():
+    agent, obs = small("cql"), torch.randn(64, OBS, generator=torch_stream(0, "t"))
+    with torch.no_grad():
+        mean, log_std = agent.actor.head(obs)
+        assert max(mean.abs().max(), (log_std + 1).abs().max()) < 0.05
+        assert agent.critic.head(obs, torch.zeros(64, ACT)).abs().max() < 0.05
+
+
+def test_the_critics_may_be_deeper_than_the_policy():
+    agent = small("cql", depth=2, critic_depth=5)
+    assert (len(agent.actor.head.net.layers), len(agent.critic.head.net.layers)) == (3, 6)
+
+
 def test_published_settings_follow_the_task_family():
     assert make_config("cql").alpha == 10.0
     maze = preset("paper", "d4rl:antmaze-large-play-v2")
-    assert (maze["lagrange"], maze["goal"], maze["best_next"]) == (True, 0.8, True)
+    assert (maze["lagrange"], maze["goal"], maze["best_next"], maze["gap_clip"]) == (True, 0.8, True, 200.0)
+    assert (maze["critic_depth"], maze["run.reward"]) == (5, "cal_ql_antmaze")
+    assert preset("paper", "d4rl:antmaze-umaze-v2") == maze
+    assert preset("paper", "d4rl:door-cloned-v1")["alpha"] == 1.0
+    assert preset("paper", "d4rl:kitchen-complete-v0")["form"] == "plain"
+    assert preset("paper", "ogbench:antmaze-large-navigate-singletask-v0") == preset("paper", "nothing")
 
 
 def test_the_bandit_is_learned():

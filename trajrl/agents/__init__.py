@@ -22,6 +22,7 @@ AGENTS: dict[str, str] = {
     "acfql": "trajrl.agents.acfql:ACFQL",
     "awac": "trajrl.agents.awac:AWAC",
     "bc_diffusion": "trajrl.agents.bc_diffusion:BCDiffusion",
+    "cal_ql": "trajrl.agents.cal_ql:CalQL",
     "cql": "trajrl.agents.cql:CQL",
     "diffusion_ql": "trajrl.agents.diffusion_ql:DiffusionQL",
     "edp": "trajrl.agents.edp:EDP",

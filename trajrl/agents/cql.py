@@ -6,9 +6,9 @@
     L_pi   = mean temp log pi(a|o) - min_j Q_j(o, a)
     L_temp = temp (entropy - entropy goal)           L_alpha = -alpha mean_j (gap_j - goal)
 
-a_1 .. a_3M: M uniform actions, M of pi at o and M of pi at o_{t+k}.  form "importance" divides by their
-densities q; "plain" takes q = 1 and counts the data's action too.  alpha is fixed, and goal 0, or under
-`lagrange` learned.
+a_1 .. a_3M: M uniform actions, M of pi at o and M of pi at o_{t+k}.  form "importance", the paper's CQL(H),
+divides by their densities q; "plain" takes q = 1 and counts the data's action too, which is CQL(rho) with all
+of them for rho.  alpha is fixed, and goal 0, or under `lagrange` learned.
 
 Paper: Kumar et al. 2020.
 """
@@ -37,6 +37,8 @@ from trajrl.store.window import SequenceBatch, WindowSpec
 
 __all__ = ["CQL", "PRESETS", "Config", "Noise", "preset"]
 LARGEST_ALPHA = 1e6  # bound of a learned alpha
+FIRST: dict[str, Any] = {"init": "orthogonal", "out_gain": 0.01}  # first weights, as in the public code:
+FIRST_LOG_STD = -1.0  # values and means begin near 0, deviations near exp(-1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Config:
     )
     lagrange: bool = False  # True: alpha is learned, so that the gap stays near `goal`
     goal: float = 0.8  # gap to hold under lagrange; raising it: less conservative
+    gap_clip: float = 0.0  # a gap below minus this counts as that, 0: no bound; lowering it: values fall less
     form: str = "importance"  # importance: actions weighed by 1 / density; plain: unweighed, with the data's
     samples: int = 10  # M, actions of each kind; raising it: a truer log-sum-exp, slower
     tau_q: float = 1.0  # temperature of the log-sum-exp; lowering it: presses the highest values alone
@@ -63,6 +66,7 @@ class Config:
     critics: int = 2  # size of the ensemble; raising it: more cautious values, slower updates
     width: int = 256  # of the networks; raising it: finer, slower
     depth: int = 3  # hidden layers; raising it: finer, slower
+    critic_depth: int = 0  # of the critics, where it differs; 0: as deep as the policy
     critic_norm: str = "none"  # layer norm in the critic: none, before or after the activation
     gamma: float = 0.99  # discount per step; raising it looks further ahead
     tau: float = 0.005  # speed of the target critic; raising it: newer targets, less stable
@@ -79,7 +83,7 @@ class Config:
         one_of(self, form=("importance", "plain"))
         at_least_one(self, "samples", "horizon", "history", "critics", "width", "depth")
         above_zero(self, "tau_q", "temperature")
-        not_negative(self, "alpha")
+        not_negative(self, "alpha", "gap_clip", "critic_depth")
         if self.lagrange:
             above_zero(self, "alpha")
 
@@ -108,12 +112,13 @@ class CQL(GaussianLearner):
         super().__init__(obs_dim, action_dim, config, **options)
         rng, hidden = self.init_rng, (config.width,) * config.depth
         encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
-        policy = TanhGaussian(encoder.context_dim, hidden, action_dim, rng, init="orthogonal")
+        policy = TanhGaussian(encoder.context_dim, hidden, action_dim, rng, **FIRST, log_std=FIRST_LOG_STD)
         self.actor = self.part("actor", HistoryNet(encoder, policy))
         encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
         critic = Critic(
-            config.critics, encoder.context_dim + action_dim, hidden, rng,
-            activation="relu", init="orthogonal", layer_norm=config.critic_norm,
+            config.critics, encoder.context_dim + action_dim,
+            (config.width,) * (config.critic_depth or config.depth), rng,
+            activation="relu", layer_norm=config.critic_norm, **FIRST,
         )  # fmt: skip
         self.critic, self.target = self.with_copy("critic", "target", HistoryNet(encoder, critic))
         self.temperature = self.part("temperature", Temperature(config.temperature))
@@ -147,33 +152,51 @@ class CQL(GaussianLearner):
 
         # Bootstrap at o_{t+k}: the policy's action, or the best of several, under the lower target critic.
         with torch.no_grad():
-            action, density = self.drawn(there, noise.next)  # (B, M, act), (B, M)
-            context = self.context(self.target.encoder, there)[:, None].expand(-1, action.shape[1], -1)
-            value, best = self.target.head(context, action).amin(0).max(1)  # (B,) both
-            if config.target_entropy:
-                value = value - self.temperature() * density.gather(1, best[:, None])[:, 0]
+            value = self.soft_value(there, noise.next)  # (B,)
             y = td_target(batch.rewards, batch.mask, batch.steps, batch.terminated, value, config.gamma)
         td_loss = masked_mean((q - y).square().sum(0), valid, batch.weight)
 
         # The gap of every critic between the actions tried and the data's.
-        gap = self.pressed(view, here, there, q, noise) - q  # (E, B)
+        pressed, more = self.pressed(batch, view, q, noise)  # (E, B)
+        gap = pressed - q  # (E, B)
+        gap = gap.clamp(min=-config.gap_clip) if config.gap_clip else gap
         excess = gap - (config.goal if config.lagrange else 0.0)
         alpha = self.alpha().detach().clamp(max=LARGEST_ALPHA) if config.lagrange else config.alpha
         loss = td_loss + alpha * masked_mean(excess.sum(0), valid, batch.weight)
         td_error, metrics = td_report(loss, q, y, valid)
-        return loss, td_error, {**metrics, "critic/td_loss": td_loss, "critic/gap": masked_mean(gap, valid)}
+        more = {**more, "critic/td_loss": td_loss, "critic/gap": masked_mean(gap, valid)}
+        return loss, td_error, {**metrics, **more}
 
-    def pressed(self, view: Tensor, here: History, there: History, q: Tensor, noise: Noise) -> Tensor:
-        """Return tau log sum_m exp(Q_j(o, a_m) / tau - log q(a_m)) of every critic, (E, B)."""
-        tau, count = self.config.tau_q, self.config.samples
+    def soft_value(self, history: History, noise: Tensor) -> Tensor:
+        """Return min_j Q'_j (B,) of the policy's action, or its best of M, from noise (B, M, act)."""
+        action, density = self.drawn(history, noise)  # (B, M, act), (B, M)
+        context = self.context(self.target.encoder, history)[:, None].expand(-1, action.shape[1], -1)
+        value, best = self.target.head(context, action).amin(0).max(1)  # (B,) both
+        if self.config.target_entropy:
+            value = value - self.temperature() * density.gather(1, best[:, None])[:, 0]
+        return value
+
+    def pressed(self, batch: SequenceBatch, view: Tensor, q: Tensor, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Return the log-sum-exp of every critic's values of the actions tried (E, B), and metrics."""
+        tried, density = self.tried(batch, view, noise)  # (E, B, 3 M), (B, 3 M)
+        return self.log_sum_exp(tried, density, q), {}
+
+    def tried(self, batch: SequenceBatch, view: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Return Q_j(o, a_m) (E, B, 3 M): uniform actions, pi's at o, pi's at o_{t+k}; and log q (B, 3 M)."""
+        here, there = histories(batch)
         with torch.no_grad():
             (now, log_now), (then, log_then) = self.drawn(here, noise.here), self.drawn(there, noise.there)
         actions = torch.cat((noise.uniform, now, then), 1)  # (B, 3 M, act)
-        tried = self.critic.head(view[:, None].expand(-1, 3 * count, -1), actions) / tau  # (E, B, 3 M)
-        if self.config.form == "plain":
-            return tau * torch.cat((tried, q[..., None] / tau), -1).logsumexp(-1)
         uniform = torch.full_like(log_now, -self.action_dim * log(2))  # density of the box [-1, 1]
-        return tau * (tried - torch.cat((uniform, log_now, log_then), 1)).logsumexp(-1)
+        values = self.critic.head(view[:, None].expand(-1, actions.shape[1], -1), actions)  # (E, B, 3 M)
+        return values, torch.cat((uniform, log_now, log_then), 1)
+
+    def log_sum_exp(self, tried: Tensor, density: Tensor, q: Tensor) -> Tensor:
+        """Return tau log sum_m exp(Q_j(o, a_m) / tau - log q(a_m)) of every critic, (E, B)."""
+        tau = self.config.tau_q  # where it is not 1, the public code divides log q by it as well
+        if self.config.form == "plain":
+            return tau * (torch.cat((tried, q[..., None]), -1) / tau).logsumexp(-1)
+        return tau * (tried / tau - density).logsumexp(-1)
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Tensor, Metrics]:
         """Temp log pi - min Q, and the temperature's own loss; returns both and metrics."""

@@ -13,19 +13,25 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.nets.activation import activation as activation_named
-from trajrl.nets.mlp import FEW, NORMS, draw_linear
+from trajrl.nets.mlp import FEW, GAIN, NORMS, draw_linear
 
 
 class EnsembleLinear(nn.Module):
     """E Linear layers: (E, B, in) -> (E, B, out)."""
 
     def __init__(
-        self, members: int, in_dim: int, out_dim: int, rng: torch.Generator, init: str = "default"
+        self,
+        members: int,
+        in_dim: int,
+        out_dim: int,
+        rng: torch.Generator,
+        init: str = "default",
+        gain: float = GAIN,
     ) -> None:
         super().__init__()
         weight, bias = torch.empty(members, out_dim, in_dim), torch.empty(members, out_dim)
         for j in range(members):
-            draw_linear(weight[j], bias[j], rng, init)
+            draw_linear(weight[j], bias[j], rng, init, gain)
         self.weight = nn.Parameter(weight.mT.contiguous())  # (E, in, out)
         self.bias = nn.Parameter(bias[:, None].contiguous())  # (E, 1, out)
 
@@ -69,14 +75,18 @@ class EnsembleMLP(nn.Module):
         activation: str = "mish",
         layer_norm: str = "none",
         init: str = "default",
+        out_gain: float = GAIN,
         norm_eps: float = 1e-5,
     ) -> None:
+        """Draw the weights; `out_gain` as in MLP."""
         super().__init__()
         if layer_norm not in NORMS:
             raise ValueError(f"layer_norm is one of {', '.join(NORMS)}; got '{layer_norm}'")
-        widths = [in_dim, *hidden, out_dim]
+        widths, gains = [in_dim, *hidden, out_dim], [*(GAIN for _ in hidden), out_gain]
         self.members = members
-        self.layers = nn.ModuleList(EnsembleLinear(members, i, o, rng, init) for i, o in pairwise(widths))
+        self.layers = nn.ModuleList(
+            EnsembleLinear(members, i, o, rng, init, gain) for (i, o), gain in zip(pairwise(widths), gains)
+        )
         self.norms = nn.ModuleList(EnsembleNorm(members, w, norm_eps) for w in hidden if layer_norm != "none")
         self.norm_first = layer_norm == "before"
         self.activation = activation_named(activation)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from trajrl.nets.mlp import MLP
+from trajrl.nets.mlp import GAIN, MLP
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 INSIDE = 1 - 1e-5  # a recorded action is moved inside the open box before its density is taken
@@ -34,12 +34,23 @@ class TanhGaussian(nn.Module):
         activation: str = "relu",
         layer_norm: str = "none",
         init: str = "xavier",
+        out_gain: float = GAIN,
+        log_std: float = 0.0,
     ) -> None:
+        """Draw the weights.
+
+        Args:
+            out_gain: as in MLP
+            log_std: where the log std begins, but for what the weights add
+        """
         super().__init__()
         self.net = MLP(
             context_dim, hidden, 2 * action_dim, rng,
-            activation=activation, layer_norm=layer_norm, init=init, norm_eps=1e-6,
+            activation=activation, layer_norm=layer_norm, init=init, out_gain=out_gain, norm_eps=1e-6,
         )  # fmt: skip
+        if log_std:
+            with torch.no_grad():
+                self.net.weights(-1)[1][action_dim:] += log_std
 
     def forward(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log std; the log std is kept in [-20, 2]."""

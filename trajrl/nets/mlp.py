@@ -18,13 +18,20 @@ from trajrl.nets.activation import Activation
 from trajrl.nets.activation import activation as activation_named
 
 INITS = ("default", "orthogonal", "xavier")  # default: U(-b, b), b = 1/sqrt(in), as torch has it
+GAIN = sqrt(2)  # of orthogonal weights
 FEW = 171  # with the 24 rows that acting has at least, more than the 4,096 products where torch changes over
 NORMS = ("none", "before", "after")  # where a layer norm stands, seen from the activation
 
 
 @torch.no_grad()
-def draw_linear(weight: Tensor, bias: Tensor, rng: torch.Generator, init: str = "default") -> None:
-    """Fill a Linear's weight (out, in) and bias (out,); xavier and orthogonal have zero biases."""
+def draw_linear(
+    weight: Tensor, bias: Tensor, rng: torch.Generator, init: str = "default", gain: float = GAIN
+) -> None:
+    """Fill a Linear's weight (out, in) and bias (out,); xavier and orthogonal have zero biases.
+
+    Args:
+        gain: of orthogonal weights
+    """
     if init not in INITS:
         raise ValueError(f"no init '{init}'; there are: {', '.join(INITS)}")
     if init == "default":
@@ -35,14 +42,16 @@ def draw_linear(weight: Tensor, bias: Tensor, rng: torch.Generator, init: str = 
     if init == "xavier":
         nn.init.xavier_uniform_(weight, generator=rng)
     else:
-        nn.init.orthogonal_(weight, sqrt(2), generator=rng)
+        nn.init.orthogonal_(weight, gain, generator=rng)
     bias.zero_()
 
 
-def linear(in_dim: int, out_dim: int, rng: torch.Generator, init: str = "default") -> nn.Linear:
+def linear(
+    in_dim: int, out_dim: int, rng: torch.Generator, init: str = "default", gain: float = GAIN
+) -> nn.Linear:
     """Return a Linear whose weights come from `rng`."""
     layer = nn.utils.skip_init(nn.Linear, in_dim, out_dim)
-    draw_linear(layer.weight, layer.bias, rng, init)
+    draw_linear(layer.weight, layer.bias, rng, init, gain)
     return layer
 
 
@@ -77,13 +86,21 @@ class MLP(nn.Module):
         activation: str = "mish",
         layer_norm: str = "none",
         init: str = "default",
+        out_gain: float = GAIN,
         norm_eps: float = 1e-5,
     ) -> None:
+        """Draw the weights.
+
+        Args:
+            out_gain: gain of the last layer's orthogonal weights; near 0: outputs begin near 0
+        """
         super().__init__()
         if layer_norm not in NORMS:
             raise ValueError(f"layer_norm is one of {', '.join(NORMS)}; got '{layer_norm}'")
-        widths = [in_dim, *hidden, out_dim]
-        self.layers = nn.ModuleList(linear(i, o, rng, init) for i, o in pairwise(widths))
+        widths, gains = [in_dim, *hidden, out_dim], [*(GAIN for _ in hidden), out_gain]
+        self.layers = nn.ModuleList(
+            linear(i, o, rng, init, gain) for (i, o), gain in zip(pairwise(widths), gains)
+        )
         self.norms = nn.ModuleList(nn.LayerNorm(w, norm_eps) for w in hidden if layer_norm != "none")
         self.norm_first = layer_norm == "before"
         self.activation = activation_named(activation)

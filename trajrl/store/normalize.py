@@ -84,6 +84,16 @@ def cql_antmaze(store: TrajectoryStore) -> tuple[float, float]:
     return 4.0, -2.0
 
 
+def cal_ql_antmaze(store: TrajectoryStore) -> tuple[float, float]:
+    """10 r - 5: of rewards 0 and 1 it makes -5 and 5"""
+    return 10.0, -5.0
+
+
+def cal_ql_adroit(store: TrajectoryStore) -> tuple[float, float]:
+    """10 r + 5: of rewards -1 and 0 it makes -5 and 5"""
+    return 10.0, 5.0
+
+
 def rebrac_antmaze(store: TrajectoryStore) -> tuple[float, float]:
     """100 r"""
     return 100.0, 0.0
@@ -96,6 +106,8 @@ def antmaze(store: TrajectoryStore) -> tuple[float, float]:
 
 REWARD_TRANSFORMS: dict[str, Callable[[TrajectoryStore], tuple[float, float]]] = {
     "antmaze": antmaze,
+    "cal_ql_adroit": cal_ql_adroit,
+    "cal_ql_antmaze": cal_ql_antmaze,
     "cql_antmaze": cql_antmaze,
     "iql_antmaze": iql_antmaze,
     "iql_locomotion": iql_locomotion,

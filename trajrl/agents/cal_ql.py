@@ -1,0 +1,79 @@
+"""Cal-QL: CQL that presses the values of the policy's actions no lower than the return that the data had.
+
+    G     = sum_{j < m} gamma^j r_{t+j} + gamma^m (1 - terminated) V(o_{t+m})
+    gap_j = mean tau log sum_m exp(max(Q_j(o, a_m), G) / tau - log q(a_m)) - Q_j(o, a)
+
+The m rewards of G run to the episode's end or its first solved step; a truncated end is valued as the target
+values o_{t+k}.  Uniform actions have no bound.  The rest is CQL's: target, policy, alpha.
+Values then keep the scale of returns, so that learning online need not unlearn values that are too low.
+
+Paper: Nakamoto et al. 2023.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trajrl.agents import cql
+from trajrl.agents.base.learner import Metrics
+from trajrl.agents.base.protocol import History
+from trajrl.agents.cql import CQL, Noise
+from trajrl.agents.presets.cal_ql import PRESETS, preset
+from trajrl.nets.targets import masked_mean
+from trajrl.store.window import SequenceBatch, WindowSpec
+
+__all__ = ["PRESETS", "CalQL", "Config", "Noise", "preset"]
+
+
+@dataclass(frozen=True)
+class Config(cql.Config):
+    """CQL's fields with the published defaults of Cal-QL; task families are in the presets."""
+
+    alpha: float = 5.0  # weight of the gap, where a learned one starts; raising it: lower values off the data
+    best_next: bool = True  # True: the target takes the best of M actions
+    actor_lr: float = 1e-4  # learning rate of the policy and of the temperature
+    depth: int = 2  # hidden layers; raising it: finer, slower
+    calibrate: bool = True  # False: CQL's gap, without the bound; some code drops it online
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows to learn from, with their returns to go."""
+        return WindowSpec(self.history, 1, self.horizon, return_gamma=self.gamma if self.calibrate else None)
+
+
+class CalQL(CQL):
+    """Calibrated Q-learning."""
+
+    config: Config
+
+    def pressed(self, batch: SequenceBatch, view: Tensor, q: Tensor, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Return the log-sum-exp of every critic's bounded values (E, B), and metrics."""
+        tried, density = self.tried(batch, view, noise)  # (E, B, 3 M), (B, 3 M)
+        if not self.config.calibrate:
+            return self.log_sum_exp(tried, density, q), {}
+
+        # max(Q_j(o, a_m), G) for the 2 M actions of the policy; where G is the larger, nothing is pressed.
+        uniform, own = tried.split((self.config.samples, 2 * self.config.samples), -1)
+        bound, valid = self.bound(batch, noise), batch.steps > 0  # (B,) both
+        calibrated = torch.cat((uniform, own.maximum(bound[:, None])), -1)
+        below = (own < bound[:, None]).float().mean(-1)  # (E, B)
+        metrics = {
+            "critic/bound": masked_mean(bound, valid),
+            "critic/bounded_share": masked_mean(below, valid),
+        }
+        return self.log_sum_exp(calibrated, density, q), metrics
+
+    @torch.no_grad()
+    def bound(self, batch: SequenceBatch, noise: Noise) -> Tensor:
+        """Return G (B,); the noise of the bootstrap serves at the episode's end too."""
+        assert batch.returns is not None
+        assert batch.end_discount is not None
+        assert batch.end_obs is not None
+        assert batch.end_prev_actions is not None
+        assert batch.end_history_mask is not None
+        end = History(batch.end_obs, batch.end_prev_actions, batch.end_history_mask)
+        future = batch.end_discount * self.soft_value(end, noise.next)
+        return batch.returns + torch.where(batch.end_discount > 0, future, 0.0)

@@ -72,23 +72,14 @@ def test_without_the_bound_it_is_cql_with_its_settings():
 
 
 def test_values_of_the_policy_are_not_pressed_below_the_return():
-    agent = small("cal_ql", samples=4)
-    batch = random_windows(agent.spec)
-    noise, rows = agent.draw_noise(batch, torch_stream(0, "a")), len(batch.steps)
-    view = batch.obs[:, -1]
-    q = agent.critic.head(view, agent.flat_actions(batch))
-
-    def pressed(bound):
-        own = batch._replace(returns=torch.full((rows,), bound), end_discount=torch.zeros(rows))
-        _, metrics = agent.pressed(own, view, q, noise)
-        return metrics["critic/bounded_share"].item(), agent.pressed(own, view, q, noise)[0].sum()
-
-    share, value = pressed(
-        1e4
-    )  # far above: the policy's values add nothing to the slope, nor do uniform ones
-    slope = torch.autograd.grad(value, list(agent.critic.parameters()), allow_unused=True)
-    assert (share, max(float(g.abs().max()) for g in slope if g is not None)) == (1.0, 0.0)
-    assert pressed(-1e4)[0] == 0.0
+    agent = small("cal_ql", samples=2)
+    tried = torch.tensor([[[9.0, 9, 1, 3, 1, 3]]], requires_grad=True)  # two uniform, four of the policy
+    bounded, below = agent.calibrated(tried, torch.tensor([2.0]))
+    assert bounded.tolist() == [[[9, 9, 2, 3, 2, 3]]]
+    assert below.item() == 0.5
+    pressed = agent.log_sum_exp(bounded, torch.zeros(1, 6), torch.zeros(1, 1))
+    (slope,) = torch.autograd.grad(pressed.sum(), tried)
+    assert (slope[0, 0] > 0).tolist() == [True, True, False, True, False, True]
 
 
 def test_published_settings_follow_the_task_family():

@@ -147,7 +147,30 @@ def test_steps_before_a_cut_count_only_where_little_is_hidden():
 def test_returns_are_of_rewards_as_training_saw_them():
     store = make_store((3,), reward=2.0)
     store.set_shaping(lambda rewards: rewards - 1)
-    np.testing.assert_allclose(calibration.returns_to_go(store, 0, 0.5), [1.75, 1.5, 1.0])
+    found, left = calibration.returns_at(store, np.zeros(3, int), np.arange(3), 0.5)
+    np.testing.assert_allclose(found, [1.75, 1.5, 1.0])
+    assert left.tolist() == [3, 2, 1]
+
+
+def test_returns_stop_at_solved_steps_as_targets_do():
+    marks = np.isin(np.arange(60), [4, 9, 10])
+    rewards = np.arange(60.0)
+    store = TrajectoryStore.of(
+        Episode(np.zeros((61, 4)), np.zeros((60, 2)), rewards, False, extras={"terminal": marks})
+        for _ in range(2)
+    )
+    found = calibration.returns_at(store, np.ones(60, int), np.arange(60), 0.8)
+    for t in range(60):
+        total, n = 0.0, 0
+        for n in range(60 - t):
+            total += 0.8**n * rewards[t + n]
+            if marks[t + n]:
+                break
+        assert (found[0][t], found[1][t]) == (pytest.approx(total, rel=1e-5), n + 1)
+    episode, step = calibration.usable_steps(store, 0.8)
+    assert step[episode == 0].tolist() == list(range(60 - 14))  # 0.8 ** 14 is the first below 5 %
+    bias = calibration.n_step_bias(Clock(0.8), store, 0.8, [1, 5])
+    assert bias["steps"].tolist() == [92, 86, 70]  # of steps whose target of n steps takes a value at all
 
 
 def test_principal_components_are_those_of_the_covariance():

@@ -14,6 +14,7 @@ from sample_envs import Robot
 from trajrl import Episode, TrajectoryStore
 from trajrl.cli.main import dispatch
 from trajrl.envs import make_suite
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.mix import choose, write_mixture
 from trajrl.training.action_units import action_units, trained_units
 
@@ -165,6 +166,16 @@ def test_import_takes_the_given_box_and_the_files_own_before_the_environments(tm
     assert "actions: in the box [-1, -3] to [1, 3], from --action-box" in capsys.readouterr().out
     assert dispatch(["store", "doctor", str(tmp_path / "c.h5")]) == 0
     assert "from --action-box" in capsys.readouterr().out
+
+
+def test_a_store_that_is_written_anew_keeps_its_phases(tmp_path):
+    with StoreWriter(tmp_path / "a.h5") as writer:
+        for phase in ("offline", "online", "online"):
+            writer.append(data(0.5).episode(0), phase, {"broken": phase == "online"})
+    words = ["store", "import", str(tmp_path / "a.h5"), "--action-box", "-1", "1"]
+    assert dispatch([*words, "--out", str(tmp_path / "b.h5")]) == 0
+    table = TrajectoryStore.open(tmp_path / "b.h5").table
+    assert (table.phase.tolist(), table.broken.tolist()) == ([0, 1, 1], [False, True, True])
 
 
 @pytest.mark.parametrize("words", [["2", "-2"], ["a", "1"], ["[-1,-1,-1]", "[1,1,1]"]])

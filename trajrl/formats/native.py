@@ -9,6 +9,7 @@ from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.store.action_box import box_origin, is_scaled
 from trajrl.store.store import TrajectoryStore
+from trajrl.store.table import PHASES
 
 
 class Native(Source):
@@ -32,4 +33,5 @@ class Native(Source):
         """Yield the episodes with their labels."""
         table = self.store.table
         for e in self.store.live.tolist():
-            yield self.store.episode(e), {name: getattr(table, name)[e] for name in table.extra_names}
+            labels = {name: getattr(table, name)[e] for name in table.extra_names}
+            yield self.store.episode(e), {**labels, "phase": PHASES[int(table.phase[e])]}

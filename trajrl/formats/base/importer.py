@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from trajrl.core.atomic_files import refuse_existing
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.store.action_box import SCALED, ActionBox
+from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
-
-if TYPE_CHECKING:
-    from trajrl.store.table import Table
+from trajrl.store.table import PHASES, Table
 
 MANY = 50  # steps: shorter episodes may well all end alike
 Show = Callable[..., Iterator[Any]]  # (items, what, total, unit) -> the same items, shown as they go by
@@ -37,7 +36,7 @@ def import_source(
         )
         for episode, labels in labelled:
             box.add(episode.actions, source)
-            writer.append(episode, labels=labels)
+            write_labelled(writer, episode, labels)
         if not len(writer.table):
             raise ValueError(f"{source.path} gave not one episode{source.notes.because()}")
         source.notes.add("actions_outside_box", box.outside, box.first)
@@ -45,6 +44,12 @@ def import_source(
         writer.attributes.update(attributes(source))
         table, widths = writer.table, (writer.obs_moments.mean.size, box.low.size)
     return {"out": str(out), **summary(source, table, widths, box)}
+
+
+def write_labelled(writer: StoreWriter, episode: Episode, labels: Mapping[str, Any]) -> None:
+    """Write an episode with its further table columns; a store's own episodes keep their phase."""
+    others = {name: value for name, value in labels.items() if name != "phase"}
+    writer.append(episode, str(labels.get("phase", PHASES[0])), others)
 
 
 class Box:
@@ -136,4 +141,7 @@ def spread(values: np.ndarray) -> dict[str, float]:
     return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
 
 
-__all__ = ["Labelled", "Show", "attributes", "context", "import_source", "quietly", "spread", "summary"]
+__all__ = [
+    "Labelled", "Show", "attributes", "context", "import_source", "quietly", "spread", "summary",
+    "write_labelled",
+]  # fmt: skip

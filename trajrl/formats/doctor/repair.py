@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from trajrl.formats.base.importer import Show, attributes, quietly
+from trajrl.formats.base.importer import Show, attributes, quietly, write_labelled
 from trajrl.formats.doctor.ends import at_limit, endless
 from trajrl.formats.doctor.examine import Report, jump_of
 from trajrl.formats.doctor.survey import COLUMNS, HUGE, Survey, hash_of
@@ -43,7 +43,7 @@ def repair(report: Report, out: Path, show: Show = quietly) -> dict[str, Any]:
                     done["duplicates left out"] += 1
                     continue
                 seen.add(found)
-                writer.append(part, labels=labels)
+                write_labelled(writer, part, labels)
         writer.attributes.update(attributes(source))
         writer.attributes["provenance"]["repaired"] = dict(done)
         episodes, transitions = len(writer.table), writer.num_steps

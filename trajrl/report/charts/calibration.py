@@ -2,8 +2,9 @@
 
     G_t = sum_i gamma^i r_{t+i}        bias of an n-step target = gamma^n (Q(o_{t+n}, a_{t+n}) - G_{t+n})
 
-The data's return is what its own policy earned; a critic of a better policy may rightly lie above.  Where a
-recording was cut, what came after is not known: steps are used only where it counts for less than 5 %.
+G stops where no target takes a value from beyond: at the first solved step, else at the episode's end.  It is
+what the data's own policy earned; a critic of a better policy may rightly lie above.  Where a recording was
+cut, what came after is not known: steps are used only where it counts for less than 5 %.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from trajrl.report import stats
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Series
 from trajrl.report.charts.qfunction import q_of_data
+from trajrl.store.return_to_go import returns_to_go, stops
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +43,7 @@ def calibration(
         stream(seed, "report/calibration").choice(len(episode), min(count, len(episode)), replace=False)
     )
     episode, step = episode[chosen], step[chosen]
-    mc = _returns_at(store, episode, step, gamma)
-    left = store.table.length[episode] - step
+    mc, left = returns_at(store, episode, step, gamma)
     q = q_of_data(agent, store, episode, step)
     return pd.DataFrame({"episode": episode, "step": step, "steps_left": left, "q": q, "mc": mc})
 
@@ -64,7 +65,7 @@ def n_step_bias(
         own = base[base["steps_left"] > n]
         if len(own):
             ahead = q_of_data(agent, store, own["episode"].to_numpy(), own["step"].to_numpy() + n)
-            after = _returns_at(store, own["episode"].to_numpy(), own["step"].to_numpy() + n, gamma)
+            after, _ = returns_at(store, own["episode"].to_numpy(), own["step"].to_numpy() + n, gamma)
             found = stats.interval([gamma**n * (ahead - after)], stats.weighted_mean, seed=seed)
             rows.append((n, *map(float, found), len(own)))
     return pd.DataFrame(rows, columns=["n", "bias", "low", "high", "steps"])
@@ -87,35 +88,21 @@ def bias_chart(rows: pd.DataFrame, key: str = "n-step-bias") -> Chart:
 
 
 def usable_steps(store: TrajectoryStore, gamma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return every (episode, step) whose return is known: the MDP ended, or what is hidden hardly counts."""
-    live = store.live
-    length = store.table.length[live]
-    hidden = np.where(
-        store.table.terminated[live], 0, np.ceil(np.log(MOST_HIDDEN) / np.log(np.clip(gamma, 1e-9, 1 - 1e-9)))
-    )
-    keep = np.maximum(0, length - hidden).astype(np.int64)  # (E,) steps kept, from the first
-    first = np.cumsum(keep) - keep
-    return np.repeat(live, keep), np.arange(keep.sum()) - np.repeat(first, keep)
+    """Return every (episode, step) whose return is known: it ends, or what is hidden hardly counts."""
+    length = store.table.length[store.live]
+    episode = np.repeat(store.live, length)
+    step = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    row = store.table.start[episode] + step
+    stop, ended = stops(store, episode, row)
+    hidden = np.ceil(np.log(MOST_HIDDEN) / np.log(np.clip(gamma, 1e-9, 1 - 1e-9)))
+    known = ended | (stop - row > hidden)
+    return episode[known], step[known]
 
 
-def returns_to_go(store: TrajectoryStore, episode: int, gamma: float) -> np.ndarray:
-    """Return G_t (T,) of one episode, with rewards as training saw them."""
-    import torch
-
-    start = int(store.table.start[episode])
-    found = store.rewards.slice(start, start + int(store.table.length[episode]))
-    rewards = store.shape_reward(torch.from_numpy(np.array(found))).double().numpy()
-    total, out = 0.0, np.empty(len(rewards))
-    for t in range(len(rewards) - 1, -1, -1):
-        total = rewards[t] + gamma * total
-        out[t] = total
-    return out
-
-
-def _returns_at(store: TrajectoryStore, episode: np.ndarray, step: np.ndarray, gamma: float) -> np.ndarray:
-    """Return G (n,) at any steps."""
-    out = np.empty(len(step))
-    for e in np.unique(episode):
-        own = episode == e
-        out[own] = returns_to_go(store, int(e), gamma)[step[own]]
-    return out
+def returns_at(
+    store: TrajectoryStore, episode: np.ndarray, step: np.ndarray, gamma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return G (n,) at any steps, of rewards as training saw them, and the steps (n,) it sums over."""
+    row = store.table.start[episode] + step
+    stop, _ = stops(store, episode, row)
+    return returns_to_go(store, row, stop, gamma, "cpu").numpy(), stop - row

@@ -9,7 +9,8 @@ import numpy as np
 
 from trajrl.store.window import Anchors
 
-# anchors (n,) -> the agent's Q of the actions taken there, (n,) or one per critic of an ensemble (n, E)
+# anchors (n,) -> the agent's Q of the actions taken there, (n,) or one per critic of an ensemble (n, E).
+# A ranking calls it once, with all rows it asks about: tens of thousands, to be split where memory is short.
 Score = Callable[[Anchors], np.ndarray]
 
 

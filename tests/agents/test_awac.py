@@ -7,6 +7,7 @@ from math import log, pi
 import torch
 from flow_windows import corner, random_windows, reward_after, small
 
+from trajrl.agents.awac import preset
 from trajrl.core.rng import torch_stream
 
 
@@ -66,6 +67,16 @@ def test_the_policy_learns_from_the_critics_after_their_step():
     twin.critic_optimiser.step(twin.critic_loss(batch, noise)[0])
     expected = twin.actor_loss(batch, noise)[0]
     torch.testing.assert_close(agent.update(batch, torch_stream(0, "a")).metrics["actor/loss"], expected)
+
+
+def test_published_settings_follow_the_task_family():
+    found = [
+        preset("paper", env).get("temperature") for env in ("d4rl:hopper-medium-v2", "d4rl:pen-human-v1")
+    ]
+    assert found == [0.3333, 0.1]
+    maze = preset("paper", "d4rl:antmaze-large-play-v2")
+    assert (maze["temperature"], maze["run.reward"]) == (0.1, "iql_antmaze")
+    assert preset("paper", "nothing-v0") == preset("paper", "ogbench:cube-single-play-singletask-v0")
 
 
 def test_the_bandit_is_learned():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from flow_windows import ACT, at_anchor, corner, generators, random_windows, reward_after, small
 
+from trajrl.agents import make_config
 from trajrl.agents.base.learner import draw_rows
+from trajrl.agents.ifql import preset
 from trajrl.core.rng import torch_stream
 
 
@@ -65,6 +67,13 @@ def test_the_sample_of_highest_value_acts():
             tried = agent.actor.head.sample(obs, noise[row], 4)
             best = agent.critic.head(obs, tried).min(0).values.argmax()
         torch.testing.assert_close(acted[row, 0], tried[best])
+
+
+def test_published_settings_follow_the_task():
+    config = make_config("ifql")
+    assert (config.expectile, config.samples, config.width, config.depth) == (0.9, 32, 512, 4)
+    assert preset("paper", "ogbench:humanoidmaze-medium-navigate-singletask-v0")["gamma"] == 0.995
+    assert "gamma" not in preset("paper", "ogbench:cube-double-play-singletask-v0")
 
 
 def test_the_bandit_is_learned():

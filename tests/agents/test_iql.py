@@ -130,12 +130,16 @@ def test_exploring_draws_with_the_policys_own_deviation():
 
 def test_published_settings_follow_the_task_family():
     families = {"d4rl:hopper-medium-v2": (0.7, 3.0, 0.0), "d4rl:antmaze-large-play-v2": (0.9, 10.0, 0.0),
-                "d4rl:pen-human-v1": (0.7, 0.5, 0.1)}  # fmt: skip
+                "d4rl:pen-human-v1": (0.7, 0.5, 0.1), "d4rl:kitchen-mixed-v0": (0.7, 0.5, 0.1),
+                "ogbench:antmaze-large-navigate-singletask-v0": (0.9, 10.0, 0.0),
+                "ogbench:cube-double-play-singletask-task2-v0": (0.9, 0.3, 0.0)}  # fmt: skip
     for env, (expectile, beta, dropout) in families.items():
         own = {name: value for name, value in preset("paper", env).items() if not name.startswith("run.")}
         config = make_config("iql", **own)
         assert (config.expectile, config.beta, config.dropout) == (expectile, beta, dropout)
     assert preset("paper", "antmaze-umaze-v0")["run.reward"] == "iql_antmaze"
+    far = preset("paper", "ogbench:humanoidmaze-medium-navigate-singletask-v0")
+    assert (far["gamma"], "run.reward" in far) == (0.995, False)
 
 
 def test_a_target_never_follows_before_the_critics_step():

@@ -88,6 +88,10 @@ def test_published_settings_follow_the_data_set():
     assert (maze["actor_beta"], maze["critic_beta"], maze["gamma"]) == (0.003, 0.0005, 0.999)
     assert preset("paper", "d4rl:hopper-medium-expert-v2")["run.batch_size"] == 1024
     assert preset("paper", "nothing-v0")["run.batch_size"] == 256
+    arms = preset("paper", "ogbench:cube-double-play-singletask-v0")
+    assert (arms["actor_beta"], arms["critic_beta"], arms["width"]) == (0.1, 0.0, 512)
+    ant = preset("paper", "ogbench:antmaze-large-navigate-singletask-v0")
+    assert (ant["width"], "run.reward" in ant) == (512, False)  # not the settings of the D4RL maze
     config = make_config("rebrac")
     assert (config.depth, config.critic_norm, config.actor_lr) == (3, "after", 1e-3)
 

@@ -20,6 +20,7 @@ from trajrl.agents.base.gaussian import GaussianLearner
 from trajrl.agents.base.learner import Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.awac import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import BoundedGaussian, normal_density
@@ -27,10 +28,12 @@ from trajrl.nets.history import HistoryNet
 from trajrl.nets.targets import follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 
+__all__ = ["AWAC", "PRESETS", "Config", "Noise", "preset"]
+
 
 @dataclass(frozen=True)
 class Config:
-    """Defaults are those of the public runs on locomotion."""
+    """Defaults are those of the public code; task families are in the presets."""
 
     temperature: float = 1.0  # lambda of the advantage, in units of Q; raising it: closer to cloning
     weight_max: float = 100.0  # w_max, bound of an action's weight; lowering it: closer to cloning
@@ -62,13 +65,6 @@ class Config:
     def spec(self) -> WindowSpec:
         """Return the windows to learn from."""
         return WindowSpec(self.history, 1, self.horizon)
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"normalize_obs": True},
-    "paper": {"normalize_obs": True, "run.steps": 1_000_000, "run.eval_every": 5_000},
-    "standard": {"normalize_obs": True},
-}
 
 
 class Noise(NamedTuple):

@@ -25,6 +25,7 @@ from trajrl.agents.base.checks import at_least_one, shares
 from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import History
+from trajrl.agents.presets.ifql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.flow import VelocityField, straight_path
@@ -32,6 +33,8 @@ from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
 from trajrl.nets.targets import expectile_loss, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
+
+__all__ = ["IFQL", "PRESETS", "Config", "Noise", "preset"]
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,6 @@ class Config:
     def spec(self) -> WindowSpec:
         """Return the windows to learn from."""
         return WindowSpec(self.history, 1, self.horizon)
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"width": 256, "depth": 3},
-    "paper": {"run.steps": 1_000_000, "run.eval_every": 100_000, "run.eval_episodes": 50},
-    "standard": {},
-}
 
 
 class Noise(NamedTuple):

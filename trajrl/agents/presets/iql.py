@@ -1,4 +1,9 @@
-"""Published settings of IQL by task family (Kostrikov, Nair, Levine 2021, section 5 and appendix B)."""
+"""Published settings of IQL by task family.
+
+D4RL: ikostrikov/implicit_q_learning, configs/*_config.py (Kostrikov, Nair, Levine 2021, appendix B).
+OGBench: seohongpark/fql, agents/iql.py, whose beta is tuned per task; its deviation there is 1 and fixed, and
+here it is learned.  Tasks that are not listed take beta 10, a start to tune from.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"run.steps": 1_000_000, "run.eval_every": 5_000},
     "standard": {},
 }
-HANDS: dict[str, Any] = {"beta": 0.5, "dropout": 0.1}  # human demonstrations: expectile 0.7 as elsewhere
+HANDS: dict[str, Any] = {"beta": 0.5, "dropout": 0.1}  # kitchen_config.py: expectile 0.7 as elsewhere
+OGBENCH: dict[str, Any] = {
+    "expectile": 0.9, "beta": 10.0, "width": 512, "depth": 4, "critic_norm": "after", "decay": "none",
+    "run.eval_every": 100_000, "run.eval_episodes": 50,
+}  # fmt: skip
+FAR: dict[str, Any] = {**OGBENCH, "gamma": 0.995}
 FAMILIES: dict[str, dict[str, Any]] = {
-    "*antmaze*": {
+    "*humanoidmaze*": FAR,  # seohongpark/fql:README.md, its command for IQL
+    "*antmaze-giant-navigate*": FAR,  # the discount of its commands for FQL on the same task
+    "*antsoccer*": FAR,  # the same
+    "*cube-single*singletask*": {**OGBENCH, "beta": 1.0},  # the same README, on the task from pixels
+    "*cube-double*singletask*": {**OGBENCH, "beta": 0.3},  # the README of Value Flows, from pixels
+    "*cube-triple*singletask*": FAR,  # the same
+    "*singletask*": OGBENCH,
+    "*antmaze*": {  # antmaze_config.py
         "expectile": 0.9, "beta": 10.0, "run.reward": "iql_antmaze", "run.eval_every": 100_000,
         "run.eval_episodes": 100,
     },

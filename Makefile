@@ -86,7 +86,7 @@ soak: $(STAMP) ## the same, many more of each, then two hours of online training
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --minutes 120
 
 FAULTS := tests/test_kills.py tests/training/test_stopped_runs.py tests/sweep/test_killed_sweeps.py tests/test_faults.py \
-	tests/training/test_run_files.py tests/training/test_checkpoint.py tests/cli/test_writing.py \
+	tests/training/test_run_files.py tests/training/test_checkpoint.py tests/cli/test_writing.py tests/report/test_killed_reports.py \
 	tests/store/test_journal.py tests/store/test_writer.py tests/store/test_full_disk.py tests/formats/test_hostile.py \
 	tests/formats/test_bad_input.py tests/formats/test_download.py
 define soak

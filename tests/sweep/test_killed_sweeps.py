@@ -22,10 +22,10 @@ from trajrl.core.rng import stream
 
 pytestmark = pytest.mark.timeout(int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200")))
 TRIALS = ("uniform-s0", "cluster-s0")
-MOST = 4  # kills of trials in one session
+MOST = 4  # kills of trials in one start of the sweep
 
 
-class Sitting:
+class RunningSweep:
     """A sweep at work in its folder."""
 
     def __init__(self, store: Path, out: Path) -> None:
@@ -83,22 +83,22 @@ def finished(out: Path) -> dict[str, int]:
 
 def test_a_sweep_killed_at_random_points_ends_with_the_bits_of_one_that_was_not(tmp_path):
     store = write_store(tmp_path / "point.h5", 16)
-    whole = Sitting(store, tmp_path / "whole")
+    whole = RunningSweep(store, tmp_path / "whole")
     assert whole.finish() == 0
     seconds = time.monotonic() - whole.began
     rng, landed, number, kept = stream(0, "kills/sweep"), 0, 0, {}
     while True:
         out = tmp_path / f"sweep{number}"
-        session, trials_hit, whole_hit = Sitting(store, out), 0, False
-        while landed + trials_hit < kills() and trials_hit < MOST and not whole_hit and not session.ended:
-            session.reach(rng, seconds)
+        sweep, trials_hit, whole_hit = RunningSweep(store, out), 0, False
+        while landed + trials_hit < kills() and trials_hit < MOST and not whole_hit and not sweep.ended:
+            sweep.reach(rng, seconds)
             if rng.integers(2):
-                whole_hit = session.kill(whole=True)
+                whole_hit = sweep.kill(whole=True)
             else:
-                trials_hit += session.kill(whole=False)
+                trials_hit += sweep.kill(whole=False)
         landed += whole_hit
         if not whole_hit:
-            said = session.finish()
+            said = sweep.finish()
             assert said <= trials_hit
             landed += said
             for name in TRIALS:

@@ -136,21 +136,21 @@ def assert_survives_full_disks(
     note(full, f"full disks of {what}, over {stopped.number} runs, each the same bits in the end")
 
 
-def test_a_killed_offline_run_goes_on_to_the_same_bits(nursery, offline, tmp_path):
+def test_a_killed_offline_run_continues_to_the_same_bits(nursery, offline, tmp_path):
     assert_survives_kills("offline", nursery, offline, tmp_path)
 
 
-def test_a_killed_online_run_goes_on_to_the_same_bits_and_episodes(nursery, online, tmp_path):
+def test_a_killed_online_run_continues_to_the_same_bits_and_episodes(nursery, online, tmp_path):
     assert_survives_kills("online", nursery, online, tmp_path)
 
 
-def test_a_full_disk_stops_an_offline_run_in_one_line_and_it_goes_on_to_the_same_bits(
+def test_a_full_disk_stops_an_offline_run_in_one_line_and_it_continues_to_the_same_bits(
     nursery, offline, tmp_path
 ):
     assert_survives_full_disks("offline", nursery, offline, tmp_path)
 
 
-def test_a_full_disk_stops_an_online_run_in_one_line_and_it_goes_on_to_the_same_bits(
+def test_a_full_disk_stops_an_online_run_in_one_line_and_it_continues_to_the_same_bits(
     nursery, online, tmp_path
 ):
     assert_survives_full_disks("online", nursery, online, tmp_path)
@@ -173,6 +173,7 @@ def test_a_run_killed_before_its_config_is_started_or_resumed_as_it_stands(what,
         assert f"{folder} holds no run to resume: it has no config.json" in ended.output
     assert known
     assert write > 1
+    note(write - 1, f"kills of {what} before its config.json, one at each write")
     again = nursery.run([*line, "--out", str(tmp_path / "early1")], tmp_path / "early1")
     assert again.code == 0, again.output
     same(tmp_path / "early1")

@@ -50,7 +50,7 @@ DECIDES = {
     "trajrl/rollout/collector.py": {"load_state_dict"},
     "trajrl/agents/base/learner.py": {"load_state_dict"},
     "trajrl/cli/train_command.py": {"resumes"},
-    "trajrl/cli/collect/journal.py": {"open_or_resume", "remove"},
+    "trajrl/cli/collect/journal.py": {"open_or_resume", "require_collection", "remove"},
 }
 
 

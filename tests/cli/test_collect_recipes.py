@@ -107,7 +107,7 @@ def test_epsilon_is_the_share_of_uniform_actions(capsys, tmp_path, policies, eps
 
 
 @pytest.mark.parametrize("how", [{"policy": "random"}, {"policy": "oracle", "env": "toy:rooms"}])
-def test_what_was_broken_off_goes_on_to_the_same_file(capsys, tmp_path, monkeypatch, how):
+def test_what_was_broken_off_continues_to_the_same_data(capsys, tmp_path, monkeypatch, how):
     run(capsys, tmp_path / "whole.h5", "--noise", "0", "0.3", steps=300, **how)
     whole = command.up_to
 
@@ -129,6 +129,43 @@ def test_what_was_broken_off_goes_on_to_the_same_file(capsys, tmp_path, monkeypa
     prints = {TrajectoryStore.open(tmp_path / f"{name}.h5").fingerprint for name in ("x", "whole")}
     assert len(prints) == 1
     assert not (tmp_path / "x.h5.collecting").exists()
+
+
+@pytest.mark.parametrize("how", [{"policy": "random"}, {"recipe": "medium-replay"}])
+def test_resume_begins_no_collection_where_there_is_none(capsys, tmp_path, how):
+    (tmp_path / "hopper.h5.collecting").mkdir()
+    (tmp_path / "hopper.h5.collecting" / "collect.json").write_text("{}")
+    code, _, said = run(capsys, tmp_path / "hoper.h5", "--resume", **how)
+    assert code == 1
+    assert f"hoper.h5 has no collection to resume: did you mean {tmp_path / 'hopper.h5'}?" in said
+    code, _, said = run(capsys, tmp_path / "x" / "y.h5", "--resume", **how)
+    assert (code, "there is nothing in" in said) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["hopper.h5.collecting"]
+
+
+def test_resume_or_start_begins_and_resume_of_a_written_store_says_so(capsys, tmp_path):
+    (tmp_path / "x.h5.collecting").mkdir()  # as after a kill in the first moments
+    assert run(capsys, tmp_path / "x.h5", "--resume-or-start", policy="random")[0] == 0
+    code, _, said = run(capsys, tmp_path / "x.h5", "--resume", policy="random")
+    assert (code, "no collection to resume: the store is written" in said) == (1, True)
+
+
+def test_resume_with_overwrite_keeps_what_was_collected_and_replaces_the_store(capsys, tmp_path, monkeypatch):
+    run(capsys, tmp_path / "x.h5", policy="random", steps=100)
+    whole = command.up_to
+    with_it = {"policy": "random", "steps": 200, "seed": 1}
+    monkeypatch.setattr(command, "up_to", first_only)
+    assert run(capsys, tmp_path / "x.h5", "--overwrite", **with_it)[0] == 130
+    monkeypatch.setattr(command, "up_to", whole)
+    monkeypatch.setattr(command, "remove", None)  # nothing may be removed
+    code, found, said = run(capsys, tmp_path / "x.h5", "--overwrite", "--resume", **with_it)
+    assert code == 0, said
+    assert found["transitions"] >= 200
+
+
+def first_only(episodes, steps):
+    yield next(episodes)
+    raise KeyboardInterrupt
 
 
 def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkeypatch):

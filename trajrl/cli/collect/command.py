@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from trajrl import __version__
-from trajrl.cli.collect.journal import Collection, folder_of, remove, summary
+from trajrl.cli.collect.journal import (
+    Collection,
+    folder_of,
+    is_begun,
+    remove,
+    require_collection,
+    summary,
+)
 from trajrl.cli.collect.medium_replay import finish, learn, met
 from trajrl.cli.collect.recipes import POLICIES, make_policy, of_policy, of_recipe, other_options
 from trajrl.cli.common import Common, progress, refuse_existing, say
@@ -63,10 +70,11 @@ class Collect(Common):
     episodes: int = 20
     """Episodes of each that --reference takes."""
     resume: bool = False
-    """Continue with a collection of this --out that was broken off; its data ends up the same, and so does
-    the fingerprint."""
+    """Continue a collection of this --out that was broken off; its data and fingerprint end up the same."""
+    resume_or_start: bool = False
+    """Resume a collection of this --out, or begin it where there is none."""
     overwrite: bool = False
-    """Replace a store that has this name."""
+    """Replace a store that has this name, and begin anew unless a collection is resumed."""
 
     def run(self) -> dict[str, Any]:
         """Record, write, and say what came out."""
@@ -75,10 +83,11 @@ class Collect(Common):
 
             numbers = self.seed, self.episodes, self.envs
             return measure(self.suite(), self.policy, self.out, *numbers, self.overwrite)
+        resume = self.resumes()
         refuse_existing(self.out, self.overwrite)
         refuse_foreign(self.out)  # before hours of recording
         if self.recipe == "medium-replay":
-            return self.replayed()
+            return self.replayed(resume)
         parts = self.parts()
         suite = None if parts[0].policy == "oracle" else self.suite()
         policies = [make_policy(part.policy, suite) if suite else None for part in parts]
@@ -90,9 +99,9 @@ class Collect(Common):
             "set": list(self.set),
             "parts": [asdict(p) for p in parts],
         }
-        if self.overwrite:
+        if self.overwrite and not resume:
             remove(folder_of(self.out))
-        with Collection(self.out, asked, self.resume) as waiting:
+        with Collection(self.out, asked, resume) as waiting:
             for number, part in enumerate(parts):
                 made = self.acted(suite, policies[number], number, part, waiting) if suite else None
                 episodes = made or self.scripted(number, part, waiting)
@@ -108,12 +117,18 @@ class Collect(Common):
             waiting.remove()
         return self.answer(name, found)
 
-    def replayed(self) -> dict[str, Any]:
+    def resumes(self) -> bool:
+        """Say whether a collection is to be resumed; one that is not there is refused or, if asked, begun."""
+        if self.resume and not self.resume_or_start:
+            require_collection(self.out)
+        return (self.resume or self.resume_or_start) and is_begun(folder_of(self.out))
+
+    def replayed(self, resume: bool) -> dict[str, Any]:
         """Let an agent learn online from nothing, and write everything it met."""
         names = ("env", "seed", "set", "recipe", "steps")
         asked = {**{name: getattr(self, name) for name in names}, "set": list(self.set)}
         suite = self.suite()
-        run = learn(suite, self.steps, self.seed, self.out, self.set, asked, self.resume, self.overwrite)
+        run = learn(suite, self.steps, self.seed, self.out, self.set, asked, resume, self.overwrite)
         learner = [{"policy": run.config.agent, "updates": run.step}]
         with self.writer(suite.name, learner, suite.action_box) as writer:
             for episode in met(run):
@@ -141,6 +156,8 @@ class Collect(Common):
         """Refuse options that what was asked for would leave unused."""
         if self.reference and self.policy in ("", "random", "oracle"):
             raise ValueError("--reference takes --policy, the expert: a run's folder or a policy file")
+        if self.reference and (self.resume or self.resume_or_start):
+            raise ValueError("--reference measures anew: leave --resume out")
         disturbed = [name for name, given in (("noise", any(self.noise)), ("epsilon", self.epsilon)) if given]
         if disturbed and (self.reference or self.recipe == "medium-replay"):
             what = "--reference measures policies as they are" if self.reference else "sac explores by itself"

@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ class Collection:
 def open_or_resume(folder: Path, asked: Mapping[str, Any], resume: bool) -> None:
     """Begin a folder for what is asked, or with `resume` take one that was begun for the very same."""
     said = folder / "collect.json"
-    if folder.exists() and not resume:
+    if is_begun(folder) and not resume:
         raise FileExistsError(
             f"{folder} holds a collection that was broken off; --resume continues it, "
             "--overwrite begins again"
@@ -89,13 +90,34 @@ def open_or_resume(folder: Path, asked: Mapping[str, Any], resume: bool) -> None
     write_text(said, json.dumps(dict(asked), indent=2) + "\n")
 
 
+def is_begun(folder: Path) -> bool:
+    """Say whether a folder holds a collection, as far as it came; a kill may leave it empty."""
+    return any(folder.glob("[!.]*"))
+
+
+def require_collection(out: Path) -> None:
+    """Refuse to resume where no collection was broken off, naming one beside it that may have been meant."""
+    if is_begun(folder_of(out)):
+        return
+    beside = {folder.name.removesuffix(ENDING) for folder in out.absolute().parent.glob(f"*{ENDING}")}
+    near = get_close_matches(out.name, beside - {out.name}, n=1, cutoff=0.5)
+    what = f"did you mean {out.with_name(near[0])}?" if near else f"there is nothing in {folder_of(out)}"
+    if out.exists():
+        what = "the store is written"
+    raise FileNotFoundError(
+        f"{out} has no collection to resume: {what}   (without --resume a new one begins; "
+        "--resume-or-start does whichever fits)"
+    )
+
+
 OWN = {"collect.json", "episodes.journal"}
 OF_REPLAY = {"run", "start.h5"}
+ENDING = ".collecting"
 
 
 def folder_of(out: Path) -> Path:
     """Return the folder in which a store's episodes wait."""
-    return out.with_name(out.name + ".collecting")
+    return out.with_name(out.name + ENDING)
 
 
 def remove(folder: Path) -> None:

@@ -43,9 +43,9 @@ def learn(
     from trajrl.training import loop
 
     folder, kept = folder_of(out), run_folder(out)
-    if overwrite:
+    if overwrite and not resume:
         remove(folder)
-    elif kept.exists():
+    if kept.exists() and not overwrite:
         raise FileExistsError(f"{kept} holds the run of an earlier replay; --overwrite replaces it")
     open_or_resume(folder, asked, resume)
     run = learning(suite, steps, seed, folder, settings)

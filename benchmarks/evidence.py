@@ -6,144 +6,24 @@
     python benchmarks/evidence.py smoke --policies data/policies               # a cell of each, once more
 
 Every finished run is a few lines of docs/evidence/TABLE.csv, one for each evaluation; those runs are not done
-again, wherever their folders went.  A run that was cut short continues from its checkpoint, and where it has
-none yet it begins anew.
+again, wherever their folders went.  evidence_runs.py does them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import Any
-
-import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from evidence_data import ROOT, can_be_had, made
-from evidence_gap import target_gap
-from evidence_tables import KEY, read, tables
+from evidence_data import ROOT, can_be_had
+from evidence_runs import ROWS, do, kept, lines_of, parts, rows_of, run
+from evidence_tables import tables
 from evidence_trials import Trial, trials
-
-from trajrl.core.atomic_files import new_file
-
-ROWS = ROOT / "docs" / "evidence"
-SCORES = ("last", "mean_last_10", "best", "selected")
-WRITING = Lock()
-
-
-def rows_of(trial: Trial, folder: Path) -> pd.DataFrame:
-    """Return a line for each evaluation of a finished run; the last one also has the run's scores.
-
-    Of two phases they are the online one's, whose step 0 is the end of the offline one.
-    """
-    seconds = sum(json.loads((part / "summary.json").read_text())["seconds"] for part in parts(trial, folder))
-    folder = parts(trial, folder)[-1]
-    summary = json.loads((folder / "summary.json").read_text())
-    versions = json.loads((folder / "versions.json").read_text())
-    evals = pd.read_csv(folder / "evals.csv").groupby("step")
-    found = evals[["return", "score"]].mean().round(2)
-    if "success" in evals.obj and evals.obj.success.notna().any():
-        found["success"] = evals.success.mean().round(4)
-    found = found.reset_index()
-    found.insert(0, "seed", trial.seed)
-    found.insert(0, "cell", trial.cell)
-    found.insert(0, "data", trial.data)
-    last = found.index[-1]
-    for name in SCORES:
-        found.loc[last, name] = round(summary["scores"][name]["value"], 2)
-    found.loc[last, "low"], found.loc[last, "high"] = (
-        round(summary["scores"]["last"][end], 2) for end in ("low", "high")
-    )
-    if trial.table == "returns":
-        for name, value in target_gap(folder).items():
-            found.loc[last, name] = round(value, 6)
-    found.loc[last, "seconds"] = round(seconds)
-    found.loc[last, "commit"] = commit()
-    found.loc[last, "fingerprint"] = versions["data_fingerprint"]
-    return found
-
-
-def commit() -> str:
-    """Return the commit of this tree, with a + where files differ from it."""
-    words = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*words, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout
-    changed = subprocess.run(
-        [*words, "diff", "--quiet", "HEAD", "--", "trajrl", "run.py"], check=False
-    ).returncode
-    return head.strip() + ("+" if changed else "")
-
-
-def kept(table: str) -> pd.DataFrame:
-    """Return the lines of a table that are there."""
-    path = ROWS / f"{table}.csv"
-    return read(path) if path.exists() else pd.DataFrame(columns=KEY)
-
-
-def lines_of(trial: Trial) -> pd.DataFrame:
-    """Return the kept lines of a run, none where it has not been done."""
-    own = kept(trial.table)
-    return own[(own.data == trial.data) & (own.cell == trial.cell) & (own.seed == trial.seed)]
-
-
-def parts(trial: Trial, folder: Path) -> list[Path]:
-    """Return the folders of a run's phases."""
-    return [folder, folder.with_name(f"{folder.name}-online")] if trial.online else [folder]
-
-
-def do(trial: Trial, out: Path, policies: Path) -> Path:
-    """Do a run, or what is left of it; return its folder."""
-    with WRITING:  # two runs may want the same data
-        data = made(trial.data, out, policies)
-    first, *second = parts(trial, out / trial.name)
-    phase(trial.command(data, str(first)), first)
-    for folder in second:
-        phase(trial.then(str(first), str(folder)), folder)
-    return first
-
-
-def phase(words: list[str], folder: Path) -> None:
-    """Do one phase of a run, or what is left of it."""
-    if (folder / "summary.json").exists():
-        return
-    if (folder / "checkpoints" / "latest").exists():
-        words.insert(1, "--resume")
-    elif folder.exists():
-        shutil.rmtree(folder)  # it was cut short before its first checkpoint
-    with folder.with_name(f"{folder.name}.txt").open("w") as log:
-        subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True, stdout=log, stderr=log)
-
-
-def add(trial: Trial, folder: Path) -> None:
-    """Add the lines of a finished run to its table."""
-    with WRITING:
-        ROWS.mkdir(parents=True, exist_ok=True)
-        both = pd.concat([kept(trial.table), rows_of(trial, folder)])
-        with new_file(ROWS / f"{trial.table}.csv") as path:
-            both.sort_values(KEY, kind="stable").to_csv(path, index=False)
-
-
-def run(wanted: Iterable[Trial], out: Path, policies: Path, workers: int, hours: float) -> None:
-    """Do what is missing and can be done here, some runs at a time; none is begun after `hours`."""
-    out.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + 3600 * hours
-
-    def one(trial: Trial) -> None:
-        if time.monotonic() < until and lines_of(trial).empty and can_be_had(trial.data):
-            add(trial, do(trial, out, policies))
-            print(f"{trial.name} is done", flush=True)
-
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(one, trial) for trial in wanted]:
-            done.result()
 
 
 def smoke(out: Path, policies: Path, workers: int) -> None:
@@ -210,7 +90,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=1e9, help="begin nothing after them")
     options = parser.parse_args()
     every = list(trials())
-    unknown = set(options.only) - {trial.table for trial in every}
+    names = {trial.table for trial in every}
+    unknown = set(options.only) - names
     if unknown:
         raise SystemExit(f"no table {', '.join(sorted(unknown))}")
     if options.workers < 1:
@@ -220,14 +101,14 @@ def main() -> None:
             f"no folder {options.policies}: --policies names the one that holds hopper-expert.npz"
         )
     if options.command == "table":
-        print(tables(ROWS, options.only))
+        print(tables(ROWS, options.only or names))
     elif options.command == "smoke":
         smoke(options.out / "smoke", options.policies.resolve(), options.workers)
     else:
         wanted = [trial for trial in every if not options.only or trial.table in options.only]
         out = options.out.resolve()
         run(wanted, out, options.policies.resolve(), options.workers, options.hours)
-        print(tables(ROWS, options.only))
+        print(tables(ROWS, options.only or names))
 
 
 if __name__ == "__main__":

@@ -1,38 +1,49 @@
-"""The data that the evidence is taken from: mixtures of what two policies and random actions did, made here.
+"""The data that the evidence is taken from, made here by commands: 200,000 transitions unless said otherwise.
 
-hopper-medium-expert   half, half              200,000 transitions
+X-medium               X is hopper, walker2d or halfcheetah (Gymnasium's -v4): what the medium policy did
+X-medium-expert        half medium, half expert
+X-expert25             25 % expert, 75 % medium
+X-replay               40 % medium, 20 % medium under noise of 0.3, 20 % under 0.6, 20 % random: it stands for
+                       what an agent met on its way to medium, which would take hours to record
 hopper-expert10        10 % expert, 90 % medium
 hopper-expert5         5 % expert, 95 % random
-hopper-expert25        25 % expert, 75 % medium
-walker2d-expert25      the same on Walker2d
 d4rl-hopper-medium-expert   half, half, in the original D4RL environment (`make legacy`)
 toy-rooms              what the toy makes itself
 cube-single-oracle     100,000 steps of OGBench's play oracle
+cube-double-oracle     200,000 of them with two cubes
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TRANSITIONS = 200_000
-ENVS = {
-    "hopper": "Hopper-v4",
-    "walker2d": "Walker2d-v4",
-    "d4rl-hopper": "d4rl:hopper-medium-expert-v2",
+ROBOTS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4", "halfcheetah": "HalfCheetah-v4"}
+ENVS = {**ROBOTS, "d4rl-hopper": "d4rl:hopper-medium-expert-v2"}
+TOY = "toy-rooms"
+ORACLES = {  # environment, transitions
+    "cube-single-oracle": ("ogbench:cube-single-v0", 100_000),
+    "cube-double-oracle": ("ogbench:cube-double-v0", TRANSITIONS),
 }
-TOY, ORACLE = "toy-rooms", "cube-single-oracle"
+HALF, QUARTER = {"medium": 0.5, "expert": 0.5}, {"expert": 0.25, "medium": 0.75}
+REPLAY = {"medium": 0.4, "medium+0.3": 0.2, "medium+0.6": 0.2, "random": 0.2}  # + deviation of added noise
 MIXTURES: dict[str, dict[str, float]] = {
-    "hopper-medium-expert": {"medium": 0.5, "expert": 0.5},
     "hopper-expert10": {"expert": 0.1, "medium": 0.9},
     "hopper-expert5": {"expert": 0.05, "random": 0.95},
-    "hopper-expert25": {"expert": 0.25, "medium": 0.75},
-    "walker2d-expert25": {"expert": 0.25, "medium": 0.75},
-    "d4rl-hopper-medium-expert": {"medium": 0.5, "expert": 0.5},
+    "d4rl-hopper-medium-expert": HALF,
+    **{f"{robot}-medium-expert": HALF for robot in ROBOTS},
+    **{f"{robot}-expert25": QUARTER for robot in ROBOTS},
+    **{f"{robot}-replay": REPLAY for robot in ROBOTS},
 }
+RECORDINGS = [f"{robot}-medium" for robot in ROBOTS]  # of one policy, as it was recorded
 
 
 def can_be_had(name: str) -> bool:
@@ -41,30 +52,54 @@ def can_be_had(name: str) -> bool:
 
 
 def made(name: str, out: Path, policies: Path) -> str:
-    """Return what --data takes: the store of a mixture, made unless it is there, or the name of a toy."""
+    """Return what --data takes: a store, made unless it is there, or the name of a toy.
+
+    One process makes data at a time, and what it was stopped at continues.
+    """
     if name == TOY:
         return name.replace("-", ":")
     path = out / f"{name}.h5"
-    if name == ORACLE and not path.exists():
-        words = ["--policy", "oracle", "--steps", "100000"]
-        call("collect", "--env", "ogbench:cube-single-v0", *words, "--out", str(path))
-    elif not path.exists():
-        task = next(task for task in ENVS if name.startswith(task))
-        parts = [f"{recorded(task, level, out, policies)}:{share}" for level, share in MIXTURES[name].items()]
-        call("store", "mix", *parts, "--transitions", str(TRANSITIONS), "--out", str(path))
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out / "data.lock"):
+        if name in ORACLES and not path.exists():
+            env, steps = ORACLES[name]
+            collect(env, path, "--policy", "oracle", "--steps", str(steps))
+        elif name in RECORDINGS:
+            recorded(*name.rsplit("-", 1), out, policies)
+        elif not path.exists():
+            task = next(task for task in ENVS if name.startswith(task))
+            levels = MIXTURES[name].items()
+            parts = [f"{recorded(task, level, out, policies)}:{share}" for level, share in levels]
+            call("store", "mix", *parts, "--transitions", str(TRANSITIONS), "--out", str(path))
     return str(path)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock on a folder or a file; wait where another process or thread holds it."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def recorded(task: str, level: str, out: Path, policies: Path) -> Path:
     """Return the store of one policy's episodes, recorded unless it is there."""
     path = out / f"{task}-{level}.h5"
     if not path.exists():
-        policy = (
-            "random" if level == "random" else str(policies / f"{task.removeprefix('d4rl-')}-{level}.npz")
-        )
-        words = ["--policy", policy, "--source", level, "--steps", str(TRANSITIONS), "--envs", "10"]
-        call("collect", "--env", ENVS[task], *words, "--out", str(path))
+        skill, _, noise = level.partition("+")
+        file = policies / f"{task.removeprefix('d4rl-')}-{skill}.npz"
+        words = ["--policy", skill if skill == "random" else str(file), "--source", level]
+        words += ["--noise", noise] if noise else []
+        collect(ENVS[task], path, *words, "--steps", str(TRANSITIONS), "--envs", "10")
     return path
+
+
+def collect(env: str, path: Path, *words: str) -> None:
+    """Record episodes, or what is left of a recording that was stopped."""
+    call("collect", "--resume", "--env", env, *words, "--out", str(path))
 
 
 def call(*words: str) -> None:

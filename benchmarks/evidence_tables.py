@@ -20,12 +20,12 @@ GAPS = {"value": "mean y_1", "gap": "mean (y_n - y_1) / mean abs y_1", "gap_size
 SCORES = {"last": "last", "mean_last_10": "mean of the last ten", "best": "best", "selected": "selected"}
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Return the lines of a table; each evaluation is there once, and every run has its scores."""
+def read(path: Path, whole: bool = True) -> pd.DataFrame:
+    """Return the lines of a table; each evaluation is there once and, of whole ones, every run has scores."""
     try:
         rows = pd.read_csv(path)
         twice = rows[rows.duplicated(KEY)]
-        ends = rows.groupby(KEY[:-1])["last"].last().isna()
+        ends = rows.groupby(KEY[:-1])["last"].last().isna() if whole else rows["step"].isna()
     except (ValueError, KeyError) as error:
         raise SystemExit(f"{path} is damaged ({error}); take it from version control again") from error
     if len(twice) or ends.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,8 @@ from trajrl.training.resolve_config import resolve_config
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import evidence
-from evidence_data import MIXTURES, ORACLE, TOY
+import evidence_runs
+from evidence_data import MIXTURES, ORACLES, TOY
 from evidence_gap import gap
 from evidence_tables import read, table
 from evidence_trials import trials
@@ -29,7 +31,7 @@ from evidence_trials import trials
 def test_every_run_has_a_folder_of_its_own_and_a_mixture_that_is_made():
     every = list(trials())
     assert len({trial.name for trial in every}) == len(every)
-    assert {trial.data for trial in every} <= {*MIXTURES, ORACLE, TOY}
+    assert {trial.data for trial in every} <= {*MIXTURES, *ORACLES, TOY}
     assert all(abs(sum(shares.values()) - 1) < 1e-9 for shares in MIXTURES.values())
 
 
@@ -133,7 +135,13 @@ def test_a_sparse_task_is_told_in_per_cent_of_successes_at_every_evaluation():
 
 def test_a_run_that_was_cut_short_goes_on_or_begins_anew(tmp_path, monkeypatch):
     lines: list[list[str]] = []
-    monkeypatch.setattr(evidence.subprocess, "run", lambda words, **_: lines.append(words[2:]))
+
+    @contextmanager
+    def started(words, log):
+        lines.append(words)
+        yield SimpleNamespace(wait=lambda pause: 0, returncode=0)
+
+    monkeypatch.setattr(evidence_runs, "started", started)
     begun, saved, ended = (tmp_path / name for name in ("begun", "saved", "ended"))
     for folder in (begun, saved, ended):
         (folder / "checkpoints").mkdir(parents=True)
@@ -141,7 +149,7 @@ def test_a_run_that_was_cut_short_goes_on_or_begins_anew(tmp_path, monkeypatch):
         (folder / "checkpoints" / "latest").write_text("x")
     (ended / "summary.json").write_text("{}")
     for folder in (begun, saved, ended):
-        evidence.phase(["offline"], folder)
+        evidence_runs.phase(["offline"], folder)
     assert lines == [["offline"], ["offline", "--resume"]]
     assert not begun.exists()
 
@@ -163,7 +171,8 @@ def test_the_smoke_does_runs_again_and_fails_where_they_are_not_as_kept(again, p
     trial = next(trial for trial in trials() if trial.data == TOY)
     other = {**LINE, "cell": trial.cell, "seed": 1, "low": 5.0, "high": 7.0, "seconds": 99.0}
     kept = pd.DataFrame([{**LINE, "cell": trial.cell}, other])
-    monkeypatch.setattr(evidence, "kept", lambda name: kept if name == trial.table else kept[:0])
+    for module in (evidence, evidence_runs):
+        monkeypatch.setattr(module, "kept", lambda name: kept if name == trial.table else kept[:0])
     monkeypatch.setattr(evidence, "rows_of", lambda *_: pd.DataFrame([{**LINE, **again}]))
     done = []
 

@@ -1,0 +1,144 @@
+"""Tables of the gauntlet: what every agent scored on every task, and which floors hold.
+
+A run's score is the mean of its last five evaluations; beside it stand its lowest evaluation, the same five
+with one candidate, its last, and the mean of the last ten.  Numbers are scores, or per cent of successes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from evidence_one import LAST
+from evidence_tables import heading
+from gauntlet_trials import FLAGSHIP, TASKS, UPDATES
+
+TUNED = ("hopper-medium-expert", "walker2d-expert25")  # tasks that settings are tuned on
+COLUMNS = {
+    "five": "mean of the last five", "lowest": "lowest", "one": "with one candidate", "last": "last",
+    "ten": "mean of the last ten", "of_data": "the data's average", "seconds": "seconds",
+}  # fmt: skip
+LEAST = {  # scores that the flagship must reach
+    "hopper-medium-expert": 85.0, "walker2d-medium-expert": 85.0, "halfcheetah-medium-expert": 70.0,
+    "cube-single-oracle": 70.0,
+}  # fmt: skip
+BESIDE = ("iql", "rebrac", "td3_bc")  # what the flagship is compared with at equal time
+CHOICE, BEHIND, AHEAD = -2.0, -5.0, 5.0  # points that it may lose by choosing, or to them, and should win
+
+
+class Floor(NamedTuple):
+    """What the flagship must reach, and what it reached; None where a run is missing."""
+
+    what: str
+    task: str
+    least: float | None
+    found: float | None
+
+    @property
+    def fails(self) -> bool:
+        """Say whether what was found is less."""
+        return None not in (self.least, self.found) and self.found < self.least
+
+
+def runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a line for each run, those underway too: what it was scored by."""
+    scale = np.where(rows.score.isna(), 100.0, 1.0)  # a share of successes stands in per cent
+    value = rows.score.where(rows.score.notna(), 100.0 * columns(rows, "success"))
+    rows = rows.assign(
+        value=value, one=columns(rows, "one") * scale, of_data=columns(rows, "of_data") * scale
+    )
+    found = []
+    for (data, cell, seed), own in rows.sort_values("step").groupby(["data", "cell", "seed"], sort=False):
+        own = own[own.step > 0]
+        if not len(own):
+            continue
+        found.append({
+            "data": data, "cell": cell, "seed": seed, "updates": int(own.step.max()),
+            "five": own.value[-LAST:].mean(), "lowest": own.value.min(), "one": own.one[-LAST:].mean(),
+            "last": own.value.iloc[-1], "ten": own.value[-10:].mean(), "of_data": own.of_data.iloc[-1],
+            "seconds": own.seconds.iloc[-1],
+        })  # fmt: skip
+    return pd.DataFrame(found, columns=["data", "cell", "seed", "updates", *COLUMNS])
+
+
+def columns(rows: pd.DataFrame, name: str) -> pd.Series:
+    """Return a column as numbers, missing ones where the table has none of that name."""
+    return rows[name].astype(float) if name in rows else pd.Series(np.nan, rows.index)
+
+
+def tables(rows: pd.DataFrame) -> str:
+    """Return both tables as markdown."""
+    return "\n\n".join((scores(runs(rows)), floors_shown(list(floors(rows)))))
+
+
+def scores(done: pd.DataFrame) -> str:
+    """Return a line for each task, agent and number of updates: means over seeds, and their range."""
+    lines = heading(["task", "agent", "seeds", "updates", *COLUMNS.values()])
+    for task in [*TASKS, *sorted(set(done.data) - set(TASKS))]:
+        of_task = done[done.data == task]
+        for (cell, updates), own in of_task.groupby(["cell", "updates"], sort=False):
+            seeds = ", ".join(str(seed) for seed in sorted(own.seed))
+            named = f"{task} (tuned on)" if task in TUNED else task
+            cells = [spread(own[name], 0 if name == "seconds" else 1) for name in COLUMNS]
+            lines.append("| " + " | ".join([named, cell, seeds, f"{updates:,}", *cells]) + " |")
+    return "\n".join(lines)
+
+
+def spread(values: pd.Series, digits: int) -> str:
+    """Return the mean of numbers and their range; nothing where there are none."""
+    known = values.dropna()
+    if not len(known):
+        return ""
+    mean, low, high = (f"{x:.{digits}f}" for x in (known.mean(), known.min(), known.max()))
+    return mean if len(known) == 1 else f"{mean} ({low} to {high})"
+
+
+def floors(rows: pd.DataFrame) -> Iterator[Floor]:
+    """Yield what the flagship must reach on every task, from whole runs."""
+    done = runs(rows)
+    whole = done[done.updates == UPDATES]
+    mean: Any = whole.groupby(["cell", "data"]).mean(numeric_only=True).to_dict("index")
+    ahead = {}
+    for task in TASKS:
+        own = mean.get((FLAGSHIP, task), {})
+        five = own.get("five")
+        yield Floor("no more than 2 points below one candidate", task, CHOICE, less(five, own.get("one")))
+        if task.endswith(("-medium-expert", "-expert25")):
+            yield Floor("the data's own average", task, own.get("of_data"), five)
+        if task in LEAST:
+            yield Floor("a score", task, LEAST[task], five)
+        ahead[task] = less(five, at_equal_time(rows, task, own.get("seconds")))
+        yield Floor("no more than 5 points below the best baseline at equal time", task, BEHIND, ahead[task])
+    known = [lead for lead in ahead.values() if lead is not None]
+    share = 100.0 * np.mean([lead >= AHEAD for lead in known]) if known else None
+    yield Floor("5 points above that baseline: per cent of tasks", "all so far", 50.0, share)
+
+
+def less(own: float | None, other: float | None) -> float | None:
+    """Return a difference; None where a side is missing."""
+    known = own is not None and other is not None and np.isfinite(other)
+    return own - other if known else None
+
+
+def at_equal_time(rows: pd.DataFrame, task: str, seconds: float | None) -> float | None:
+    """Return the best baseline's score from its evaluations in the time that the flagship took.
+
+    One that had made all of its updates by then stands as it ended.
+    """
+    if seconds is None:
+        return None
+    early = runs(rows[(rows.data == task) & rows.cell.isin(BESIDE) & (rows.seconds <= seconds)])
+    return float(early.groupby("cell")["five"].mean().max()) if len(early) else None
+
+
+def floors_shown(found: list[Floor]) -> str:
+    """Return the floors as a table; those that fail are bold."""
+    lines = heading(["what trajectory_ql must reach", "task", "at least", "found"])
+    for floor in found:
+        numbers = ["" if x is None or np.isnan(x) else f"{x:.1f}" for x in (floor.least, floor.found)]
+        cells = [floor.what, floor.task, *numbers]
+        cells = [f"**{cell}**" for cell in cells] if floor.fails else cells
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

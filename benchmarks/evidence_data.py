@@ -99,7 +99,7 @@ def recorded(task: str, level: str, out: Path, policies: Path) -> Path:
 
 def collect(env: str, path: Path, *words: str) -> None:
     """Record episodes, or what is left of a recording that was stopped."""
-    call("collect", "--resume", "--env", env, *words, "--out", str(path))
+    call("collect", "--resume-or-start", "--env", env, *words, "--out", str(path))
 
 
 def call(*words: str) -> None:

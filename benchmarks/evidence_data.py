@@ -59,6 +59,8 @@ def made(name: str, out: Path, policies: Path) -> str:
     if name == TOY:
         return name.replace("-", ":")
     path = out / f"{name}.h5"
+    if path.exists():
+        return str(path)
     out.mkdir(parents=True, exist_ok=True)
     with alone(out / "data.lock"):
         if name in ORACLES and not path.exists():
@@ -77,7 +79,7 @@ def made(name: str, out: Path, policies: Path) -> str:
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Hold a lock on a folder or a file; wait where another process or thread holds it."""
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

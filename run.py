@@ -1,6 +1,6 @@
 """The one program: `python run.py COMMAND`.  Everything lives in trajrl.cli."""
 
-from trajrl.cli.main import main
+from trajrl.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,18 @@
 """`python -m trajrl COMMAND` is `python run.py COMMAND` where there is no checkout."""
 
-from trajrl.cli.main import main
+from trajrl.core.interrupt import leave_when_interrupted
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C is clean from here on, while its imports take their second too."""
+    leave_when_interrupted()
+    from trajrl.cli.main import main as run_command
+
+    try:
+        run_command()
+    finally:
+        leave_when_interrupted()
+
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ from trajrl.sweep.grid import read_grid, trial_name, trials
 from trajrl.sweep.on_ray import require_room
 from trajrl.sweep.process import Resources, command
 from trajrl.sweep.results import frame, state, table
+from trajrl.training.resolve_config import resolve_config
 
 
 def test_a_grid_is_every_cell_for_every_seed():
@@ -47,6 +48,8 @@ def test_names_are_short_where_they_can_be_and_never_the_same():
         (["--grid", "agent=sac,td3"], "no agent 'td3'"),
         (["--grid", "agent.et=1,2", "--agent", "diffusion_ql"], "did you mean 'eta'"),
         (["--grid", "agent=sac", "--agent", "sac"], "agent is in the grid, and given beside it as well"),
+        (["--grid", "learn_after=1,2", "learning_starts=3"], "names learning_starts twice"),
+        (["--grid", "learning_starts=1,2", "--set", "learn_after=3"], "learning_starts is in the grid, and"),
         (["--grid", "agent=sac", "--seeds", "0"], "--seeds must be at least 1"),
         (["--grid", "agent=sac", "--address", "auto"], "--address is for --engine ray"),
     ],
@@ -57,6 +60,24 @@ def test_bad_grids_are_refused_before_anything_runs(words, said, tmp_path, capsy
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_an_old_name_in_a_grid_is_the_present_one():
+    grid = read_grid(["learn_after=5,9", "env.patience=3"])
+    assert grid == {"learning_starts": ["5", "9"], "env.env_timeout": ["3"]}
+    found = trials(Path("out"), grid, (), [0])
+    assert found[0].name == "learning_starts=5-env_timeout=3-s0"
+    assert resolve_config({"phase": "offline"}, found[1].settings).learning_starts == 9
+
+
+def test_a_sweep_begun_under_an_old_name_keeps_its_trials(tmp_path, monkeypatch, capsys):
+    words = ["--agent", "sac", "--out", str(tmp_path)]
+    (tmp_path / "sweep.json").write_text('{"base": ["agent=sac"], "grid": ["learn_after"]}')
+    (tmp_path / "trials" / "learn_after=5-s0").mkdir(parents=True)
+    seen = []
+    monkeypatch.setattr("trajrl.sweep.local.run", lambda planned, *_: seen.extend(t.name for t in planned))
+    dispatch(["sweep", "--grid", "learn_after=5,9", *words])
+    assert seen == ["learn_after=5-s0", "learning_starts=9-s0"], capsys.readouterr().err
 
 
 GRID = ["sweep", "--grid", "sampler=uniform,top", "--agent", "sac"]

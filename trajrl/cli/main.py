@@ -24,6 +24,7 @@ from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
 from trajrl.cli.own_code import own_place
 from trajrl.core import old_names
 from trajrl.core.console import SilentExitError, fresh_line, harmless
+from trajrl.core.interrupt import INTERRUPTED, raise_when_interrupted
 from trajrl.core.registry import find, unknown
 from trajrl.core.trust import command_line
 
@@ -108,7 +109,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     except KeyboardInterrupt:
         fresh_line()
         say("interrupted")
-        return 130
+        return INTERRUPTED
     except Exception as error:
         if isinstance(error, BrokenPipeError) and reader_gone():
             return _leave_quietly()
@@ -124,6 +125,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
 def _answer(command: Common) -> dict[str, Any]:
     """Run a command; code of the user's that would end the program with any exit code is a failure."""
     try:
+        raise_when_interrupted()
         command.check()
         return command.run()
     except SilentExitError:

@@ -13,6 +13,7 @@ import tyro
 from trajrl.cli.common import refuse_existing, say
 from trajrl.cli.text_table import show_table
 from trajrl.cli.train_command import Choices
+from trajrl.core import old_names
 from trajrl.core.atomic_files import write_text
 from trajrl.core.json_file import as_written, read_object
 from trajrl.core.registry import find
@@ -154,7 +155,7 @@ def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str,
 
     if not grid:
         raise ValueError("--grid says what varies, such as sampler=uniform,cluster")
-    names = [setting.partition("=")[0] for setting in planned[0].settings]
+    names = [old_names.setting(setting.partition("=")[0]) for setting in planned[0].settings]
     twice = [name for name in grid if names.count(name) > 1]
     if twice:
         raise ValueError(f"{twice[0]} is in the grid, and given beside it as well")
@@ -177,6 +178,7 @@ def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
         before = {name: list(json.loads(path.read_text())[name]) for name in made}
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} does not say what the sweep is of; give another --out") from error
+    before["grid"] = [old_names.setting(name) for name in before["grid"]]
     for name in made:
         if before[name] != made[name]:
             was, now = (" ".join(part[name]) or "none" for part in (before, made))

@@ -1,6 +1,6 @@
 """Names of options and metrics in runs, configs and scripts of earlier versions, and their names today.
 
-options   config.json, --config, --set, options of environments, flags of the command line
+options   config.json, --config, --set, --grid, options of environments, flags of the command line
 metrics   columns of metrics.csv: 'phase/group/name'
 """
 
@@ -25,6 +25,19 @@ def options(values: Mapping[str, Value]) -> dict[str, Value]:
     """Return options under their present names; one given under both names counts as given today."""
     renamed = {option(name): value for name, value in values.items() if name in OPTIONS}
     return {**renamed, **{name: value for name, value in values.items() if name not in OPTIONS}}
+
+
+def setting(name: str) -> str:
+    """Return the present name of what --set or --grid names: learn_after, env.patience."""
+    part, dot, own = name.rpartition(".")
+    return f"{part}{dot}{option(own)}" if part in ("", "env") else name
+
+
+def former(name: str) -> str:
+    """Return the name that a setting had in folders of earlier versions."""
+    part, dot, own = name.rpartition(".")
+    names = {new: old for old, new in OPTIONS.items()}
+    return f"{part}{dot}{names.get(own, own)}" if part in ("", "env") else name
 
 
 def flag(word: str) -> str:

@@ -12,6 +12,8 @@ from itertools import product
 from pathlib import Path
 from zlib import crc32
 
+from trajrl.core import old_names
+
 PLAIN = ("agent", "sampler")  # fields whose value says by itself what it is
 
 
@@ -46,6 +48,7 @@ def read_grid(words: Sequence[str]) -> dict[str, list[str]]:
         values = [value.strip() for value in re.split(r",(?![^\[]*\])", text)]
         if not (name and equals) or "" in values:
             raise ValueError(f"--grid takes NAME=VALUE,VALUE ...; got '{word}'")
+        name = old_names.setting(name)
         if name in ("seed", "out", "resume", "resume_or_start", "phase"):
             raise ValueError(
                 f"--grid cannot vary {name}{': --seeds says how many' if name == 'seed' else ''}"
@@ -70,11 +73,17 @@ def trials(
     for seed in seeds:
         for values in product(*grid.values()):
             cell = tuple(zip(grid, values))
-            name = trial_name(cell, seed)
+            name = folder_name(out, cell, seed)
             settings = (*base, *(f"{key}={value}" for key, value in cell))
             folder, log = out / "trials" / name, out / "logs" / f"{name}.txt"
             found.append(Trial(name, folder, log, settings, cell, seed, trust))
     return found
+
+
+def folder_name(out: Path, cell: Sequence[tuple[str, str]], seed: int) -> str:
+    """Return the name of a trial; one that an earlier version began keeps the name that it has."""
+    older = trial_name([(old_names.former(key), value) for key, value in cell], seed)
+    return older if (out / "trials" / older).exists() else trial_name(cell, seed)
 
 
 def trial_name(cell: Sequence[tuple[str, str]], seed: int) -> str:

@@ -248,6 +248,31 @@ def test_help_takes_a_small_multiple_of_an_empty_python():
     assert ratio < 15, f"{ratio:.0f} times `python -c pass`; importing torch alone is above 100"
 
 
+TOP = {"trajrl", "data", "run.py", "analysis", "tests", "environment.yml", "README.md"}
+BESIDE = {  # what a project of this kind has: how it is built, licensed, cited, changed, tested and packed
+    ".ci", ".dockerignore", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff",
+    "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "benchmarks", "constraints.txt", "docs", "examples",
+    "pyproject.toml",
+}  # fmt: skip
+
+
+def test_the_top_of_the_house_holds_nothing_else():
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    paths = subprocess.run(listed, capture_output=True, text=True, cwd=ROOT, check=True).stdout.split()
+    assert {Path(path).parts[0] for path in paths} == TOP | BESIDE
+
+
+def test_git_ignores_no_file_of_the_package():
+    inside = [str(path.relative_to(ROOT)) for path in MODULES]
+    words = [
+        "git",
+        "check-ignore",
+        "--no-index",
+        *inside,
+    ]  # an ignored file is in no wheel, and ruff skips it
+    assert subprocess.run(words, capture_output=True, text=True, cwd=ROOT).stdout.split() == []
+
+
 def test_git_ignores_runs_and_keeps_the_demo_store():
     ignored = subprocess.run(
         ["git", "check-ignore", "runs/x", "out/x", "data/other.h5"], capture_output=True, text=True, cwd=ROOT

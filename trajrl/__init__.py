@@ -7,7 +7,7 @@ comes with the first thing that needs it.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "Anchors": "trajrl.store.window",

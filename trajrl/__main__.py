@@ -1,4 +1,4 @@
-"""`python -m trajrl COMMAND` is `python run.py COMMAND` where there is no checkout."""
+"""`python -m trajrl COMMAND` is `trajrl COMMAND`, and `python run.py COMMAND` of a checkout."""
 
 from trajrl.core.interrupt import leave_when_interrupted
 

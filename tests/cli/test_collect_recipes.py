@@ -53,6 +53,21 @@ def test_recipes_have_their_shares(capsys, tmp_path, policies, recipe):
     assert not (tmp_path / "x.h5.collecting").exists()
 
 
+def test_a_recipe_alone_is_made_in_the_demos_environment(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["collect", "--recipe", "skewed", "--steps", "60"]) == 0
+    store = TrajectoryStore.open("hopper-skewed.h5")
+    assert store.attributes["environment"] == "Hopper-v4"
+    assert dispatch(["collect", "--recipe", "skewed", "--steps", "60"]) == 1
+    assert "hopper-skewed.h5" in capsys.readouterr().err  # a second one does not replace it
+
+
+@pytest.mark.parametrize("words", [["--env", "toy:point"], ["--out", "x.h5"], []])
+def test_a_policy_needs_an_environment_and_a_file(capsys, words):
+    assert dispatch(["collect", "--policy", "random", *words]) == 2
+    assert "--policy needs --env and --out" in capsys.readouterr().err
+
+
 def test_the_shipped_policies_are_what_recipes_find():
     assert [Path(part.policy).name for part in of_recipe("skewed", "Hopper-v4")] == [
         "hopper-expert.npz", "hopper-medium.npz",

@@ -130,11 +130,6 @@ def test_a_module_beside_the_user_is_found_where_the_command_line_names_it(tmp_p
     assert find_spec("beside_the_user")
 
 
-def test_hints_to_install_an_extra_name_no_package_of_an_index():
-    texts = [path.read_text() for path in (ROOT / "trajrl").rglob("*.py")]
-    assert not [text for text in texts if "install 'trajrl" in text or "install trajrl" in text]
-
-
 def names_in_help(capsys, *words: str) -> list[str]:
     assert dispatch([*words, "--help"]) == 0
     return re.findall(r"^. ?(--[a-z][a-z-]*)", capsys.readouterr().out, re.MULTILINE)

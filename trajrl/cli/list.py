@@ -18,6 +18,7 @@ import tyro
 from trajrl.agents import AGENTS
 from trajrl.cli.common import Common, say
 from trajrl.cli.text_table import show_table, terminal_width
+from trajrl.core.program import program
 from trajrl.core.registry import find, unknown
 from trajrl.envs import ENVS, ORACLES
 from trajrl.formats import EXPORTS, FORMATS
@@ -68,7 +69,7 @@ class List(Common):
         """Print one row for each thing of a kind, or for each kind."""
         if not self.kind:
             rows = [(name, kind.option) for name, kind in KINDS.items()]
-            show_table(("python run.py list", "what is chosen by"), rows, width=terminal_width())
+            show_table((f"{program()} list", "what is chosen by"), rows, width=terminal_width())
             return {"kinds": dict(rows)}
         kind = KINDS[self.kind]
         found = kind.entries()

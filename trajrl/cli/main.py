@@ -25,6 +25,7 @@ from trajrl.cli.own_code import own_place
 from trajrl.core import old_names
 from trajrl.core.console import SilentExitError, fresh_line, harmless
 from trajrl.core.interrupt import INTERRUPTED, raise_when_interrupted
+from trajrl.core.program import program
 from trajrl.core.registry import find, unknown
 from trajrl.core.trust import command_line
 
@@ -71,7 +72,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     if rest[0] not in table:
         print(
-            f"error: {unknown('command', rest[0], table)}   (python run.py --help lists them)",
+            f"error: {unknown('command', rest[0], table)}   ({program()} --help lists them)",
             file=sys.stderr,
         )
         return 2
@@ -85,12 +86,12 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def _overview(words: list[str], table: Mapping[str, tuple[str, str]]) -> str:
     """Return the page that lists commands."""
-    program = " ".join(["python run.py", *words])
-    lines = [f"usage: {program} COMMAND [options]", ""]
+    called = " ".join([program(), *words])
+    lines = [f"usage: {called} COMMAND [options]", ""]
     if not words:
         lines += [str(about).splitlines()[0], ""]
     lines += [f"  {name:<14} {text}" for name, (_, text) in table.items()]
-    return "\n".join([*lines, "", f"{program} COMMAND --help shows the options of each."])
+    return "\n".join([*lines, "", f"{called} COMMAND --help shows the options of each."])
 
 
 def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
@@ -163,7 +164,7 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
 
     return tyro.cli(
         presented(command),
-        prog=f"python run.py {words}",
+        prog=f"{program()} {words}",
         args=join_sets(argv),
         config=(tyro.conf.FlagCreatePairsOff,),
     )  # fmt: skip
@@ -172,7 +173,7 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
 def with_absolute_out(command: Common) -> Common:
     """Let --out name the same place for as long as the command runs: an environment may change the folder."""
     out = getattr(command, "out", None)
-    if not out:
+    if not out or out == Path():  # left out
         return command
     place = Path(out).expanduser().absolute()
     changed: dict[str, Any] = {"out": place if isinstance(out, Path) else str(place)}

@@ -35,7 +35,7 @@ def own(name: str, kind: str) -> Any:
         if error.name != place.split(".")[0] and error.name != place:
             raise  # the module is there; something that it imports is not
         raise ValueError(
-            f"no module '{place}' for the {kind} '{name}'; put its file beside run.py, "
+            f"no module '{place}' for the {kind} '{name}'; put its file into this folder, "
             "or its folder on PYTHONPATH"
         ) from error
     if not hasattr(module, attribute):

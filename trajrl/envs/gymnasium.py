@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 
+from trajrl.core.extras import install
 from trajrl.core.registry import unknown
 from trajrl.envs.base.suite import Suite
 from trajrl.envs.base.wrappers import GOAL_KEYS, SideBySide
@@ -33,7 +34,7 @@ def registered(name: str) -> list[str]:
     """Return the ids of every environment that can be made; robotics ones are registered when asked for."""
     if name.startswith(ROBOTICS) and name not in gymnasium.registry:
         if find_spec("gymnasium_robotics") is None:
-            raise ValueError(f"{name} needs the extra 'robotics': pip install -e '.[robotics]'")
+            raise ValueError(f"{name} needs the extra 'robotics': {install('robotics')}")
         with variables(), quiet():
             import gymnasium_robotics
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from trajrl.core.extras import install
 from trajrl.core.registry import unknown
 from trajrl.envs.base.global_rng import SeededGlobals
 from trajrl.envs.base.protocol import Score
@@ -159,7 +160,7 @@ def make_ogbench(environment: str, name: str, render: bool, **options: Any) -> g
 def require(environment: str, name: str) -> None:
     """Refuse an environment that the package has not; without the package its extra is named."""
     if find_spec("ogbench") is None:
-        raise ValueError(f"{name} needs the extra 'ogbench': pip install -e '.[ogbench]'")
+        raise ValueError(f"{name} needs the extra 'ogbench': {install('ogbench')}")
     with warnings.catch_warnings():  # of a missing display
         warnings.simplefilter("ignore")
         import ogbench

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.core.console import say
+from trajrl.core.program import program
 from trajrl.report.runs import cache
 from trajrl.report.runs.folders import RunFolder, scan
 from trajrl.report.runs.groups import group_names
@@ -42,7 +43,7 @@ def load_runs(patterns: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     for note in found.notes:
         say(f"note: {note}")
     if not found.runs:
-        raise ValueError(f"no run to read in {patterns}; `python run.py offline` makes one")
+        raise ValueError(f"no run to read in {patterns}; `{program()} offline` makes one")
     return frame(found.runs)
 
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.agents.base.protocol import Agent, History
+from trajrl.core.extras import install
 from trajrl.core.rng import torch_stream
 from trajrl.rollout.captured_noise import KINDS, Given, Noted
 
@@ -126,7 +127,7 @@ def require(*names: str) -> Any:
         return next(iter([importlib.import_module(name) for name in names]))
     except ImportError as error:
         raise ImportError(
-            f"--format onnx needs {error.name or names[0]}, of the extra 'export': pip install -e '.[export]'"
+            f"--format onnx needs {error.name or names[0]}, of the extra 'export': {install('export')}"
         ) from error
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from trajrl.agents.base.protocol import History
+from trajrl.core.paths import DATA
 from trajrl.formats.base.source import undamaged
 from trajrl.formats.npz.npy import open_npz
 from trajrl.rollout.history_queue import Actor
@@ -121,7 +122,7 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
     missing = [name for name in NEEDED if name not in weights]
     if missing:
         raise ValueError(
-            f"{path} is no policy file: it lacks {', '.join(missing)}; data/README.md has the layout"
+            f"{path} is no policy file: it lacks {', '.join(missing)}; {DATA / 'README.md'} has the layout"
         )
     shapes = {name: weight.shape for name, weight in weights.items()}
     fit = all(len(shapes[name]) == 2 for name in ("w0", "w1", "w_mean"))

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.core.console import say
+from trajrl.core.extras import install
+from trajrl.core.paths import CHECKOUT
 from trajrl.sweep.grid import Trial
-from trajrl.sweep.process import ROOT, OnEnd, Resources, start
+from trajrl.sweep.process import OnEnd, Resources, start
 
 VARIABLES = {  # of Ray, where the user has not set them
     "RAY_worker_niceness": "0",  # its own is 15: trials would yield to everything else, as local ones do not
@@ -117,15 +119,13 @@ def imported() -> tuple[Any, Any]:
         import ray
         from ray import tune
     except ImportError as error:
-        raise ImportError(
-            "--engine ray needs Ray: pip install -e '.[ray]'; --engine local does not"
-        ) from error
+        raise ImportError(f"--engine ray needs Ray: {install('ray')}; --engine local does not") from error
     return ray, tune
 
 
 def connect(ray: Any, resources: Resources) -> None:
     """Join the cluster at an address, or start a Ray of this machine's cores."""
-    workers = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    workers = {"env_vars": {"PYTHONPATH": str(CHECKOUT)} if CHECKOUT else {}}
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if resources.address:
         try:

@@ -12,12 +12,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+from trajrl.core.paths import CHECKOUT
 from trajrl.sweep.grid import Trial
 
-ROOT = Path(__file__).parents[2]  # where the package is imported from
 ATTEMPT = "--- attempt"
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
@@ -58,7 +57,7 @@ def start(
     """Start a trial's process in the folder `place`; what it prints goes to the end of its log."""
     trial.log.parent.mkdir(parents=True, exist_ok=True)
     trial.folder.parent.mkdir(parents=True, exist_ok=True)
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(CHECKOUT or ""), os.environ.get("PYTHONPATH", "")]
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),

@@ -127,6 +127,10 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"no device '{name}'; there are auto, cpu, cuda, cuda:1 ...") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f"--device {name} was never tried and is refused; there are auto, cpu, cuda, cuda:1 ..."
+        )
     if device.type == "cuda" and (
         not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
     ):

@@ -18,6 +18,7 @@ from trajrl.core import old_names
 from trajrl.core.atomic_files import write_text
 from trajrl.core.compile import MODES
 from trajrl.core.json_file import parse_object, read_bytes
+from trajrl.core.paths import DEMO_STORE
 from trajrl.core.registry import unknown
 from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.training.action_units import ANSWERS
@@ -25,7 +26,6 @@ from trajrl.training.run_dir.mark import mark_run, require_known
 
 PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
 NO_DATA = "none"  # of a run made from weights alone
-EMBEDDED = Path(__file__).parents[2] / "data" / "hopper-skewed.h5"
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class RunConfig:
     """What a run is made of; every field is a plain value and ends up in config.json."""
 
     phase: str = "offline"  # offline or online
-    preset: str = "standard"  # settings that the run starts from; `python run.py list presets` names them
+    preset: str = "standard"  # settings that the run starts from; `list presets` names them
     data: str = str(
-        EMBEDDED
+        DEMO_STORE
     )  # a store file, a file or folder of a known format, or a name that resolves to one
     format: str = "auto"  # format of foreign data
     env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the data's; none
-    agent: str = "trajectory_ql"  # the algorithm; `python run.py list agents` names them
+    agent: str = "trajectory_ql"  # the algorithm; `list agents` names them
     sampler: str = "uniform"  # a name, or names joined by * for a product
     metric: str = ""  # what the priority sampler ranks trajectories by; empty: its default
     seed: int = 0  # of every random stream

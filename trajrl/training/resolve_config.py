@@ -10,12 +10,13 @@ from typing import Any
 
 from trajrl.agents import AGENTS, require_fields
 from trajrl.core.json_file import as_written
+from trajrl.core.paths import DEMO_STORE
+from trajrl.core.program import program
 from trajrl.core.registry import find, unknown
 from trajrl.envs import NO_ENVIRONMENT
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.options import resolved_options
 from trajrl.training.config import (
-    EMBEDDED,
     NO_DATA,
     RunConfig,
     literal,
@@ -47,7 +48,7 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
     asked, given = {**chosen, **found["run"]}, base
     if base is None:
         data = asked.get("data", RunConfig.data)
-        preset = asked.get("preset") or ("demo" if Path(str(data)) == EMBEDDED else "standard")
+        preset = asked.get("preset") or ("demo" if Path(str(data)) == DEMO_STORE else "standard")
         base = _from_preset(
             preset, asked.get("agent", RunConfig.agent), acted_in(str(asked.get("env") or ""), str(data))
         )
@@ -101,8 +102,7 @@ def config_for_rerun(file: Path, phase: str) -> RunConfig:
     config = RunConfig.load(file)
     if config.phase != phase:
         raise ValueError(
-            f"{file} is of an {config.phase} run; "
-            f"`python run.py {config.phase} --config {file}` runs it again"
+            f"{file} is of an {config.phase} run; `{program()} {config.phase} --config {file}` runs it again"
         )
     return config
 
@@ -114,7 +114,7 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
     if phase != saved.phase:
         raise ValueError(
             f"{folder} is an {saved.phase} run; "
-            f"`python run.py {saved.phase} --resume --out {folder}` continues it"
+            f"`{program()} {saved.phase} --resume --out {folder}` continues it"
         )
     given = {name: value for name, value in chosen.items() if name != "preset"}
     config = resolve_config(given, settings, folder / "config.json")

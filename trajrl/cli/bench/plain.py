@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from trajrl.agents import make_agent
+from trajrl.core.paths import PLACE
 
-PLAIN = Path(__file__).parents[3] / "benchmarks" / "plain_dql.py"
+PLAIN = PLACE / "benchmarks" / "plain_dql.py"
 NAMES = {"critic/loss": "critic_loss", "actor/bc_loss": "bc_loss", "actor/q_loss": "ql_loss"}  # ours: theirs
 
 

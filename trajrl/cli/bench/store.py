@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trajrl.cli.bench.generated import forget, generated, read_through
 from trajrl.cli.common import Common, say
 from trajrl.cli.text_table import as_text, show_table
+from trajrl.core.paths import PLACE
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -225,10 +226,10 @@ print(json.dumps(sampling(Path(sys.argv[1]), *map(int, sys.argv[2:]))))
 
 def in_fresh_process(code: str, path: Path, *words: object) -> dict[str, Any]:
     """Measure on the store in a process of its own, so that its peak of memory is known."""
-    root, path = str(Path(__file__).parents[3]), path.resolve()
+    path = path.resolve()
     ended = subprocess.run(
         [sys.executable, "-c", code, str(path), *map(str, words)],
-        cwd=root,
+        cwd=PLACE,
         check=True,
         capture_output=True,
         text=True,

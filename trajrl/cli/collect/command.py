@@ -21,9 +21,10 @@ from trajrl.cli.collect.journal import (
     summary,
 )
 from trajrl.cli.collect.medium_replay import finish, learn, met
-from trajrl.cli.collect.recipes import POLICIES, make_policy, of_policy, of_recipe, other_options
-from trajrl.cli.common import Common, progress, refuse_existing, say
+from trajrl.cli.collect.recipes import family_of, make_policy, of_policy, of_recipe, other_options
+from trajrl.cli.common import Common, UsageError, progress, refuse_existing, say
 from trajrl.cli.option import silent
+from trajrl.core.paths import POLICIES
 from trajrl.envs import make_demonstration, make_suite
 from trajrl.store.file.writer import StoreWriter, refuse_foreign
 from trajrl.training.config import split_settings
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from trajrl.store.action_box import ActionBox
     from trajrl.store.episode import Episode
 
+DEMO_ENVIRONMENT = "Hopper-v4"  # that of the demo store
+NOWHERE = Path()
 PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 
 
@@ -43,7 +46,7 @@ PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 class Collect(Common):
     """Record whole episodes of a policy, until at least --steps transitions are there."""
 
-    env: str
+    env: Annotated[str, silent("NAME", f"{DEMO_ENVIRONMENT} with --recipe")] = ""
     """suite:name, a registered Gymnasium id, or package.module:callable."""
     policy: str = ""
     """random, oracle (the environment's own script), a run directory, or FILE.npz (see data/README.md)."""
@@ -51,7 +54,7 @@ class Collect(Common):
     """Instead of --policy: random, medium, expert, medium-expert, skewed, medium-replay (learned online)."""
     policies: Annotated[Path | None, silent("DIR", "data/policies")] = None
     """Where a recipe finds its policy files, such as hopper-medium.npz."""
-    out: Path
+    out: Annotated[Path, silent("PATH", "ENVIRONMENT-RECIPE.h5 with --recipe")] = NOWHERE
     """The store file to write; with --reference the JSON file."""
     steps: int = 10_000
     """Transitions to record; the last episode is kept whole."""
@@ -75,6 +78,13 @@ class Collect(Common):
     """Resume a collection of this --out, or begin it where there is none."""
     overwrite: bool = False
     """Replace a store that has this name, and begin anew unless a collection is resumed."""
+
+    def __post_init__(self) -> None:
+        """Let a recipe be enough: it is made in the demo's environment, under its own name."""
+        if self.recipe:
+            object.__setattr__(self, "env", self.env or DEMO_ENVIRONMENT)
+            named = Path(f"{family_of(self.env)}-{self.recipe}.h5")
+            object.__setattr__(self, "out", named if self.out == NOWHERE else self.out)
 
     def run(self) -> dict[str, Any]:
         """Record, write, and say what came out."""
@@ -150,6 +160,8 @@ class Collect(Common):
             raise ValueError(f"--epsilon is a share between 0 and 1; got {self.epsilon}")
         if bool(self.policy) == bool(self.recipe):
             raise ValueError("give --policy or --recipe, one of them")
+        if not self.env or self.out == NOWHERE:
+            raise UsageError("--policy needs --env and --out: where it acts, and the file to write")
         self.check_company()
 
     def check_company(self) -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from trajrl.core.paths import DATA, POLICIES
 from trajrl.core.registry import unknown
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
 
-POLICIES = Path(__file__).parents[3] / "data" / "policies"
 REPLAY = "medium-replay"
 RECIPES: dict[str, dict[str, float]] = {
     "expert": {"expert": 1.0},
@@ -51,17 +51,22 @@ def of_recipe(
     """Return the parts of a recipe; policies are files called <environment>-medium.npz and -expert.npz."""
     if recipe not in RECIPES:
         raise ValueError(unknown("recipe", recipe, RECIPES))
-    family = re.split(r"[-_]v?\d|-", env.rpartition(":")[2])[0].lower()
+    family = family_of(env)
     parts: list[Part] = []
     for level, share in RECIPES[recipe].items():
         path = folder / f"{family}-{level}.npz"
         if level != "random" and not path.exists():
             raise FileNotFoundError(
-                f"the recipe {recipe} needs {path}, a policy file (data/README.md has the layout); "
+                f"the recipe {recipe} needs {path}, a policy file ({DATA / 'README.md'} has the layout); "
                 "--policies names another folder"
             )
         parts += rungs(level if level == "random" else str(path), share, noise, epsilon, level)
     return parts
+
+
+def family_of(env: str) -> str:
+    """Return the name that an environment shares with its versions: hopper of d4rl:hopper-medium-v2."""
+    return re.split(r"[-_]v?\d|-", env.rpartition(":")[2])[0].lower()
 
 
 def of_policy(policy: str, noise: tuple[float, ...], epsilon: float, source: str) -> list[Part]:

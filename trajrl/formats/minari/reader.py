@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.core.extras import install
 from trajrl.formats.base.columns import ArrayColumn, narrow
 from trajrl.formats.base.hdf5 import child, members, numbered, open_hdf5, text
 from trajrl.formats.base.options import Options
@@ -84,7 +85,7 @@ class Minari(Source):
         except ImportError as error:
             kind = self.metadata["data_format"]
             raise ImportError(
-                f"{self.path} is stored as {kind}; pip install -e '.[minari]' to read it"
+                f"{self.path} is stored as {kind}; {install('minari')} brings what reads it"
             ) from error
         storage = MinariStorage.read(self.folder)
         for index in range(storage.total_episodes):

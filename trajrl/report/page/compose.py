@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trajrl.core.console import progress
+from trajrl.core.program import program
 from trajrl.report.charts import captions, compare, curves, sampling
 from trajrl.report.charts.calibration import calibration, calibration_chart
 from trajrl.report.charts.chart import Figure
@@ -73,7 +74,7 @@ def compose(patterns: Iterable[str | Path], options: Options) -> Contents:
     found = scan(patterns)
     if not found.runs:
         reasons = "; ".join(found.notes) or "nothing was named"
-        raise ValueError(f"no run to report on: {reasons}.  `python run.py offline` makes one")
+        raise ValueError(f"no run to report on: {reasons}.  `{program()} offline` makes one")
     read, notes = _read(found.runs)
     parts: dict[str, tuple[list[Item], list[Panel]]] = {
         "runs": ([run_table(read.runs, read.scores, read.evals)], []), "scores": (_scores(read, options), []),

@@ -69,7 +69,8 @@ def _kept(folders: Mapping[str, Path], kind: Kind, notes: list[str]) -> pd.DataF
     import pandas as pd
 
     parent = next(iter(folders.values())).parent
-    place = cache_folder() / f"{blake2b(str(parent).encode(), digest_size=8).hexdigest()}-{SCHEMA}-{kind.file}.parquet"
+    key = blake2b(str(parent).encode(), digest_size=8).hexdigest()
+    place = cache_folder() / f"{key}-{SCHEMA}-{kind.file}.parquet"
     now = {folder.name: _signature(folder / kind.file) for folder in folders.values()}
     names = {folder.name: run for run, folder in folders.items()}
     rows, before = _load(place)

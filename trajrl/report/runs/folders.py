@@ -147,7 +147,7 @@ def _misfit(config: dict[str, Any]) -> str:
 
 
 def _holds_numbers(part: Any) -> bool:
-    """Return whether it is a dictionary of numbers, some of them perhaps missing; `success` is one of its own."""
+    """Return whether it is a dictionary of numbers, of which some may be missing; `success` is one itself."""
     return isinstance(part, dict) and all(
         value is None or isinstance(value, int | float) or name == "success" for name, value in part.items()
     )

@@ -50,7 +50,7 @@ def open_state_clusters(folder: str | Path) -> StateClusters | None:
 
 
 def _judged_within(state: Any) -> dict[str, Any] | None:
-    """Return the part of a sampler's state that holds buckets of rows and clusters of states, at any depth."""
+    """Return the part of a sampler's state that holds buckets of rows and state clusters, however deep."""
     if not isinstance(state, dict):
         return None
     if {"bucket", "centres", "axes"} <= state.keys():

@@ -37,7 +37,7 @@ def read_evals(path: Path, notes: list[str]) -> pd.DataFrame:
 
 
 def tidy_evals(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return numbers, and `value`: the score; without a scale success (0 or 1), if all say; else the return."""
+    """Return numbers, and `value`: the score; without one success (0 or 1), if all say; else the return."""
     rows = _numbers(rows.assign(success=rows["success"].map(SAID).astype(float)))
     rows = rows[np.isfinite(rows["step"].to_numpy(float)) & rows["return"].notna()]
     rows = rows.astype({"step": "int64", "score": float})
@@ -47,7 +47,7 @@ def tidy_evals(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_success(rows: pd.DataFrame) -> pd.Series:
-    """Say for each evaluation episode whether success is its run's main figure: known of all, and no score."""
+    """Say of each evaluation episode whether success is its run's main figure: known of all, no score."""
     known = rows["success"].notna() & rows["score"].isna()
     return known.groupby(rows["run"], observed=True).transform("all").astype(bool)
 

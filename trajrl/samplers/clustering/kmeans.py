@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from trajrl.core.extras import install
+
 ITERATIONS = 20
 BLOCK_ROWS = 1 << 16
 
@@ -65,5 +67,5 @@ def _faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise ImportError("clustering needs faiss: pip install -e . in trajrl's folder brings it") from error
+        raise ImportError(f"clustering needs faiss, which comes with trajrl: {install()}") from error
     return faiss

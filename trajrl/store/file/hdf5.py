@@ -20,6 +20,7 @@ import numpy as np
 
 from trajrl.core.atomic_files import require_space
 from trajrl.core.damage import DAMAGE, first_line
+from trajrl.core.program import program
 from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 
@@ -65,7 +66,7 @@ def _check_schema(path: Path, file: h5py.File) -> None:
     except DAMAGE as error:
         raise damaged(path, error) from error
     if schema is None:
-        again = f"`python run.py store import {path} --out X.h5` makes one"
+        again = f"`{program()} store import {path} --out X.h5` makes one"
         raise ValueError(f"{path} is an HDF5 file but not a trajrl store; {again}")
     if schema != SCHEMA:
         raise ValueError(

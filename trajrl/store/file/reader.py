@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from trajrl.core.damage import DAMAGE
+from trajrl.core.program import program
 from trajrl.store.column import Column
 from trajrl.store.file.hdf5 import (
     ON_DISK,
@@ -43,7 +44,7 @@ def read_parts(path: Path, memory: str = "auto") -> Parts:
             names = datasets(file)
             packed = any(file[name].chunks for name in names if is_column(name))
             if packed and memory == "map":
-                unpack = f"`python run.py store import {path} --out X.h5` unpacks it"
+                unpack = f"`{program()} store import {path} --out X.h5` unpacks it"
                 raise PermissionError(f"{path} is packed and cannot be mapped; {unpack}")
             small = path.stat().st_size <= RAM_LIMIT_BYTES
             mapped = memory == "map" or (memory == "auto" and not packed and not small)

@@ -7,15 +7,16 @@ import json
 import platform
 import shlex
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from trajrl import __version__
 from trajrl.core.atomic_files import write_text
 from trajrl.core.json_file import read_object
+from trajrl.core.program import command_line
 from trajrl.core.versions import version_of, versions
 from trajrl.training.config import RunConfig, convert, split_settings
 
@@ -89,8 +90,9 @@ def describe_run(folder: Path, config: RunConfig, store: TrajectoryStore | None)
     """Write config.json, command.txt and versions.json."""
     config.save(folder / "config.json")
     note_command(folder)
-    names = ("trajrl", "torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
-    found = {"python": platform.python_version(), **{name: version_of(name) for name in names}}
+    names = ("torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
+    found: dict[str, str | None] = {"python": platform.python_version(), "trajrl": __version__}
+    found |= {name: version_of(name) for name in names}
     found |= versions(ENVIRONMENTS)
     if store is not None:
         found["data_fingerprint"] = data_of(store)
@@ -99,7 +101,7 @@ def describe_run(folder: Path, config: RunConfig, store: TrajectoryStore | None)
 
 def note_command(folder: Path) -> None:
     """Write the words that began the run to command.txt."""
-    write_text(folder / "command.txt", shlex.join(["python", *sys.argv]) + "\n")
+    write_text(folder / "command.txt", shlex.join(command_line()) + "\n")
 
 
 def require_run(folder: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trajrl.core.extras import install
 from trajrl.training.run_dir.csv_log import append_csv, cut_csv, read_csv, read_header, rewrite_csv, writing
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class WandbLog:
         try:
             import wandb
         except ImportError as error:
-            raise ValueError("--wandb needs the extra 'wandb': pip install -e '.[wandb]'") from error
+            raise ValueError(f"--wandb needs the extra 'wandb': {install('wandb')}") from error
         self.run = wandb.init(
             project="trajrl", name=folder.name, id=folder.name, resume="allow", config=asdict(config),
             dir=str(folder), mode=os.environ.get("WANDB_MODE", "offline"),

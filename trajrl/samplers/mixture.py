@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from trajrl.samplers.base.distributions import check_share, share_stats
+from trajrl.samplers.base.distributions import check_share, described, share_stats
 from trajrl.samplers.base.store_view import PhaseView, StoreWatch
 from trajrl.store.table import PHASES
 from trajrl.store.window import Anchors
@@ -66,6 +66,10 @@ class MixtureSampler:
         self._watch = StoreWatch()
         self._filled = {"offline": True, "online": True}  # which sides have an episode
         self._look()
+
+    def __repr__(self) -> str:
+        """Return it in one line."""
+        return described(self)
 
     @staticmethod
     def view(store: TrajectoryStore, part: str) -> TrajectoryStore:

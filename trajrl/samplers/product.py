@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.samplers.base.distributions import Categorical, Law, share_stats
+from trajrl.samplers.base.distributions import Categorical, Law, described, share_stats
 from trajrl.samplers.base.episode_law import EpisodeLaw
 from trajrl.samplers.cluster import ClusterSampler
 
@@ -54,6 +54,10 @@ class ProductSampler:
         self.law: Law = Categorical(np.zeros(0, np.int64), np.zeros(0))
         self._made_of: tuple[Law, Law] | None = None
         self._join()
+
+    def __repr__(self) -> str:
+        """Return it in one line."""
+        return described(self)
 
     @staticmethod
     def view(store: TrajectoryStore, part: str) -> TrajectoryStore:

@@ -17,7 +17,7 @@ import numpy as np
 
 from trajrl.core.registry import unknown
 from trajrl.core.rng import stream
-from trajrl.samplers.base.distributions import check_share, share_stats
+from trajrl.samplers.base.distributions import check_share, described, share_stats
 from trajrl.samplers.base.evidence import ask
 from trajrl.samplers.base.expert_auroc import expert_episodes, separation
 from trajrl.samplers.base.quality_buckets import (
@@ -99,6 +99,10 @@ class QualitySampler:
         )
         self._arrange(store.live[:0])
         self.refresh(0)
+
+    def __repr__(self) -> str:
+        """Return it in one line."""
+        return described(self)
 
     def sample(self, rng: np.random.Generator, n: int) -> Anchors:
         """Draw n anchors: a bucket by its mass, then a row of it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.one_line import one_line
 from trajrl.store.column import Column
 from trajrl.store.episode import Episode
 from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
@@ -78,6 +79,13 @@ class TrajectoryStore:
         for episode in episodes:
             store.append(episode, "offline")
         return store
+
+    def __repr__(self) -> str:
+        """Return how much there is, of what, and where it comes from."""
+        counts = f"{len(self.live):,} episodes", f"{self.num_steps:,} steps"
+        widths = f"obs {self.obs.width}", f"actions {self.actions.width}"
+        origin = self.attributes.get("environment", ""), str(self.path or "in memory")
+        return one_line(self, *counts, *widths, *origin)
 
     def __len__(self) -> int:
         """Return how many episodes were ever added; ids run below this."""

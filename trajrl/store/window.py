@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from trajrl.core.one_line import one_line, shaped
 from trajrl.store.return_to_go import returns_to_go, stops
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class SequenceBatch(NamedTuple):
     end_obs: torch.Tensor | None = None  # (B, H, obs) the history that ends at o_{t+m}
     end_prev_actions: torch.Tensor | None = None  # (B, H, act)
     end_history_mask: torch.Tensor | None = None  # (B, H) bool
+
+    def __repr__(self) -> str:
+        """Return the shapes and the device; the numbers stay where they are."""
+        shapes = [shaped(name, getattr(self, name)) for name in ("obs", "actions", "rewards")]
+        return one_line(self, *shapes, str(getattr(self.obs, "device", "")))
 
 
 def gather(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.agents.base.protocol import History, Update
+from trajrl.core.one_line import changed, one_line
 from trajrl.core.rng import torch_stream
 from trajrl.nets.normaliser import Normaliser
 from trajrl.nets.optim import Optimiser
@@ -86,6 +87,14 @@ class Learner:
         self.parts: dict[str, Part] = {}
         self.updates = 0  # gradient steps taken
         self.normaliser = self.part("normaliser", Normaliser(obs_dim, config.normalize_obs, statistics))
+
+    def __repr__(self) -> str:
+        """Return what it works on, how large it is, how far it is, and what is set other than by default."""
+        nets = [part for part in self.parts.values() if isinstance(part, nn.Module)]
+        weights = sum(weight.numel() for net in nets for weight in net.parameters())
+        widths = f"obs {self.obs_dim}", f"actions {self.action_dim}"
+        counts = f"{weights:,} weights", f"{self.updates:,} updates"
+        return one_line(self, *widths, *counts, str(self.device), *changed(self.config))
 
     def part(self, name: str, part: Kind) -> Kind:
         """Register a part under `name`; a network moves to the agent's device."""

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from trajrl.core.one_line import one_line
 from trajrl.store.window import SequenceBatch, WindowSpec
+
+MOST = 4  # metrics that an update prints of itself
 
 
 class Update(NamedTuple):
@@ -16,6 +19,13 @@ class Update(NamedTuple):
 
     metrics: dict[str, Tensor]  # scalars, named 'critic/q_mean', 'actor/bc_loss', ...
     td_error: Tensor  # (B,) absolute TD error, ensemble mean; NaN where unused; zeros without a critic
+
+    def __repr__(self) -> str:
+        """Return the first metrics and the mean TD error: this reads them off the device."""
+        shown = [f"{name} {float(self.metrics[name].mean()):.4g}" for name in sorted(self.metrics)[:MOST]]
+        more = len(self.metrics) - len(shown)
+        td_error = f"td_error {float(self.td_error.nanmean()):.4g} of {self.td_error.numel()}"
+        return one_line(self, *shown, f"{more} more metrics" if more else "", td_error)
 
 
 class History(NamedTuple):

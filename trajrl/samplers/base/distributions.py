@@ -8,9 +8,11 @@ Both keep a cumulative sum, so a draw costs one binary search per episode at any
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+
+from trajrl.core.one_line import changed, one_line
 
 
 class Law(Protocol):
@@ -167,6 +169,13 @@ def rank_law(scores: np.ndarray, alpha: float = 0.7, floor: float = 0.05) -> np.
         return np.zeros(0)
     weight = (average_ranks(scores) + 1) ** -alpha
     return (1 - floor) * weight / weight.sum() + floor / len(scores)
+
+
+def described(sampler: Any) -> str:
+    """Return a sampler in one line: what is set other than by default, and what it draws from."""
+    p = sampler.probabilities()
+    drawn, ess = np.count_nonzero(p), share_stats(p)["ess"]
+    return one_line(sampler, *changed(sampler.config), f"{drawn:,} of {len(p):,} episodes", f"ess {ess:.1f}")
 
 
 def share_stats(p: np.ndarray) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.samplers.base.distributions import Categorical, Law, normalised, share_stats
+from trajrl.samplers.base.distributions import Categorical, Law, described, normalised, share_stats
 from trajrl.samplers.base.store_view import StoreWatch, note_once
 from trajrl.store.window import Anchors
 
@@ -34,6 +34,10 @@ class EpisodeLaw:
         self.law: Law = Categorical(np.zeros(0, np.int64), np.zeros(0))
         self.watch = StoreWatch()
         self.refresh(0)
+
+    def __repr__(self) -> str:
+        """Return it in one line."""
+        return described(self)
 
     def masses(self, ids: np.ndarray) -> np.ndarray:
         """Return the mass of each episode (n,), not normalised."""

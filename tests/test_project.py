@@ -250,9 +250,9 @@ def test_help_takes_a_small_multiple_of_an_empty_python():
 
 TOP = {"trajrl", "data", "run.py", "analysis", "tests", "environment.yml", "README.md"}
 BESIDE = {  # what a project of this kind has: how it is built, licensed, cited, changed, tested and packed
-    ".ci", ".dockerignore", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff",
-    "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "benchmarks", "constraints.txt", "docs", "examples",
-    "pyproject.toml",
+    ".ci", ".dockerignore", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md",
+    "CITATION.cff", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "benchmarks", "constraints.txt",
+    "docs", "examples", "pyproject.toml",
 }  # fmt: skip
 
 

@@ -1,9 +1,14 @@
 # make demo and make test are all a newcomer needs: each makes .venv when it is missing or stale, and goes.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# Silent for minutes looks like dead: pip names each package as it comes, and says when it writes them.
+SHOWN := $(filter-out --quiet,$(PIP)) --progress-bar off
+NAMED := sed -u -n -e 's/^Installing collected packages:.*/Writing the files of all of these: a minute or two/' -e '/^[CDBWS][a-z]*ing /p' -e '/^Successfully /p'
 EXTRAS := dev,ogbench,export
 EVERY := $(EXTRAS),minari,robotics,ray,wandb
 
@@ -18,9 +23,10 @@ help: ## list the targets
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "trajrl needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch
-	$(PIP) -e '.[$(EXTRAS)]'
+	@echo "installing into $(VENV): some minutes, most of them torch"
+	@$(PYTHON) -m venv $(VENV)
+	@$(SHOWN) torch | $(NAMED)
+	@$(SHOWN) -e '.[$(EXTRAS)]' | $(NAMED)
 	@touch $(STAMP)
 
 PINNED := import json; found = json.load(open('out/resolved.json'))['install']; \

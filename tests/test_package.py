@@ -160,3 +160,47 @@ def test_the_wheel_alone_works_in_an_empty_folder(wheel, tmp_path):
     assert Path(config["data"]).is_relative_to(tmp_path / "env")
     assert json.loads((found / "versions.json").read_text())["trajrl"] == trajrl.__version__
     assert (found / "command.txt").read_text() == f"{ALONE[2][0]}\n"
+
+
+PIP = """#!/bin/sh
+echo "Looking in links: /somewhere"
+echo "Collecting torch==2.13.0"
+echo "  Downloading torch.whl.metadata (29 kB)"
+echo "Downloading torch.whl (187 MB)"
+echo "Installing collected packages: mpmath, torch"
+test ! -e broken || { echo "ERROR: no space left" >&2; exit 1; }
+echo "Successfully installed torch-2.13.0"
+"""
+PYTHON = """#!/bin/sh
+test "$1" = -c || { mkdir -p "$3/bin" && cp pip "$3/bin/pip"; }
+"""
+
+
+def make_environment(folder: Path) -> subprocess.CompletedProcess:
+    """Run `make .venv` with a Python that makes no environment and a pip that installs nothing."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    for name, text in (("pip", PIP), ("python", PYTHON)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return subprocess.run(["make", ".venv", "PYTHON=./python"], cwd=folder, capture_output=True, text=True)
+
+
+def test_make_venv_names_each_package_as_it_comes(tmp_path):
+    ended = make_environment(tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "installing into .venv: some minutes, most of them torch"
+    assert lines[1:5] == [
+        "Collecting torch==2.13.0", "Downloading torch.whl (187 MB)",
+        "Writing the files of all of these: a minute or two", "Successfully installed torch-2.13.0",
+    ]  # fmt: skip
+    assert (tmp_path / ".venv" / ".installed").exists()
+
+
+def test_make_venv_fails_where_pip_does(tmp_path):
+    (tmp_path / "broken").touch()
+    ended = make_environment(tmp_path)
+    assert ended.returncode != 0
+    assert "no space left" in ended.stderr
+    assert not (tmp_path / ".venv" / ".installed").exists()

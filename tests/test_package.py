@@ -145,6 +145,7 @@ ALONE = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # 97 s of one core of an AMD EPYC
 def test_the_wheel_alone_works_in_an_empty_folder(wheel, tmp_path):
     tools, folder = fresh(tmp_path / "env", wheel), tmp_path / "empty"
     folder.mkdir()

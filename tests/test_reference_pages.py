@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from trajrl.agents import AGENTS
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -92,3 +94,10 @@ def test_both_pages_are_linked():
     text = (ROOT / "docs" / "README.md").read_text()
     assert "(resume-refused.md)" in text
     assert "(time-limits.md)" in text
+
+
+def test_every_agent_has_a_row_and_a_place_in_the_readme():
+    rows = [cell.strip("`") for cell in cells("agents.md", 0)]
+    assert sorted(rows) == sorted(AGENTS)
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in AGENTS if f"`{name}`" not in readme] == []

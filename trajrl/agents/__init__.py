@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
 
 RATES = ("gamma", "tau", "ema_decay")  # outside of [0, 1] what they weigh grows without bound
+DEFAULT_AGENT = "trajectory_ql"  # of a run that names none
 AGENTS: dict[str, str] = {
     "acfql": "trajrl.agents.acfql:ACFQL",
     "awac": "trajrl.agents.awac:AWAC",

@@ -36,7 +36,7 @@ class Online(Choices):
     env_steps: Annotated[int | None, silent("N", "the preset's")] = None
     """Steps in the environment, all environments together."""
     utd: Annotated[float | None, silent("U", "1")] = None
-    """Updates per environment step; rlpd counts its own agent.utd critic steps as one update."""
+    """Updates per environment step; the critic steps of an agent that has agent.utd count as one update."""
     envs: Annotated[int | None, silent("V", "1")] = None
     """Environments stepped together."""
     learning_starts: Annotated[int | None, silent("N", "the preset's")] = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from trajrl.agents import DEFAULT_AGENT
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
 from trajrl.core.console import fresh_line
@@ -35,7 +36,7 @@ class Choices(Common):
     """A store, a file or folder of a known format, or a name such as hopper-medium-v2."""
     env: Annotated[str | None, silent("ID", "the one the data was recorded in")] = None
     """suite:name, a Gymnasium id, package.module:callable, or none: learn without evaluating."""
-    agent: Annotated[str | None, silent("NAME", "trajectory_ql")] = None
+    agent: Annotated[str | None, silent("NAME", DEFAULT_AGENT)] = None
     """The algorithm."""
     sampler: Annotated[str | None, silent("NAME", "uniform")] = None
     """What decides which trajectories are learned from; names joined by * make a product."""

@@ -14,6 +14,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from trajrl.agents import DEFAULT_AGENT
 from trajrl.core import old_names
 from trajrl.core.atomic_files import write_text
 from trajrl.core.compile import MODES
@@ -39,7 +40,7 @@ class RunConfig:
     )  # a store file, a file or folder of a known format, or a name that resolves to one
     format: str = "auto"  # format of foreign data
     env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the data's; none
-    agent: str = "trajectory_ql"  # the algorithm; `list agents` names them
+    agent: str = DEFAULT_AGENT  # the algorithm; `list agents` names them
     sampler: str = "uniform"  # a name, or names joined by * for a product
     metric: str = ""  # what the priority sampler ranks trajectories by; empty: its default
     seed: int = 0  # of every random stream

@@ -3,13 +3,14 @@
 import re
 import shlex
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
+from trajrl.agents import AGENTS
 from trajrl.cli.commands import COMMANDS, GROUPS
 from trajrl.cli.main import dispatch, parse
 from trajrl.core.registry import find
+from trajrl.samplers import SAMPLERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md"]
@@ -42,7 +43,7 @@ def test_the_loop_of_the_readme_runs(monkeypatch):
     text = (
         (ROOT / "README.md")
         .read_text()
-        .split("## In your own loop")[1]
+        .split("## Ten lines of Python")[1]
         .split("from trajrl import load_run")[0]
     )
     code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
@@ -52,29 +53,8 @@ def test_the_loop_of_the_readme_runs(monkeypatch):
     assert space["update"].td_error.shape == (256,)
 
 
-def test_ones_own_environment_and_episodes_go_through(monkeypatch, tmp_path, capsys):
-    from small_runs import ONLINE_RUN, settings
-
-    text = (ROOT / "README.md").read_text().split("## Your own environment and episodes")[1]
-    made, recorded, printed = (
-        block for block in re.findall(r"(?:^    .*\n|^\n)+", text, re.M) if block.strip()
-    )
-    assert len(dedent(made).strip().splitlines()) <= 30
-    (tmp_path / "reach.py").write_text(dedent(made))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    exec(dedent(recorded), {})
-    tiny = {"offline": settings("trajectory_ql"), "online": [f"{k}={v}" for k, v in ONLINE_RUN.items()]}
-    for line in dedent(printed).strip().splitlines():
-        name, *words = shlex.split(line)[2:]
-        small = {"--steps": "20", "--env-steps": str(ONLINE_RUN["env_steps"]), "--episodes": "2"}
-        words = [small.get(before, word) for before, word in zip(["", *words], words)]
-        more = ["--set", *tiny[name]] if name in tiny else []
-        assert dispatch([name, *words, *more]) == 0, capsys.readouterr().err
-
-
 def test_the_tree_of_the_readme_is_there():
-    tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("##")[0]
+    tree = (ROOT / "README.md").read_text().split("## Rooms")[1].split("##")[0]
     places = [line for line in tree.splitlines() if line.startswith("    ")]
     top = [line.split()[0] for line in places if line[4] != " "]
     rooms = [line.split()[0] for line in places if line[4] == " "]
@@ -88,7 +68,14 @@ def test_the_tree_of_the_readme_is_there():
         assert set(inner) == held, room
 
 
-def test_every_command_is_in_the_readme():
-    text = (ROOT / "README.md").read_text()
+def test_every_command_is_on_its_page():
+    text = (ROOT / "docs" / "commands.md").read_text()
     for name in COMMANDS:
         assert f"run.py {name}" in text, name
+
+
+def test_every_agent_and_sampler_is_in_the_readme_and_it_is_short():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 130
+    rows = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    assert [name for name in {**AGENTS, **SAMPLERS} if f"`{name}`" not in rows and name != "product"] == []

@@ -8,7 +8,7 @@ import pytest
 
 from trajrl.agents import AGENTS
 from trajrl.cli.commands import COMMANDS, GROUPS
-from trajrl.cli.main import dispatch, parse
+from trajrl.cli.main import parse
 from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS
 

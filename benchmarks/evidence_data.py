@@ -9,6 +9,7 @@ hopper-expert10        10 % expert, 90 % medium
 hopper-expert5         5 % expert, 95 % random
 d4rl-hopper-medium-expert   half, half, in the original D4RL environment (`make legacy`)
 toy-rooms              what the toy makes itself
+pointmaze-play         what OGBench's controller of point mazes did, `collect --recipe pointmaze-play`
 cube-single-oracle     100,000 steps of OGBench's play oracle
 cube-double-oracle     200,000 of them with two cubes
 """
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 TRANSITIONS = 200_000
 ROBOTS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4", "halfcheetah": "HalfCheetah-v4"}
 ENVS = {**ROBOTS, "d4rl-hopper": "d4rl:hopper-medium-expert-v2"}
-TOY = "toy-rooms"
+TOY, MAZE = "toy-rooms", "pointmaze-play"
 ORACLES = {  # environment, transitions
     "cube-single-oracle": ("ogbench:cube-single-v0", 100_000),
     "cube-double-oracle": ("ogbench:cube-double-v0", TRANSITIONS),
@@ -63,12 +64,16 @@ def made(name: str, out: Path, policies: Path) -> str:
         return str(path)
     out.mkdir(parents=True, exist_ok=True)
     with alone(out / "data.lock"):
-        if name in ORACLES and not path.exists():
+        if path.exists():
+            return str(path)  # another process has made it meanwhile
+        if name == MAZE:
+            collect(path, "--recipe", MAZE, "--steps", str(TRANSITIONS))
+        elif name in ORACLES:
             env, steps = ORACLES[name]
-            collect(env, path, "--policy", "oracle", "--steps", str(steps))
+            collect(path, "--env", env, "--policy", "oracle", "--steps", str(steps))
         elif name in RECORDINGS:
             recorded(*name.rsplit("-", 1), out, policies)
-        elif not path.exists():
+        else:
             task = next(task for task in ENVS if name.startswith(task))
             levels = MIXTURES[name].items()
             parts = [f"{recorded(task, level, out, policies)}:{share}" for level, share in levels]
@@ -95,13 +100,13 @@ def recorded(task: str, level: str, out: Path, policies: Path) -> Path:
         file = policies / f"{task.removeprefix('d4rl-')}-{skill}.npz"
         words = ["--policy", skill if skill == "random" else str(file), "--source", level]
         words += ["--noise", noise] if noise else []
-        collect(ENVS[task], path, *words, "--steps", str(TRANSITIONS), "--envs", "10")
+        collect(path, "--env", ENVS[task], *words, "--steps", str(TRANSITIONS), "--envs", "10")
     return path
 
 
-def collect(env: str, path: Path, *words: str) -> None:
+def collect(path: Path, *words: str) -> None:
     """Record episodes, or what is left of a recording that was stopped."""
-    call("collect", "--resume-or-start", "--env", env, *words, "--out", str(path))
+    call("collect", "--resume-or-start", *words, "--out", str(path))
 
 
 def call(*words: str) -> None:

@@ -2,14 +2,15 @@
 
 Settings: `trajectory_ql` has its preset `standard` everywhere, the others have `paper`.  Of those that were
 published by data set it is the row of the nearest: medium-expert-v2 (for expert25 too), medium-v2 and
-medium-replay-v2 of the same robot, with its reward transform and batch size.
+medium-replay-v2 of the same robot, with its reward transform and batch size.  For the point maze it is
+antmaze-medium-play-v0, whose transforms take rewards of 0 and 1: OGBench's -1 and 0 are raised by 1 first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evidence_data import ROBOTS, TOY
+from evidence_data import MAZE, ROBOTS, TOY
 from evidence_trials import Trial
 
 from trajrl.training.resolve_config import agent_preset
@@ -31,9 +32,10 @@ NEAREST = {
     "expert25": "medium-expert-v2", "medium": "medium-v2", "medium-expert": "medium-expert-v2",
     "replay": "medium-replay-v2",
 }  # fmt: skip
+NEAREST_MAZE = "antmaze-medium-play-v0"
 GROUPS: tuple[tuple[str, ...], ...] = (  # in the order in which they are done
     *(tuple(f"{robot}-{kind}" for robot in ROBOTS) for kind in ("medium-expert", "expert25")),
-    (TOY, "cube-single-oracle"),
+    (TOY, MAZE, "cube-single-oracle"),
     *(tuple(f"{robot}-{kind}" for robot in ROBOTS) for kind in ("medium", "replay")),
     ("cube-double-oracle",),
 )
@@ -62,9 +64,12 @@ def trial(task: str, agent: str, seed: int) -> Trial:
 def published(agent: str, task: str) -> tuple[str, ...]:
     """Return what an agent's paper preset sets for the published data set that is nearest to a task's."""
     robot, _, kind = task.partition("-")
-    if robot not in ROBOTS:
+    if task != MAZE and robot not in ROBOTS:
         return ()
-    run, own = agent_preset("paper", agent, f"{robot}-{NEAREST[kind]}")
-    found = {name: value for name, value in run.items() if name in ("reward", "batch_size")}
+    nearest = NEAREST_MAZE if task == MAZE else f"{robot}-{NEAREST[kind]}"
+    run, own = agent_preset("paper", agent, nearest)
+    found = {name: value for name, value in run.items() if name in ("batch_size", "reward")}
+    if task == MAZE and "reward" in found:
+        found["env.reward_shift"] = 1.0
     found |= {f"agent.{name}": value for name, value in own.items()}
     return tuple(f"{name}={str(value).lower()}" for name, value in found.items())

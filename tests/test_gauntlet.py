@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import evidence_runs
 import gauntlet_tables
 import gauntlet_trials
-from evidence_data import MIXTURES, ORACLES, RECORDINGS, ROBOTS, TOY
+from evidence_data import MAZE, MIXTURES, ORACLES, RECORDINGS, ROBOTS, TOY
 from evidence_trials import Trial
 from gauntlet_trials import AGENTS, FLAGSHIP, TASKS, UPDATES
 
@@ -47,7 +47,7 @@ def test_first_come_all_medium_expert_tasks_of_seed_1():
     assert {trial.seed for trial in first} == {1}
     assert {trial.data for trial in first} == {f"{robot}-medium-expert" for robot in ROBOTS}
     assert {trial.cell for trial in first} == set(AGENTS)
-    assert set(TASKS) <= {*MIXTURES, *RECORDINGS, *ORACLES, TOY}
+    assert set(TASKS) <= {*MIXTURES, *RECORDINGS, *ORACLES, TOY, MAZE}
 
 
 @pytest.mark.parametrize("trial", list(gauntlet_trials.trials(seeds=(1,))), ids=lambda t: t.name)
@@ -59,6 +59,9 @@ def test_every_run_is_a_config_that_resolves_to_the_published_settings(trial):
     assert (config.steps, config.eval_every, config.eval_episodes) == (UPDATES, 10_000, 10)
     if trial.cell == "rebrac" and trial.data == "walker2d-expert25":
         assert (config.batch_size, config.agent_options["critic_beta"]) == (1024, 0.001)
+    if trial.cell == "iql" and trial.data == MAZE:
+        assert (config.agent_options["expectile"], config.agent_options["beta"]) == (0.9, 10)
+        assert (config.env_options["reward_shift"], config.reward) == (1.0, "iql_antmaze")
     if trial.cell == "iql":
         assert (config.reward == "iql_locomotion") == (trial.data.split("-")[0] in ROBOTS)
 

@@ -183,6 +183,26 @@ def first_only(episodes, steps):
     raise KeyboardInterrupt
 
 
+def test_the_maze_recipe_needs_no_env_and_its_store_names_the_task(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("ogbench", reason="the extra 'ogbench' is not installed")
+    words = ["collect", "--recipe", "pointmaze-play", "--steps", "1500", "--out", str(tmp_path / "m.h5")]
+    assert dispatch([*words, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    store = TrajectoryStore.open(tmp_path / "m.h5")
+    assert answer["environment"] == store.attributes["environment"]
+    assert answer["environment"] == "ogbench:pointmaze-medium-navigate-singletask-v0"
+    assert (answer["transitions"], answer["truncated"], answer["terminated"]) == (2000, 2, 0)
+    assert set(np.unique(store.rewards.slice(0, 2000))) <= {-1.0, 0.0}
+    assert store.attributes["provenance"]["parts"][0]["noise"] == 0.5
+    other = [*words[:3], "--env", "Hopper-v4", "--out", str(tmp_path / "h.h5")]
+    for wrong, said in (
+        (other, "the recipe pointmaze-play is for ogbench:pointmaze-"),
+        ([*words, "--overwrite", "--set", "env.time_limit=9"], "acts in its environment as it is"),
+    ):
+        assert dispatch(wrong) != 0
+        assert said in capsys.readouterr().err
+
+
 def test_a_replay_is_all_that_the_agent_met_and_resumes(capsys, tmp_path, monkeypatch):
     code, found, said = run(capsys, tmp_path / "x.h5", "--set", *TINY, recipe="medium-replay", steps=120)
     assert code == 0, said

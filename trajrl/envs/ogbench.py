@@ -59,7 +59,8 @@ class OgbenchSuite(Suite):
         self.records = recorded(name)
         if not self.task.single_task:
             require(self.task.environment, f"ogbench:{name}")
-            oracle = "" if walks(name) else " (to record its scripted oracle: collect --policy oracle)"
+            scripted = name.startswith("pointmaze") or not walks(name)
+            oracle = "" if not scripted else " (to record its scripted oracle: collect --policy oracle)"
             raise ValueError(
                 f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)}"
                 + oracle
@@ -123,7 +124,7 @@ def usual(family: str) -> str:
 
 
 def walks(family: str) -> bool:
-    """Distinguish what moves itself, and has no scripted oracle, from what handles objects."""
+    """Distinguish what moves itself from what handles objects."""
     return bool(re.search("maze|soccer", family))
 
 

@@ -1,6 +1,6 @@
-"""OGBench's scripted oracles: play data of the manipulation environments, made on the spot.
+"""OGBench's scripted oracles: play data of the manipulation environments and point mazes, made on the spot.
 
-A play episode has 1000 steps; when the script of one object is done, the environment picks a new target.
+An episode has 1000 steps; when the script of one object is done, the environment picks a new target.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 from trajrl.envs.base.global_rng import GlobalState
 from trajrl.envs.base.scripted import Demonstration
 from trajrl.envs.base.wrappers import EnvOptions, wrap
-from trajrl.envs.ogbench import make_ogbench, parse, recorded
+from trajrl.envs.ogbench import make_ogbench, parse, recorded, single_task
+from trajrl.envs.ogbench_waypoints import AnyCell, WaypointScript
 
 STEPS = 1000
+MAZES = "pointmaze"
 SCRIPTS = {"cube": ("cube",), "puzzle": ("button",), "scene": ("cube", "button", "drawer", "window")}
 STACKING = {  # range of the probability, drawn per episode, that a cube is put on another
     "double": (0.0, 0.25),
@@ -31,9 +33,11 @@ def demonstration(name: str) -> Demonstration:
     """Return the environment and its script; a task's name stands for its environment."""
     task = parse(name)
     words = task.environment.split("-")
+    if words[0] == MAZES:
+        return in_maze(name if task.single_task else single_task(name))
     environment = "-".join(word for word in words if word != "singletask" and not word.startswith("task"))
     if words[0] not in SCRIPTS:
-        known = ", ".join(SCRIPTS)
+        known = ", ".join([*SCRIPTS, MAZES])
         raise ValueError(f"ogbench:{name} has no scripted oracle; the package has them for {known}")
     raw = make_ogbench(
         environment,
@@ -45,6 +49,15 @@ def demonstration(name: str) -> Demonstration:
     )
     env = wrap(raw, EnvOptions(), name)
     return Demonstration(env, PlayScript(raw, words[0], words[1]), recorded(name), f"ogbench:{environment}")
+
+
+def in_maze(name: str) -> Demonstration:
+    """Return the single task of a point maze, and the controller that walks about in it."""
+    environment, named = parse(name).environment, f"ogbench:{name}"
+    limits = {"terminate_at_goal": False, "max_episode_steps": STEPS}
+    raw = AnyCell(make_ogbench(environment, named, False, **limits))
+    kept = (*recorded(name), "terminal")
+    return Demonstration(wrap(raw, EnvOptions(), named), WaypointScript(raw.unwrapped), kept, named)
 
 
 class PlayScript:

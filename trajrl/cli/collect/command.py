@@ -21,7 +21,7 @@ from trajrl.cli.collect.journal import (
     summary,
 )
 from trajrl.cli.collect.medium_replay import finish, learn, met
-from trajrl.cli.collect.recipes import family_of, make_policy, of_policy, of_recipe, other_options
+from trajrl.cli.collect.recipes import MAZE, env_of, file_of, make_policy, of_policy, of_recipe, other_options
 from trajrl.cli.common import Common, UsageError, progress, refuse_existing, say
 from trajrl.cli.option import silent
 from trajrl.core.paths import POLICIES
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from trajrl.store.action_box import ActionBox
     from trajrl.store.episode import Episode
 
-DEMO_ENVIRONMENT = "Hopper-v4"  # that of the demo store
 NOWHERE = Path()
 PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 
@@ -46,12 +45,13 @@ PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 class Collect(Common):
     """Record whole episodes of a policy, until at least --steps transitions are there."""
 
-    env: Annotated[str, silent("NAME", f"{DEMO_ENVIRONMENT} with --recipe")] = ""
+    env: Annotated[str, silent("NAME", "the recipe's own with --recipe")] = ""
     """suite:name, a registered Gymnasium id, or package.module:callable."""
     policy: str = ""
     """random, oracle (the environment's own script), a run directory, or FILE.npz (see data/README.md)."""
     recipe: str = ""
-    """Instead of --policy: random, medium, expert, medium-expert, skewed, medium-replay (learned online)."""
+    """Instead of --policy: random, medium, expert, medium-expert, skewed, medium-replay (learned online),
+    pointmaze-play (OGBench's script)."""
     policies: Annotated[Path | None, silent("DIR", "data/policies")] = None
     """Where a recipe finds its policy files, such as hopper-medium.npz."""
     out: Annotated[Path, silent("PATH", "ENVIRONMENT-RECIPE.h5 with --recipe")] = NOWHERE
@@ -80,10 +80,10 @@ class Collect(Common):
     """Replace a store that has this name, and begin anew unless a collection is resumed."""
 
     def __post_init__(self) -> None:
-        """Let a recipe be enough: it is made in the demo's environment, under its own name."""
+        """Let a recipe be enough: it is made in its environment, under its own name."""
         if self.recipe:
-            object.__setattr__(self, "env", self.env or DEMO_ENVIRONMENT)
-            named = Path(f"{family_of(self.env)}-{self.recipe}.h5")
+            object.__setattr__(self, "env", self.env or env_of(self.recipe))
+            named = Path(file_of(self.recipe, self.env))
             object.__setattr__(self, "out", named if self.out == NOWHERE else self.out)
 
     def run(self) -> dict[str, Any]:
@@ -119,8 +119,7 @@ class Collect(Common):
                 shown = progress(up_to(episodes, due), f"collecting {part.source}", unit="episodes")
                 for episode in shown:
                     waiting.add(number, episode)
-            name = suite.name if suite else scripted_name(self.env)
-            box = suite.action_box if suite else scripted_box(self.env)
+            name, box = (suite.name, suite.action_box) if suite else name_and_box(self.env)
             with self.writer(name, [asdict(part) for part in parts], box) as writer:
                 waiting.finish(writer, box)
                 found = summary(writer.table)
@@ -176,7 +175,7 @@ class Collect(Common):
             raise ValueError(f"{what}: leave --{disturbed[0]} out")
         if self.recipe and self.source:
             raise ValueError("a recipe labels its episodes by policy: leave --source out")
-        if self.policy == "oracle" and self.set:
+        if (self.policy == "oracle" or self.recipe == MAZE) and self.set:
             raise ValueError(f"an oracle acts in its environment as it is: leave --set {self.set[0]} out")
 
     def parts(self) -> list[Part]:
@@ -239,17 +238,10 @@ class Collect(Common):
         return {**said, "source": label, "fingerprint": fingerprint, **found}
 
 
-def scripted_name(env: str) -> str:
-    """Return what data of an environment's own script calls it."""
-    return make_demonstration(env).name
-
-
-def scripted_box(env: str) -> ActionBox:
-    """Return the action box of the environment that an environment's own script acts in."""
-    from trajrl.envs import make_demonstration
-
-    box: ActionBox = make_demonstration(env).env.get_wrapper_attr("action_box")
-    return box
+def name_and_box(env: str) -> tuple[str, ActionBox]:
+    """Return what data of an environment's own script calls it, and the box that the script acts in."""
+    shown = make_demonstration(env)
+    return shown.name, shown.env.get_wrapper_attr("action_box")
 
 
 def up_to(episodes: Iterator[Episode], steps: float) -> Iterator[Episode]:

@@ -3,8 +3,9 @@
     random          uniform actions                      expert          the expert policy
     medium          the medium policy                    medium-expert   half of each
     skewed          a quarter expert, the rest medium    medium-replay   all an agent met from nothing on
+    pointmaze-play  OGBench's controller of point mazes, under the noise of its data
 
-These are D4RL's recipes (and the demo store's, `skewed`).  medium_replay.py makes the last one.
+The others are D4RL's recipes (and the demo store's, `skewed`).  medium_replay.py makes medium-replay.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
 
-REPLAY = "medium-replay"
+REPLAY, MAZE = "medium-replay", "pointmaze-play"
+DEMO_ENVIRONMENT = "Hopper-v4"  # that of the demo store
+MAZE_ENV, MAZE_NOISE = "ogbench:pointmaze-medium-navigate-singletask-v0", 0.5  # unless others are named
 RECIPES: dict[str, dict[str, float]] = {
     "expert": {"expert": 1.0},
     "medium": {"medium": 1.0},
     "medium-expert": {"medium": 0.5, "expert": 0.5},
     REPLAY: {},
+    MAZE: {},
     "random": {"random": 1.0},
     "skewed": {"expert": 0.25, "medium": 0.75},
 }
@@ -46,11 +50,17 @@ class Part:
 
 
 def of_recipe(
-    recipe: str, env: str, noise: tuple[float, ...] = (0.0,), epsilon: float = 0.0, folder: Path = POLICIES
+    recipe: str,
+    env: str,
+    noise: tuple[float, ...] = (0.0,),
+    epsilon: float = 0.0,
+    folder: Path = POLICIES,
 ) -> list[Part]:
     """Return the parts of a recipe; policies are files called <environment>-medium.npz and -expert.npz."""
     if recipe not in RECIPES:
         raise ValueError(unknown("recipe", recipe, RECIPES))
+    if recipe == MAZE:
+        return in_maze(env, noise if any(noise) else (MAZE_NOISE,), epsilon)
     family = family_of(env)
     parts: list[Part] = []
     for level, share in RECIPES[recipe].items():
@@ -64,9 +74,27 @@ def of_recipe(
     return parts
 
 
+def env_of(recipe: str) -> str:
+    """Return the environment that a recipe is made in where none is named."""
+    return MAZE_ENV if recipe == MAZE else DEMO_ENVIRONMENT
+
+
+def file_of(recipe: str, env: str) -> str:
+    """Return the name of a recipe's store where none is given."""
+    return f"{recipe}.h5" if recipe == MAZE else f"{family_of(env)}-{recipe}.h5"
+
+
 def family_of(env: str) -> str:
     """Return the name that an environment shares with its versions: hopper of d4rl:hopper-medium-v2."""
     return re.split(r"[-_]v?\d|-", env.rpartition(":")[2])[0].lower()
+
+
+def in_maze(env: str, noise: tuple[float, ...], epsilon: float) -> list[Part]:
+    """Return the parts of the recipe for point mazes: the environment's own script, with noise."""
+    kind = MAZE_ENV.partition("-")[0]
+    if not env.startswith(kind):
+        raise ValueError(f"the recipe {MAZE} is for {kind}-..., such as {MAZE_ENV}; got {env}")
+    return rungs("oracle", 1.0, noise, epsilon, "navigate")
 
 
 def of_policy(policy: str, noise: tuple[float, ...], epsilon: float, source: str) -> list[Part]:

@@ -1,4 +1,4 @@
-"""Act with an exported policy: numpy and onnxruntime alone, no torch and no trajrl.
+"""Act with an exported policy: numpy and onnxruntime alone (or torch, for a .pt2 file), and no trajrl.
 
     python examples/act.py p.onnx        check the file on this machine, and say how long a step takes
 
@@ -14,19 +14,43 @@ import sys
 import time
 
 import numpy as np
-import onnxruntime
+
+
+def read_onnx(path):
+    """Return the step as a function from arrays by name to (1, N, act), and the facts beside it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # a policy is small: threads would only wait for each other
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["trajrl"])
+    return lambda inputs: session.run(["actions"], inputs)[0], facts
+
+
+def read_torch(path):
+    """Return the same of a file of --format torch."""
+    import torch
+
+    beside = {"trajrl.json": ""}
+    step = torch.export.load(path, extra_files=beside).module()
+
+    def run(inputs):
+        with torch.no_grad():
+            return step(*map(torch.from_numpy, inputs.values())).numpy()
+
+    return run, json.loads(beside["trajrl.json"])
 
 
 class Policy:
     """One environment's policy: a history of what was seen and done, and a chunk of actions still to do."""
 
     def __init__(self, path: str, seed: int = 0) -> None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # a policy is small: threads would only wait for each other
-        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.facts = json.loads(self.session.get_modelmeta().custom_metadata_map["trajrl"])
-        self.shapes = {one.name: one.shape for one in self.session.get_inputs()}
+        self.step, self.facts = (read_torch if path.endswith(".pt2") else read_onnx)(path)
+        window = self.facts["check"][0]  # inputs in their order, then the actions that came out
+        self.shapes = {name: np.shape(part) for name, part in window.items() if name != "actions"}
+        low, high = np.asarray(self.facts.get("box") or [[-1.0], [1.0]], np.float32)
+        self.middle, self.half = (low + high) / 2, (high - low) / 2
         self.rng = np.random.default_rng(seed)
         self.reset()
 
@@ -34,9 +58,11 @@ class Policy:
         """Begin an episode: nothing was seen yet."""
         history, obs, act = (self.facts[name] for name in ("history", "obs_dim", "action_dim"))
         self.obs = np.zeros((1, history, obs), np.float32)
-        self.prev_actions = np.zeros((1, history, act), np.float32)
+        self.prev_actions = np.zeros((1, history, act), np.float32) + self.middle
         self.mask = np.zeros((1, history), bool)
-        self.last = np.zeros(act, np.float32)  # the action before the next observation; none yet
+        self.last = (
+            np.zeros(act, np.float32) + self.middle
+        )  # before the next observation; none yet: the middle
         self.chunk: list[np.ndarray] = []
 
     def act(self, obs: np.ndarray) -> np.ndarray:
@@ -60,11 +86,11 @@ class Policy:
         }
 
     def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Run one step: the next chunk of actions (1, N, act) in [-1, 1]."""
-        return self.session.run(["actions"], {name: inputs[name] for name in self.shapes})[0]
+        """Run one step: the next chunk of actions (1, N, act) in the environment's own units."""
+        return self.step({name: inputs[name] for name in self.shapes})
 
     def command(self, action: np.ndarray) -> np.ndarray:
-        """Bring an action from [-1, 1] into the environment's own units, where its box is known."""
+        """Return what the environment is given: the action; files of before they had a box gave [-1, 1]."""
         if "action_low" not in self.facts:
             return action
         low, high = (np.asarray(self.facts[name], np.float32) for name in ("action_low", "action_high"))
@@ -72,18 +98,19 @@ class Policy:
 
 
 def check(policy: Policy) -> float:
-    """Run the windows that travel with the file; return the largest distance from what training chose."""
+    """Run the windows that travel with the file; return the largest distance from training in half boxes."""
     worst = 0.0
     for window in policy.facts["check"]:
         inputs = {n: np.asarray(window[n], bool if n == "mask" else np.float32) for n in policy.shapes}
-        worst = max(worst, float(np.abs(policy.run(inputs) - np.asarray(window["actions"])).max()))
+        apart = np.abs(policy.run(inputs) - np.asarray(window["actions"]))
+        worst = max(worst, float((apart / np.maximum(policy.half, 1e-6)).max()))
     return worst
 
 
 def main() -> int:
     """Check a file on this machine, then act on the observations it carries."""
     if len(sys.argv) != 2:
-        print("usage: python examples/act.py p.onnx")
+        print("usage: python examples/act.py p.onnx|p.pt2")
         return 2
     try:
         policy = Policy(sys.argv[1])

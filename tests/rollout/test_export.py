@@ -130,18 +130,32 @@ def test_history_and_chunk_of_the_example_are_those_of_the_live_policy(agent, st
             np.testing.assert_allclose(own.act(obs), live.act(obs), atol=1e-5)
 
 
-def test_scaled_actions_come_out_in_the_units_of_the_data(tmp_path):
+@pytest.mark.parametrize(("format", "name"), [("torch", "p.pt2"), ("onnx", "p.onnx")])
+@pytest.mark.parametrize("agent", ["rlpd", "td3_bc"])  # neither draws: the actions must be equal
+def test_the_file_takes_and_gives_actions_in_their_own_units(tmp_path, format, name, agent):
     from trajrl.store.episode import Episode
     from trajrl.store.file.writer import StoreWriter
 
-    box = {"action_low": [-4.0], "action_high": [8.0]}
-    with StoreWriter(tmp_path / "x.h5", box) as writer:
+    with StoreWriter(tmp_path / "x.h5", {"action_low": [-4.0], "action_high": [8.0]}) as writer:
         for e in range(4):
-            actions = np.linspace(-4, 8, 9)[:, None]
-            writer.append(Episode(np.full((10, 2), e / 4), actions, np.ones(9), True))
-    trained(tmp_path / "a", tmp_path / "x.h5", agent="td3_bc", sampler="uniform", steps=10, actions="scale")
-    assert dispatch(["export", str(tmp_path / "a"), "--out", str(tmp_path / "p.onnx")]) == 0
+            writer.append(Episode(np.full((10, 2), e / 4), np.linspace(-4, 8, 9)[:, None], np.ones(9), True))
+    trained(tmp_path / "a", tmp_path / "x.h5", agent=agent, sampler="uniform", steps=10)
+    out = tmp_path / name
+    assert dispatch(["export", str(tmp_path / "a"), "--format", format, "--out", str(out)]) == 0
+    live, own = load_run(tmp_path / "a").policy(), act_module().Policy(str(out))
+    assert act_module().check(own) < 1e-5
+    for seen in np.random.Generator(np.random.Philox(0)).normal(size=(8, 2)).astype(np.float32):
+        expected = live.act(seen)
+        np.testing.assert_allclose(own.act(seen), expected, atol=1e-5)
+        last = own.obs, own.prev_actions, own.mask
+        if own.facts["chunk"] == 1:  # the graph alone, as another program would run it
+            np.testing.assert_allclose(export.read(out, format)(last)[0, 0], expected, atol=1e-5)
+
+
+def test_a_file_of_before_it_had_a_box_is_brought_to_it(run, tmp_path):
+    assert dispatch(["export", str(run), "--out", str(tmp_path / "p.onnx")]) == 0
     own = act_module().Policy(str(tmp_path / "p.onnx"))
+    own.facts = {**own.facts, "action_low": [-4.0], "action_high": [8.0]}
     assert own.command(np.array([-1.0, 0.0, 1.0])).tolist() == [-4.0, 2.0, 8.0]
 
 

@@ -17,10 +17,12 @@ from trajrl.training.run_dir.csv_log import writing
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
     from trajrl.rollout.export import Window
+    from trajrl.store.action_box import ActionBox
     from trajrl.store.store import TrajectoryStore
     from trajrl.training.config import RunConfig
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
+UNKNOWN = "actions go in and come out in [-1, 1]: neither the data nor an environment names their box"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,31 +66,32 @@ class Export(Common):
         agent, store = run.agent(self.checkpoint), self._store(run.config)
         units = trained_units(store, run.config.actions, run.action_box(self.checkpoint))
         store.set_shaping(action=units.shape())
-        bounds = units.acted.bounds() if units.acted else {}
-        windows = self._windows(agent, store)
+        box = units.acted
+        windows = [window.within(box) for window in self._windows(agent, store)]
         facts = {
             "agent": run.config.agent, "step": step, "environment": run.environment(self.checkpoint),
             "obs_dim": store.obs_dim, "action_dim": store.action_dim,
-            "history": agent.spec.history, "chunk": agent.spec.chunk, **bounds,
+            "history": agent.spec.history, "chunk": agent.spec.chunk,
+            "box": [box.low.tolist(), box.high.tolist()] if box else None,
         }  # fmt: skip
         scratch = out.with_name(f".{out.name}.tmp{ENDINGS[self.format]}")
         try:
             with writing(out):
-                export.write_policy(agent, windows, facts, scratch, self.format)
-            found = self._check(scratch, agent, windows)
+                export.write_policy(agent, windows, facts, scratch, self.format, box)
+            found = self._check(scratch, agent, windows, box)
             os.replace(scratch, out)
         finally:
             scratch.unlink(missing_ok=True)
         size = out.stat().st_size
         say(f"{out}: {run.config.agent}, policy of step {step}, {size / 1024:.0f} KiB")
         where = f"{len(windows)} windows of {Path(self._data(run.config)).name}"
-        say(f"largest difference from the live policy on {where}: {found['max_difference']:.1e}")
+        share = "" if box is None or box.is_unit else " of half the box"
+        say(f"largest difference from the live policy on {where}: {found['max_difference']:.1e}{share}")
         times = found["milliseconds"], found["live_milliseconds"]
         say("one step takes {:.2f} ms, the live policy's {:.2f} ms".format(*times))
-        if units.acted and not units.acted.is_unit:
-            say(f"it gives a in [-1, 1]; low + (a + 1) / 2 * (high - low) is the action in {units.acted}")
-        if self.format == "onnx":
-            say(f"python examples/act.py {out}   runs it, with numpy and onnxruntime alone")
+        say(f"actions go in and come out in the environment's own units, {box}" if box else UNKNOWN)
+        needs = "onnxruntime" if self.format == "onnx" else "torch"
+        say(f"python examples/act.py {out}   runs it, with numpy and {needs} alone")
         return {"out": str(out), "format": self.format, "bytes": size, **facts, **found}
 
     def _data(self, config: RunConfig) -> str:
@@ -124,14 +127,16 @@ class Export(Common):
             for i in range(self.windows)
         ]
 
-    def _check(self, path: Path, agent: Agent, windows: list[Window]) -> dict[str, Any]:
+    def _check(
+        self, path: Path, agent: Agent, windows: list[Window], box: ActionBox | None
+    ) -> dict[str, Any]:
         """Compare the file with the live policy, and time both."""
         from trajrl.agents.base.protocol import History
         from trajrl.core.rng import torch_stream
         from trajrl.rollout import export
 
         exported = export.read(path, self.format)
-        distance = export.largest_difference(exported, windows)
+        distance = export.largest_difference(exported, windows, box)
         if not distance <= export.TOLERANCE:
             raise ValueError(
                 f"the exported policy differs from the live one by {distance:.2g}, "

@@ -1,11 +1,12 @@
 """Export: one policy step as a file that runs without trajrl, and the proof that it is the same policy.
 
     in   obs (1, H, obs)   prev_actions (1, H, act)   mask (1, H)   normal (1, Z)   exponential (1, Z')
-    out  actions (1, N, act) in [-1, 1]; low + (a + 1) / 2 * (high - low) is in the environment's own units
+    out  actions (1, N, act)
 
 The history is explicit, padding first; noise is an input, N(0, 1) and Exp(1), where the policy draws any;
-observations are given as recorded, and normalised inside.  The facts beside the step have the environment's
-box, action_low and action_high, where it is known.
+observations are given as recorded, and normalised inside.  Actions, those before and those that come out, are
+in the environment's own units where its box is known, else in [-1, 1]; before the first there is the box's
+middle.  The facts beside the step have the box.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from trajrl.agents.base.protocol import Agent, History
 from trajrl.core.extras import install
 from trajrl.core.rng import torch_stream
 from trajrl.rollout.captured_noise import KINDS, Given, Noted
+from trajrl.store.action_box import FLAT, ActionBox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +45,15 @@ Exported = Callable[[Sequence[np.ndarray]], np.ndarray]  # inputs in order -> ac
 class PolicyStep(nn.Module):
     """An agent's `act` for one environment, as a function of tensors alone."""
 
-    def __init__(self, agent: Agent, kinds: Sequence[str]) -> None:
+    middle: Tensor  # (act,) of the box
+    reach: Tensor  # (act,) half its width
+
+    def __init__(self, agent: Agent, kinds: Sequence[str], box: ActionBox | None = None) -> None:
         super().__init__()
+        self.scales = box is not None and not box.is_unit  # else the graph is the agent's alone
+        if box is not None:
+            self.register_buffer("middle", torch.from_numpy(box.middle))
+            self.register_buffer("reach", torch.from_numpy(box.half))
         found = getattr(agent, "parts", vars(agent))
         self.nets = nn.ModuleDict({name: net for name, net in found.items() if isinstance(net, nn.Module)})
         self.kinds = tuple(kinds)
@@ -52,9 +61,13 @@ class PolicyStep(nn.Module):
 
     def forward(self, obs: Tensor, prev_actions: Tensor, mask: Tensor, *noise: Tensor) -> Tensor:
         """Return the chunk of actions (1, N, act)."""
+        if self.scales:
+            inside = (prev_actions - self.middle) / self.reach.clamp(min=float(FLAT))
+            prev_actions = torch.where(mask[..., None], inside, 0.0)
         with Given({kind: numbers[0] for kind, numbers in zip(self.kinds, noise)}):
             chunk = self._agent[0].act(History(obs, prev_actions, mask), [torch.Generator()], False)
-        return chunk.float().clamp(-1, 1)
+        chunk = chunk.float().clamp(-1, 1)
+        return self.middle + self.reach * chunk if self.scales else chunk
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,16 @@ class Window:
     inputs: tuple[Tensor, ...]  # obs, prev_actions, mask, then one row of numbers for each law
     kinds: tuple[str, ...]
     actions: Tensor  # (1, N, act)
+
+    def within(self, box: ActionBox | None) -> Window:
+        """Return the window with its actions brought from [-1, 1] into a box."""
+        if box is None:
+            return self
+        obs, prev_actions, *others = self.inputs
+        prev_actions, actions = (
+            torch.from_numpy(box.from_unit(part.cpu().numpy())) for part in (prev_actions, self.actions)
+        )
+        return Window((obs, prev_actions, *others), self.kinds, actions)
 
 
 def act_noted(agent: Agent, history: History, seed: int, number: int) -> Window:
@@ -76,13 +99,23 @@ def act_noted(agent: Agent, history: History, seed: int, number: int) -> Window:
 
 
 def write_policy(
-    agent: Agent, windows: Sequence[Window], facts: dict[str, Any], path: Path, format: str
+    agent: Agent,
+    windows: Sequence[Window],
+    facts: dict[str, Any],
+    path: Path,
+    format: str,
+    box: ActionBox | None = None,
 ) -> None:
-    """Write the policy step; the first windows travel with it."""
+    """Write the policy step; the first windows travel with it.
+
+    Args:
+        windows: with their actions in the box
+        box: that the step takes and gives actions in; None: [-1, 1]
+    """
     example = windows[0]
     text = json.dumps({**facts, "check": [_listed(window) for window in windows[:KEPT]]})
     with _quiet(), torch.no_grad():
-        program = torch.export.export(PolicyStep(agent, example.kinds), example.inputs, strict=False)
+        program = torch.export.export(PolicyStep(agent, example.kinds, box), example.inputs, strict=False)
         if format == "torch":
             whole = io.BytesIO()  # torch would not say that a disk is full
             torch.export.save(program, whole, extra_files={"trajrl.json": text})
@@ -131,9 +164,12 @@ def require(*names: str) -> Any:
         ) from error
 
 
-def largest_difference(exported: Exported, windows: Sequence[Window]) -> float:
-    """Return the largest distance of an exported action from the live policy's on the same inputs."""
-    return max(float(np.abs(exported(arrays(window)) - window.actions.numpy()).max()) for window in windows)
+def largest_difference(exported: Exported, windows: Sequence[Window], box: ActionBox | None = None) -> float:
+    """Return the largest distance of exported actions from the live policy's, as a share of half the box."""
+    half = np.maximum(box.half, FLAT) if box else 1.0
+    return max(
+        float(np.abs((exported(arrays(window)) - window.actions.numpy()) / half).max()) for window in windows
+    )
 
 
 def arrays(window: Window) -> list[np.ndarray]:

@@ -51,7 +51,7 @@ def test_a_missing_faiss_is_one_clear_line():
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
-    assert found.stdout.strip() == "clustering needs faiss: pip install -e . in trajrl's folder brings it"
+    assert found.stdout.strip() == "clustering needs faiss, which comes with trajrl: pip install -e '.'"
 
 
 def test_samplers_import_neither_torch_nor_faiss():

@@ -155,10 +155,10 @@ def test_a_server_that_cannot_continue_starts_again(server, path, without):
 def test_a_part_that_is_already_whole_is_only_renamed(server, path):
     path.parent.mkdir()
     path.with_name(".data.hdf5.part").write_bytes(BODY)
-    path.with_name(".data.hdf5.part.tag").write_text(server.tag)
+    path.with_name(".data.hdf5.part.tag").write_text(f"{server.tag}\n{len(BODY)}")
     fetch(server, path)
     assert path.read_bytes() == BODY
-    assert server.asked == [f"bytes={len(BODY)}-"]
+    assert server.asked == []
 
 
 def test_a_part_that_is_too_long_is_dropped(server, path):
@@ -289,7 +289,7 @@ def test_more_than_is_due_is_never_written(server, path):
 
 
 def test_a_file_beyond_the_cap_is_refused_before_it_is_read(server, path, monkeypatch):
-    monkeypatch.setattr("trajrl.formats.base.download.LARGEST_BYTES", 1 << 20)
+    monkeypatch.setattr("trajrl.formats.base.transfer.LARGEST_BYTES", 1 << 20)
     with pytest.raises(ValueError, match="are not fetched unasked; put the file at"):
         fetch(server, path)
     assert not path.exists()
@@ -306,7 +306,7 @@ def test_a_server_that_trickles_is_stopped_at_the_deadline_and_what_came_is_kept
 
 
 def test_a_slow_piece_is_spoken_of_while_it_comes(server, path, monkeypatch, capsys):
-    monkeypatch.setattr("trajrl.formats.base.download.SLOW_SECONDS", 0.1)
+    monkeypatch.setattr("trajrl.formats.base.transfer.SLOW_SECONDS", 0.1)
     server.body, server.trickle = BODY[:20_000], 1000
     fetch(server, path)
     assert "data.hdf5: " in capsys.readouterr().out
@@ -316,7 +316,7 @@ def test_without_a_network_it_fails_after_one_more_try(path, monkeypatch):
     def absent(*_):
         raise urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
 
-    monkeypatch.setattr("trajrl.formats.base.download._opener", absent)
+    monkeypatch.setattr("trajrl.formats.base.transfer.get", absent)
     waits: list[float] = []
     with pytest.raises(OSError, match=r"name resolution; is there a network\?"):
         download("https://nowhere.invalid/x", path, wait=waits.append)

@@ -73,6 +73,8 @@ def add_scores(found: pd.DataFrame, trial: Trial, first: Path) -> None:
             found.loc[last, name] = round(value, 6)
     if trial.table == "gauntlet":
         found.loc[last, "of_data"] = of_data(summary)
+        # Updates and evaluations are evenly spaced: an evaluation comes after its share of the time.
+        found["processor"] = (summary["processor_seconds"] * found.step / found.step[last]).round(1)
         with_one_candidate(found, folder)
     summaries = [json.loads((part / "summary.json").read_text()) for part in parts(trial, first)]
     found.loc[last, "seconds"] = round(sum(part["seconds"] for part in summaries))

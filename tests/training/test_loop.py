@@ -57,6 +57,7 @@ def test_a_run_directory_holds_what_was_promised(store, tmp_path):
         assert set(summary["scores"][name]) == {"value", "low", "high", "step", "success"}
     assert summary["data"]["average_return"] != 0
     assert summary["seconds"] > 0
+    assert summary["processor_seconds"] > 0
     assert summary["updates_per_second"] > 0
     assert any((tmp_path / "a" / "tb").iterdir())
 

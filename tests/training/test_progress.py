@@ -34,6 +34,16 @@ def test_offline_a_step_is_an_update(clock: list[float]) -> None:
     assert progress._line() == "offline, step 20 of 100, 5 updates/s, 16 s left"
 
 
+def test_processor_time_continues_where_a_run_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = [7.0]  # by the process before the run
+    monkeypatch.setattr(progress.time, "process_time", lambda: used[0])
+    resumed = Progress(100, "offline")
+    resumed.resume(50.0, 40, 40, processor_seconds=30.0)
+    used[0] = 9.0
+    assert resumed.processor_seconds == 32.0
+    assert resumed.summary()["processor_seconds"] == 32.0
+
+
 def test_a_resumed_run_counts_what_this_process_did(clock: list[float]) -> None:
     progress = Progress(100, "online")
     progress.resume(50.0, 40, 30)

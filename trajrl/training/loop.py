@@ -153,6 +153,7 @@ def save(run: Run) -> None:
     flush_pending(run, now=True)
     state = {
         "step": run.step, "seconds": run.progress.seconds, "stop_reason": run.stop_reason,
+        "processor_seconds": run.progress.processor_seconds,
         **run.units.data.bounds(),
     }  # fmt: skip
     parts: dict[str, Any] = {

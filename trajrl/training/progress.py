@@ -22,9 +22,10 @@ class Progress:
 
     def __init__(self, total: int, phase: str) -> None:
         self.total, self.phase = total, phase
-        self._before = 0.0  # seconds before the run was resumed
+        self._before = self._processor_before = 0.0  # seconds before the run was resumed
         self._first = {"step": 0, "updates": 0}  # counts when this process began
         self._began = self._said = time.monotonic()
+        self._processor_began = time.process_time()
         self._last_score = ""
         self._evaluating = 0.0  # seconds that this process spent in evaluations
         self._eval_began: float | None = None
@@ -35,6 +36,11 @@ class Progress:
     def seconds(self) -> float:
         """Return the seconds of the run, those before it was resumed included."""
         return self._before + time.monotonic() - self._began
+
+    @property
+    def processor_seconds(self) -> float:
+        """Return the same of processor time, of all threads: what else the machine does changes it little."""
+        return self._processor_before + time.process_time() - self._processor_began
 
     def rates(self) -> dict[str, float]:
         """Return updates per second of this process and, online, environment steps; evaluations left out."""
@@ -51,9 +57,10 @@ class Progress:
         """Say whether this process made no update: then it has no rate."""
         return self.updates == self._first["updates"]
 
-    def resume(self, seconds: float, step: int, updates: int) -> None:
+    def resume(self, seconds: float, step: int, updates: int, processor_seconds: float = 0.0) -> None:
         """Continue the counts of a run that is resumed."""
         self._before, self._first = seconds, {"step": step, "updates": updates}
+        self._processor_before = processor_seconds
         self.step, self.updates = step, updates
 
     def tick(self, step: int, updates: int) -> None:
@@ -84,12 +91,13 @@ class Progress:
             print(line, file=sys.stderr, flush=True)
 
     def summary(self) -> dict[str, float]:
-        """Return seconds, rates per second and peak memory in MiB."""
+        """Return seconds, by the clock and of the processor, rates per second and peak memory in MiB."""
         self._end_evaluation()
         if self._bar is not None:
             self._bar.stop()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {"seconds": self.seconds, **self.rates(), "peak_memory_mib": peak}
+        seconds = {"seconds": self.seconds, "processor_seconds": self.processor_seconds}
+        return {**seconds, **self.rates(), "peak_memory_mib": peak}
 
     def _end_evaluation(self) -> None:
         if self._eval_began is not None:

@@ -42,11 +42,12 @@ def restore(run: Run, path: Path) -> None:
     with as_written(path / "run.json"):
         stood = parts["run"]
         step, reason, seconds = int(stood["step"]), str(stood["stop_reason"]), float(stood["seconds"])
+        processor = float(stood.get("processor_seconds", 0.0))  # checkpoints of 0.1 do not say
     run.advance(step)
     run.stop(reason)
     if run.online and run.online.collector.failures and not run.online.collector.gave_up:
         run.stop("")  # more failures are allowed now
-    run.progress.resume(seconds, run.clock, run.updates)
+    run.progress.resume(seconds, run.clock, run.updates, processor)
     if run.team.leads:
         run.logger.cut_back(run.clock)
         run.evaluations.cut_back(run.clock)

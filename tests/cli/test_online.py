@@ -151,7 +151,8 @@ def test_a_phase_says_before_it_starts_how_much_it_learns(offline, capsys):
     config = online_config(offline / "acfql", {"preset": "standard", "env_steps": 1_000, "utd": 2.0}, [])
     assert capsys.readouterr().out == (
         "the phase is short, 1000 environment steps: "
-        "learning_starts 125 instead of 5000, warmup_steps 250 instead of 20000\n"
+        "learning_starts 125 instead of 5000, warmup_steps 250 instead of 20000, "
+        "eval_every 200 instead of 100000, checkpoint_every 200 instead of 10000\n"
     )
     assert schedule(config) == (
         "1000 environment steps, learning from step 125 on: 1750 updates; "

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trajrl.training.config import RunConfig, convert, literal, merge, options, split_settings
-from trajrl.training.resolve_config import resolve_config
+from trajrl.training.resolve_config import resolve_config, short_line
 
 
 def test_settings_are_sorted_by_part():
@@ -136,6 +136,27 @@ def test_a_preset_sets_the_environment_and_an_option_wins():
 def test_a_short_run_has_at_least_twenty_rows_of_metrics_where_it_has_twenty_steps(preset, steps, every):
     config = resolve_config({"preset": preset, "agent": "td3_bc", "data": "x.h5", "steps": steps})
     assert config.log_every == every
+
+
+@pytest.mark.parametrize("preset", ["standard", "paper"])
+@pytest.mark.parametrize(
+    ("steps", "evaluations", "checkpoints"), [(2_000, 400, 400), (30_000, 6_000, 5_000), (40, 100, 100)]
+)
+def test_a_short_run_has_five_evaluations_and_checkpoints(preset, steps, evaluations, checkpoints):
+    config = resolve_config({"preset": preset, "agent": "td3_bc", "data": "x.h5", "steps": steps})
+    assert (config.eval_every, config.checkpoint_every) == (evaluations, checkpoints)
+    line = f"the run is short, {steps} steps: an evaluation every {evaluations}"
+    assert short_line(config) == line + (f", a checkpoint every {checkpoints}" if checkpoints < 5_000 else "")
+
+
+def test_a_long_run_and_what_was_asked_for_keep_their_intervals():
+    chosen = {"preset": "standard", "agent": "td3_bc", "data": "x.h5"}
+    long, asked = resolve_config(chosen), resolve_config({**chosen, "steps": 2_000, "eval_every": 900})
+    assert (long.eval_every, long.checkpoint_every, short_line(long)) == (50_000, 5_000, "")
+    assert (asked.eval_every, asked.checkpoint_every) == (900, 400)
+    assert short_line(asked) == "the run is short, 2000 steps: a checkpoint every 400"
+    assert resolve_config({**chosen, "steps": 2_000}, ["eval_every=0"]).eval_every == 0
+    assert resolve_config({"agent": "td3_bc", "steps": 2_000}).eval_every == 2_500  # the demo's
 
 
 def test_log_every_is_as_given_and_the_demo_keeps_its_own():

@@ -43,7 +43,7 @@ class Offline(Choices):
     def fresh(self, team: Team) -> Run:
         """Build a new run."""
         from trajrl.training import build
-        from trajrl.training.resolve_config import config_for_rerun, resolve_config
+        from trajrl.training.resolve_config import config_for_rerun, resolve_config, short_line
         from trajrl.training.run_dir.folder import describe_run, fresh_folder
 
         if self.config is not None:
@@ -54,6 +54,8 @@ class Offline(Choices):
             run = build.build(config, folder, team=team)
             describe_run(folder, run.config, run.store)
         introduce(run)
+        if line := short_line(config):
+            say(line)
         return run
 
     def resumed(self, team: Team) -> Run:

@@ -48,11 +48,13 @@ class Choices(Common):
     """Windows per update."""
     log_every: Annotated[int | None, silent("N", "the preset's, and at most a twentieth of the run")] = None
     """Steps between rows of metrics.csv; steps are updates, online those of the environment."""
-    eval_every: Annotated[int | None, silent("N", "the preset's")] = None
+    eval_every: Annotated[int | None, silent("N", "the preset's, and at most a fifth of the run")] = None
     """Steps between evaluations; 0: only at the end."""
     eval_episodes: Annotated[int | None, silent("E", "the preset's")] = None
     """Episodes of each evaluation."""
-    checkpoint_every: Annotated[int | None, silent("N", "the preset's")] = None
+    checkpoint_every: Annotated[int | None, silent("N", "the preset's, and at most a fifth of the run")] = (
+        None
+    )
     """Steps between checkpoints, and the most that is done again after a kill."""
     seed: Annotated[int | None, silent("S", "0, or the seed of the run or config continued from")] = None  # type: ignore[assignment]
     """Seed of every random stream."""

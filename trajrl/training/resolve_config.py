@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from trajrl.training.config import (
 from trajrl.training.presets import PRESETS
 
 ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
+HANDFUL = 5  # evaluations and checkpoints, which a run has at least unless they would be nearer than NEAREST
+NEAREST = 100  # steps
 # What a checkpoint refers to: one sampler would take another's law for its own.
 LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")
 
@@ -55,6 +57,8 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
     config = merge(base, asked)
     if given is None and "log_every" not in asked:
         config = replace(config, log_every=log_every(config))
+    if given is None:
+        config = replace(config, **nearer(config, asked))
     if given is not None and config.sampler != given.sampler:
         config = merge(config, _fitting_sampler(config, asked))
     sampler = {**({} if given is not None else sampler_preset(config)), **config.sampler_options}
@@ -95,6 +99,25 @@ def acted_in(env: str, data: str) -> str:
 def log_every(config: RunConfig) -> int:
     """Return the steps between rows of metrics.csv: at most a twentieth of the run, but for the demo."""
     return config.log_every if config.preset == "demo" else max(1, min(config.log_every, config.end // ROWS))
+
+
+def nearer(config: RunConfig, asked: Container[str] = ()) -> dict[str, int]:
+    """Return the intervals of evaluations and checkpoints that suit a short run; what was asked for stays."""
+    apart, names = max(NEAREST, config.end // HANDFUL), ("eval_every", "checkpoint_every")
+    if config.preset == "demo":
+        return {}
+    return {name: apart for name in names if name not in asked and getattr(config, name) > apart}
+
+
+def short_line(config: RunConfig) -> str:
+    """Say how a short run is evaluated and saved, where that is nearer than in a long one."""
+    apart = max(NEAREST, config.end // HANDFUL)
+    said = {"eval_every": "an evaluation", "checkpoint_every": "a checkpoint"}
+    near = [f"{what} every {apart}" for name, what in said.items()
+            if getattr(config, name) == apart < getattr(RunConfig, name)]  # fmt: skip
+    return (
+        f"the run is short, {config.end} steps: {', '.join(near)}" if near and config.preset != "demo" else ""
+    )
 
 
 def config_for_rerun(file: Path, phase: str) -> RunConfig:

@@ -11,7 +11,7 @@ from trajrl.core.console import say
 from trajrl.core.json_file import as_written
 from trajrl.training.config import NO_DATA, ONLINE_FIELDS, RunConfig, split_settings
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
-from trajrl.training.resolve_config import acted_in, agent_preset, log_every, resolve_config
+from trajrl.training.resolve_config import acted_in, agent_preset, log_every, nearer, resolve_config
 from trajrl.training.run_dir.checkpoint_parts import read_part
 from trajrl.training.run_dir.folder import newest
 
@@ -80,7 +80,7 @@ def rates(config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shortened(config: RunConfig, asked: Collection[str]) -> dict[str, Any]:
-    """Return what suits a short phase: rows enough for a curve, and a start in proportion.
+    """Return what suits a short phase: rows and evaluations enough for a curve, and a start in proportion.
 
     At most an eighth of the phase comes before the first update, and a seventh of the rest until the warm-up
     ends; the demo's are just so long.  What was asked for stays.
@@ -91,6 +91,7 @@ def shortened(config: RunConfig, asked: Collection[str]) -> dict[str, Any]:
     }
     start = config.learning_starts if "learning_starts" in asked else found["learning_starts"]
     found["warmup_steps"] = min(config.warmup_steps, start + max(0, config.env_steps - start) // 7)
+    found |= nearer(config)
     return {name: value for name, value in found.items() if name not in asked}
 
 

@@ -101,7 +101,7 @@ def log_every(config: RunConfig) -> int:
     return config.log_every if config.preset == "demo" else max(1, min(config.log_every, config.end // ROWS))
 
 
-def nearer(config: RunConfig, asked: Container[str] = ()) -> dict[str, int]:
+def nearer(config: RunConfig, asked: Container[str] = ()) -> dict[str, Any]:
     """Return the intervals of evaluations and checkpoints that suit a short run; what was asked for stays."""
     apart, names = max(NEAREST, config.end // HANDFUL), ("eval_every", "checkpoint_every")
     if config.preset == "demo":

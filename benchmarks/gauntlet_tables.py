@@ -14,7 +14,7 @@ import pandas as pd
 from evidence_data import MAZE
 from evidence_one import LAST
 from evidence_tables import heading
-from gauntlet_trials import FLAGSHIP, TASKS, UPDATES
+from gauntlet_trials import FLAGSHIP, SEEDS, TASKS, UPDATES
 
 TUNED = ("hopper-medium-expert", "walker2d-expert25")  # tasks that settings are tuned on
 COLUMNS = {
@@ -79,16 +79,24 @@ def tables(rows: pd.DataFrame) -> str:
 
 
 def scores(done: pd.DataFrame) -> str:
-    """Return a line for each task, agent and number of updates: means over seeds, and their range."""
+    """Return a line for each task, agent and number of updates: means over seeds, and their range.
+
+    Seeds that settings are tuned with have lines of their own.
+    """
     lines = heading(["task", "agent", "seeds", "updates", *COLUMNS.values()])
     for task in [*TASKS, *sorted(set(done.data) - set(TASKS))]:
         of_task = done[done.data == task]
-        for (cell, updates), own in of_task.groupby(["cell", "updates"], sort=False):
+        keys = ["cell", "updates", of_task.seed.isin(SEEDS)]
+        for (cell, updates, _), own in of_task.groupby(keys, sort=False):
             seeds = ", ".join(str(seed) for seed in sorted(own.seed))
-            named = f"{task} (tuned on)" if task in TUNED else task
             cells = [spread(own[name], 0 if name in ("seconds", "processor") else 1) for name in COLUMNS]
-            lines.append("| " + " | ".join([named, cell, seeds, f"{updates:,}", *cells]) + " |")
+            lines.append("| " + " | ".join([named(task), cell, seeds, f"{updates:,}", *cells]) + " |")
     return "\n".join(lines)
+
+
+def named(task: str) -> str:
+    """Return a task's name, marked where settings are tuned on it."""
+    return f"{task} (tuned on)" if task in TUNED else task
 
 
 def spread(values: pd.Series, digits: int) -> str:
@@ -101,7 +109,8 @@ def spread(values: pd.Series, digits: int) -> str:
 
 
 def floors(rows: pd.DataFrame) -> Iterator[Floor]:
-    """Yield what the flagship must reach on every task, from whole runs."""
+    """Yield what the flagship must reach on every task, from whole runs with the seeds that judge."""
+    rows = rows[rows.seed.isin(SEEDS)]
     done = runs(rows)
     whole = done[done.updates == UPDATES]
     mean: Any = whole.groupby(["cell", "data"]).mean(numeric_only=True).to_dict("index")
@@ -147,7 +156,7 @@ def floors_shown(found: list[Floor]) -> str:
     lines = heading(["what trajectory_ql must reach", "task", "at least", "found"])
     for floor in found:
         numbers = ["" if x is None or np.isnan(x) else f"{x:.1f}" for x in (floor.least, floor.found)]
-        cells = [floor.what, floor.task, *numbers]
+        cells = [floor.what, named(floor.task), *numbers]
         cells = [f"**{cell}**" for cell in cells] if floor.fails else cells
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ SEEDS = (1, 2, 3)
 FLAGSHIP = "trajectory_ql"
 AGENTS = (FLAGSHIP, "iql", "td3_bc", "rebrac", "ifql", "bc_diffusion", "diffusion_ql", "cql")
 SETTINGS = (
-    f"eval_every={EVERY}", "eval_episodes=10", "last_eval_episodes=10", "checkpoint_every=5000",
+    f"eval_every={EVERY}", "eval_episodes=10", "last_eval_episodes=10", "checkpoint_every=1000",
     "video_every=0",
 )  # fmt: skip
 ENVS = {  # of data whose own environment is not the task

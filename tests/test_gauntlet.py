@@ -158,6 +158,18 @@ def test_baselines_are_compared_in_the_time_that_the_flagship_took():
     assert (ahead.found, ahead.fails) == (10.0, False)
 
 
+def test_seeds_that_settings_are_tuned_with_judge_nothing():
+    rows = pd.concat([lines(FLAGSHIP, [90.0] * 10), lines(FLAGSHIP, [10.0] * 10).assign(seed=11)])
+    (floor,) = [
+        f for f in gauntlet_tables.floors(rows) if (f.what, f.task) == ("a score", "walker2d-medium-expert")
+    ]
+    assert (floor.found, floor.fails) == (90.0, False)
+    shown = [
+        line.split(" | ")[2] for line in gauntlet_tables.scores(gauntlet_tables.runs(rows)).splitlines()[2:]
+    ]
+    assert shown == ["1", "11"]
+
+
 def test_successes_are_told_in_per_cent_and_runs_underway_by_their_updates():
     rows = lines("ifql", [0.1, 0.3], data="cube-single-oracle").rename(columns={"score": "success"})
     rows = rows.assign(score=np.nan, of_data=0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from faults import Nursery
 from small_runs import trained, write_store
 from tried import note
 
+pytestmark = pytest.mark.timeout(int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200")))
 MODULES = "plotly.graph_objects trajrl.cli.report trajrl.report.page.compose trajrl.report.page.html"
 KILLS = ((1, True), (1, False), (2, False), (3, False))  # (write, torn): write, flush, rename
 

@@ -16,8 +16,12 @@ from trajrl.agents.presets.diffusion_ql import first_match
 HALVES: dict[str, Any] = {  # of every batch online, offline and new data, drawn as offline
     "run.offline_mode": "mix", "run.offline_fraction": 0.5, "run.sampler": "uniform",
 }  # fmt: skip
+SHORT: dict[str, Any] = {  # 10,000 updates: values have to reach the scale of the returns first
+    "normalize_obs": True, "alpha": 1.0, "actor_lr": 1e-3, "critic_lr": 1e-3, "horizon": 5, "samples": 2,
+    "width": 128, "run.reward": "scaled", "run.batch_size": 128,
+}  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {**HALVES, "normalize_obs": True, "actor_lr": 3e-4, "samples": 4},
+    "demo": {**HALVES, **SHORT},
     "paper": {**HALVES, "run.steps": 1_000_000, "run.eval_every": 50_000, "run.eval_episodes": 20},
     "standard": HALVES,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from trajrl.core.registry import find
 from trajrl.core.rng import torch_stream
 from trajrl.nets.optim import Optimiser
 from trajrl.store.window import SequenceBatch, WindowSpec
+from trajrl.training.resolve_config import resolve_config
 
 ROWS = 13  # a prime that no other size is a multiple of
 TINY = {"width": 16, "hidden": (16, 16), "depth": 2, "gru_width": 8, "candidates": 4, "samples": 4, "utd": 1,
@@ -39,6 +41,15 @@ def tiny(name: str, **changes: Any) -> Any:
     values = {key: value for key, value in TINY.items() if key in known}
     values |= TINY_OF.get(name, {})
     return make_agent(name, OBS, ACT, seed=1, statistics=STATISTICS, **{**values, **changes})
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_agent_logs_a_cloning_loss_or_refuses_to_stop_by_it(name):
+    agent = tiny(name)
+    logged = "actor/bc_loss" in agent.update(windows(agent), torch_stream(0, "agent", 1)).metrics
+    refused = pytest.raises(ValueError, match=r"^--early-stop watches the behaviour-cloning loss")
+    with nullcontext() if logged else refused:
+        resolve_config({"agent": name, "early_stop": 0.1, "data": "x.h5", "preset": "standard"})
 
 
 def windows(agent: Any, rows: int = ROWS) -> SequenceBatch:

@@ -20,7 +20,7 @@ def table(folder: Path, *found: list[dict[str, Any]], name: str = "none") -> lis
 def test_one_evaluation_is_one_row(tmp_path: Path) -> None:
     assert table(tmp_path, [{"score": None, "success": True}] * 2) == [
         "success rate",
-        "  the one evaluation          100%   95 % interval   100% to   100%   step 1",
+        "  the one evaluation          100%   95 % interval    34% to   100%   step 1",
         "  average of the data          25%",
     ]
 
@@ -29,7 +29,7 @@ def test_success_stands_beside_a_score_with_its_interval(tmp_path: Path) -> None
     one = [{"score": 50.0, "success": known} for known in (True, False)]
     head, first, *_, data = table(tmp_path, one, one, name="own")
     assert (head, data) == ("own", "  average of the data         40.0")
-    assert "50.0   95 % interval   50.0 to   50.0   success  50% (0% to 100%)   step 2" in first
+    assert "50.0   95 % interval   50.0 to   50.0   success  50% (9% to 91%)   step 2" in first
 
 
 def test_without_score_and_success_the_table_is_of_returns(tmp_path: Path) -> None:

@@ -63,19 +63,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("masses", "reason"),
     [
-        ("np.ones((len(ids), 1))", "Own gave masses of shape (4, 1) for 4 episodes; give one each, (4,)"),
-        ("np.ones(3)", "Own gave masses of shape (3,) for 4 episodes; give one each, (4,)"),
+        ("np.ones((len(ids), 1))", "{} gave masses of shape (4, 1) for 4 episodes; give one each, (4,)"),
+        ("np.ones(3)", "{} gave masses of shape (3,) for 4 episodes; give one each, (4,)"),
         ("np.where(ids == 2, -1.0, 1.0)",
-         "Own: episode 2 has a sampling mass of -1.0; give finite ones, 0 or more"),
-        ("np.zeros(len(ids))", "Own: none of 4 episodes has any sampling mass"),
-        ("['a'] * 4", "Own gave masses that are no numbers: could not convert string to float: 'a'"),
+         "{}: episode 2 has a sampling mass of -1.0; give finite ones, 0 or more"),
+        ("np.zeros(len(ids))", "{}: none of 4 episodes has any sampling mass"),
+        ("['a'] * 4", "{} gave masses that are no real numbers: could not convert string to float: 'a'"),
+        ("np.ones(len(ids), complex)", "{} gave masses that are no real numbers: they are complex"),
     ],
 )  # fmt: skip
 def test_masses_that_are_none_fail_before_the_first_update(masses, reason, tmp_path, capsys):
     module = f"masses_{abs(hash(masses))}"
     code = SAMPLER.format(masses=masses, first="pass")
     assert error(tmp_path, capsys, module, code, "--sampler", f"{module}:Own", "--agent", "td3_bc") == (
-        f"error: {reason}"
+        f"error: {reason.format(f'Own.masses ({module}.py, line 12)')}"
     )
     assert not (tmp_path / "a" / "metrics.csv").exists()
 
@@ -99,3 +100,49 @@ def test_probabilities_that_are_none_fail_at_the_start(tmp_path, capsys):
     code += "    def probabilities(self): return np.ones((len(self.store), 1))\n"
     line = error(tmp_path, capsys, "own_p", code, "--sampler", "own_p:Own", "--agent", "td3_bc")
     assert line == "error: own_p:Own.probabilities() has shape (4, 1); give one for each of 4 episodes"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("Anchors(e[:-1], t[:-1], w[:-1])", "gave episode of shape (3,), expected (4,)"),
+        ("Anchors(e, t, w[:, None])", "gave weight of shape (4, 1), expected (4,)"),
+        ("(e, t)", "gave tuple, expected Anchors(episode, step, weight)"),
+        ("Anchors(e + 0.5, t, w)", "gave episode of float64, expected an array of whole numbers"),
+        ("Anchors(e, t.tolist(), w)", "gave step of list, expected an array of whole numbers"),
+        ("Anchors(e, t + 1000, w)", "step 1000 is outside episode 0 of length 10"),
+        ("Anchors(e + 9, t, w)", "an anchor is in episode 9; the store has 4"),
+    ],
+)
+def test_anchors_that_are_none_name_class_file_and_line(given, reason, tmp_path, capsys):
+    module = f"drawn_{abs(hash(given))}"
+    code = "from trajrl import Anchors\n" + SAMPLER.format(
+        masses="np.ones(len(ids))",
+        first=f"e, t, w = np.zeros(n, int), np.zeros(n, int), np.ones(n, np.float32); return {given}",
+    )
+    line = error(tmp_path, capsys, module, code, "--sampler", f"{module}:Own", "--agent", "td3_bc")
+    assert line.replace(": ", " ", 2).endswith(f"Own.sample ({module}.py, line 15) {reason}")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("None", "gave NoneType, expected Update(metrics, td_error)"),
+        ("Update({}, torch.zeros(5))", "gave td_error of shape (5,), expected (4,)"),
+        ("Update({}, torch.zeros(4, 1))", "gave td_error of shape (4, 1), expected (4,)"),
+        ("Update({'actor/loss': 1.0}, torch.zeros(4))",
+         "gave the metric actor/loss as 1.0, expected a scalar tensor"),
+    ],
+)  # fmt: skip
+def test_an_update_that_is_none_names_class_file_and_line(given, reason, tmp_path, capsys):
+    module = f"update_{abs(hash(given))}"
+    code = "import torch\nfrom trajrl.agents.base.protocol import Update" + AGENT.format(
+        first=f"return {given}"
+    )
+    line = error(tmp_path, capsys, module, code, "--agent", f"{module}:Own")
+    assert line == f"error: Own.update ({module}.py, line 5) {reason}"
+
+
+def test_a_file_that_python_cannot_read_is_named(tmp_path, capsys):
+    line = error(tmp_path, capsys, "unreadable", "\ndef x(:\n", "--agent", "unreadable:Own")
+    assert line == "error: SyntaxError in unreadable.py, line 2: invalid syntax"

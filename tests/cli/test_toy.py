@@ -178,3 +178,14 @@ def test_set_does_not_override_what_the_command_names(tmp_path: Path, capsys) ->
     assert "--set data=bandit:rings would override the data set that the command names" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"), [("--T", "agent.diffusion_steps=50"), ("--eta", "agent.eta=2.0")]
+)
+def test_an_option_and_a_setting_that_say_different_things_are_refused(option, setting, capsys) -> None:
+    assert dispatch(["toy", "rings", option, "5", "--set", setting]) == 1
+    field = setting[6:].partition("=")[0]
+    assert capsys.readouterr().err == (
+        f"error: {option} and --set {setting} both set {field}; give one of them\n"
+    )

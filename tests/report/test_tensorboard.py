@@ -10,6 +10,7 @@ from trajrl.cli.main import dispatch
 from trajrl.report.draw import tensorboard
 from trajrl.report.draw.tensorboard import LiveView
 from trajrl.training import loop
+from trajrl.training.config import RunConfig
 from trajrl.training.run_dir.csv_log import read_csv
 
 ROLES = {"videos/best", "videos/median", "videos/worst"}
@@ -108,6 +109,12 @@ def test_an_environment_without_frames_costs_one_line(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.count("note: TensorBoard continues without videos: toy:point gives no frames") == 1
     assert read(tmp_path / "a").Reload().Histograms("episodes/draws")
+
+
+def test_an_environment_without_frames_is_no_news_where_nobody_asked_for_videos(tmp_path, capsys):
+    data = write_store(tmp_path / "x.h5")
+    assert offline(tmp_path / "a", data, f"video_every={RunConfig.video_every}") == 0
+    assert "videos" not in capsys.readouterr().out
 
 
 def test_a_picture_that_fails_ends_no_run(store, tmp_path, capsys, monkeypatch):

@@ -18,7 +18,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixture": ("mixture", {"fraction": 0.3, "online": "priority", "offline": "cluster", "clusters": 2}),
     "mixture-scheduled": ("mixture", {"fraction": 0.8, "fraction_end": 0.2, "over_steps": 4}),
     "priority-cursor": ("priority", {"start": "backward_cursor", "refresh_every": 2}),
-    "priority-last": ("priority", {"metric": "return", "start": "last", "beta": 0.5}),
+    "priority-last": ("priority", {"metric": "return", "start": "last", "window": 1, "beta": 0.5}),
     "priority-q": ("priority", {"metric": "q_uncertainty", "refresh_every": 2, "score_episodes": 5}),
     "priority-td": ("priority", {"refresh_every": 2, "beta": 0.2, "beta_end": 1.0, "beta_steps": 6}),
     "product": ("cluster*priority", {"clusters": 3, "refresh_every": 2, "beta": 1.0}),

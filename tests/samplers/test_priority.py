@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from populations import episode, fixed_anchors, population, returns_store, score
 from scipy.stats import rankdata
 
-from trajrl.core.rng import stream
+from trajrl.agents import make_agent
+from trajrl.core.rng import stream, torch_stream
 from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.base.distributions import average_ranks, importance, rank_law
 from trajrl.samplers.metrics import METRICS
 from trajrl.samplers.options import with_window
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.window import WindowSpec
+from trajrl.store.window import WindowSpec, gather
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30).map(np.array)
 
@@ -234,10 +235,42 @@ def test_beta_is_annealed_at_each_ranking():
         np.testing.assert_allclose(anchors.weight, w[anchors.episode], rtol=1e-5)
 
 
-def test_start_last_is_the_last_step():
+def test_start_last_with_a_window_of_one_is_the_last_step():
     store = population()
-    anchors = make_sampler("priority", store, start="last").sample(stream(0, "sampler"), 64)
+    anchors = make_sampler("priority", store, start="last", window=1).sample(stream(0, "sampler"), 64)
     np.testing.assert_array_equal(anchors.step, store.table.length[anchors.episode] - 1)
+
+
+@pytest.mark.parametrize("options", [("priority", "start"), ("cluster*priority", "priority.start")])
+def test_start_last_without_a_window_asks_for_it(options):
+    name, key = options
+    with pytest.raises(ValueError, match=r"give window=agent\.spec\.n$"):
+        make_sampler(name, population(), **{key.replace("priority.", "right."): "last"})
+
+
+def test_start_last_with_the_window_of_the_agent_trains_every_row():
+    store, agent = population(), make_agent("acfql", 3, 2, partial_chunks="drop", chunk=2, width=8)
+    anchors = make_sampler("priority", store, start="last", window=agent.spec.n).sample(
+        stream(0, "sampler"), 64
+    )
+    update = agent.update(gather(store, anchors, agent.spec), torch_stream(0, "agent"))
+    assert float(update.metrics["critic/loss"]) > 0
+    assert not update.td_error.isnan().any()
+
+
+@pytest.mark.parametrize("name", ["priority", "weighted", "top"])
+def test_a_store_that_is_relabelled_gives_a_law_of_its_new_rewards(name):
+    store = returns_store([1, 2, 3, 4], [4, 4, 4, 4])
+    sampler = make_sampler(name, store, **({"metric": "return"} if name == "priority" else {}))
+    assert sampler.probabilities().argmax() == 3
+    store.relabel(np.repeat([4, 3, 2, 1], 4).astype(np.float32), np.zeros(16, bool))
+    sampler.refresh(1)
+    assert sampler.probabilities().argmax() == 0
+
+
+def test_no_power_of_ranks_is_too_large():
+    scores = np.array([3.0, 3.0, 1.0, 0.0])
+    assert rank_law(scores, alpha=5000.0, floor=0.0).tolist() == [0.5, 0.5, 0.0, 0.0]
 
 
 def test_start_last_is_where_the_last_full_window_starts():

@@ -25,7 +25,7 @@ def shares(sampler, step: int) -> list[float]:
 
 def test_weights_follow_the_standardised_mean_return():
     weights = cluster_weights(np.array([0, 0, 1]), np.array([1.0, 1.0, 3.0]), 2.0)
-    assert weights == pytest.approx([np.exp(-2), np.exp(2)])
+    assert weights == pytest.approx([np.exp(-4), 1])  # of the one drawn most
 
 
 def test_without_a_pull_clusters_are_balanced():
@@ -95,3 +95,11 @@ def test_the_pull_is_state():
         second.refresh(step)
         drawn = [s.sample(stream(1, "s", step), 16) for s in (first, second)]
         assert all(np.array_equal(a, b) for a, b in zip(*drawn, strict=True))
+
+
+@pytest.mark.parametrize(("tilt", "first"), [(1e3, 2), (-1e3, 0), (1e308, 2), (-1e308, 0)])
+@pytest.mark.parametrize("name", ["cluster", "cluster*priority"])
+def test_no_tilt_is_too_large(name, tilt, first):
+    sampler = make_sampler(name, store(), clusters=3, tilt=tilt)
+    assert shares(sampler, 1) == pytest.approx([float(kind == first) for kind in range(3)])
+    assert np.isfinite(list(sampler.stats().values())).all()

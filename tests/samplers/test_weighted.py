@@ -142,3 +142,11 @@ def _store_by_start(returns) -> TrajectoryStore:
         total = returns(x, float(i % 2))
         store.append(Episode(obs, np.zeros((2, 1)), np.full(2, total / 2), False))
     return store
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1e-308}, {"exponent": 5000.0}, {"exponent": -5000.0}])
+@pytest.mark.parametrize("law", ["aw", "rw"])
+def test_no_temperature_or_exponent_is_too_far(law, options):
+    p = make_sampler("weighted", population(), law=law, **options).probabilities()
+    assert np.isfinite(p).all()
+    assert p.sum() == pytest.approx(1)

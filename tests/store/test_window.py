@@ -250,3 +250,13 @@ def test_batch_does_not_share_memory_with_its_anchors():
 def test_windows_of_size_zero_are_refused():
     with pytest.raises(ValueError, match="horizon must be at least 1; got 0"):
         WindowSpec(horizon=0)
+
+
+def test_marks_replaced_after_a_gather_are_those_of_the_next():
+    episode = Episode(
+        np.zeros((7, 1)), np.zeros((6, 1)), np.zeros(6), False, extras={"terminal": np.arange(6) == 1}
+    )
+    store, anchors = TrajectoryStore.of([episode]), Anchors(np.zeros(6, int), np.arange(6), np.ones(6))
+    assert gather(store, anchors, WindowSpec()).terminated.tolist() == [t == 1 for t in range(6)]
+    store.relabel(np.zeros(6, np.float32), np.arange(6) == 4)
+    assert gather(store, anchors, WindowSpec()).terminated.tolist() == [t == 4 for t in range(6)]

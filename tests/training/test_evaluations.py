@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trajrl.training.progress import described, headline
-from trajrl.training.run_dir.evaluations import Evaluation, Evaluations, bootstrap_mean
+from trajrl.training.run_dir.evaluations import Evaluation, Evaluations, bootstrap_mean, interval, wilson
 
 
 def evaluation(step: int, score: float, bc_loss: float | None = None) -> Evaluation:
@@ -59,7 +59,7 @@ def test_success_has_its_interval_beside_a_score(tmp_path):
     rows = [{**row, "success": known} for row, known in zip(one.rows, (True, False))]
     found = scores(tmp_path, Evaluation(1, rows, None, "d4rl")).summary()["scores"]["last"]
     assert found["value"] == 9.0
-    assert found["success"] == {"value": 0.5, "low": 0.0, "high": 1.0}
+    assert found["success"] == interval(np.array([1.0, 0.0]), 0, "success")
 
 
 def test_what_is_logged_leaves_out_what_is_not_known():
@@ -124,3 +124,19 @@ def test_the_interval_has_its_nominal_coverage():
     rng = np.random.default_rng(0)
     hits = [low <= 0 <= high for low, high in (bootstrap_mean(rng.normal(size=40), i) for i in range(300))]
     assert 0.90 < np.mean(hits) < 0.98
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 50), (50, 50), (1, 20), (10, 20), (1, 1)])
+def test_a_success_rate_has_the_interval_of_wilson(count, n):
+    """Its ends are the rates q that lie z deviations from p: (p - q)^2 = z^2 q (1 - q) / n."""
+    p, z = count / n, 1.959964
+    ends = np.roots([1 + z**2 / n, -(2 * p + z**2 / n), p**2])
+    low, high = wilson(np.arange(n) < count)
+    assert (low, high) == pytest.approx(sorted(ends.real), abs=1e-7)
+    assert interval((np.arange(n) < count) * 1.0, 0, "success") == {"value": p, "low": low, "high": high}
+
+
+def test_none_of_fifty_successes_leaves_room_for_some():
+    low, high = wilson(np.zeros(50))
+    assert low == 0
+    assert high == pytest.approx(0.0713, abs=5e-5)

@@ -18,6 +18,7 @@ from trajrl.core.trust import allow
 from trajrl.samplers import SAMPLERS
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
+from trajrl.store.store import TrajectoryStore
 from trajrl.training import build, loop
 from trajrl.training.resolve_config import resolve_config
 from trajrl.training.run_dir.csv_log import read_csv
@@ -356,3 +357,13 @@ def test_a_short_standard_run_draws_a_curve(store, tmp_path):
     words = ["offline", "--data", str(store), "--agent", "td3_bc", "--steps", "40", "--eval-episodes", "1"]
     assert dispatch([*words, "--batch-size", "8", "--out", str(tmp_path / "a")]) == 0
     assert len(read_csv(tmp_path / "a" / "metrics.csv")) == 20
+
+
+def test_a_run_in_which_no_window_is_whole_is_refused_before_it_starts(store, tmp_path):
+    longest = int(TrajectoryStore.open(store).table.length.max())
+    options = {"agent.partial_chunks": "drop", "agent.chunk": 2}
+    said = rf"none of 12 episodes holds the {longest + 1} steps .*longest has {longest}\).*partial_chunks=pad"
+    with pytest.raises(ValueError, match=said):
+        small_run(tmp_path / "a", store, "acfql", **options, **{"agent.horizon": longest + 1})
+    some = small_run(tmp_path / "b", store, "acfql", **options, **{"agent.horizon": longest})
+    assert some.agent.spec.n == longest

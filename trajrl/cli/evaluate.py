@@ -79,7 +79,7 @@ class Evaluate(Common):
         intervals = self._intervals(found)
         for scale, one in intervals.items():
             value, low, high = (shown(one[end], scale) for end in ("value", "low", "high"))
-            named = f"  ({found.score_name})" if scale != "return" and found.score_name != "none" else ""
+            named = f"  ({found.score_name})" if scale == "score" and found.score_name != "none" else ""
             say(f"{scale} {value}, 95 % interval {low} to {high}{named}")
         for path in videos:
             say(f"wrote {path}")
@@ -99,7 +99,7 @@ class Evaluate(Common):
         values = {"success": found.successes}
         if found.scale == "score":
             values = {"score": found.values, **values}
-        return {scale: interval(one, self.seed) for scale, one in values.items() if len(one)}
+        return {scale: interval(one, self.seed, scale) for scale, one in values.items() if len(one)}
 
     def _videos(self, agent: Any, suite: Any, step: int) -> list[Path]:
         """Record the first episodes of this evaluation."""

@@ -27,6 +27,7 @@ from trajrl.core.console import SilentExitError, fresh_line, harmless
 from trajrl.core.interrupt import INTERRUPTED, raise_when_interrupted
 from trajrl.core.program import program
 from trajrl.core.registry import find, unknown
+from trajrl.core.source_place import short
 from trajrl.core.trust import command_line
 
 READER_GONE = 141  # exit code of a program that the signal for this would have ended
@@ -205,6 +206,8 @@ def one_line(error: Exception) -> str:
         place = ": ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         text = f"{place}: {error.strerror.lower()}" if place else error.strerror
     text = re.sub(r"\[Errno -?\d+\] ", "", text)  # the words behind it say the same
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__} in {short(error.filename)}, line {error.lineno}: {error.msg}"
     if (own := own_place(error)) is not None:
         return f"{type(error).__name__} in {own[0]}, line {own[1]}: {text}".rstrip(": ")
     ours = type(error).__module__.startswith("trajrl.")

@@ -43,12 +43,19 @@ class Offline(Choices):
     def fresh(self, team: Team) -> Run:
         """Build a new run."""
         from trajrl.training import build
-        from trajrl.training.resolve_config import config_for_rerun, resolve_config, short_line
+        from trajrl.training.resolve_config import (
+            config_for_rerun,
+            published_row,
+            resolve_config,
+            short_line,
+        )
         from trajrl.training.run_dir.folder import describe_run, fresh_folder
 
         if self.config is not None:
             config_for_rerun(self.config, "offline")
         config = resolve_config({**self.chosen(), "phase": "offline"}, self.set, self.config)
+        if row := published_row(config) if self.config is None else "":
+            say(row)
         with fresh_folder(config, self.out) as folder:
             team.broadcast((config, folder, None))
             run = build.build(config, folder, team=team)

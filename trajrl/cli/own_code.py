@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 from trajrl.core.paths import PACKAGE
+from trajrl.core.source_place import short
 
 INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")  # folders of Python's own and of other packages
 
@@ -18,11 +19,5 @@ def own_place(error: BaseException) -> tuple[str, int] | None:
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename).resolve()
         if file.exists() and not any(file.is_relative_to(folder) for folder in foreign):
-            return _short(file), frame.lineno or 0
+            return short(file), frame.lineno or 0
     return None
-
-
-def _short(file: Path) -> str:
-    """Return a path as seen from the working folder, where the file lies below it."""
-    here = Path.cwd()
-    return str(file.relative_to(here) if file.is_relative_to(here) else file)

@@ -86,6 +86,10 @@ class Toy(Common):
             name = taken[0].partition("=")[0]
             option = "the data set that the command names" if name in ("data", "env") else f"--{name}"
             raise ValueError(f"--set {taken[0]} would override {option}; change that instead")
+        for option, field in (("T", "diffusion_steps"), ("eta", "eta")):
+            twice = [part for part in self.set if part.partition("=")[0] == f"agent.{field}"]
+            if twice and getattr(self, option):
+                raise ValueError(f"--{option} and --set {twice[0]} both set {field}; give one of them")
         if self.seeds < 1 or self.steps < 1 or self.samples < 2:
             raise ValueError("--seeds and --steps are at least 1, --samples at least 2")
         if self.beta is not None and not isfinite(self.beta):

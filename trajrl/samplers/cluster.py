@@ -174,8 +174,8 @@ class ClusterSampler(EpisodeLaw):
         """Move the pull along its ramp, in twentieths, and say whether it changed."""
         config, past = self.config, step - self.config.tilt_from
         done = past / config.tilt_ramp if config.tilt_ramp else float(past >= 0)
-        moved = (config.tilt - config.tilt_start) * np.floor(20 * min(1.0, max(0.0, done))) / 20
-        pull = config.tilt_start + moved
+        moved = np.floor(20 * min(1.0, max(0.0, done))) / 20
+        pull = (1 - moved) * config.tilt_start + moved * config.tilt
         changed, self._pull = pull != self._pull, float(pull)
         return changed
 
@@ -212,12 +212,17 @@ class ClusterSampler(EpisodeLaw):
 
 
 def cluster_weights(groups: np.ndarray, returns: np.ndarray, tilt: float) -> np.ndarray:
-    """Return exp(tilt z_c) by cluster number (C,), z_c the standardised mean return of a cluster."""
+    """Return exp(tilt (z_c - z_first)) by cluster number (C,), z_c the standardised mean return of a cluster.
+
+    z_first is that of the cluster drawn most, so that no tilt is too large for exp.
+    """
     counts = np.bincount(groups)
     mean = np.bincount(groups, returns) / np.maximum(1, counts)  # (C,)
     known = mean[counts > 0]
     z = (mean - known.mean()) / (known.std() or 1.0)
-    return np.where(counts > 0, np.exp(tilt * z), 0.0)
+    first = z[counts > 0].max() if tilt > 0 else z[counts > 0].min()
+    with np.errstate(over="ignore"):  # exp of what is below every number is 0
+        return np.where(counts > 0, np.exp(np.minimum(0.0, tilt * (z - first))), 0.0)
 
 
 FEATURE_OPTIONS = ("keyframes", "actions", "returns", "components", "block_scale")

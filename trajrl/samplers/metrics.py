@@ -77,7 +77,7 @@ def uhm_reward(store: TrajectoryStore, ids: np.ndarray) -> np.ndarray:
 
 
 def td_error_rank(td_error: np.ndarray) -> np.ndarray:
-    """Absolute TD error of each row."""
+    """Absolute TD error of each row; an episode of which no row was ever used counts as the median."""
     return np.abs(td_error)
 
 

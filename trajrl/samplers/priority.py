@@ -64,8 +64,10 @@ class Config:
             check_share(name, getattr(self, name))
         if self.beta_end is not None:
             check_share("beta_end", self.beta_end)
-        least = {"alpha": 0, "refresh_every": 1, "beta_steps": 0, "score_steps": 1, "score_episodes": 1}
-        least["window"] = 0
+        least = {
+            "alpha": 0, "refresh_every": 1, "beta_steps": 0, "window": 0, "score_steps": 1,
+            "score_episodes": 1,
+        }  # fmt: skip
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"the sampler option '{name}' is at least {low}; got {getattr(self, name)}")
@@ -84,10 +86,14 @@ class PrioritySampler(EpisodeLaw):
     config_type = Config
 
     def __init__(self, store: TrajectoryStore, config: Config, seed: int = 0) -> None:
+        if config.start == "last" and not config.window:
+            raise ValueError(
+                "start=last begins where the last whole window does and was not given its steps; "
+                "give window=agent.spec.n"
+            )
         self.evidence, self.cursor = Evidence(), BackwardCursor()
         self._step = self._ranked_at = self._made_at = 0  # now; the last scheduled ranking; the law in force
         self._asked = 0  # id after the last one the agent was asked about
-        self._facts, self._measured = np.zeros(0), np.zeros(0, np.int64)  # (E,) of a metric of the store
         self._weighed: tuple[Law, np.ndarray] | None = None
         super().__init__(store, config, seed)
 
@@ -144,8 +150,8 @@ class PrioritySampler(EpisodeLaw):
         else:
             episode = law.draw(rng, n)
             last = self.config.start == "last"
-            whole = max(1, self.config.window)
-            step = np.maximum(0, length[episode] - whole) if last else rng.integers(length[episode])
+            whole = length[episode] - self.config.window
+            step = np.maximum(0, whole) if last else rng.integers(length[episode])
         return Anchors(episode, step, self._weights(law)[episode])
 
     def stats(self) -> dict[str, float]:
@@ -179,15 +185,14 @@ class PrioritySampler(EpisodeLaw):
         metric = METRICS[self.config.metric]
         if metric.evidence != "store":
             return self.evidence.scores(ids, sign)
-        missing = len(self.store) - len(self._facts)
-        if missing > 0:
-            self._facts = np.append(self._facts, np.zeros(missing))
-            self._measured = np.append(self._measured, np.zeros(missing, np.int64))
-        new = ids[self._measured[ids] != self.store.table.length[ids]]  # new, or cut since
+        kept = (PrioritySampler, self.config.metric)  # forgotten by the store when it is relabelled or cut
+        facts = self.store.derived.get(kept, np.zeros(0))  # (E,) NaN where not yet measured
+        facts = np.append(facts, np.full(len(self.store) - len(facts), np.nan))
+        new = ids[np.isnan(facts[ids])]
         if len(new):
-            self._facts[new] = metric.of(self.store, new)
-            self._measured[new] = self.store.table.length[new]
-        return sign * self._facts[ids]
+            facts[new] = metric.of(self.store, new)
+        self.store.derived[kept] = facts
+        return sign * facts[ids]
 
     def _weights(self, law: Law) -> np.ndarray:
         """Return the importance weight (E,) of every episode under a law; kept until the law changes."""

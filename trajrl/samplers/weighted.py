@@ -11,6 +11,7 @@ Paper: Hong et al. 2023 (RW and AW, arXiv 2306.13085).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class Config:
             raise ValueError(unknown("law of return weighting", self.law, LAWS))
         if not self.temperature > 0:
             raise ValueError(f"the sampler option 'temperature' is above 0; got {self.temperature}")
+        if not isfinite(self.exponent):
+            raise ValueError(f"the sampler option 'exponent' is a finite number; got {self.exponent}")
         check_share("max_share", self.max_share)
         check_share("floor", self.floor)
 
@@ -53,7 +56,9 @@ class WeightedSampler(EpisodeLaw):
         """Return T_e^exponent exp(x_e / temperature), capped and with the floor mixed in."""
         config, length = self.config, self.store.table.length[ids]
         x = minmax(self._worth(ids))  # (n,)
-        p = np.exp((x - x.max()) / config.temperature) * length.astype(np.float64) ** config.exponent
+        with np.errstate(over="ignore"):  # exp of what is below every number is 0
+            log_p = (x - x.max()) / config.temperature + config.exponent * np.log(length)
+            p = np.exp(log_p - log_p.max())
         return with_floor(capped(p / p.sum(), config.max_share), config.floor)
 
     def _worth(self, ids: np.ndarray) -> np.ndarray:

@@ -46,7 +46,8 @@ class TrajectoryStore:
         self.attributes: dict[str, Any] = {}  # environment, action box, provenance, statistics
         self.shape_reward: Shape = _as_found
         self.shape_action: Shape = _as_found
-        self.version = 0  # counts every append, eviction and cut: caches compare it
+        self.version = 0  # counts every append, eviction, cut and relabelling: caches compare it
+        self.relabelled = 0  # how often rewards and marks were replaced
         self.path: Path | None = None
         self._marks = np.array([np.iinfo(np.int64).max >> 1])
         self._marked_to = 0  # rows of extras["terminal"] that were searched for marks
@@ -184,6 +185,7 @@ class TrajectoryStore:
         self.rewards, self.extras["terminal"] = Column(rewards), Column(terminal)
         self._marks, self._marked_to = self._marks[-1:], 0
         self.derived.clear()
+        self.relabelled += 1
         table = self.table
         sums = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
         table.returns[:] = sums[table.start + table.length] - sums[table.start]

@@ -63,6 +63,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     units = shape(store, config, suite)
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)
+    require_whole_window(config, store, agent.spec.n)
     compile_losses(agent, config.compile)
     if config.graph:
         record_updates(agent, team.size)
@@ -84,6 +85,19 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         logger=Logger(folder, other=board),
         progress=Progress(config.end, config.phase), online=online, team=team, units=units,
     )  # fmt: skip
+
+
+def require_whole_window(config: RunConfig, store: TrajectoryStore, steps: int) -> None:
+    """Refuse to train offline where no window is whole and the agent learns nothing from cut ones."""
+    length = store.table.length[store.table.alive]
+    if config.online or config.agent_options.get("partial_chunks") != "drop":
+        return
+    if len(length) and length.max() < steps:
+        raise ValueError(
+            f"{config.data}: none of {len(length)} episodes holds the {steps} steps of one window (the "
+            f"longest has {length.max()}), and partial_chunks=drop learns from whole ones alone: give a "
+            "shorter agent.chunk or agent.horizon, or --set agent.partial_chunks=pad"
+        )
 
 
 def averages(store: TrajectoryStore, suite: EnvSuite | None) -> tuple[float, float | None, float | None]:

@@ -56,16 +56,16 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     if config.format == "auto" and recognise(path) == "trajrl":
         mapped = shared and config.memory == "auto" and not describe_store(path)["packed"]
         store = TrajectoryStore.open(path, "map" if mapped else config.memory)
-        tell_copies(path, shared and not mapped and config.memory != "map")
+        warn_of_copies(path, shared and not mapped and config.memory != "map")
         return store
-    tell_copies(path, shared)
+    warn_of_copies(path, shared)
     source = open_source(path, config.format)
     store = TrajectoryStore.of(source.episodes())
     store.attributes.update(context(source))
     return store
 
 
-def tell_copies(path: Path, copied: bool) -> None:
+def warn_of_copies(path: Path, copied: bool) -> None:
     """Say it where processes that could map one file hold a copy each."""
     if copied:
         say(

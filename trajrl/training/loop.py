@@ -18,8 +18,8 @@ from trajrl.agents.base.protocol import Agent, Update
 from trajrl.core.atomic_files import new_file
 from trajrl.core.distributed import all_gather_rows
 from trajrl.core.rng import stream, torch_stream
-from trajrl.store.window import gather
 from trajrl.training import guards
+from trajrl.training.checked_calls import draw, learn, windows
 from trajrl.training.diagnostics import diagnostics
 from trajrl.training.evaluation import evaluate_and_keep
 from trajrl.training.online import collecting_actor
@@ -75,12 +75,12 @@ def train_step(run: Run) -> Update:
     for sampler in {id(active): active, id(run.sampler): run.sampler}.values():
         sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
     rows = config.batch_size * updates_per_batch(run.agent)
-    anchors = active.sample(stream(config.seed, "sampler", step), rows)
+    anchors = draw(active, stream(config.seed, "sampler", step), rows)
     run.rank_check.note(anchors)
     with run.team.learning(rows, updates_per_batch(run.agent)) as own:
-        batch = gather(run.store, part_of(anchors, own), run.agent.spec, run.agent.device)
+        batch = windows(run.store, part_of(anchors, own), run.agent.spec, run.agent.device, active)
         with autocast(run):
-            update = run.agent.update(batch, torch_stream(config.seed, "agent", step))
+            update = learn(run.agent, batch, torch_stream(config.seed, "agent", step), run.step == 0)
         run.pending.add(step, anchors, all_gather_rows(update.td_error), update.metrics)
     flush_pending(run)
     run.logger.add(update.metrics)

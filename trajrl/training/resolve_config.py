@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.agents import AGENTS, require_fields
+from trajrl.agents.presets.task_names import ROW, task_name
 from trajrl.core.json_file import as_written
 from trajrl.core.paths import DEMO_STORE
 from trajrl.core.program import program
@@ -214,8 +215,22 @@ def agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dic
     if preset not in {*PRESETS, *table}:
         raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
     own = dict(module.preset(preset, env)) if hasattr(module, "preset") else dict(table.get(preset, {}))
+    own.pop(ROW, None)
     run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
     return run, own
+
+
+def published_row(config: RunConfig) -> str:
+    """Say which published settings a run starts from; nothing of the demo's and the standard ones."""
+    if config.preset in PRESETS.keys() - {"paper"}:
+        return ""
+    env = acted_in(config.env, config.data)
+    module = importlib.import_module(find(AGENTS, config.agent, "agent").__module__)
+    row = module.preset(config.preset, env).get(ROW) if hasattr(module, "preset") else None
+    named = f"--preset {config.preset} of {config.agent}"
+    if row:
+        return f"{named}: settings published for {row.strip('*-')}, as {task_name(env)} is"
+    return f"{named}: no published row for {task_name(env)}: the settings of the method"
 
 
 def _fitting_sampler(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,11 @@ class Config:
         """Return the windows to learn from."""
         return WindowSpec(self.history, 1, self.horizon)
 
+    @property
+    def clones(self) -> bool:
+        """Say that no loss says how well the data is imitated."""
+        return False
+
 
 class Noise(NamedTuple):
     """All the randomness of one update; M actions of each kind."""

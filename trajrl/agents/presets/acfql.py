@@ -6,9 +6,9 @@ sparse reward is Q-chunking's; FQL's own numbers on scene and puzzle-3x3 need `-
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
 from typing import Any
 
+from trajrl.agents.presets.task_names import ROW, fits
 from trajrl.core.registry import unknown
 
 PUBLISHED: dict[str, Any] = {
@@ -33,14 +33,16 @@ ROOMS: dict[str, Any] = {  # the demo on toy:rooms: short, so a nearer horizon, 
     "gamma": 0.95, "width": 128, "depth": 2, "flow_steps": 5, "actor_lr": 1e-3, "critic_lr": 1e-3,
     "run.steps": 4_000, "run.batch_size": 128,
 }  # fmt: skip
+D4RL: dict[str, Any] = {"run.steps": 500_000}  # offline_steps of the public runs on D4RL
 CAUTIOUS: dict[str, Any] = {"q_agg": "min"}
+HANDS: dict[str, Any] = {**D4RL, **CAUTIOUS}
 FAR: dict[str, Any] = {"gamma": 0.995}
 FQL: tuple[tuple[str, float, dict[str, Any]], ...] = (  # environment, alpha, what else differs
-    ("*antmaze-umaze*", 10, {}),
-    ("*antmaze-medium-play*", 10, {}),
-    ("*antmaze-medium-diverse*", 10, {}),
-    ("*antmaze-large-play*", 3, {}),
-    ("*antmaze-large-diverse*", 3, {}),
+    ("*antmaze-umaze*", 10, D4RL),
+    ("*antmaze-medium-play*", 10, D4RL),
+    ("*antmaze-medium-diverse*", 10, D4RL),
+    ("*antmaze-large-play*", 3, D4RL),
+    ("*antmaze-large-diverse*", 3, D4RL),
     ("*antmaze-large-navigate*", 10, CAUTIOUS),
     ("*antmaze-giant-navigate*", 10, CAUTIOUS | FAR),
     ("*antsoccer-*", 10, FAR),
@@ -51,16 +53,16 @@ FQL: tuple[tuple[str, float, dict[str, Any]], ...] = (  # environment, alpha, wh
     ("*scene-*", 300, {}),
     ("*puzzle-3x3-*", 1000, {}),
     ("*puzzle-4x4-*", 1000, {}),
-    ("*pen-human-*", 10_000, CAUTIOUS),
-    ("*pen-cloned-*", 10_000, CAUTIOUS),
-    ("*pen-expert-*", 3000, CAUTIOUS),
-    ("*door-*", 30_000, CAUTIOUS),
-    ("*hammer-human-*", 30_000, CAUTIOUS),
-    ("*hammer-cloned-*", 10_000, CAUTIOUS),
-    ("*hammer-expert-*", 30_000, CAUTIOUS),
-    ("*relocate-human-*", 10_000, CAUTIOUS),
-    ("*relocate-cloned-*", 30_000, CAUTIOUS),
-    ("*relocate-expert-*", 30_000, CAUTIOUS),
+    ("*pen-human-*", 10_000, HANDS),
+    ("*pen-cloned-*", 10_000, HANDS),
+    ("*pen-expert-*", 3000, HANDS),
+    ("*door-*", 30_000, HANDS),
+    ("*hammer-human-*", 30_000, HANDS),
+    ("*hammer-cloned-*", 10_000, HANDS),
+    ("*hammer-expert-*", 30_000, HANDS),
+    ("*relocate-human-*", 10_000, HANDS),
+    ("*relocate-cloned-*", 30_000, HANDS),
+    ("*relocate-expert-*", 30_000, HANDS),
 )
 FQL_ONLINE: tuple[tuple[str, float, dict[str, Any]], ...] = (  # what changes where online learning follows
     ("*humanoidmaze-medium-*", 100, {}),
@@ -70,6 +72,8 @@ FQL_ONLINE: tuple[tuple[str, float, dict[str, Any]], ...] = (  # what changes wh
     ("*hammer-cloned-*", 1000, {}),
     ("*relocate-cloned-*", 10_000, {}),
 )
+# Of D4RL; main.py of FQL and of Q-chunking take 1 off every reward there.
+MAZES = ("*antmaze-umaze*", "*antmaze-*-play*", "*antmaze-*-diverse*")
 # Q-chunking runs these with every unsolved step at -1 (ColinQiyangLi/qc:README.md, --sparse=True).
 SPARSE = ("*scene-*singletask-*", "*puzzle-3x3-*singletask-*")
 
@@ -82,9 +86,11 @@ def preset(name: str, env: str) -> dict[str, Any]:
     found = dict(PRESETS[name])
     if name == "demo" and env == "toy:rooms":
         found |= ROOMS
-    if "late_targets" in found and any(fnmatch(env, pattern) for pattern in SPARSE):
+    if "late_targets" in found and any(fits(env, pattern) for pattern in SPARSE):
         found["run.env_options"] = {"sparse": True}
+    if "late_targets" in found and any(fits(env, pattern) for pattern in MAZES):
+        found["run.reward"] = "iql_antmaze"
     for pattern, alpha, rest in table:
-        if fnmatch(env, pattern):
-            found |= {"alpha": float(alpha), **rest}
+        if fits(env, pattern):
+            found |= {"alpha": float(alpha), **rest, ROW: pattern}
     return found

@@ -6,8 +6,9 @@ Any other environment takes the agent's defaults.  Names that begin with "run." 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatch
 from typing import Any
+
+from trajrl.agents.presets.task_names import ROW, fits
 
 EPOCH = 1000  # updates
 DEMO: dict[str, Any] = {  # of the agents that maximise Q on the demo store: sharp soon, few candidates
@@ -43,15 +44,17 @@ TABLE: tuple[Row, ...] = (
 def of_environment(env: str, table: tuple[Row, ...] = TABLE) -> dict[str, Any]:
     """Return what a table says of an environment; nothing for one that it does not name."""
     for pattern, lr, eta, max_q, reward, epochs, clip, rank in table:
-        if fnmatch(env, pattern):
+        if fits(env, pattern):
             return {
+                ROW: pattern,
                 "actor_lr": lr, "eta": eta, "max_q_backup": max_q, "actor_clip": clip, "critic_clip": clip,
                 "run.reward": reward, "run.steps": epochs * EPOCH, "run.select_rank": rank,
-                "run.eval_episodes": 10 if env.endswith("-v2") else 100,
+                "run.eval_episodes": 10 if pattern.endswith("-v2") else 100,
             }  # fmt: skip
     return {}
 
 
 def first_match(env: str, table: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return what the first pattern that fits an environment stands for; nothing where none does."""
-    return next((own for pattern, own in table.items() if fnmatch(env, pattern)), {})
+    row = next(((pattern, own) for pattern, own in table.items() if fits(env, pattern)), None)
+    return {ROW: row[0], **row[1]} if row and row[1] else {}

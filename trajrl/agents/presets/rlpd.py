@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
 from typing import Any
 
+from trajrl.agents.presets.task_names import ROW, fits
 from trajrl.core.registry import unknown
 
 CHUNKED: dict[str, Any] = {
@@ -39,6 +39,6 @@ def preset(name: str, env: str) -> dict[str, Any]:
         raise ValueError(unknown("preset of rlpd", name, PRESETS))
     found = dict(PRESETS[name])
     for pattern, changes in TASKS if name == "paper" else ():
-        if fnmatch(env, pattern):
-            found |= changes
+        if fits(env, pattern):
+            found |= {**changes, ROW: pattern}
     return found

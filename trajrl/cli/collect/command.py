@@ -65,7 +65,8 @@ class Collect(Common):
     source: str = ""
     """Label of the episodes; empty: the policy's name."""
     envs: int = 4
-    """Environments stepped together; changes speed, never the episodes."""
+    """Environments stepped together; changes speed, never the episodes.  Steps of episodes that the others
+    are in when --steps are there are not kept."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
     """Options of the environment, such as env.time_limit=200; with medium-replay the run's fields too."""
     reference: bool = False

@@ -62,8 +62,8 @@ def marked_often(survey: Survey, source: Source) -> Iterator[Finding]:
     if tally.count:
         yield Finding(
             WARNING, "marked_often", f"{tally.count} episodes have terminals or dones on several steps",
-            "read as ends they would be strings of episodes of one step; a chunk ends at the first mark, and "
-            "--after-success cut drops what follows it",
+            "read as ends they would be strings of episodes of one step; a mark cuts no chunk, one in a "
+            "horizon keeps out later values, and --after-success cut drops what follows the first",
             "nothing: an import keeps them as marks", tally.count, tally.where,
         )  # fmt: skip
 

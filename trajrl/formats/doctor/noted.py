@@ -52,7 +52,7 @@ MEANINGS = {
     "skipped_members": Meaning(INFORMATION, "none; they hold no numbers for each step"),
     "terminal_and_timeout": Meaning(WARNING, "a reader that prefers the timeout bootstraps through the end"),
     "terminal_marks": Meaning(
-        INFORMATION, "chunks end at a mark; --after-success says if later steps are used"
+        INFORMATION, "a horizon with a mark takes no value; --after-success says if later steps are used"
     ),
     "terminals_at_limit": Meaning(WARNING, "the value of the state at a time limit is learned as 0"),
     "trusted_pickles": Meaning(WARNING, "none; whoever wrote the file could run any code here", PERSON),

@@ -15,6 +15,7 @@ from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Series
 from trajrl.report.frames import NO_SCALE, SUCCESS
 from trajrl.report.selection import by_step
+from trajrl.training.run_dir.evaluations import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ def learning_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0
         key, title = f"curves-{len(charts)}", f"Learning curves: {env}, {phase}"
         words = captions.CURVES + on_scale(scale), STEP.get(phase, "step"), value_name(scale)
         charts.append(Chart(
-            key, title, *words, _series(own, evaluations, seed), marks=data_mark(own, scale),
+            key, title, *words, _series(own, evaluations, seed, scale), marks=data_mark(own, scale),
             y_range=SHARE if scale == SUCCESS else None,
         ))  # fmt: skip
     return charts
@@ -48,7 +49,8 @@ def success_curves(runs: pd.DataFrame, evaluations: pd.DataFrame, seed: int = 0)
             key, title = f"success-{len(charts)}", f"Success rate: {env}, {phase}"
             words = captions.SUCCESS, STEP.get(phase, "step"), value_name(SUCCESS)
             marks = data_mark(own, SUCCESS)
-            charts.append(Chart(key, title, *words, _series(own, known, seed), marks=marks, y_range=SHARE))
+            series = _series(own, known, seed, SUCCESS)
+            charts.append(Chart(key, title, *words, series, marks=marks, y_range=SHARE))
     return charts
 
 
@@ -59,12 +61,12 @@ def _parts(runs: pd.DataFrame, evaluations: pd.DataFrame) -> Iterator[tuple[str,
             yield env, str(phase), scale, own
 
 
-def _series(own: pd.DataFrame, evaluations: pd.DataFrame, seed: int) -> list[Series]:
+def _series(own: pd.DataFrame, evaluations: pd.DataFrame, seed: int, scale: str) -> list[Series]:
     """Return the curve of every group of runs, and of single runs behind it."""
     series: list[Series] = []
     for place, (group, members) in enumerate(own.groupby("group", sort=False)):
         rows = evaluations[evaluations["run"].isin(members["run"])]
-        series += _group_curve(str(group), rows, place, seed)
+        series += _group_curve(str(group), rows, place, seed, scale)
     return series
 
 
@@ -130,7 +132,7 @@ def counted(group: str, count: int) -> str:
     return f"{group} ({count} runs)" if count > 1 else f"{group} (a single run)"
 
 
-def _group_curve(group: str, own: pd.DataFrame, place: int, seed: int) -> list[Series]:
+def _group_curve(group: str, own: pd.DataFrame, place: int, seed: int, scale: str) -> list[Series]:
     """Return a group's curve and, behind it, those of its runs."""
     steps, table = run_table(by_step(own))
     single: list[Series] = []
@@ -139,13 +141,16 @@ def _group_curve(group: str, own: pd.DataFrame, place: int, seed: int) -> list[S
         for number, row in enumerate(table[:MOST_SINGLE]):
             single.append(Series(f"{group}, run {number}", steps, row, place=place, faint=True))
     else:
-        found = _over_episodes(own, steps, seed)
+        found = _over_episodes(own, steps, seed, scale)
     name = counted(group, len(table))
     return [*single, Series(name, steps, found.value, found.low, found.high, place)]
 
 
-def _over_episodes(own: pd.DataFrame, steps: np.ndarray, seed: int) -> stats.Interval:
+def _over_episodes(own: pd.DataFrame, steps: np.ndarray, seed: int, scale: str) -> stats.Interval:
     """Return a single run's mean at every step, with the interval over its evaluation episodes."""
     values = [own.loc[own["step"] == step, "value"].to_numpy() for step in steps]
-    parts = [stats.interval([one], stats.weighted_mean, seed=seed) for one in values]
+    if scale == SUCCESS:
+        parts = [stats.Interval(one.mean(), *wilson(one)) for one in values]
+    else:
+        parts = [stats.interval([one], stats.weighted_mean, seed=seed) for one in values]
     return stats.Interval(*(np.array(part) for part in zip(*parts)))

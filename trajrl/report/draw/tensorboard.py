@@ -12,6 +12,8 @@ import numpy as np
 from trajrl.core.console import say
 from trajrl.report.charts.space import trajectory_cloud
 from trajrl.report.draw.clips import film_policy
+from trajrl.report.draw.video import NoFramesError
+from trajrl.training.config import RunConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +45,8 @@ class LiveView:
         self._show("embedding", lambda: embedding(run.folder / "tb", run.store, rows, step))
         if run.suite is not None and self._to_film(run, last):
             run.progress.say("filming episodes")
-            self._show("videos", lambda: self._film(run, step))
+            asked = run.config.video_every != RunConfig.video_every
+            self._show("videos", lambda: self._film(run, step), asked)
         writer.flush()
 
     def _to_film(self, run: Run, last: bool) -> bool:
@@ -59,14 +62,20 @@ class LiveView:
         clips = film_policy(run.agent, run.suite, run.config.seed, rows, RATE)
         videos(run.logger.board(step), clips, step)
 
-    def _show(self, what: str, make: Callable[[], None]) -> None:
-        """Do without what cannot be shown, and say so once: a picture is no reason to end a run."""
+    def _show(self, what: str, make: Callable[[], None], asked: bool = True) -> None:
+        """Do without what cannot be shown, and say so once: a picture is no reason to end a run.
+
+        Args:
+            asked: the run's config names it; an environment that cannot be filmed is else no news.
+        """
         if what in self._given_up:
             return
         try:
             make()
         except Exception as error:
             self._given_up.add(what)
+            if isinstance(error, NoFramesError) and not asked:
+                return
             reason = " ".join(str(error).split()) or type(error).__name__
             say(f"note: TensorBoard continues without {what}: {reason}")
 

@@ -97,6 +97,10 @@ def draw_small(env: Any, width: int) -> None:
     renderer._get_viewer("rgb_array").scn.flags[mjtRndFlag.mjRND_REFLECTION] = 0
 
 
+class NoFramesError(ValueError):
+    """An environment that cannot be filmed."""
+
+
 def frame_of(env: Any, name: str) -> Any:
     """Render one frame (height, width, 3) uint8."""
     try:
@@ -104,7 +108,7 @@ def frame_of(env: Any, name: str) -> Any:
     except NotImplementedError:
         frame = None
     if getattr(frame, "ndim", 0) != 3:
-        raise ValueError(f"{name} gives no frames: its render() must return (height, width, 3) pixels")
+        raise NoFramesError(f"{name} gives no frames: its render() must return (height, width, 3) pixels")
     return frame
 
 

@@ -97,9 +97,11 @@ class Balanced:
 def normalised(masses: np.ndarray, ids: np.ndarray, whose: str = "the sampler") -> np.ndarray:
     """Return masses (n,) of episodes as probabilities; what are no masses is refused, by whose they are."""
     try:
+        if np.iscomplexobj(masses):
+            raise TypeError("they are complex")
         masses = np.asarray(masses, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{whose} gave masses that are no numbers: {error}") from error
+        raise ValueError(f"{whose} gave masses that are no real numbers: {error}") from error
     count = len(ids)
     if masses.shape != (count,):
         raise ValueError(
@@ -167,7 +169,8 @@ def rank_law(scores: np.ndarray, alpha: float = 0.7, floor: float = 0.05) -> np.
     """Return p (n,); alpha 0 or equal scores give the uniform law."""
     if not len(scores):
         return np.zeros(0)
-    weight = (average_ranks(scores) + 1) ** -alpha
+    places = average_ranks(scores) + 1
+    weight = (places / places.min()) ** -alpha  # the first weighs 1: no power makes all of them 0
     return (1 - floor) * weight / weight.sum() + floor / len(scores)
 
 

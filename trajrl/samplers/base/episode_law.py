@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.source_place import method_place
 from trajrl.samplers.base.distributions import Categorical, Law, described, normalised, share_stats
 from trajrl.samplers.base.store_view import StoreWatch, note_once
 from trajrl.store.window import Anchors
@@ -47,7 +48,7 @@ class EpisodeLaw:
         """Compute the law over live episodes (n,) from the store and the sampler's state."""
         if not len(ids):
             return Categorical(ids, np.zeros(0))
-        return Categorical(ids, normalised(self.masses(ids), ids, type(self).__name__))
+        return Categorical(ids, normalised(self.masses(ids), ids, method_place(type(self), "masses")))
 
     def anchors(self, rng: np.random.Generator, n: int, law: Law) -> Anchors:
         """Draw episodes by a law, this sampler's or that of one around it, and a uniform step of each."""

@@ -16,7 +16,7 @@ log = logging.getLogger("trajrl")
 
 
 class StoreWatch:
-    """Notes whether a store's live episodes differ from those last seen; the mark is state.
+    """Notes whether a store's live episodes or their rewards differ from those last seen; the mark is state.
 
     Ids only ever grow and an evicted one never returns, so (count, sum of ids, sum of lengths) tells sets
     apart.
@@ -24,7 +24,7 @@ class StoreWatch:
 
     def __init__(self) -> None:
         self.mark: tuple[int, ...] = ()
-        self._version = -1
+        self._version = self._relabelled = -1
 
     def changed(self, store: TrajectoryStore) -> bool:
         """Compare with the store as it is now, and remember that."""
@@ -33,12 +33,14 @@ class StoreWatch:
         self._version = store.version
         live = store.live
         mark = (len(live), int(live.sum()), int(store.table.length[live].sum()))
-        changed, self.mark = mark != self.mark, mark
+        relabelled = self._relabelled not in (-1, store.relabelled)
+        changed, self.mark, self._relabelled = relabelled or mark != self.mark, mark, store.relabelled
         return changed
 
     def restore(self, mark: Any) -> None:
         """Restore a mark from a sampler's state."""
         self.mark, self._version = tuple(int(part) for part in mark), -1
+        self._relabelled = -1
 
 
 def note_once(notes: list[str], text: str) -> None:

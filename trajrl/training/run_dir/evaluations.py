@@ -2,14 +2,16 @@
 
     last | best (an oracle) | mean of the last ten | selected offline: argsort(bc_loss)[rank]
 
-Each comes with a bootstrap interval over episodes.  They are scores; where no scale belongs to the
-environment the share of episodes that succeeded (0 to 1); where nobody says which did, raw returns.
+Each comes with an interval over episodes: bootstrap, or Wilson's of a success rate.  They are scores; where
+no scale belongs to the environment the share of episodes that succeeded (0 to 1); where nobody says which
+did, raw returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from trajrl.training.run_dir.csv_log import append_csv, cut_csv
 
 COLUMNS = ["step", "episode", "seed", "return", "score", "success", "length"]
 BC_LOSS = "actor/bc_loss"
+Z = 1.959964  # of a normal distribution, between -Z and Z lie 95 per cent
 
 
 @dataclass(frozen=True)
@@ -182,9 +185,9 @@ class Evaluations:
     def _interval(self, evaluations: list[Evaluation]) -> dict[str, Any]:
         """Return the main figure with its interval and, where it is known, success with its own."""
         scale = self.scale
-        found: dict[str, Any] = interval(np.concatenate([e.on(scale) for e in evaluations]), self.seed)
+        found: dict[str, Any] = interval(np.concatenate([e.on(scale) for e in evaluations]), self.seed, scale)
         known = np.concatenate([e.successes for e in evaluations])
-        success = {"success": interval(known, self.seed)} if len(known) else {}
+        success = {"success": interval(known, self.seed, "success")} if len(known) else {}
         return {**found, "step": evaluations[-1].step, **success}
 
     def cut_back(self, step: int) -> None:
@@ -215,10 +218,22 @@ def shown(value: float, scale: str, digits: int = 1) -> str:
     return f"{value:.0%}" if scale == "success" else f"{value:.{digits}f}"
 
 
-def interval(values: np.ndarray, seed: int) -> dict[str, float]:
-    """Return the mean of values (n,) and its 95 per cent interval."""
-    low, high = bootstrap_mean(values, seed)
+def interval(values: np.ndarray, seed: int, scale: str = "") -> dict[str, float]:
+    """Return the mean of values (n,) on a scale and its 95 per cent interval: of a success rate Wilson's."""
+    low, high = wilson(values) if scale == "success" else bootstrap_mean(values, seed)
     return {"value": float(values.mean()), "low": low, "high": high}
+
+
+def wilson(successes: np.ndarray) -> tuple[float, float]:
+    """Return Wilson's 95 per cent interval of the rate of n successes, each 0 or 1.
+
+    p = mean, z = 1.96:  (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).  It has a width
+    where all or none succeeded, of which resamples know nothing.
+    """
+    n, p = len(successes), float(successes.mean())
+    middle, width = p + Z**2 / (2 * n), Z * sqrt(p * (1 - p) / n + (Z / (2 * n)) ** 2)
+    low, high = (middle - width) / (1 + Z**2 / n), (middle + width) / (1 + Z**2 / n)
+    return min(max(0.0, low), p), max(min(1.0, high), p)
 
 
 def bootstrap_mean(values: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float]:

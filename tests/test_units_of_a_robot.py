@@ -21,15 +21,15 @@ ENV = "sample_envs:robot"
 RECORDED = np.array([0.5, -1.2], np.float32)  # the first lies inside [-1, 1], the second does not
 
 
-def episode(rng) -> tuple[np.ndarray, np.ndarray]:
+def episode(rng, recorded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return observations (9, 2) and actions (8, 2) as the robot would record them."""
-    actions = (RECORDED + rng.uniform(-0.02, 0.02, (8, 2))).astype(np.float32)
+    actions = (recorded + rng.uniform(-0.02, 0.02, (8, 2))).astype(np.float32)
     return np.concatenate([np.zeros((1, 2)), np.cumsum(0.1 * actions, 0)]).astype(np.float32), actions
 
 
-def write(path: Path, layout: str) -> Path:
+def write(path: Path, layout: str, recorded: np.ndarray = RECORDED) -> Path:
     """Write twelve episodes of the robot in a layout."""
-    episodes = [episode(np.random.default_rng(number)) for number in range(12)]
+    episodes = [episode(np.random.default_rng(number), recorded) for number in range(12)]
     if layout == "npz":
         path.mkdir()
         for number, (obs, actions) in enumerate(episodes):
@@ -109,6 +109,30 @@ def test_the_robot_receives_what_was_recorded(tmp_path, capsys, layout, chunk):
     collected(capsys, run, tmp_path / "again.h5")
     if (layout, chunk) == ("npz", 1):
         went_on(run, tmp_path / "online")
+
+
+@pytest.mark.parametrize("layout", ["npz", "d4rl", "robomimic"])
+def test_the_robot_receives_from_a_converged_clone_what_was_recorded_within_a_twentieth(
+    tmp_path, capsys, layout
+):
+    """Under beta = 0 IQL clones by a Gaussian, whose mean is exact after some hundreds of updates."""
+    recorded = np.array([1.2, -0.5], np.float32)
+    source, store, run = write(tmp_path / "robot", layout, recorded), tmp_path / "robot.h5", tmp_path / "run"
+    keys = ["--obs-keys", "joints"] if layout == "robomimic" else []
+    assert dispatch(["store", "import", str(source), "--env", ENV, "--out", str(store), *keys]) == 0
+    words = ["offline", "--data", store, "--env", ENV, "--agent", "iql", "--sampler", "uniform", "--out", run]
+    few = settings("iql", **{"agent.history": 1, "agent.beta": 0.0, "agent.actor_lr": 0.003}, eval_every=0)
+    assert dispatch([*map(str, words), "--steps", "1000", "--batch-size", "64", "--set", *few]) == 0
+
+    Robot.received.clear()
+    answer(capsys, "evaluate", run, "--episodes", 2)
+    received = [np.mean(Robot.received[-16:], 0)]
+    policy = load_run(run).policy()
+    received.append(np.mean([policy.act(np.zeros(2, np.float32)) for _ in range(8)], 0))
+    answer(capsys, "export", run, "--format", "onnx", "--out", tmp_path / "p.onnx", "--windows", 4)
+    exported = act_module().Policy(str(tmp_path / "p.onnx"))
+    received.append(np.mean([exported.act(np.zeros(2, np.float32)) for _ in range(8)], 0))
+    np.testing.assert_allclose(received, [recorded] * 3, atol=0.05)
 
 
 def check(actions) -> None:

@@ -150,7 +150,7 @@ def _over_episodes(own: pd.DataFrame, steps: np.ndarray, seed: int, scale: str) 
     """Return a single run's mean at every step, with the interval over its evaluation episodes."""
     values = [own.loc[own["step"] == step, "value"].to_numpy() for step in steps]
     if scale == SUCCESS:
-        parts = [stats.Interval(one.mean(), *wilson(one)) for one in values]
+        parts = [stats.Interval(*map(np.array, (one.mean(), *wilson(one)))) for one in values]
     else:
         parts = [stats.interval([one], stats.weighted_mean, seed=seed) for one in values]
     return stats.Interval(*(np.array(part) for part in zip(*parts)))

@@ -87,7 +87,7 @@ def test_a_column_of_objects_is_refused_and_not_taken_for_absent(name, tmp_path)
 
 
 def test_a_small_file_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("trajrl.formats.npz.npy.UNPACKED", 1000)
+    monkeypatch.setattr("trajrl.store.file.bounds.UNPACKED", 1000)
     record(tmp_path / "a.npz", 0, steps=200)  # not packed: read, whatever its size
     assert len(read(tmp_path)[0]) == 1
     np.savez_compressed(tmp_path / "b.npz", actions=np.zeros((10**5, 2)), obs=np.zeros((10**5, 3)))

@@ -39,6 +39,8 @@ class Hdf5Column:
     """A dataset, read in blocks of whole chunks."""
 
     def __init__(self, dataset: h5py.Dataset) -> None:
+        if dataset.shape is None:
+            raise ValueError(f"{dataset.file.filename}: '{dataset.name}' is empty: it has a type and no rows")
         self.shape, self.dtype = dataset.shape, dataset.dtype
         self._dataset = dataset
         chunk = dataset.chunks[0] if dataset.chunks else 1

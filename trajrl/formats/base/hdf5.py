@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from trajrl.core.atomic_files import require_space
-from trajrl.store.file.hdf5 import DEEPEST, require_stored
+from trajrl.store.file.bounds import DEEPEST, MOST_COLUMNS, Visited, require_stored
 
 CHUNK_CACHE_BYTES = 64 << 20  # old files hold a column in few large compressed chunks
 
@@ -51,6 +51,8 @@ def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
         kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
         raise ValueError(f"{place} is {kind} link; trajrl follows no links: copy the data into the file")
     item = group[name]
+    if isinstance(item, h5py.Datatype):
+        raise ValueError(f"{place} is a named datatype, not an array; copy the data into a new file")
     if isinstance(item, h5py.Dataset):
         if item.is_virtual:  # HDF5 ends the process on one that refers to itself
             raise ValueError(f"{place} is a virtual dataset; trajrl follows no links: copy the data in")
@@ -70,13 +72,28 @@ def members(group: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]
         yield name, child(group, name)
 
 
-def columns_below(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield every dataset of a group and of the groups in it, with its place."""
+def columns_below(
+    group: h5py.Group, skip: Collection[str] = (), most: int = MOST_COLUMNS
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield every dataset of a group and of the groups in it, with its place.
+
+    Args:
+        skip: groups directly in this one that are left out.
+        most: datasets and groups that there may be.
+    """
+    return _below(group, "", skip, Visited(group.file.filename, most))
+
+
+def _below(
+    group: h5py.Group, prefix: str, skip: Collection[str], visited: Visited
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    visited.enter(group)
     for name, item in members(group):
+        visited.count()
         if isinstance(item, h5py.Dataset):
             yield prefix + name, item
-        elif isinstance(item, h5py.Group):
-            yield from columns_below(item, f"{prefix}{name}/")
+        elif name not in skip:
+            yield from _below(item, f"{prefix}{name}/", (), visited)
 
 
 def numbered(group: h5py.Group, prefix: str) -> list[str]:

@@ -24,6 +24,8 @@ from trajrl.formats.base.source import Labelled, Source
 from trajrl.formats.base.transitions import Transitions
 from trajrl.formats.d4rl.family import environment_of, family_of, horizon_of
 from trajrl.formats.d4rl.flags import Corrections, correct
+from trajrl.store.file.bounds import Unpacked
+from trajrl.store.file.hdf5 import MOST_DATASETS
 from trajrl.store.notes import Notes
 from trajrl.store.segment import STORED, Ends, Flags, Rows, Rules, cut, find_ends
 
@@ -46,6 +48,7 @@ class D4RL(Source):
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__(path, options)
         with open_hdf5(path) as file:
+            Unpacked(file).add(column for _, column in columns_below(file, most=MOST_DATASETS))
             columns = transitions(file, path, Notes())
             self.versions = _versions(file)
             kept = child(file, "trajrl").attrs.get("attributes") if "trajrl" in file else None
@@ -123,7 +126,7 @@ def transitions(file: h5py.File, path: Path, notes: Notes) -> Transitions:
         groups = [child(virtual, name) for name in numbered(virtual, "")]
     if not groups:
         raise ValueError(f"{path}: 'virtual' holds no numbered chunk")
-    parts = [dict(_found(group)) for group in groups]
+    parts = [dict(columns_below(group, ASIDE)) for group in groups]
     odd = next((i for i, part in enumerate(parts) if set(part) != set(parts[0])), None)
     if odd is not None:
         raise ValueError(
@@ -136,15 +139,6 @@ def transitions(file: h5py.File, path: Path, notes: Notes) -> Transitions:
             raise ValueError(f"{path} has no '{name}', so it is not a whole D4RL file; it has {have}")
     extras = _extras(parts, roles["actions"].shape[0], notes)
     return Transitions(path, roles, extras, {role: name for name, role in ROLES.items() if role in roles})
-
-
-def _found(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield every dataset of a group with its place below it, but for those that hold no rows."""
-    for name, item in members(group):
-        if isinstance(item, h5py.Dataset):
-            yield name, item
-        elif name not in ASIDE:
-            yield from columns_below(item, f"{name}/")
 
 
 def _join(parts: list[dict[str, h5py.Dataset]], name: str) -> Column:

@@ -17,11 +17,12 @@ import numpy as np
 
 from trajrl.core.extras import install
 from trajrl.formats.base.columns import ArrayColumn, narrow
-from trajrl.formats.base.hdf5 import child, members, numbered, open_hdf5, text
+from trajrl.formats.base.hdf5 import child, columns_below, members, numbered, open_hdf5, text
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source, inside
 from trajrl.formats.base.transitions import check_numbers
 from trajrl.store.episode import Episode
+from trajrl.store.file.bounds import Unpacked
 
 Tree = dict[str, Any]  # array at every leaf
 GOAL_ORDER = ("observation", "achieved_goal", "desired_goal")  # as trajrl.envs sees goal environments
@@ -70,8 +71,10 @@ class Minari(Source):
     def _trees(self) -> Iterator[tuple[str, Tree]]:
         """Yield every episode group as nested arrays."""
         with open_hdf5(self.file) as file:
+            unpacked = Unpacked(file)
             for name in self.episode_names:
                 group = child(file, name)
+                unpacked.add(column for _, column in columns_below(group))
                 tree = _tree(group)
                 tree["attributes"] = {
                     key: group.attrs[key] for key in ("success", "source") if key in group.attrs

@@ -12,11 +12,10 @@ from typing import IO
 import numpy as np
 
 from trajrl.formats.base.columns import block_rows
+from trajrl.store.file.bounds import refuse_bomb
 
 MAX_HEADER = 1 << 16
 PREAMBLE = 12  # bytes before a header: what it is, its version and length
-UNPACKED = 256 << 20  # bytes that a file may unpack to however well it was packed
-RATIO = 50  # above that, how many times its size
 
 
 class NpyColumn:
@@ -124,17 +123,9 @@ def open_npz(path: Path) -> Iterator[tuple[Mapping[str, NpyColumn], list[str]]]:
                         opened[name] = NpyColumn(archive, member, f"{path}: member '{name}'")
                     except ObjectMemberError:
                         skipped.append(name)
-            _refuse_bomb(path, sum(column.num_bytes for column in opened.values()))
+            num_bytes = sum(column.num_bytes for column in opened.values())
+            refuse_bomb(path, num_bytes, path.stat().st_size, "save it with numpy.savez")
             yield opened, skipped
         finally:
             for column in opened.values():
                 column.close()
-
-
-def _refuse_bomb(path: Path, num_bytes: int) -> None:
-    """Refuse a file that unpacks to far more than it has, before any of it is unpacked."""
-    if num_bytes > max(UNPACKED, RATIO * path.stat().st_size):
-        raise ValueError(
-            f"{path} unpacks to {num_bytes >> 20} MiB, more than {RATIO} times its size; if that is meant, "
-            "save it with numpy.savez"
-        )

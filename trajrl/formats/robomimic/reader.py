@@ -23,6 +23,7 @@ from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.formats.base.transitions import check_numbers
 from trajrl.store.episode import Episode
+from trajrl.store.file.bounds import Unpacked
 
 ARM = ("eef_pos", "eef_quat", "gripper_qpos")
 LOW_DIM = (*(f"robot{i}_{key}" for i in (0, 1) for key in ARM), "object")  # the usual order
@@ -46,7 +47,7 @@ class Robomimic(Source):
                 raise ValueError(f"{path}: '{self.demos[0]}' has no 'obs': {RAW}")
             obs = child(first, "obs")
             self.keys = _keys(path, obs, options.obs_keys)
-            self.widths = {key: int(np.prod(child(obs, key).shape[1:])) for key in self.keys}
+            self.widths = {key: int(np.prod((child(obs, key).shape or ())[1:])) for key in self.keys}
             self.masks = _masks(file)
             self._read_attributes(group)
         self.demos = self._filtered()
@@ -57,8 +58,11 @@ class Robomimic(Source):
         with open_hdf5(self.path) as file:
             group = child(file, "data")
             self._note_absent(group)
+            unpacked = Unpacked(file)
             for demo in self.demos:
-                episode = self._episode(demo, child(group, demo))
+                found = child(group, demo)
+                unpacked.add(column for _, column in columns_below(found))
+                episode = self._episode(demo, found)
                 if episode is not None:
                     yield episode, {f"mask_{name}": demo in named for name, named in self.masks.items()}
 
@@ -108,7 +112,7 @@ class Robomimic(Source):
                 f"{self.path}: '{name}' has no '{key}'" + ("" if key == "actions" else f": {RAW}")
             )
         item = child(demo, key)
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
+        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub" or item.shape is None:
             raise ValueError(f"{self.path}: '{name}/{key}' does not hold numbers")
         found = item[()]
         length = len(child(demo, "actions"))
@@ -217,7 +221,9 @@ def _masks(file: h5py.File) -> dict[str, set[str]]:
     """Return the demonstrations that every filter key names."""
     if "mask" not in file:
         return {}
-    found = members(child(file, "mask"))
+    group = child(file, "mask")
+    Unpacked(file).add(column for _, column in columns_below(group))
+    found = members(group)
     return {
         name: {text(demo) for demo in item[()].ravel()}
         for name, item in found

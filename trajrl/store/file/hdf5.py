@@ -21,12 +21,12 @@ import numpy as np
 from trajrl.core.atomic_files import require_space
 from trajrl.core.damage import DAMAGE, first_line
 from trajrl.core.program import program
+from trajrl.store.file.bounds import DEEPEST, Unpacked, Visited, require_stored
 from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
 from trajrl.store.table import CORE
 
 SCHEMA = 1
-DEEPEST = 32  # groups within groups
-UNSTORED_BYTES = 64 << 20  # rows that a small file may claim without holding them
+MOST_DATASETS = 10_000  # and groups, in one file
 HEADROOM_BYTES = 1 << 16  # for headers and what closing a file still writes
 # How h5py makes the two kinds of file; the chunk index of v110 carries checksums.
 PLAIN: dict[str, Any] = {"libver": ("v108", "v110"), "alignment_threshold": 4096, "alignment_interval": 4096}
@@ -103,9 +103,12 @@ def recorded_digest(dataset: h5py.Dataset) -> str:
 def datasets(file: h5py.File) -> list[str]:
     """Return the names of all datasets; links that leave the file are refused by name."""
     found: list[str] = []
+    visited, unpacked = Visited(file.filename, MOST_DATASETS), Unpacked(file)
 
     def walk(group: h5py.Group, prefix: str) -> None:
+        visited.enter(group)
         for name in group:
+            visited.count()
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise ValueError(f"'{prefix}{name}' is a link to another place; trajrl follows no links")
@@ -118,26 +121,11 @@ def datasets(file: h5py.File) -> list[str]:
             if item.is_virtual or item.external:
                 raise ValueError(f"'{prefix}{name}' keeps its rows in another file; trajrl follows no links")
             require_stored(item)
+            unpacked.add([item])
             found.append(prefix + name)
 
     walk(file, "")
     return found
-
-
-def require_stored(dataset: h5py.Dataset) -> None:
-    """Refuse a dataset that claims far more rows than the file holds: HDF5 would make them up."""
-    if dataset.shape is None or not dataset.size:
-        return
-    absent = int(dataset.nbytes)
-    if dataset.chunks:
-        absent -= dataset.id.get_num_chunks() * int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
-    else:
-        absent -= dataset.id.get_storage_size()
-    if absent > max(UNSTORED_BYTES, 4 * dataset.file.id.get_filesize()):
-        raise ValueError(
-            f"'{dataset.name}' of {dataset.file.filename} claims {dataset.shape[0]} rows, of which the file "
-            f"lacks {absent} bytes; import or copy it again"
-        )
 
 
 def is_column(name: str) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from trajrl.core.atomic_files import new_file, require_space
 from trajrl.core.damage import DAMAGE
+from trajrl.store.file.bounds import refuse_bomb
 from trajrl.store.file.hdf5 import (
     HEADROOM_BYTES,
     PACKED,
@@ -47,12 +48,16 @@ def _copy(source: Path, out: Path, packed: bool) -> None:
     with open_file(source) as file, new_file(out) as place:
         require_space(place, HEADROOM_BYTES)
         with h5py.File(place, "w", **layout) as copy:
-            for name in _names(source, file):
+            names = _names(source, file)
+            for name in names:
                 form = _chunks(file[name]) if packed and is_column(name) else {}
                 _copy_dataset(source, file[name], copy, name, form)
             for name, value in file.attrs.items():
                 make_room(copy, 0 if isinstance(value, h5py.Empty) else np.asarray(value).nbytes)
                 copy.attrs[name] = value
+            if packed:  # what nobody could open is not written
+                num_bytes = sum(file[name].nbytes for name in names)
+                refuse_bomb(out, num_bytes, copy.id.get_filesize(), "keep the plain store")
 
 
 def _names(source: Path, file: h5py.File) -> list[str]:

@@ -111,6 +111,7 @@ def test_the_robot_receives_what_was_recorded(tmp_path, capsys, layout, chunk):
         went_on(run, tmp_path / "online")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["npz", "d4rl", "robomimic"])
 def test_the_robot_receives_from_a_converged_clone_what_was_recorded_within_a_twentieth(
     tmp_path, capsys, layout

@@ -13,7 +13,7 @@ EXTRAS := dev,ogbench,export
 EVERY := $(EXTRAS),minari,robotics,ray,wandb
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lock demo test test-all lint legacy robomimic bench bench-check soak-short soak
+.PHONY: help .venv lock demo docs test test-all lint legacy robomimic bench bench-check soak-short soak
 
 help: ## list the targets
 	@grep -E '^[a-z.][a-z.-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,10 @@ lint: $(STAMP) ## ruff, the formatter's check, and the type checker over the pac
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP) ## the site, into out/site: pages, every option, the public names; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "$(BIN)/python -m http.server -d out/site   shows it on this machine, search and all"
 
 bench: $(STAMP) ## every benchmark, one JSON line each
 	for what in gather sampler store update evaluate; do $(BIN)/python run.py bench $$what --json || exit 1; done

@@ -252,7 +252,7 @@ TOP = {"trajrl", "data", "run.py", "analysis", "tests", "environment.yml", "READ
 BESIDE = {  # what a project of this kind has: how it is built, licensed, cited, changed, tested and packed
     ".ci", ".dockerignore", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md",
     "CITATION.cff", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "benchmarks", "constraints.txt",
-    "docs", "examples", "pyproject.toml",
+    "docs", "examples", "mkdocs.yml", "pyproject.toml",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The site: it builds without a warning, every link has a target, a browser shows each page without an error."""
+"""The site: it builds without a warning, every link has a target, a browser shows each page without errors."""
 
 from __future__ import annotations
 

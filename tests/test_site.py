@@ -1,4 +1,4 @@
-"""The site: it builds without a warning, every link has a target, a browser shows each page without errors."""
+"""The site: it builds without warnings, every link has a target, a browser shows each page with no errors."""
 
 from __future__ import annotations
 

@@ -101,6 +101,54 @@ def test_no_canary_sings_out_of_a_run(door, place, foreign, canary, tmp_path, ca
     assert code == (0 if door == "report" else 1)  # the report says it, and shows the rest
 
 
+ODD = (
+    "canary:",
+    "canary::Agent",
+    "package.canary::x",
+    "canary:a:b",
+    "a=canary:c",
+    "a,canary:c",
+    ":x",
+    "canary:a b",
+)
+
+
+@pytest.mark.parametrize("field", ["agent", "sampler", "env", "metric"])
+@pytest.mark.parametrize("name", ODD)
+def test_whatever_has_a_colon_and_is_no_suite_is_a_call_for_all_that_ask(
+    field, name, foreign, canary, capsys
+):
+    run = foreign(**{field: name})
+    with pytest.raises(ValueError, match=r"which would (call|import)"):
+        load_run(run)
+    assert dispatch(["evaluate", str(run), "--episodes", "1"]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"{run / 'config.json'} names the {'environment' if field == 'env' else field} '{name}'" in line
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["canary:", "canary::Agent"])
+def test_a_program_or_a_command_that_names_half_a_call_imports_nothing(name, made, canary, capsys):
+    from trajrl import make_agent
+
+    with pytest.raises(ValueError, match="MODULE:NAME"):
+        make_agent(name, 2, 1)
+    assert dispatch(["evaluate", str(made / "run"), "--env", name, "--episodes", "1"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_link_to_a_marked_config_is_not_marked(made, canary, tmp_path, capsys):
+    assert offline(tmp_path, made / "x.h5") == 0
+    shutil.copytree(tmp_path / "mine", tmp_path / "linked")
+    (tmp_path / "linked" / "config.json").unlink()
+    (tmp_path / "linked" / "config.json").symlink_to(tmp_path / "mine" / "config.json")
+    canary.unlink()
+    __import__("sys").modules.pop("canary")
+    assert dispatch(["evaluate", str(tmp_path / "linked"), "--episodes", "1"]) == 1
+    assert "which would call TD3BC of the Python module canary" in capsys.readouterr().err
+    assert not canary.exists()
+
+
 def test_no_canary_sings_out_of_a_kept_policy(foreign, canary, capsys):
     run = foreign()
     for facts in run.glob("checkpoints/policy-*/facts.json"):

@@ -34,7 +34,7 @@ def place(tmp_path_factory):
 
 def words(place: Path, what: str, out: Path) -> list[str]:
     named = {"RUN": place / "run", "STORE": place / "point.h5", "FOREIGN": place / "x.npz", "OUT": out}
-    found = WRITERS[what]
+    found = {**WRITERS, **FOLDERS}[what]
     for name, path in named.items():
         found = [word.replace(name, str(path)) for word in found]
     return found
@@ -92,3 +92,32 @@ def test_a_run_is_not_written_over_files_of_the_user(place, tmp_path, capsys):
     assert dispatch(line) == 1
     assert "holds metrics.csv" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+FOLDERS = {
+    "run": ["offline", "--data", "STORE", "--env", "none", "--steps", "2", "--out", "OUT"],
+    "figures": ["report", "RUN", "--detail", "0", "--format", "svg", "--out", "OUT"],
+    "toy": ["toy", "8gaussians", "--steps", "2", "--out", "OUT"],
+    "sweep": ["sweep", "--grid", "agent=td3_bc", "--steps", "2", "--out", "OUT"],
+}  # fmt: skip
+ODD = {
+    "a link that leads nowhere": lambda out: out.symlink_to(out.with_name("nowhere")),
+    "a pipe": os.mkfifo,
+    "a device": lambda out: out.symlink_to("/dev/null"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", [*WRITERS, *FOLDERS])
+def test_an_out_of_another_kind_or_below_a_file_is_refused_before_any_work(what, place, tmp_path, capsys):
+    for kind, make in ODD.items():
+        make(out := tmp_path / kind.replace(" ", "-"))
+        assert dispatch(words(place, what, out)) == 1
+        assert f"{out} is {kind}; " in capsys.readouterr().err
+        assert os.path.lexists(out)
+        assert not out.is_file()
+    (below := tmp_path / "mine.txt").write_text("mine")
+    assert dispatch(words(place, what, below / "x.pt2")) == 1
+    assert f"{below / 'x.pt2'} cannot be written: {below} is a file" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["mine.txt", *(kind.replace(" ", "-") for kind in ODD)]
+    )

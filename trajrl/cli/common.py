@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from trajrl.core.atomic_files import refuse_existing
 from trajrl.core.console import progress, say, speak_to_stderr
+from trajrl.core.out_paths import refuse_existing
 
 __all__ = ["Common", "progress", "refuse_existing", "say", "speak_to_stderr"]
 

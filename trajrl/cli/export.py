@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,8 +10,8 @@ import tyro
 
 from trajrl.cli.common import Common, refuse_existing, say
 from trajrl.cli.option import silent
+from trajrl.core.atomic_files import Scratch, said
 from trajrl.samplers import make_sampler
-from trajrl.training.run_dir.csv_log import writing
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
@@ -74,14 +73,16 @@ class Export(Common):
             "history": agent.spec.history, "chunk": agent.spec.chunk,
             "box": [box.low.tolist(), box.high.tolist()] if box else None,
         }  # fmt: skip
-        scratch = out.with_name(f".{out.name}.tmp{ENDINGS[self.format]}")
+        scratch = Scratch(out)
+        place = scratch.folder / f"policy{ENDINGS[self.format]}"
         try:
-            with writing(out):
-                export.write_policy(agent, windows, facts, scratch, self.format, box)
-            found = self._check(scratch, agent, windows, box)
-            os.replace(scratch, out)
+            with said(out):
+                export.write_policy(agent, windows, facts, place, self.format, box)
+            found = self._check(place, agent, windows, box)
+            with said(out):
+                scratch.publish(place)
         finally:
-            scratch.unlink(missing_ok=True)
+            scratch.remove()
         size = out.stat().st_size
         say(f"{out}: {run.config.agent}, policy of step {step}, {size / 1024:.0f} KiB")
         where = f"{len(windows)} windows of {Path(self._data(run.config)).name}"

@@ -23,7 +23,7 @@ from trajrl.cli.commands import COMMANDS, GROUPS
 from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
 from trajrl.cli.own_code import own_place
 from trajrl.core import old_names
-from trajrl.core.console import SilentExitError, fresh_line, harmless
+from trajrl.core.console import OutputError, SilentExitError, fresh_line, harmless, printing
 from trajrl.core.interrupt import INTERRUPTED, raise_when_interrupted
 from trajrl.core.program import program
 from trajrl.core.registry import find, unknown
@@ -46,12 +46,25 @@ def main(argv: list[str] | None = None) -> None:
 
 def dispatch(argv: list[str]) -> int:
     """Run one command and return its exit code; when nobody reads the output any more it ends quietly."""
+    open_streams()
     try:
         code = _dispatch(argv)
-        sys.stdout.flush()
+        with printing():
+            sys.stdout.flush()
     except BrokenPipeError:
         return _leave_quietly()
+    except OutputError as error:
+        _leave_quietly()  # the interpreter's end would complain too
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
     return code
+
+
+def open_streams() -> None:
+    """Let what was closed (`>&-`) lead nowhere; a file opened later would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for the life of the process
 
 
 def _leave_quietly() -> int:
@@ -66,7 +79,8 @@ def _dispatch(argv: list[str]) -> int:
     words, rest = _split([old_names.flag(word) for word in argv])
     table = COMMANDS if not words else GROUPS[words[0]]
     if not rest or rest[0] in ("-h", "--help"):
-        print(_overview(words, table))
+        with printing():
+            print(_overview(words, table), flush=True)
         return 0 if rest else 2
     if rest[0] == "--version":
         print(f"trajrl {__version__}")
@@ -105,9 +119,12 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
         with command_line(command):
             answer = _answer(command)
         if command.json and answer:  # of several processes the first one answers
-            print(json.dumps(answer, default=_plain), flush=True)
+            with printing():
+                print(json.dumps(answer, default=_plain), flush=True)
     except SystemExit as stop:
         return int(stop.code or 0) if not isinstance(stop.code, str) else 2
+    except OutputError:
+        raise
     except KeyboardInterrupt:
         fresh_line()
         say("interrupted")
@@ -163,12 +180,13 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
 
     from trajrl.cli.option import presented
 
-    return tyro.cli(
-        presented(command),
-        prog=f"{program()} {words}",
-        args=join_sets(argv),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )  # fmt: skip
+    with printing():  # of --help
+        return tyro.cli(
+            presented(command),
+            prog=f"{program()} {words}",
+            args=join_sets(argv),
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
 
 
 def with_absolute_out(command: Common) -> Common:

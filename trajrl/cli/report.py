@@ -10,6 +10,7 @@ import tyro
 
 from trajrl.cli.common import Common, UsageError, refuse_existing, say
 from trajrl.cli.option import silent
+from trajrl.core.out_paths import refuse_no_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +74,13 @@ class Report(Common):
             raise ValueError(f"a checkpoint is last, best, selected or a step; got '{self.checkpoint}'")
         if self.format == "html" and out.is_dir():
             raise ValueError(f"--out {out} is a folder; name a file such as {out / 'report.html'}")
+        if self.format != "html":
+            refuse_no_folder(out, f"one {self.format} file per figure")
         if self.format == "html":
             from trajrl.report.page.html import is_report
 
             refuse_existing(out, self.overwrite, is_report)
-        if self.format != "html" and (out.suffix == ".html" or (out.exists() and not out.is_dir())):
+        if self.format != "html" and out.suffix == ".html":
             raise ValueError(
                 f"--format {self.format} writes one file per figure; --out must be a folder, got {out}"
             )

@@ -16,6 +16,7 @@ from trajrl.cli.train_command import Choices
 from trajrl.core import old_names
 from trajrl.core.atomic_files import write_text
 from trajrl.core.json_file import as_written, read_object
+from trajrl.core.out_paths import refuse_no_folder
 from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.options import choose_sampler
@@ -67,6 +68,7 @@ class Sweep(Choices):
         seeds = range(self.seed, self.seed + self.seeds)
         planned = trials(out, grid, base, list(seeds), self.trust)
         check(planned, grid, self.set)
+        refuse_no_folder(out, "a sweep")
         out.mkdir(parents=True, exist_ok=True)
         with lock(out, "lock"):
             remember(out, base, list(grid))
@@ -175,7 +177,7 @@ def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
         write_text(path, json.dumps(made, indent=2) + "\n")
         return
     try:
-        before = {name: list(json.loads(path.read_text())[name]) for name in made}
+        before = {name: list(read_object(path)[name]) for name in made}
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} does not say what the sweep is of; give another --out") from error
     before["grid"] = [old_names.setting(name) for name in before["grid"]]

@@ -19,6 +19,8 @@ from trajrl.cli.offline import Offline
 from trajrl.cli.option import silent
 from trajrl.cli.train_command import stop_politely
 from trajrl.core.atomic_files import write_text
+from trajrl.core.json_file import read_object
+from trajrl.core.out_paths import refuse_no_folder
 from trajrl.core.registry import find
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class Toy(Common):
         folder = self.folder()
         if self.resume:
             require_begun(folder, settings)
+        refuse_no_folder(folder, "toy runs")
         refuse_others(folder)
         rows = [self.one(each, folder / each.name if len(settings) > 1 else folder) for each in settings]
         answer = rows[0] if len(rows) == 1 else summarise(rows, self.seed)
@@ -196,7 +199,7 @@ class Toy(Common):
         over = "" if q is None else " over its critic"
         title = f"{self.agent}: {min(self.samples, 2000)} samples{over}"
         figure = draw_run(self.dataset, x, q, title, run.folder / "toy.png")
-        summary = json.loads((run.folder / "summary.json").read_text())
+        summary = read_object(run.folder / "summary.json")
         rate = summary["updates_per_second"]  # 0 where nothing was ever timed
         return {
             **found, "figure": str(figure), "run": str(run.folder), "dataset": self.dataset,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -15,6 +14,7 @@ from trajrl.agents import DEFAULT_AGENT
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
 from trajrl.core.console import fresh_line
+from trajrl.core.json_file import read_object
 
 if TYPE_CHECKING:
     from trajrl.training.run import Run
@@ -191,7 +191,7 @@ def report(run: Run) -> dict[str, Any]:
     """Print the four scores and return the summary."""
     from trajrl.training.progress import rate_line
 
-    summary = json.loads((run.folder / "summary.json").read_text())
+    summary = read_object(run.folder / "summary.json")
     if summary["scores"] is not None:
         say()
         for line in score_lines(summary, len(run.evaluations.entries)):

@@ -1,7 +1,7 @@
 """Atomic files: written in a locked scratch folder beside the target, flushed to disk, then renamed.
 
 A crash leaves no file under the final name, only a folder `.NAME.*.tmp`, which the next writer removes.
-Every writer keeps one rule: nothing but a plain file is ever replaced, and a user's only with --overwrite.
+What may be written where is for `out_paths`.
 """
 
 from __future__ import annotations
@@ -10,37 +10,12 @@ import errno
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-KINDS = {
-    stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
-}  # fmt: skip
-
-
-def refuse_existing(path: Path, overwrite: bool, ours: Callable[[Path], bool] | None = None) -> None:
-    """Refuse to replace what is no plain file and, unless that was asked for, a file too.
-
-    Args:
-        ours: tells a file that trajrl wrote for the same purpose, which may be replaced unasked
-    """
-    refuse_irregular(path)
-    if os.path.lexists(path) and not overwrite and not (ours is not None and ours(path)):
-        raise FileExistsError(f"{path} exists; choose another name or add --overwrite")
-
-
-def refuse_irregular(path: Path) -> None:
-    """Refuse a folder, device, pipe or socket as the place of a file."""
-    try:
-        kind = stat.S_IFMT(path.stat().st_mode)
-    except OSError:  # nothing is there, or nothing can be: then the writing says so
-        return
-    if kind != stat.S_IFREG:
-        raise ValueError(f"{path} is {KINDS.get(kind, 'no plain file')}; name a plain file to write")
+from trajrl.core.out_paths import refuse_irregular
 
 
 class Scratch:
@@ -83,10 +58,10 @@ def new_file(path: Path) -> Iterator[Path]:
         scratch.remove()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small text file whole or not at all."""
+def write_text(path: Path, text: str, encoding: str | None = None) -> None:
+    """Write a text file whole or not at all."""
     with new_file(path) as scratch:
-        scratch.write_text(text)
+        scratch.write_text(text, encoding)
 
 
 def require_space(path: Path, num_bytes: int, at: int = 0) -> None:
@@ -112,15 +87,16 @@ def said(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:  # h5py raises RuntimeError where it cannot flush
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OSError(f"{path} could not be written: {reason}; nothing is left under that name") from error
+        left = "what stood there is left as it was" if path.exists() else "nothing is left under that name"
+        raise OSError(f"{path} could not be written: {reason}; {left}") from error
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove the scratch folders of writers of `path` that no longer run."""
     for folder in path.parent.glob(f".{path.name}.*.tmp"):
         try:
-            handle = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:  # its writer has just finished
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # its writer has just finished, or it is no folder of ours
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

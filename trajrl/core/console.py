@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -32,7 +33,24 @@ def harmless(text: str) -> str:
 def say(text: str = "") -> None:
     """Print a line for people; with --json it goes to standard error, so that the object stays last."""
     if not _silent:
-        print(harmless(text), file=sys.stderr if _quiet else sys.stdout, flush=True)
+        with printing("error" if _quiet else "output"):
+            print(harmless(text), file=sys.stderr if _quiet else sys.stdout, flush=True)
+
+
+class OutputError(OSError):
+    """Standard output or error takes nothing more."""
+
+
+@contextmanager
+def printing(stream: str = "output") -> Iterator[None]:
+    """Name the standard stream that cannot be written; where nobody reads any more that error stays."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"standard {stream} could not be written: {reason}") from error
 
 
 def silence() -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from trajrl.core.plain_file import open_to_read
 
 MOST_BYTES = 1 << 24  # of a file
 MOST_DIGITS = 64  # of a whole number
@@ -24,13 +25,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a plain file of a reasonable size."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for ever
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ValueError(f"{path} is not a plain file")
-        if facts.st_size > MOST_BYTES:
-            raise ValueError(f"{path} has {facts.st_size} bytes; at most {MOST_BYTES} are read")
+    with open_to_read(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MOST_BYTES:
+            raise ValueError(f"{path} has {size} bytes; at most {MOST_BYTES} are read")
         return file.read(MOST_BYTES)
 
 

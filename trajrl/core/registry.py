@@ -10,14 +10,14 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from trajrl.core.trust import require
+from trajrl.core.trust import is_call, require
 
 MOST = 24  # names listed in a message
 
 
 def find(table: Mapping[str, str], name: str, kind: str) -> Any:
     """Import what `name` stands for in `table`; `kind` names the table in the message ('sampler')."""
-    if name not in table and ":" in name:
+    if name not in table and is_call(name):
         return own(name, kind)
     if name not in table:
         raise ValueError(unknown(kind, name, table))
@@ -29,6 +29,8 @@ def own(name: str, kind: str) -> Any:
     """Import a user's own "module:attr"."""
     require(name, kind)
     place, _, attribute = name.partition(":")
+    if not place or not attribute or ":" in attribute:
+        raise ValueError(f"no {kind} '{name}'; one of your own is named MODULE:NAME, such as my_code:Mine")
     try:
         module = import_module(place)
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trajrl.core.console import say
 from trajrl.core.registry import find, unknown
-from trajrl.core.trust import require
+from trajrl.core.trust import is_call, require
 
 if TYPE_CHECKING:
     from trajrl.envs.base.scripted import Demonstration
@@ -51,7 +51,7 @@ def find_kind(name: str) -> tuple[type[Suite], str]:
         return find(ENVS, prefix, "environment suite"), rest
     if name in registered(name):
         return GymnasiumSuite, name
-    if colon:
+    if is_call(name, ENVS):
         require(name, "environment")  # even to look whether a module is there may import its package
     if colon and importable(prefix):
         return CustomSuite, name

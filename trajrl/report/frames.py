@@ -60,17 +60,17 @@ def frame(runs: Sequence[RunFolder]) -> pd.DataFrame:
 
 def evals(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every evaluation episode; `value` is its score, else success (0 or 1), else its return."""
-    return _told(runs, EVALS)
+    return _joined(runs, EVALS)
 
 
 def metrics(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every log interval, with the columns of all runs."""
-    return _told(runs, METRICS)
+    return _joined(runs, METRICS)
 
 
 def episodes(runs: pd.DataFrame) -> pd.DataFrame:
     """Return every training episode of the runs that have finished."""
-    return _told(runs, EPISODES)
+    return _joined(runs, EPISODES)
 
 
 def _row(run: RunFolder) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def gathered(runs: pd.DataFrame, kind: Kind) -> pd.DataFrame:
     return cache.gather(dict(zip(runs["run"], (Path(path) for path in runs["path"]))), kind)
 
 
-def _told(runs: pd.DataFrame, kind: Kind) -> pd.DataFrame:
+def _joined(runs: pd.DataFrame, kind: Kind) -> pd.DataFrame:
     """Join one table of every run, and say what was left out."""
     found = gathered(runs, kind)
     for note in found.attrs["notes"]:

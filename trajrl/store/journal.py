@@ -23,6 +23,7 @@ import numpy as np
 
 from trajrl.core.atomic_files import sync_folder
 from trajrl.core.console import say
+from trajrl.core.plain_file import open_to_read, open_to_write
 from trajrl.store.episode import Episode
 from trajrl.store.hashing import new_hash
 
@@ -101,7 +102,7 @@ def replay(path: Path) -> Iterator[tuple[Episode, dict[str, Any]]]:
     """Yield every whole episode of a journal file and its meta values; the file may be growing."""
     if not path.exists():
         return
-    with open(path, "rb") as file:
+    with open_to_read(path) as file:
         for place in _places(file, path):
             file.seek(place.start)
             episode, meta = decode(file.read(place.stop - place.start))
@@ -110,7 +111,7 @@ def replay(path: Path) -> Iterator[tuple[Episode, dict[str, Any]]]:
 
 def _open_alone(path: Path) -> IO[bytes]:
     """Open or start a journal for writing by this process alone."""
-    file = path.open("r+b" if path.exists() else "x+b", buffering=0)
+    file = open_to_write(path, "change" if os.path.lexists(path) else "begin", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = file.read(len(START))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trajrl.core.paths import CHECKOUT
+from trajrl.core.plain_file import open_to_write, read_text
 from trajrl.sweep.grid import Trial
 
 ATTEMPT = "--- attempt"
@@ -65,7 +66,7 @@ def start(
     }
     if visible_gpus is not None:
         variables["CUDA_VISIBLE_DEVICES"] = visible_gpus
-    with trial.log.open("ab") as log:
+    with open_to_write(trial.log, "append") as log:
         log.write(f"{ATTEMPT} {attempts(trial) + 1} ---\n".encode())
         log.flush()
         return subprocess.Popen(
@@ -100,4 +101,4 @@ def reason(trial: Trial) -> str:
 
 def said(trial: Trial) -> list[str]:
     """Return the lines of a trial's log."""
-    return trial.log.read_text(errors="replace").splitlines() if trial.log.exists() else []
+    return read_text(trial.log).splitlines() if trial.log.exists() else []

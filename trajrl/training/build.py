@@ -13,6 +13,8 @@ from trajrl.agents import make_agent
 from trajrl.core import cpu
 from trajrl.core.compile import compile_losses
 from trajrl.core.distributed import Team
+from trajrl.core.trust import is_call
+from trajrl.envs import ENVS
 from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.options import with_window
 from trajrl.store.normalize import statistics
@@ -27,7 +29,6 @@ from trajrl.training.run import Run
 from trajrl.training.run_dir.episode_stats import EpisodeStats
 from trajrl.training.run_dir.evaluations import Evaluations
 from trajrl.training.run_dir.logger import Logger, WandbLog
-from trajrl.training.run_dir.mark import is_call
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
@@ -58,7 +59,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
     suite = find_suite(config, store)
     if suite:
-        pinned = suite.name if is_call(suite.name) else config.env  # what a marked run may call again
+        pinned = suite.name if is_call(suite.name, ENVS) else config.env  # what a marked run may call again
         config = replace(config, env=pinned, env_options=asdict(suite.options))
     units = shape(store, config, suite)
     device = team.device(choose_device(config.device))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trajrl.core.console import say
-from trajrl.core.trust import require_read
+from trajrl.core.trust import is_call, require_read
 from trajrl.envs import ENVS, NO_ENVIRONMENT, find_kind, make_suite, note_in_process
 from trajrl.envs.base.protocol import NoEnvironmentError
 from trajrl.formats import locate_dataset, open_source, recognise
@@ -17,7 +17,6 @@ from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.action_units import ActionUnits, action_units
 from trajrl.training.config import NO_DATA, RunConfig
-from trajrl.training.run_dir.mark import is_call
 
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
@@ -98,7 +97,7 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     if not name:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None
-    if not config.env and is_call(name):
+    if not config.env and is_call(name, ENVS):
         require_read(name, "environment", config.data)
     try:
         kind = find_kind(name)[0]

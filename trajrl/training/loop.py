@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from trajrl.agents.base.protocol import Agent, Update
-from trajrl.core.atomic_files import new_file
+from trajrl.core.atomic_files import new_file, write_text
 from trajrl.core.distributed import all_gather_rows
+from trajrl.core.json_file import read_object
 from trajrl.core.rng import stream, torch_stream
 from trajrl.training import guards
 from trajrl.training.checked_calls import draw, learn, windows
@@ -173,7 +174,8 @@ def finish(run: Run) -> None:
     """Write episodes.parquet and summary.json."""
     if not run.team.leads:
         return
-    run.episode_stats.frame().to_parquet(run.folder / "episodes.parquet")
+    with new_file(run.folder / "episodes.parquet") as path:
+        run.episode_stats.frame().to_parquet(path)
     summary = {
         **run.evaluations.summary(),
         **diagnostics(run.agent, run.store, run.config.seed),
@@ -182,8 +184,7 @@ def finish(run: Run) -> None:
         "stop_reason": run.stop_reason,
         **(run.online.summary(run.evaluations.entries) if run.online else {}),
     }
-    with new_file(run.folder / "summary.json") as path:  # last and whole: it says that the run has ended
-        path.write_text(json.dumps(summary, indent=2) + "\n")
+    write_text(run.folder / "summary.json", json.dumps(summary, indent=2) + "\n")  # last: the run has ended
     run.logger.close()
     if run.online:
         run.online.collector.close()
@@ -193,7 +194,7 @@ def measured(run: Run) -> dict[str, float]:
     """Return what the run measured of itself; where nothing was left to do, the rates it had before."""
     found, path = run.progress.summary(), run.folder / "summary.json"
     if run.progress.idle and path.exists():
-        before = json.loads(path.read_text())
+        before = read_object(path)
         found |= {name: before[name] for name in found if name.endswith("_per_second") and name in before}
     return found
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajrl.core.atomic_files import write_text
+from trajrl.core.json_file import read_object
+from trajrl.core.out_paths import refuse_links_out, refuse_no_folder
 from trajrl.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -73,13 +75,14 @@ class Collection:
 def open_or_resume(folder: Path, asked: Mapping[str, Any], resume: bool) -> None:
     """Begin a folder for what is asked, or with `resume` take one that was begun for the very same."""
     said = folder / "collect.json"
+    refuse_no_folder(folder, "a collection")
     if is_begun(folder) and not resume:
         raise FileExistsError(
             f"{folder} holds a collection that was broken off; --resume continues it, "
             "--overwrite begins again"
         )
     if said.exists():
-        before = json.loads(said.read_text())
+        before = read_object(said)
         wrong = sorted(name for name in {**before, **asked} if before.get(name) != asked.get(name))
         if wrong:
             raise ValueError(
@@ -87,6 +90,7 @@ def open_or_resume(folder: Path, asked: Mapping[str, Any], resume: bool) -> None
                 "the same, or --overwrite"
             )
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_links_out(folder)
     write_text(said, json.dumps(dict(asked), indent=2) + "\n")
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from trajrl.cli.collect.recipes import make_policy
 from trajrl.cli.common import say
-from trajrl.core.atomic_files import refuse_irregular, write_text
+from trajrl.core.atomic_files import write_text
+from trajrl.core.out_paths import refuse_irregular
 from trajrl.core.versions import versions
 from trajrl.envs.base.reference_scores import span
 from trajrl.rollout.evaluate import evaluate

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trajrl.core.atomic_files import refuse_existing
+from trajrl.core.out_paths import refuse_existing
 from trajrl.store.action_box import recorded_box
 from trajrl.store.column import Column
 from trajrl.store.notes import counted

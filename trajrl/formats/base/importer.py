@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trajrl.core.atomic_files import refuse_existing
+from trajrl.core.out_paths import refuse_existing
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.store.action_box import SCALED, ActionBox
 from trajrl.store.episode import Episode

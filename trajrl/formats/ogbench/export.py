@@ -6,6 +6,7 @@ Rewards and the table of episodes are members of their own (`trajrl_*`), which O
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def write_ogbench(store: TrajectoryStore, path: Path) -> None:
 
         column("observations", (store.obs_dim,), np.dtype(np.float32), lambda span: observations(store, span))
         for name, kept in _columns(store):
-            column(name, kept.width, kept.base.dtype, lambda span, kept=kept: _padded(steps(kept, span)))  # type: ignore[misc]
+            column(name, kept.width, kept.base.dtype, partial(_padded, kept))
         column("terminals", (), np.dtype(bool), lambda span: np.arange(span.length + 1) == span.length)
         for name, values in ledger_of(store).items():
             file.array(f"trajrl_{name}", values)
@@ -43,6 +44,7 @@ def _columns(store: TrajectoryStore) -> Iterator[tuple[str, Column]]:
     yield from store.extras.items()
 
 
-def _padded(rows: np.ndarray) -> np.ndarray:
-    """Add the row that leads nowhere."""
+def _padded(column: Column, span: Span) -> np.ndarray:
+    """Return the rows of an episode, and one more that leads nowhere."""
+    rows = steps(column, span)
     return np.concatenate([rows, np.zeros_like(rows[:1])])

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.core.atomic_files import new_file, refuse_existing
+from trajrl.core.atomic_files import new_file
+from trajrl.core.out_paths import refuse_existing
 from trajrl.report.charts import style
 from trajrl.report.charts.chart import Chart, Cloud, Figure, Heat, Series, in_order
 from trajrl.report.charts.qfunction import Explorer

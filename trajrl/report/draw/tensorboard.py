@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.core.atomic_files import new_file, write_text
 from trajrl.core.console import say
 from trajrl.report.charts.space import trajectory_cloud
 from trajrl.report.draw.clips import film_policy
@@ -100,15 +101,16 @@ def embedding(folder: Path, store: TrajectoryStore, episodes: pd.DataFrame | Non
     cloud = trajectory_cloud(store, episodes)
     shutil.rmtree(folder / "projector", ignore_errors=True)
     place = folder / "projector" / str(step)
-    place.mkdir(parents=True)
-    np.savetxt(place / "points.tsv", cloud.points, "%.6g", "\t")
+    with new_file(place / "points.tsv") as scratch:
+        np.savetxt(scratch, cloud.points, "%.6g", "\t")
     rows = [["trajectory", *cloud.columns], *zip(cloud.labels, *cloud.columns.values())]
-    (place / "columns.tsv").write_text("".join("\t".join(map(_cell, row)) + "\n" for row in rows))
+    write_text(place / "columns.tsv", "".join("\t".join(map(_cell, row)) + "\n" for row in rows))
     config = projector.ProjectorConfig()
     shown = config.embeddings.add(tensor_name=f"trajectories at step {step}")
     shown.tensor_path, shown.metadata_path = (
         f"projector/{step}/{name}.tsv" for name in ("points", "columns")
     )
+    (folder / "projector_config.pbtxt").unlink(missing_ok=True)  # it is written in place
     projector.visualize_embeddings(str(folder), config)
 
 

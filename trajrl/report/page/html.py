@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from trajrl.core.atomic_files import new_file
+from trajrl.core.atomic_files import write_text
 from trajrl.core.console import progress
 from trajrl.report.page.blocks import Room, item_block, notes_block, section_block
 from trajrl.report.page.contents import Clips, Contents, Section
@@ -49,8 +49,7 @@ def write_page(contents: Contents, path: Path) -> list[str]:
     """Write the page, whole or not at all; returns what had to be left out of it."""
     left_out: list[str] = []
     text = render(contents, left_out)
-    with new_file(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    write_text(path, text, encoding="utf-8")
     return left_out
 
 

@@ -12,7 +12,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from trajrl.core.json_file import read_object
+from trajrl.core.json_file import read_bytes, read_object
 from trajrl.envs import NO_ENVIRONMENT
 from trajrl.training.config import RunConfig, convert
 
@@ -87,9 +87,19 @@ def read_folder(path: Path, name: str, notes: list[str]) -> RunFolder | None:
     versions = _read_json(path / "versions.json", notes) if (path / "versions.json").exists() else None
     if summary is None:
         notes.append(f"{path} has not finished: it has no summary yet; what it has written so far is shown")
-    command = path / "command.txt"
-    said = command.read_text(errors="replace").strip() if command.exists() else ""
+    said = _command(path / "command.txt", notes)
     return RunFolder(path, name, config, summary or {}, versions or {}, said)
+
+
+def _command(path: Path, notes: list[str]) -> str:
+    """Read the words that began a run; empty, and a note, where they cannot be read."""
+    if not path.exists():
+        return ""
+    try:
+        return read_bytes(path).decode(errors="replace").strip()
+    except (OSError, ValueError) as error:
+        notes.append(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")
+        return ""
 
 
 def _expand(pattern: str, found: Found) -> list[Path]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.core.old_names import metric
+from trajrl.core.plain_file import open_to_read, read_bytes
 from trajrl.training.run_dir.evaluations import COLUMNS
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def read_episodes(path: Path, notes: list[str]) -> pd.DataFrame:
     if not path.exists():
         return nothing
     try:
-        rows = pd.read_parquet(path)
+        with open_to_read(path) as file:
+            rows = pd.read_parquet(file)
     except (OSError, ValueError) as error:
         notes.append(f"{path} is left out: {_line(error)}")
         return nothing
@@ -91,8 +93,11 @@ def read_rows(path: Path, notes: list[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        text = path.read_bytes()
+        text = read_bytes(path)
     except FileNotFoundError:
+        return pd.DataFrame()
+    except (OSError, ValueError) as error:
+        notes.append(f"{path} is left out: {_line(error)}")
         return pd.DataFrame()
     text = text[: text.rfind(b"\n") + 1]
     if not text.strip():

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.core.atomic_files import Scratch, refuse_irregular, said
+from trajrl.core.atomic_files import Scratch, said
+from trajrl.core.out_paths import refuse_irregular
 from trajrl.store.episode import Episode
 from trajrl.store.moments import Moments
 from trajrl.store.table import Table, phase_code

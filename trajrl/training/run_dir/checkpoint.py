@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trajrl.core.atomic_files import sync_folder
+from trajrl.core.atomic_files import sync_folder, write_text
 from trajrl.core.json_file import read_bytes, read_object
+from trajrl.core.plain_file import open_to_read
 from trajrl.training.run_dir.checkpoint_parts import read_part, write_part
 
 
@@ -100,13 +101,7 @@ def newest(folder: Path) -> Path | None:
 
 def point(folder: Path, name: str, target: str) -> None:
     """Let a small text file name a checkpoint, atomically."""
-    scratch = folder / f".{name}.tmp"
-    with _said(folder / name, scratch):
-        with scratch.open("w") as file:
-            file.write(target + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, folder / name)
+    write_text(folder / name, target + "\n")
 
 
 def follow(folder: Path, name: str) -> Path | None:
@@ -191,7 +186,7 @@ def policy_state(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 

@@ -6,16 +6,18 @@ Tensors are loaded with weights_only, all else is JSON and npz without pickle: a
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
 from trajrl.core.damage import DAMAGE, first_line
 from trajrl.core.json_file import read_object
+from trajrl.core.plain_file import open_to_read
 
 TENSOR_PARTS = ("agent", "logger")
 
@@ -36,8 +38,9 @@ def read_part(folder: Path, name: str) -> Any:
     """Read one part back as it was given; what cannot be read is one line."""
     try:
         if name in TENSOR_PARTS:
-            _require_stored(folder / f"{name}.pt")
-            return torch.load(folder / f"{name}.pt", weights_only=True, map_location="cpu")
+            with open_to_read(folder / f"{name}.pt") as file:
+                _require_stored(file)
+                return torch.load(file, weights_only=True, map_location="cpu")
         return _fill(read_object(folder / f"{name}.json"), _read_arrays(folder / f"{name}.npz"))
     except DAMAGE as error:
         raise ValueError(f"{folder}: part '{name}' cannot be read ({first_line(error)[:160]})") from error
@@ -47,17 +50,20 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read the arrays of a part, if it has any."""
     if not path.exists():
         return {}
-    _require_stored(path)
-    with np.load(path, allow_pickle=False) as found:
-        return dict(found)
+    with open_to_read(path) as file:
+        _require_stored(file)
+        with np.load(file, allow_pickle=False) as found:
+            return dict(found)
 
 
-def _require_stored(path: Path) -> None:
+def _require_stored(file: IO[bytes]) -> None:
     """Refuse a zip file with packed members, which trajrl never writes: they could fill the memory."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     if any(one.compress_type != zipfile.ZIP_STORED for one in members) or (
-        sum(one.file_size for one in members) > path.stat().st_size
+        sum(one.file_size for one in members) > size
     ):
         raise ValueError("it holds more than its size allows")
 

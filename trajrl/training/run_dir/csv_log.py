@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from trajrl.core.atomic_files import new_file
 from trajrl.core.old_names import metric
+from trajrl.core.plain_file import open_to_read, open_to_write
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def read_header(path: Path) -> list[str]:
     """Return the column names of a csv file; none if there is no file, or its first line is cut short."""
     if not path.exists():
         return []
-    with reading(path), path.open(newline="") as file:
+    with reading(path), rows_of(path) as file:
         first = file.readline()
         found = next(csv.reader([first]), []) if first.endswith("\n") else []
     return [metric(name) for name in found]
@@ -47,15 +49,20 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the whole rows of a csv file; a row cut short by a crash is left out."""
     if not path.exists():
         return []
-    with reading(path), path.open(newline="") as file:
+    with reading(path), rows_of(path) as file:
         rows = [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
     return [{metric(name): value for name, value in row.items()} for row in rows]
+
+
+def rows_of(path: Path) -> IO[str]:
+    """Open a csv file for reading."""
+    return TextIOWrapper(open_to_read(path), newline="")
 
 
 def append_csv(path: Path, columns: list[str], rows: list[Mapping[str, Any]]) -> None:
     """Append rows, with the header if the file is new."""
     fresh = not path.exists()
-    with writing(path), path.open("a", newline="") as file:
+    with writing(path), TextIOWrapper(open_to_write(path, "append"), newline="") as file:
         writer = csv.DictWriter(file, columns, restval="")
         if fresh:
             writer.writeheader()
@@ -63,14 +70,11 @@ def append_csv(path: Path, columns: list[str], rows: list[Mapping[str, Any]]) ->
 
 
 def rewrite_csv(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
-    """Write the file anew, under a temporary name first."""
-    scratch = path.with_suffix(".tmp")
-    with writing(path):
-        with scratch.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(scratch, path)
+    """Write the file anew, whole or not at all."""
+    with new_file(path) as scratch, scratch.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def cut_csv(path: Path, step: int) -> None:

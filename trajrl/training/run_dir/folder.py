@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import platform
 import shlex
 import shutil
@@ -16,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 from trajrl import __version__
 from trajrl.core.atomic_files import write_text
 from trajrl.core.json_file import read_object
+from trajrl.core.out_paths import refuse_links_out, refuse_no_folder
+from trajrl.core.plain_file import open_to_write
 from trajrl.core.program import command_line
 from trajrl.core.versions import version_of, versions
 from trajrl.training.config import RunConfig, convert, split_settings
@@ -33,7 +36,7 @@ ENVIRONMENTS = (
 )  # named where present
 FOLDERS = ("checkpoints", "tb")
 WRITTEN = ("episodes.parquet", "evals.csv", "metrics.csv", "summary.json", "versions.json")
-_locks: list[IO[str]] = []  # held for the life of the process
+_locks: list[IO[bytes]] = []  # held for the life of the process
 
 
 @contextmanager
@@ -67,11 +70,11 @@ def new_folder(config: RunConfig, out: str) -> Path:
     """Make the run's folder, never one that holds a run already."""
     if out:
         folder = Path(out)
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"{folder} is a file; --out takes the folder of a run")
+        refuse_no_folder(folder, "a run")
+        refuse_links_out(folder)
         if (folder / "config.json").exists():
             raise ValueError(f"{folder} already holds a run; give --resume to continue it, or another --out")
-        if standing := [name for name in WRITTEN if (folder / name).exists()]:
+        if standing := [name for name in WRITTEN if os.path.lexists(folder / name)]:
             raise FileExistsError(
                 f"{folder} holds {', '.join(standing)}, which a run would write over; give another --out"
             )
@@ -160,11 +163,12 @@ def refuse_config(folder: Path, file: Path | None) -> None:
         )
 
 
-def lock(folder: Path, name: str = "checkpoints/lock") -> IO[str]:
+def lock(folder: Path, name: str = "checkpoints/lock") -> IO[bytes]:
     """Hold the folder for this process, or until what is returned is closed; a second process is refused."""
     place = (folder / name).parent
+    refuse_links_out(folder)
     try:
-        handle = (folder / name).open("w")
+        handle = open_to_write(folder / name, "lock")
     except OSError as error:
         raise OSError(f"{place} may not be written to: {error.strerror}") from error
     try:

@@ -20,13 +20,12 @@ from trajrl.agents import make_agent
 from trajrl.agents.base.protocol import Agent
 from trajrl.core.json_file import as_written, read_object
 from trajrl.core.rng import torch_stream
-from trajrl.core.trust import require_read
-from trajrl.envs import NO_ENVIRONMENT, make_suite
+from trajrl.core.trust import is_call, require_read
+from trajrl.envs import ENVS, NO_ENVIRONMENT, make_suite
 from trajrl.rollout.collector import Queues
 from trajrl.store.action_box import ActionBox, recorded_box
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
-from trajrl.training.run_dir.mark import is_call
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
@@ -94,7 +93,7 @@ class LoadedRun:
         if not (env or own):
             raise ValueError(f"{self.folder} was trained without an environment; give --env")
         kept = self.config.env_options if env in ("", own) else {}
-        if is_call(env or own) and not self.trust:
+        if is_call(env or own, ENVS) and not self.trust:
             self._require_known(env, own, kept.get("arguments"))
         suite = make_suite(env or own, **{**kept, "env_timeout": 0.0, **options})
         require_fit(str(self.folder), (obs_dim, action_dim), suite)

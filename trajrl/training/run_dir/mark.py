@@ -15,7 +15,8 @@ from typing import Any
 from trajrl.core.atomic_files import write_text
 from trajrl.core.console import say
 from trajrl.core.owner_key import key_path, mark_of
-from trajrl.core.trust import CALL, allow, allowed, refusal
+from trajrl.core.plain_file import open_to_read
+from trajrl.core.trust import allow, allowed, is_call, refusal
 from trajrl.envs import ENVS
 
 Config = Any  # a RunConfig, which itself asks here whether it may be read
@@ -48,19 +49,21 @@ def require_known(path: Path, content: bytes, config: Config, trust: bool = Fals
 def marked(path: Path, content: bytes) -> bool:
     """Say whether a config is, and lies, as this user's trajrl wrote it."""
     try:
-        with path.with_name("mark").open() as file:
+        with open_to_read(path.with_name("mark")) as file:
             said = file.read(100).strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
+        return False
+    if path.is_symlink():  # it lies elsewhere, and what lies beside it here is not what it was marked with
         return False
     made = mark_of(path, content)
-    return made is not None and compare_digest(made.encode(), said.encode())
+    return made is not None and compare_digest(made.encode(), said)
 
 
 def calls(config: Config) -> Iterator[tuple[str, str]]:
     """Yield every name in a config that would be imported and called, and what it is there."""
     for one in fields(config):
         value = getattr(config, one.name)
-        if one.name == "env" and is_call(value):
+        if one.name == "env" and is_call(value, ENVS):
             yield value, "environment"
             if config.env_options.get("arguments"):  # a name that was typed does not vouch for these
                 yield f"{value} with {config.env_options['arguments']}", "environment"
@@ -68,18 +71,12 @@ def calls(config: Config) -> Iterator[tuple[str, str]]:
             yield from ((text, one.name.removesuffix("_options")) for text in texts(value))
 
 
-def is_call(environment: str) -> bool:
-    """Say whether an environment's name would import a module of the user's."""
-    prefix, colon, _ = environment.partition(":")
-    return bool(colon) and prefix not in ENVS
-
-
 def texts(value: Any) -> Iterator[str]:
-    """Yield the parts of a value that have the form module:attr."""
+    """Yield the names in a value that would be called: of a product of names each on its own."""
     if isinstance(value, str):
-        yield from (part for part in value.replace("*", " ").split() if CALL.fullmatch(part))
+        yield from (part for name in value.split("*") if is_call(part := name.strip()))
     elif isinstance(value, Mapping):
-        for inner in value.values():
+        for inner in (*value, *value.values()):
             yield from texts(inner)
     elif isinstance(value, list | tuple):
         for inner in value:

@@ -72,7 +72,7 @@ FQL_ONLINE: tuple[tuple[str, float, dict[str, Any]], ...] = (  # what changes wh
     ("*hammer-cloned-*", 1000, {}),
     ("*relocate-cloned-*", 10_000, {}),
 )
-# Of D4RL; main.py of FQL and of Q-chunking take 1 off every reward there.
+# Of D4RL: forks of the Q-chunking code take 1 off every reward there; the original was not at hand to read.
 MAZES = ("*antmaze-umaze*", "*antmaze-*-play*", "*antmaze-*-diverse*")
 # Q-chunking runs these with every unsolved step at -1 (ColinQiyangLi/qc:README.md, --sparse=True).
 SPARSE = ("*scene-*singletask-*", "*puzzle-3x3-*singletask-*")

@@ -175,3 +175,26 @@ def test_a_journal_that_is_a_pipe_or_a_link_is_refused(made, tmp_path, capsys):
     (tmp_path / NAME).symlink_to(tmp_path / "victim")
     with pytest.raises(OSError, match="a symbolic link"):
         Journal(tmp_path)
+
+
+WRONG = {
+    "agent.alpha": ({"agent_options": {"alpha": None}}, "agent.alpha takes float; got null"),
+    "agent.tau": ({"agent_options": {"tau": float("nan")}}, "agent.tau must be a finite number; got nan"),
+    "env": ({"env_options": None}, "env_options takes names and values"),
+    "utd": ({"utd": float("nan")}, "utd takes a number; got nan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_null_or_nan_in_a_config_is_one_line_that_names_file_and_field(made, field, tmp_path, capsys):
+    changes, line = WRONG[field]
+    run = shutil.copytree(made / "offline", tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    options = {**config["agent_options"], **changes.get("agent_options", {})}
+    (run / "config.json").write_text(json.dumps({**config, **changes, "agent_options": options}))
+    assert dispatch(["evaluate", str(run), "--episodes", "1"]) == 1
+    assert f"{run / 'config.json'}: {line}" in capsys.readouterr().err
+    dispatch(["report", str(run), "--videos", "0", "--out", str(tmp_path / "out.html")])
+    said = capsys.readouterr()
+    assert line in said.out + said.err
+    assert "config.json" in said.out + said.err

@@ -44,6 +44,10 @@ def make_config(name: str, **values: Any) -> Any:
     """Build and validate the config of agent `name`; an unknown field fails with the nearest one."""
     kind = find(AGENTS, name, "agent").Config
     require_fields(name, values)
+    for one in fields(kind):
+        may_be = one.default is None or any(word in str(one.type) for word in ("None", "Optional"))
+        if values.get(one.name, 0) is None and not may_be:
+            raise ValueError(f"agent.{one.name} takes {one.type}; got null")
     config = kind(**values)
     shares(config, *(rate for rate in RATES if hasattr(config, rate)))
     config.validate()

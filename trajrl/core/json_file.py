@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,18 @@ def as_written(place: Path) -> Iterator[None]:
         if str(place) in str(error):
             raise
         raise ValueError(f"{place}: {error}") from error
+
+
+def require_finite(name: str, value: Any) -> None:
+    """Refuse NaN and infinity, however deep in a value; `name` says where it stands."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{name} must be a finite number; got {value}")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            require_finite(f"{name}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            require_finite(name, inner)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

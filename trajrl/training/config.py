@@ -18,7 +18,7 @@ from trajrl.agents import DEFAULT_AGENT
 from trajrl.core import old_names
 from trajrl.core.atomic_files import write_text
 from trajrl.core.compile import MODES
-from trajrl.core.json_file import parse_object, read_bytes
+from trajrl.core.json_file import parse_object, read_bytes, require_finite
 from trajrl.core.paths import DEMO_STORE
 from trajrl.core.registry import unknown
 from trajrl.store.normalize import REWARD_TRANSFORMS
@@ -187,6 +187,8 @@ def merge(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
             raise ValueError(unknown("config field", name, known))
         if value is None:
             raise ValueError(f"{name} takes {_kind(known[name])}; got null")
+        if name.endswith("_options"):
+            require_finite(name.removesuffix("_options"), value)
     return replace(config, **{name: convert(name, value, known[name]) for name, value in changes.items()})
 
 

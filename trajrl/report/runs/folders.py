@@ -14,7 +14,7 @@ from typing import Any
 
 from trajrl.core.json_file import read_bytes, read_object
 from trajrl.envs import NO_ENVIRONMENT
-from trajrl.training.config import RunConfig, convert
+from trajrl.training.config import RunConfig, merge
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,11 @@ def _read_summary(path: Path, notes: list[str]) -> dict[str, Any] | None:
 
 def _misfit(config: dict[str, Any]) -> str:
     """Say which field of a config is of another kind than a run's; empty if none is."""
-    for known in fields(RunConfig):
-        try:
-            convert(known.name, config.get(known.name), getattr(RunConfig(), known.name))
-        except ValueError as error:
-            return str(error)
+    known = {one.name for one in fields(RunConfig)}  # another version may have had more
+    try:
+        merge(RunConfig(), {name: value for name, value in config.items() if name in known})
+    except ValueError as error:
+        return str(error)
     return ""
 
 

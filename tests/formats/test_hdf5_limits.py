@@ -125,3 +125,10 @@ def test_a_store_that_packs_too_well_to_be_opened_is_not_packed(tmp_path, monkey
     with pytest.raises(ValueError, match="if that is meant, keep the plain store"):
         pack(tmp_path / "s.h5", tmp_path / "p.h5")
     assert [place.name for place in tmp_path.iterdir()] == ["s.h5"]
+
+
+def test_a_long_search_for_ends_is_spoken_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("trajrl.core.console.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("trajrl.formats.base.columns.BLOCK_BYTES", 11 * 4 * 5)  # five rows
+    read(hdf5(tmp_path / "x.hdf5", d4rl()))
+    assert "x.hdf5: looking for ends: 1 of 4 blocks" in capsys.readouterr().err

@@ -198,3 +198,15 @@ def test_real_experts_are_read_as_found(tmp_path):
     assert [round(found["returns"][k], 1) for k in ("min", "max")] == [3717.2, 3717.9]
     assert 0.43 < found["counts"]["actions_outside_box"] / 6000 < 0.45
     assert found["counts"]["terminals_at_limit"] == 2
+
+
+def test_a_pickle_cut_inside_a_long_number_says_why(tmp_path):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x02\x8b\xff\xff\x00\x00\x01\x02")
+    with pytest.raises(ValueError, match=r"x.pkl is not a whole pickle \(\w+.*\); download"):
+        read(path)
+
+
+def test_what_is_no_list_is_named_with_its_article(tmp_path):
+    with pytest.raises(ValueError, match="holds an int; a list of trajectories"):
+        read(pickled(tmp_path / "x.pkl", 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,27 @@ from trajrl.report.draw.video import record
 from trajrl.store.notes import counted
 
 if TYPE_CHECKING:
+    import gymnasium
+
     from trajrl.training.run_dir.evaluations import Evaluation
+
+
+SAY_SECONDS = 5.0  # between two lines of progress
+
+
+class Steps:
+    """Counts steps as an evaluation takes them, and prints their number every few seconds."""
+
+    def __init__(self, seconds: float = SAY_SECONDS) -> None:
+        self.seconds, self.count, self._said = seconds, 0, time.monotonic()
+
+    def __call__(self, episode: int, env: gymnasium.Env) -> None:
+        """Count one step, of any episode."""
+        self.count += 1
+        now = time.monotonic()
+        if now - self._said >= self.seconds:
+            self._said = now
+            say(f"evaluate: {self.count:,} steps taken, now in episode {episode}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +89,9 @@ class Evaluate(Common):
         name = suite.name
         step = run.step(self.checkpoint)
         broken: list[EnvFailureError] = []
-        rows = evaluate(agent, suite, self.seed, step, self.episodes, self.envs, broken=broken.append)
+        rows = evaluate(
+            agent, suite, self.seed, step, self.episodes, self.envs, broken=broken.append, watch=Steps()
+        )
         if not rows:
             raise broken[-1]
         found = Evaluation.of(step, rows, None, suite)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
+PLAIN_SECONDS = 2.0  # between two lines of progress, where there is no bar
 _quiet = _silent = False
 STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and new line
 
@@ -92,13 +93,20 @@ def progress(
     yield from _plain(items, what, total, unit, even)
 
 
+def plain_progress(
+    items: Iterable[Item], what: str, total: int | None = None, unit: str = ""
+) -> Iterator[Item]:
+    """Yield the items behind a plain line every two seconds, inside what may show a bar already."""
+    return iter(items) if _silent else _plain(items, what, total, unit, True)
+
+
 def _plain(items: Iterable[Item], what: str, total: int | None, unit: str, even: bool) -> Iterator[Item]:
     """Yield the items; after two seconds print where we are, at most every two seconds."""
     started = said = time.monotonic()
     for count, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - said >= 2:
+        if now - said >= PLAIN_SECONDS:
             said = now
             left = f", {(now - started) / count * (total - count):.0f} s left" if total and even else ""
             print(

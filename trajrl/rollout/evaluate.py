@@ -51,9 +51,10 @@ def evaluate(
 
 
 def ceiling_of(suite: EnvSuite) -> int:
-    """Return the steps after which an episode counts as endless; at half of them a line says so.
+    """Return the steps after which an episode counts as endless and the evaluation stops.
 
-    That is twice the environment's own limit, or a number of steps that none is known to take.
+    That is four times the environment's own limit, or a number of steps that none is known to take; at half
+    of it, twice the limit, a line says so.
     """
     return 4 * getattr(suite, "limit", 0) or 2 * LONG
 

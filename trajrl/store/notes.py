@@ -59,6 +59,12 @@ def sentence(name: str, count: int) -> str:
     return counted(SENTENCES[name], count)
 
 
+def one(value: object) -> str:
+    """Return the type of a value with its article: an int, a list."""
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
+
+
 def counted(text: str, count: int) -> str:
     """Put a number before a text, in which [one|many] and [many] stand for the singular and the plural."""
     return f"{count} {CHOICE.sub(lambda found: (found[1] or '') if count == 1 else found[2], text)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trajrl.core.console import plain_progress
 from trajrl.formats.base.columns import Column, block_rows, narrow
 from trajrl.formats.base.options import Options
 from trajrl.store.episode import Episode
@@ -77,7 +78,11 @@ class Transitions:
 
     def flags(self, compare: bool) -> Iterator[Flags]:
         """Yield what every block says about ends; `compare` finds resets in the stored next observations."""
-        for start, stop in self.blocks():
+        blocks = range(0, self.num_rows, self.step)
+        shown = plain_progress(
+            self.blocks(), f"{Path(self.place).name}: looking for ends", len(blocks), "blocks"
+        )
+        for start, stop in shown:
             terminals = self.flag("terminals", start, stop)
             terminals = np.zeros(stop - start, bool) if terminals is None else terminals
             resets = self.resets(start, stop) if compare else None

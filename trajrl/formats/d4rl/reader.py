@@ -48,8 +48,8 @@ class D4RL(Source):
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__(path, options)
         with open_hdf5(path) as file:
-            Unpacked(file).add(column for _, column in columns_below(file, most=MOST_DATASETS))
             columns = transitions(file, path, Notes())
+            Unpacked(file).add(column for _, column in columns_below(file, most=MOST_DATASETS))
             self.versions = _versions(file)
             kept = child(file, "trajrl").attrs.get("attributes") if "trajrl" in file else None
         widths = columns.roles["obs"].shape[-1], columns.roles["actions"].shape[-1]

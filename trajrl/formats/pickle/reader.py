@@ -21,6 +21,7 @@ from trajrl.formats.base.source import Labelled, Source
 from trajrl.formats.base.transitions import Transitions, flat_episodes
 from trajrl.formats.pickle.safe_unpickle import load
 from trajrl.store.episode import Episode
+from trajrl.store.notes import one
 from trajrl.store.segment import GIVEN_UP, REPEATED, STORED, Ends, cut
 
 AFTER = "the observations but the first"  # name of next observations that T+1 rows give
@@ -116,7 +117,5 @@ def _trajectories(path: Path, found: Any) -> list[Mapping[Any, Any]]:
         nested = all(isinstance(item, dict) for item in found.values())
         found = list(found.values()) if nested else [found]
     if not isinstance(found, list | tuple) or not found or not all(isinstance(item, dict) for item in found):
-        raise ValueError(
-            f"{path} holds a {type(found).__name__}; a list of trajectories, each a dictionary, is due"
-        )
+        raise ValueError(f"{path} holds {one(found)}; a list of trajectories, each a dictionary, is due")
     return list(found)

@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from trajrl.core.damage import first_line
+from trajrl.store.notes import one
+
 Unpickler: Any = pickle._Unpickler  # in Python: the one in C makes sets, keys and buffers without asking
 WHY = "a pickle can run any code when it is loaded; --trust-pickle loads it if you know who wrote it"
 CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -48,7 +51,9 @@ def load(path: Path, trust: bool = False) -> Any:
     except RecursionError as error:
         raise ValueError(f"{path} is refused: it is nested too deeply") from error
     except Exception as error:  # a broken pickle can raise anything
-        raise ValueError(f"{path} is not a whole pickle ({error}); download or copy it again") from error
+        raise ValueError(
+            f"{path} is not a whole pickle ({first_line(error)}); download or copy it again"
+        ) from error
 
 
 class RefusedError(pickle.UnpicklingError):
@@ -123,7 +128,7 @@ class NumpyUnpickler(Unpickler):
 
     def _load_build(self) -> None:
         if not isinstance(self.stack[-2], _Type | _Array):
-            raise RefusedError(f"it changes a {type(self.stack[-2]).__name__}")
+            raise RefusedError(f"it changes {one(self.stack[-2])}")
         Unpickler.load_build(self)
 
     def _load_bytearray(self) -> None:
@@ -149,7 +154,7 @@ _NDARRAY = "numpy.ndarray"  # what the pickle calls the class of arrays; never c
 def _key(key: Any) -> Any:
     """Return a key that takes no time to hash."""
     if not isinstance(key, KEYS) or (isinstance(key, int) and abs(key) >> 63):
-        raise RefusedError(f"it holds a dictionary with a {type(key).__name__} as a key")
+        raise RefusedError(f"it holds a dictionary with {one(key)} as a key")
     return key
 
 

@@ -59,6 +59,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         new = ELSEWHERE.get(path, path.removeprefix("docs/"))
         return f"[{words}]({os.path.relpath(new, Path(own).parent)}{anchor})"
 
+    if own == "index.md":
+        markdown = markdown.replace('="docs/', '="')  # of the picture, which is HTML
     return LINK.sub(link, FENCE.sub(r'```\1 title="\2"', markdown))
 
 

@@ -1,7 +1,7 @@
 """Draw the picture of README: scores over updates beside what the batches were drawn from, light and dark.
 
-    python run.py offline --sampler cluster --seed 0 --out runs/cluster-s0        # and uniform, and more seeds
-    python benchmarks/first_look.py 'runs/cluster-s*' 'runs/uniform-s*'
+    python run.py offline --sampler cluster --seed 0 --out runs/cluster-s0       # and more seeds, or samplers
+    python benchmarks/first_look.py 'runs/cluster-s*'
 """
 
 from __future__ import annotations

@@ -149,13 +149,15 @@ def test_a_link_to_a_marked_config_is_not_marked(made, canary, tmp_path, capsys)
     assert not canary.exists()
 
 
-def test_no_canary_sings_out_of_a_kept_policy(foreign, canary, capsys):
+@pytest.mark.parametrize("name", ["canary:line", "canary:", "canary::line", "os:abort"])
+def test_no_canary_sings_out_of_a_kept_policy(name, foreign, canary, capsys):
     run = foreign()
     for facts in run.glob("checkpoints/policy-*/facts.json"):
-        facts.write_text(facts.read_text().replace("toy:point", "canary:line"))
+        facts.write_text(facts.read_text().replace("toy:point", name))
         (facts.parent / "whole.json").unlink()  # as versions before wrote them
     assert dispatch(["evaluate", str(run), "--episodes", "1"]) == 1
-    assert "which would call line of the Python module canary" in capsys.readouterr().err
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"a policy kept in {run} names the environment '{name}', which would " in line
     assert not canary.exists()
 
 

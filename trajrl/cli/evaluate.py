@@ -83,8 +83,9 @@ class Evaluate(Common):
         options = agent_settings(run.config, asked["agent"])
         agent = run.agent(self.checkpoint, str(build.choose_device(self.device)), **options)
         around = env_settings(asked["env"])
+        acts_in = run.vetted_environment(self.checkpoint, self.env)
         if not around.get("env_timeout"):
-            note_in_process(self.env or run.environment(self.checkpoint))
+            note_in_process(acts_in)
         suite = run.suite(self.checkpoint, self.env, **around)
         name = suite.name
         step = run.step(self.checkpoint)

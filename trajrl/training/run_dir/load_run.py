@@ -85,20 +85,29 @@ class LoadedRun:
         """Return the action box of the last policy; None also where no policy is kept yet."""
         return self.action_box() if checkpoint.policy_steps(self.folder / "checkpoints") else None
 
-    def suite(self, which: str = "last", env: str = "", **options: Any) -> Suite:
-        """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
-        obs_dim, action_dim, own = self._kept(which)
+    def vetted_environment(self, which: str = "last", env: str = "") -> str:
+        """Return the environment the run evaluates in, or `env`; refuse what it would call unvouched for."""
+        own = self.environment(which)
         if env == NO_ENVIRONMENT:
             raise ValueError("a policy is evaluated in an environment, and --env none gives none")
         if not (env or own):
             raise ValueError(f"{self.folder} was trained without an environment; give --env")
-        kept = self.config.env_options if env in ("", own) else {}
         if is_call(env or own, ENVS) and not self.trust:
-            self._require_known(env, own, kept.get("arguments"))
-        suite = make_suite(env or own, **{**kept, "env_timeout": 0.0, **options})
+            self._require_known(env, own, self._env_options(own, env).get("arguments"))
+        return env or own
+
+    def suite(self, which: str = "last", env: str = "", **options: Any) -> Suite:
+        """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
+        name = self.vetted_environment(which, env)
+        obs_dim, action_dim, own = self._kept(which)
+        suite = make_suite(name, **{**self._env_options(own, env), "env_timeout": 0.0, **options})
         require_fit(str(self.folder), (obs_dim, action_dim), suite)
         require_box(str(self.folder), self.action_box(which), suite)
         return suite
+
+    def _env_options(self, own: str, env: str) -> dict[str, Any]:
+        """Return the options of the run's own environment, which another one does not take."""
+        return self.config.env_options if env in ("", own) else {}
 
     def _kept(self, which: str) -> tuple[int, int, str]:
         """Return the sizes and the environment of a kept policy."""

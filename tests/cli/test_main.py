@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,18 @@ def test_help_is_in_one_dialect(capsys, words):
     assert dispatch([*words, "--help"]) == 0
     text = capsys.readouterr().out
     assert not re.findall(r"\b(?:INT|FLOAT|STR)\b|\{|\(default: (?:False|True|None|\)|'|\d+\.0\))", text)
+    assert not re.findall(r"(?:empty|left out):|--(?:env|device|checkpoint) NAME", text)
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_the_text_of_an_option_is_one_paragraph(capsys, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "2000")
+    assert dispatch([*words, "--help"]) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    alone = re.compile(r"  \S+(?: \S+)*")  # a name so long that its text stands below
+    assert [
+        two for before, two in pairwise(lines) if two.startswith(" " * 6) and not alone.fullmatch(before)
+    ] == []
 
 
 def test_a_presented_command_is_the_command():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from trajrl.cli.common import Common, say
+from trajrl.cli.option import silent
 from trajrl.report.draw.video import record
 from trajrl.store.notes import counted
 
@@ -47,8 +48,8 @@ class Evaluate(Common):
     """Number of episodes; the same seed gives the same episodes, however many environments step together."""
     checkpoint: str = "last"
     """Which policy: last, best, selected, or the step of an evaluation."""
-    env: str = ""
-    """Another environment than the run's own."""
+    env: Annotated[str, silent("ID", "the run's own")] = ""
+    """Another environment to act in: suite:name, a Gymnasium id, or package.module:callable."""
     envs: int = 10
     """Environments stepped together."""
     video: int = 0
@@ -57,7 +58,7 @@ class Evaluate(Common):
     """Options of the environment or of acting that differ from the run's, such as --set env.time_limit=200
     agent.candidates=32."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
+    """Where to act; auto is the GPU where there is one."""
 
     def run(self) -> dict[str, Any]:
         """Evaluate and answer."""

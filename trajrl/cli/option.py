@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, field, fields, make_dataclass, replace
+import ast
+from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass, replace
+from inspect import getsource
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -11,6 +15,7 @@ import tyro
 
 Command = TypeVar("Command")
 METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH"}
+ALIKE = {"checkpoint": "last|best|selected|STEP", "device": "auto|cpu|cuda|cuda:1", "env": "ID"}  # by option
 
 
 def silent(metavar: str, otherwise: str) -> Any:
@@ -23,12 +28,14 @@ def presented(command: type[Command]) -> type[Command]:
     hints = get_type_hints(command, include_extras=True)
     known = {f.name: f for f in fields(command)}  # type: ignore[arg-type]
     ordered: dict[str, Field[Any]] = {}
+    texts: dict[str, str] = {}
     for kind in command.__mro__:
+        texts = {**(_paragraphs(kind) if is_dataclass(kind) else {}), **texts}
         own = vars(kind).get("__annotations__", {})
         ordered.update({name: known[name] for name in own if name in known and name not in ordered})
     shown: Any = make_dataclass(
         command.__name__,
-        [(name, _worded(hints[name], f), _again(f)) for name, f in ordered.items()],
+        [(name, _worded(hints[name], f, texts.get(name)), _again(f)) for name, f in ordered.items()],
         bases=(command,), frozen=True, kw_only=True,
     )  # fmt: skip
     shown.__doc__ = command.__doc__
@@ -36,15 +43,29 @@ def presented(command: type[Command]) -> type[Command]:
     return shown
 
 
-def _worded(hint: Any, f: Field[Any]) -> Any:
+def _paragraphs(kind: type) -> dict[str, str]:
+    """Return the texts of a class's own options that span lines, each on one; tyro keeps the breaks."""
+    body = ast.parse(dedent(getsource(kind))).body[0].body  # type: ignore[attr-defined]
+    texts = {}
+    for option, text in pairwise(body):
+        if isinstance(option, ast.AnnAssign) and isinstance(text, ast.Expr):
+            said = ast.literal_eval(text.value)
+            if "\n" in said:
+                texts[ast.unparse(option.target)] = " ".join(said.split())
+    return texts
+
+
+def _worded(hint: Any, f: Field[Any], text: str | None) -> Any:
     """Return an option's type with what is shown for its value and its default, where it does not say so."""
     kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     said: Any = next((note for note in notes if hasattr(note, "help_behavior_hint")), tyro.conf.arg())
     rest = [note for note in notes if not hasattr(note, "help_behavior_hint")]
     if said.metavar is None and kind is not bool:
-        said = replace(said, metavar=_metavar(kind))
+        said = replace(said, metavar=ALIKE.get(f.name) or _metavar(kind))
     if said.help_behavior_hint is None and f.default is not MISSING:
         said = replace(said, help_behavior_hint=_default(f.default))
+    if text:
+        said = replace(said, help=text)
     return Annotated[(kind, *rest, said)]
 
 

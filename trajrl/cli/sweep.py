@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from trajrl.cli.common import refuse_existing, say
+from trajrl.cli.option import silent
 from trajrl.cli.text_table import show_table
 from trajrl.cli.train_command import Choices
 from trajrl.core import old_names
@@ -44,8 +45,8 @@ class Sweep(Choices):
     """Runs of each cell, with seeds --seed, --seed + 1 and so on."""
     engine: Literal["local", "ray"] = "local"
     """local: processes of this machine.  ray: Ray Tune, on this machine or a cluster."""
-    address: str = ""
-    """Ray cluster to join, such as auto or ray://head:10001; left out: a Ray of this machine."""
+    address: Annotated[str, silent("NAME", "a Ray of this machine")] = ""
+    """Ray cluster to join, such as auto or ray://head:10001."""
     workers: int = 0
     """Trials at a time; 0: as many as the cores allow."""
     cpus: int = 1

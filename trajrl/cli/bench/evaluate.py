@@ -41,7 +41,7 @@ class BenchEvaluate(Common):
     steps: int = 200
     """Length of an episode."""
     device: str = "cpu"
-    """auto, cpu, cuda or cuda:1."""
+    """Where to compute; auto is the GPU where there is one."""
     threads: int = 0
     """Threads of torch; 0: as OMP_NUM_THREADS says, else one; -1: as many as are fastest."""
 

@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from trajrl.cli.bench.generated import forget, generated, read_through
 from trajrl.cli.common import Common, say
+from trajrl.cli.option import silent
 from trajrl.cli.text_table import as_text, show_table
 from trajrl.core.paths import PLACE
 
@@ -44,8 +45,8 @@ class Windows(Common):
     """Numbers in an observation of the generated store."""
     action_dim: int = 6
     """Numbers in an action."""
-    scratch: Path | None = None
-    """Folder for the generated store, which is removed at the end; left out: a temporary folder."""
+    scratch: Annotated[Path | None, silent("PATH", "a temporary folder")] = None
+    """Folder for the generated store, which is removed at the end."""
 
     def file(self) -> AbstractContextManager[Path]:
         """Make the store, and remove it afterwards."""
@@ -88,8 +89,8 @@ class BenchStore(Windows):
 
     obs_dim: int = 28
     """Numbers in an observation of the generated store."""
-    data: Path | None = None
-    """A store to measure on, such as benchmarks/make_large_store.py writes; left out: one is generated."""
+    data: Annotated[Path | None, silent("PATH", "one is generated")] = None
+    """A store to measure on, such as benchmarks/make_large_store.py writes."""
 
     def file(self) -> AbstractContextManager[Path]:
         """Take the store given, else make one and remove it afterwards."""

@@ -51,7 +51,7 @@ class BenchUpdate(Common):
     compile: bool = False
     """Time the losses under torch.compile too; compiling takes 20 to 45 seconds at first."""
     device: str = "cpu"
-    """auto, cpu, cuda or cuda:1."""
+    """Where to compute; auto is the GPU where there is one."""
     threads: int = 0
     """Threads of torch; 0: as OMP_NUM_THREADS says, else one; -1: as many as are fastest."""
 

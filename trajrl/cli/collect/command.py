@@ -45,7 +45,7 @@ PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 class Collect(Common):
     """Record whole episodes of a policy, until at least --steps transitions are there."""
 
-    env: Annotated[str, silent("NAME", "the recipe's own with --recipe")] = ""
+    env: Annotated[str, silent("ID", "the recipe's own with --recipe")] = ""
     """suite:name, a registered Gymnasium id, or package.module:callable."""
     policy: str = ""
     """random, oracle (the environment's own script), a run directory, or FILE.npz (see data/README.md)."""
@@ -62,8 +62,8 @@ class Collect(Common):
     """Deviation of Gaussian noise added to every action in [-1, 1]; several are a ladder of equal shares."""
     epsilon: float = 0.0
     """Share of the steps with a uniform action instead of the policy's."""
-    source: str = ""
-    """Label of the episodes; empty: the policy's name."""
+    source: Annotated[str, silent("NAME", "the policy's name")] = ""
+    """Label of the episodes."""
     envs: int = 4
     """Environments stepped together; changes speed, never the episodes.  Steps of episodes that the others
     are in when --steps are there are not kept."""

@@ -38,7 +38,7 @@ class Cluster(Common):
     components: int = 0
     """Principal components of the features to keep; 0: all features."""
     block_scale: bool = True
-    """Weigh all key-frame columns together as much as the length alone."""
+    """Weigh each key-frame column as much as the length; else all of them together weigh as much as it."""
     restarts: int = 20
     """Starts of k-means, the best of which is kept."""
     threads: Annotated[int, silent("N", "what OMP_NUM_THREADS says, else 1")] = 0

@@ -10,6 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from trajrl.cli.common import Common, progress, refuse_existing, say
+from trajrl.cli.option import silent
 from trajrl.cli.store.reading import Reading
 from trajrl.cli.text_table import as_text, show_table
 from trajrl.formats import export, import_source, recognise
@@ -188,8 +189,8 @@ class Pack(Common):
 
     store: Positional[Path]
     """The store file."""
-    out: Path | None = None
-    """The packed file; left out: the store's name with .packed.h5."""
+    out: Annotated[Path | None, silent("PATH", "the store's name with .packed.h5")] = None
+    """The packed file."""
     overwrite: bool = False
     """Replace a store that has this name."""
 

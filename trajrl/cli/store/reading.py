@@ -24,14 +24,14 @@ class Reading(Common):
     """A file, a folder of shards, a Minari set, or a name such as hopper-medium-v2."""
     format: Literal["auto", "d4rl", "minari", "npz", "ogbench", "pickle", "robomimic"] = "auto"
     """What the source is; auto looks at its content."""
-    env: str = ""
-    """Environment id to record, with its action box; empty: as the source says."""
+    env: Annotated[str, silent("ID", "as the source says")] = ""
+    """Environment to record, with its action box."""
     action_box: Annotated[tuple[str, str] | None, silent("LOW HIGH", "as the file or --env says")] = None
     """Box that the actions were recorded in: two numbers, or two lists such as [-1,-2] [1,2]."""
-    label: str = ""
-    """Source label of every episode; empty: the source's own, else its file name."""
-    obs_keys: tuple[str, ...] = ()
-    """Observation groups to concatenate, in this order; empty: the format's own order."""
+    label: Annotated[str, silent("NAME", "the source's own, else its file name")] = ""
+    """Source label of every episode."""
+    obs_keys: Annotated[tuple[str, ...], silent("NAME ...", "the format's own order")] = ()
+    """Observation groups to concatenate, in this order."""
     ends: Literal["auto", "flags", "resets"] = "auto"
     """What ends an episode: the file's flags, jumps in the state, or what its family needs."""
     horizon: int = 0

@@ -1,7 +1,7 @@
 """Draw the picture of README: scores over updates beside what the batches were drawn from, light and dark.
 
-    python run.py offline --sampler cluster --seed 0 --out runs/cluster-s0       # and more seeds, or samplers
-    python benchmarks/first_look.py 'runs/cluster-s*'
+python run.py offline --sampler cluster --seed 0 --out runs/cluster-s0       # and more seeds, or samplers
+python benchmarks/first_look.py 'runs/cluster-s*'
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def picture(found: list[Chart]) -> str:
 
 def in_dark(light: str) -> str:
     """Return an svg with every colour of the light style replaced by that of the dark one."""
-    light = light.replace("<g id=\"figure_1\">", f"<g id=\"figure_1\" fill=\"{style.INK['light']}\">", 1)
+    light = light.replace('<g id="figure_1">', f'<g id="figure_1" fill="{style.INK["light"]}">', 1)
     for colour, dark in style.dark_of().items():
         light = light.replace(colour, dark)
     return light

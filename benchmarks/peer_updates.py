@@ -114,7 +114,8 @@ def started(python: str, library: str, seconds: float) -> subprocess.Popen[str]:
 
 def asked(side: subprocess.Popen[str], name: str) -> float:
     """Return what a side measures of an algorithm."""
-    assert side.stdin is not None and side.stdout is not None
+    assert side.stdin is not None
+    assert side.stdout is not None
     side.stdin.write(f"{name}\n")
     side.stdin.flush()
     for line in side.stdout:
@@ -145,7 +146,8 @@ def main() -> None:
         rounds = [[asked(side, name) for side in sides] for _ in range(options.rounds)]
         ours, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
         found[name] = {"trajrl": ours, "d3rlpy": theirs, "ratio": ours / theirs}
-        print(f"{name:<10} trajrl {ours:7.2f} ms   d3rlpy {theirs:7.2f} ms   ratio {ours / theirs:.2f}", flush=True)
+        line = f"trajrl {ours:7.2f} ms   d3rlpy {theirs:7.2f} ms   ratio {ours / theirs:.2f}"
+        print(f"{name:<10} {line}", flush=True)
     for side in sides:
         side.communicate()
     if options.json:

@@ -1,4 +1,4 @@
-"""The comparison with d3rlpy: every row is an agent here, and our side learns from batches of the said size."""
+"""The comparison with d3rlpy: every row is an agent here, and our side learns from batches of that size."""
 
 import sys
 from pathlib import Path

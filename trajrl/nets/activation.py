@@ -24,7 +24,7 @@ Activation = Callable[[Tensor], Tensor]
 LOG2_E = 1.4426950408889634  # 2^(x log2 e) is e^x in half the time of torch's own exponential on the CPU
 HALF = torch.tensor(0.5)
 FLAT = 20.0  # above this exp(x) is cut off where the derivative is wanted: there mish'(x) is 1
-LARGEST = torch.finfo(torch.float32).max  # in place of infinity, of which mish is infinity and no NaN
+LARGEST = torch.finfo(torch.float32).max  # in place of infinity, of which mish is infinity or 0 and no NaN
 LANES = 32  # single numbers that torch's loops on the CPU take at a time, at most
 SERIAL, GRAIN = 16_384, 32_768  # numbers up to which torch uses one thread, and that it gives to each further
 
@@ -38,7 +38,8 @@ def mish(x: Tensor) -> Tensor:
     if x.dtype == torch.bfloat16:
         return _low_half(_looked_up(x))
     f = x.mul(LOG2_E).exp2_().add_(1)
-    return torch.addcdiv(x, x.clamp(max=LARGEST), _inverse(f, out=f), value=-1)
+    above = x.clamp(min=-LARGEST)
+    return above.addcdiv_(above.clamp(max=LARGEST), _inverse(f, out=f), value=-1)
 
 
 class _Mish(torch.autograd.Function):
@@ -63,23 +64,26 @@ class _Mish(torch.autograd.Function):
 
 def _mish_and_rest(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mish(x) and 1 - mish'(x)."""
-    low = x.clamp(max=FLAT)
+    low = x.clamp(-LARGEST, FLAT)
     e = low.mul(LOG2_E).exp2_()
     f = e.add(1)
     inverse = _inverse(f)
-    found = torch.addcdiv(x, low, inverse, value=-1)  # above FLAT the quotient is lost in rounding: it is x
+    above = x.clamp(min=-LARGEST)
+    found = above.addcdiv_(low, inverse, value=-1)  # above FLAT the quotient is lost in rounding: it is x
     r = inverse.reciprocal_()
-    u = x * r
+    u = low.mul_(r)
     return found, r.addcmul_(r, e.mul_(f).mul_(u), value=-1)
 
 
 @cache
 def _table() -> Tensor:
     """Return mish(x), and 16 bits higher 1 - mish'(x), for the bits of every x in half precision (65536,)."""
-    x = torch.arange(2**16).to(torch.int16).view(torch.bfloat16).double().requires_grad_()
+    every = torch.arange(2**16).to(torch.int16).view(torch.bfloat16).double()
+    x = every.clamp(-LARGEST, LARGEST).requires_grad_()
     with torch.enable_grad():
         found = functional.mish(x)
         (slope,) = torch.autograd.grad(found.sum(), x)
+    found = torch.where(every == torch.inf, every, found)
     low, high = (part.detach().bfloat16().view(torch.int16).int() for part in (found, 1 - slope))
     return (high << 16) | (low & 0xFFFF)
 

@@ -121,6 +121,26 @@ def test_a_file_that_is_no_policy_is_said_so(tmp_path):
         FilePolicy(tmp_path / "none.npz")
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.zeros(4, complex), "b0 holds complex128, not real numbers"),
+        (np.array(list("abcd")), "b0 holds <U1, not real numbers"),
+        (np.array([b"1", b"2", b"3", b"4"]), "not real numbers"),
+        (np.zeros(4, "datetime64[s]"), "not real numbers"),
+        (np.zeros(4, "V8"), "not real numbers"),
+        (np.zeros(4, [("a", "f4")]), "not real numbers"),
+        (np.array([0, 0, 0, np.nan]), "b0 holds NaN or infinity"),
+        (np.array([0, 0, 0, 1e300]), "b0 holds NaN or infinity, or numbers too large for float32"),
+    ],
+)
+def test_weights_that_are_no_numbers_name_file_and_array(tmp_path, value, reason):
+    path = saved(tmp_path / "p.npz", b0=value)
+    with pytest.raises(ValueError, match=reason) as refused:
+        FilePolicy(path)
+    assert str(path) in str(refused.value)
+
+
 def test_a_file_with_code_in_it_is_not_run(tmp_path):
     np.savez(tmp_path / "p.npz", **weights(False), extra=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="not an npz file of plain arrays"):

@@ -118,7 +118,7 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
                 f"{path} is not an npz file of plain arrays: '{objects[0]}' holds pickled objects"
             )
         known = [name for name in (*NEEDED, *OPTIONAL) if name in columns]
-        weights = {name: columns[name].whole().astype(np.float32) for name in known}
+        weights = {name: _numbers(columns[name].whole(), f"{path}: {name}") for name in known}
     missing = [name for name in NEEDED if name not in weights]
     if missing:
         raise ValueError(
@@ -135,3 +135,14 @@ def read_policy(path: Path) -> dict[str, np.ndarray]:
     if not fit or ("w_logstd" in shapes) != ("b_logstd" in shapes):
         raise ValueError(f"{path} has layers that do not fit together: {shapes}, weights as (out, in)")
     return weights
+
+
+def _numbers(weight: np.ndarray, name: str) -> np.ndarray:
+    """Return finite float32 numbers; nothing else is taken for a number."""
+    if weight.dtype.kind not in "fiu":
+        raise ValueError(f"{name} holds {weight.dtype}, not real numbers")
+    with np.errstate(over="ignore"):
+        numbers = weight.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name} holds NaN or infinity, or numbers too large for float32")
+    return numbers

@@ -1,6 +1,7 @@
 """import-agent: files in the public layout become a run that evaluates and fine-tunes."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,6 +69,11 @@ def test_a_file_that_is_no_checkpoint_is_one_line(files, tmp_path, capsys):
     (tmp_path / "actor.pth").write_bytes(b"not weights")
     assert bring_in(files[1], tmp_path / "run") == 1
     assert "actor.pth" in capsys.readouterr().err
+    torch.save({"x": Path("code")}, tmp_path / "actor.pth")
+    assert bring_in(files[1], tmp_path / "run") == 1
+    said = capsys.readouterr().err
+    assert "holds more than tensors; nothing in it was executed" in said
+    assert "weights_only" not in said
 
 
 def test_an_agent_and_seed_cannot_change_on_resume(files, tmp_path, capsys):

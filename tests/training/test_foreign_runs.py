@@ -7,11 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from small_runs import small_online, trained, write_store
 
+from trajrl import load_run
 from trajrl.cli.main import dispatch
 from trajrl.training import loop
-from trajrl.training.run_dir import folder
+from trajrl.training.run_dir import checkpoint, folder
 
 WRITTEN = Path(folder.__file__).parents[2]  # the package
 
@@ -175,6 +177,47 @@ def test_a_journal_that_is_a_pipe_or_a_link_is_refused(made, tmp_path, capsys):
     (tmp_path / NAME).symlink_to(tmp_path / "victim")
     with pytest.raises(OSError, match="a symbolic link"):
         Journal(tmp_path)
+
+
+class Bomb:
+    """Touches a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def set_bombs(run: Path, path: Path) -> None:
+    """Put code into every tensor file, under digests that are right."""
+    for whole in run.rglob("whole.json"):
+        for part in whole.parent.glob("*.pt"):
+            torch.save({"x": Bomb(path)}, part)
+        said = json.loads(whole.read_text())
+        digests = {name: checkpoint._digest(whole.parent / name) for name in said["digests"]}
+        whole.write_text(json.dumps({**said, "digests": digests}))
+
+
+@pytest.mark.parametrize("reader", ["report", "evaluate", "resume", "export", "from"])
+def test_code_in_the_tensors_of_a_run_is_not_run(made, reader, tmp_path, capsys):
+    run = shutil.copytree(made / "offline", tmp_path / "run")
+    set_bombs(run, tmp_path / "exploded")
+    doors = {
+        **READERS,
+        "export": ["export", "RUN", "--format", "torch", "--out", "OUT.pt2"],
+        "report": ["report", "RUN", "--videos", "0", "--out", "OUT.html"],
+        "from": ["online", "--from", "RUN", "--env-steps", "4", "--out", "OUT"],
+    }
+    words = [word.replace("RUN", str(run)).replace("OUT", str(tmp_path / "out")) for word in doors[reader]]
+    words += ["--steps", "21"] if reader == "resume" else []
+    assert dispatch(words) == (0 if reader == "report" else 1)
+    said = capsys.readouterr()
+    assert "part 'agent' cannot be read (it is damaged, or holds more than tensors" in said.out + said.err
+    assert "weights_only" not in said.out + said.err
+    with pytest.raises(ValueError, match="holds more than tensors"):
+        load_run(run).policy()
+    assert not (tmp_path / "exploded").exists()
 
 
 WRONG = {

@@ -19,4 +19,6 @@ DAMAGE = (*UNREADABLE, ValueError, pickle.UnpicklingError)
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its kind where it says nothing."""
+    if str(error).startswith("Weights only load failed"):  # torch goes on to advise a load that runs code
+        return "it is damaged, or holds more than tensors; nothing in it was executed"
     return (str(error).splitlines() or [type(error).__name__])[0]

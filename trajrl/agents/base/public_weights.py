@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajrl.core.damage import DAMAGE
+from trajrl.core.damage import DAMAGE, first_line
 from trajrl.nets.diffusion import SCHEDULES
 
 Weights = dict[str, Tensor]
@@ -66,7 +66,7 @@ def _load(path: Path) -> Weights:
     except FileNotFoundError:
         raise
     except DAMAGE as error:
-        reason = (str(error) or "it ends too early").splitlines()[0]
+        reason = first_line(error) if str(error) else "it ends too early"
         raise ValueError(f"{path} is not a file of weights ({reason})") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise ValueError(f"{path} holds something else than a dictionary of tensors; save a state_dict")

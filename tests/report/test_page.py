@@ -184,6 +184,39 @@ def test_text_of_a_run_cannot_break_the_page(tmp_path):
     assert not page.all("b")
 
 
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "</script><script>alert(3)</script>",
+)
+
+
+def test_labels_and_metrics_of_strangers_cannot_break_the_page(tmp_path, capsys):
+    from dataclasses import replace
+
+    from small_runs import trained, write_store
+
+    from trajrl.store.file.writer import StoreWriter
+    from trajrl.store.store import TrajectoryStore
+
+    store = TrajectoryStore.open(write_store(tmp_path / "x.h5", 6))
+    with StoreWriter(tmp_path / "y.h5", {"actions_scaled": True, "environment": "toy:point"}) as writer:
+        for i in range(6):
+            writer.append(replace(store.episode(i), source=HOSTILE[i % 3]))
+    trained(tmp_path / "<script>run", tmp_path / "y.h5", agent="td3_bc", sampler="uniform", steps=14)
+    metrics = tmp_path / "<script>run" / "metrics.csv"
+    head, *rows = metrics.read_text().splitlines()
+    rows = [f"{head},offline/{HOSTILE[0]}/q", *(f"{row},1.0" for row in rows)]
+    metrics.write_text("\n".join(rows) + "\n")
+    report(capsys, tmp_path / "<script>run", "--videos", "0", "--out", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert [text.count(label) for label in (*HOSTILE, "<script>alert", "<img src=x", "<script>run")] == [
+        0
+    ] * 6
+    assert text.count("&lt;img src=x") > 0
+    assert len(outline(text).all("script")) == 3
+
+
 def test_odd_folders_give_a_line_each_and_the_rest_is_shown(tmp_path, capsys):
     code, answer, printed = report(
         capsys, str(break_runs(tmp_path / "runs") / "*"), "--out", tmp_path / "r.html"

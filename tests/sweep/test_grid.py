@@ -1,5 +1,6 @@
 """What a grid stands for, and what it refuses."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -141,3 +142,24 @@ def test_a_trial_is_trusted_where_its_sweep_is(tmp_path):
     (trusted,) = trials(tmp_path, {"sampler": ["top"]}, (), [0], trust=True)
     assert "--trust" not in command(plain)
     assert "--trust" in command(trusted)
+
+
+def test_a_sweep_that_came_from_elsewhere_calls_nothing(tmp_path, capsys):
+    from small_runs import trained, write_store
+
+    (tmp_path / "sweep.json").write_text(
+        json.dumps({"base": ["env=os:abort", "steps=2"], "grid": ["sampler"]})
+    )
+    words = ["sweep", "--grid", "sampler=uniform", "--steps", "2", "--out", str(tmp_path)]
+    assert dispatch(words) == 1
+    assert "holds a sweep with other settings (env=os:abort steps=2; now steps=2)" in capsys.readouterr().err
+    (tmp_path / "sweep.json").unlink()
+    run = tmp_path / "trials" / "uniform-s0"
+    trained(run, write_store(tmp_path / "x.h5", 4), agent="td3_bc", sampler="uniform", steps=2)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "env": "os:abort"}))
+    (run / "summary.json").unlink()
+    assert dispatch(words) == 1
+    assert f"{run / 'config.json'} names the environment 'os:abort', which would call abort" in (
+        capsys.readouterr().out
+    )

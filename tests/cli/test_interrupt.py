@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 # Says "ready" when run.py first chooses what Ctrl-C does; Python's own start before that is not ours.
 PROGRAM = """
 import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 choose = signal.signal
 def first(*chosen):
     signal.signal = choose
@@ -38,7 +39,10 @@ def test_ctrl_c_is_one_line_and_130(words, seconds, tmp_path):
     assert program.stdout.readline() == "ready\n"
     time.sleep(seconds)
     program.send_signal(signal.SIGINT)
-    said, wrong = program.communicate(timeout=240)
+    try:
+        said, wrong = program.communicate(timeout=240)
+    finally:
+        program.kill()
     assert program.returncode == 130, wrong
     assert "Traceback" not in said + wrong
     assert "Exception ignored" not in wrong

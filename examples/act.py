@@ -50,6 +50,8 @@ class Policy:
         window = self.facts["check"][0]  # inputs in their order, then the actions that came out
         self.shapes = {name: np.shape(part) for name, part in window.items() if name != "actions"}
         low, high = np.asarray(self.facts.get("box") or [[-1.0], [1.0]], np.float32)
+        if not (np.isfinite(high - low).all() and (low < high).all()):
+            raise ValueError(f"its box is none: from {low.tolist()} to {high.tolist()}")
         self.middle, self.half = (low + high) / 2, (high - low) / 2
         self.rng = np.random.default_rng(seed)
         self.reset()
@@ -103,6 +105,8 @@ def check(policy: Policy) -> float:
     for window in policy.facts["check"]:
         inputs = {n: np.asarray(window[n], bool if n == "mask" else np.float32) for n in policy.shapes}
         apart = np.abs(policy.run(inputs) - np.asarray(window["actions"]))
+        if not np.isfinite(apart).all():
+            return float("inf")  # a maximum would pass over NaN
         worst = max(worst, float((apart / np.maximum(policy.half, 1e-6)).max()))
     return worst
 
@@ -113,16 +117,24 @@ def main() -> int:
         print("usage: python examples/act.py p.onnx|p.pt2")
         return 2
     try:
-        policy = Policy(sys.argv[1])
+        return show(Policy(sys.argv[1]))
     except Exception as error:  # onnxruntime raises kinds of its own
-        print(f"error: {sys.argv[1]}: {str(error).splitlines()[0]}")
+        print(f"error: {sys.argv[1]}: {plain((str(error) or type(error).__name__).splitlines()[0])}")
         return 1
+
+
+def plain(text: object) -> str:
+    """Return text without what would command a terminal: the file may be a stranger's."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
+def show(policy: Policy) -> int:
+    """Print what the file is, whether it acts as trained, and how fast; return the exit code."""
     facts = policy.facts
     environment = facts["environment"] or "no environment"
-    print(f"{facts['agent']}, policy of step {facts['step']}, trained for {environment}")
-    print(
-        "history {history}, observations of {obs_dim}; chunk {chunk}, actions of {action_dim}".format(**facts)
-    )
+    print(plain(f"{facts['agent']}, policy of step {facts['step']}, trained for {environment}"))
+    sizes = "history {history}, observations of {obs_dim}; chunk {chunk}, actions of {action_dim}"
+    print(plain(sizes.format(**facts)))
     distance = check(policy)
     print(f"distance from the policy that was trained, on {len(facts['check'])} windows: {distance:.1e}")
     observations = [np.asarray(window["obs"], np.float32)[0, -1] for window in facts["check"]]

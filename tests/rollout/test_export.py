@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -227,3 +228,27 @@ def test_a_foreign_file_is_one_line(tmp_path):
     )
     assert (ended.returncode, ended.stderr) == (1, "")
     assert ended.stdout.startswith(f"error: {tmp_path / 'p.onnx'}: ")
+
+
+def test_a_nan_in_any_window_is_no_agreement():
+    found = windows(tiny("td3_bc"))
+    given = iter(window.actions.numpy() * (np.nan if i == 1 else 1) for i, window in enumerate(found))
+    assert np.isnan(export.largest_difference(lambda inputs: next(given), found))
+    shown = [{"obs": [[0.0]], "actions": [[value]]} for value in (0.0, float("nan"))]
+    policy = SimpleNamespace(
+        facts={"check": shown}, shapes=["obs"], half=np.ones(1), run=lambda _: np.zeros(1)
+    )
+    assert act_module().check(policy) == np.inf
+
+
+@pytest.mark.parametrize("box", [[[np.nan], [1.0]], [[1.0], [-1.0]], [[-1.0], [np.inf]]])
+def test_a_box_of_a_stranger_that_is_none_is_refused(box, monkeypatch):
+    module = act_module()
+    facts = {"check": [{"obs": [[0.0]], "actions": [[0.0]]}], "box": box}
+    monkeypatch.setattr(module, "read_onnx", lambda path: (None, facts))
+    with pytest.raises(ValueError, match="its box is none"):
+        module.Policy("p.onnx")
+
+
+def test_what_a_stranger_wrote_into_a_file_commands_no_terminal():
+    assert act_module().plain("a\x1b]0;x\x07 b\u202e") == "a?]0;x? b?"

@@ -167,9 +167,8 @@ def require(*names: str) -> Any:
 def largest_difference(exported: Exported, windows: Sequence[Window], box: ActionBox | None = None) -> float:
     """Return the largest distance of exported actions from the live policy's, as a share of half the box."""
     half = np.maximum(box.half, FLAT) if box else 1.0
-    return max(
-        float(np.abs((exported(arrays(window)) - window.actions.numpy()) / half).max()) for window in windows
-    )
+    apart = [np.abs((exported(arrays(window)) - window.actions.numpy()) / half).max() for window in windows]
+    return float(np.max(apart))  # NaN where one is; Python's max may pass over it
 
 
 def arrays(window: Window) -> list[np.ndarray]:

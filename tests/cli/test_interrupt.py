@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # Says "ready" when run.py first chooses what Ctrl-C does; Python's own start before that is not ours.
 PROGRAM = """
 import runpy, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 choose = signal.signal
 def first(*chosen):
     signal.signal = choose

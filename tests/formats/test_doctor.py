@@ -331,6 +331,15 @@ def test_repair_clips_to_the_box(tmp_path):
     assert (store.episode(0).actions.min(), done) == (-2, {"action entries clipped": 1})
 
 
+def test_repair_keeps_actions_whose_box_nobody_names(tmp_path):
+    episodes = [changed(SOUND[0], "actions", (3, 1), 1.2)]
+    finding = found(episodes)["actions_outside"]
+    assert not finding.fixed
+    assert "--action-box" in finding.fix
+    store, done = mended(tmp_path, episodes)
+    assert (store.episode(0).actions[3, 1].item(), done) == (np.float32(1.2), {})
+
+
 def test_repair_keeps_the_first_of_repeated_episodes(tmp_path):
     store, done = mended(tmp_path, [SOUND[0], SOUND[1], SOUND[0]])
     assert (len(store), done) == (2, {"duplicates left out": 1})

@@ -191,11 +191,32 @@ def test_mix_refuses_other_boxes_and_environments_unless_forced(tmp_path):
     other = write(tmp_path / "b.h5", data(0.4).episodes(), environment="A")
     third = write(tmp_path / "c.h5", data(0.3).episodes(), environment="B", **WIDE)
     with pytest.raises(
-        ValueError, match=r"a.h5 has actions in the box \[-2, 2\] and .*b.h5 in \[-1, 1\].*--force"
+        ValueError, match=r"a.h5 has actions in the box \[-2, 2\] and .*b.h5 without a box .*--force"
     ):
         choose([(one, 0.5), (other, 0.5)], 6, 0)
     with pytest.raises(ValueError, match=r"recorded in A and .*c.h5 in B; --force"):
         choose([(one, 0.5), (third, 0.5)], 6, 0)
-    write_mixture(choose([(one, 0.5), (third, 0.5)], 6, 0, force=True), tmp_path / "m.h5", 0)
+    found = write_mixture(choose([(one, 0.5), (third, 0.5)], 6, 0, force=True), tmp_path / "m.h5", 0)
+    assert found["left_out"][-1] == "environment (A | B)"
     kept = TrajectoryStore.open(tmp_path / "m.h5").attributes
     assert (kept["action_high"], kept.get("environment")) == ([2.0, 2.0], None)  # what agrees is kept
+
+
+def test_mix_takes_a_store_without_a_box_beside_the_unit_box_only_where_its_numbers_lie_in_it(tmp_path):
+    unit = {"action_low": [-1.0, -1.0], "action_high": [1.0, 1.0], "action_box_from": "--action-box"}
+    boxed = write(tmp_path / "a.h5", data(0.5).episodes(), **unit)
+    inside, outside = (write(tmp_path / f"{v}.h5", data(v).episodes()) for v in (0.4, 1.5))
+    parts = choose([(boxed, 0.5), (inside, 0.5)], 6, 0)
+    assert write_mixture(parts, tmp_path / "m.h5", 0)["left_out"][-1] == "action box ([-1, 1] | none)"
+    for shares in ([(boxed, 0.5), (outside, 0.5)], [(outside, 0.5), (boxed, 0.5)]):
+        with pytest.raises(ValueError, match=r"without a box \(from .* to 1.5\)"):
+            choose(shares, 6, 0)
+
+
+def test_import_does_not_say_that_numbers_outside_the_box_are_received_as_recorded(tmp_path, capsys):
+    made = write(tmp_path / "a.h5", data(1.5).episodes())
+    words = ["store", "import", str(made), "--action-box", "-1", "1", "--out", str(tmp_path / "b.h5")]
+    assert dispatch(words) == 0
+    said = capsys.readouterr().out
+    assert "some lie outside it" in said
+    assert "as recorded" not in said

@@ -87,15 +87,15 @@ def choose(
 def refuse_strangers(stores: Mapping[Path, TrajectoryStore]) -> None:
     """Refuse stores whose actions have other units, or that were recorded in another environment.
 
-    A store that names no box stands for [-1, 1], as it does in training; one that names no environment may
-    be of any.
+    A store that names no box stands for [-1, 1], as it does in training, if its numbers lie there; beside
+    another box they say nothing.  One that names no environment may be of any.
     """
     (first, like), *others = stores.items()
-    box, named = _box(like), (first, like.attributes.get("environment"))
+    named = (first, like.attributes.get("environment"))
     for path, store in others:
-        if not _box(store).same_as(box):
+        if not (_box(store).same_as(_box(like)) and _reads_alike(store, like) and _reads_alike(like, store)):
             raise ValueError(
-                f"{first} has actions in the box {box} and {path} in {_box(store)}: one number means two "
+                f"{first} has actions {_in_box(like)} and {path} {_in_box(store)}: one number may mean two "
                 "actions; --force mixes them as they are"
             )
         environment = store.attributes.get("environment")
@@ -108,6 +108,20 @@ def refuse_strangers(stores: Mapping[Path, TrajectoryStore]) -> None:
 
 def _box(store: TrajectoryStore) -> ActionBox:
     return recorded_box(store.attributes, store.action_dim) or unit_box(store.action_dim)
+
+
+def _reads_alike(store: TrajectoryStore, other: TrajectoryStore) -> bool:
+    """Say whether a store without a box has its numbers in the box that the other one names."""
+    unnamed = recorded_box(store.attributes, store.action_dim) is None
+    box = recorded_box(other.attributes, other.action_dim)
+    return box is None or not unnamed or box.holds(*store.action_range())
+
+
+def _in_box(store: TrajectoryStore) -> str:
+    if recorded_box(store.attributes, store.action_dim) is not None:
+        return f"in the box {_box(store)}"
+    low, high = store.action_range()
+    return f"without a box (from {low.min():.3g} to {high.max():.3g})"
 
 
 def _refuse_twins(parts: Sequence[Part]) -> None:
@@ -144,6 +158,7 @@ def write_mixture(parts: Sequence[Part], out: Path, seed: int, show: Show = iter
          "episodes": len(part.chosen), "fingerprint": part.store.fingerprint} for part in parts
     ]  # fmt: skip
     attributes = common_attributes(parts)
+    left_out += facts_left_out(parts, attributes)
     origins = [part.store.attributes.get("provenance", {}) for part in parts]
     attributes["provenance"] = {
         "format": "mix",
@@ -206,6 +221,19 @@ def common_attributes(parts: Sequence[Part]) -> dict[str, Any]:
     if first is not None and all(box is not None and box.same_as(first) for box in boxes):
         kept |= first.attributes("; ".join(dict.fromkeys(map(box_origin, found))))
     return kept
+
+
+def facts_left_out(parts: Sequence[Part], kept: Mapping[str, Any]) -> list[str]:
+    """Return what some part says of itself and the mixture does not, with the parts' different words."""
+    found = []
+    for name in (*SAME, SCALED):
+        said = {str(part.store.attributes.get(name) or "nothing") for part in parts}
+        if name not in kept and said != {"nothing"}:
+            found.append(f"{name} ({' | '.join(sorted(said))})")
+    boxes = [recorded_box(part.store.attributes, part.store.action_dim) for part in parts]
+    if "action_low" not in kept and any(box is not None for box in boxes):
+        found.append(f"action box ({' | '.join(sorted({str(box or 'none') for box in boxes}))})")
+    return found
 
 
 def _labelled(part: Part, episode: Episode, kept: Mapping[str, np.ndarray]) -> Episode:

@@ -107,16 +107,22 @@ def within(store: TrajectoryStore, box: ActionBox, acted: ActionBox | None, cuts
         return ActionUnits(box, acted, cuts)
     found = f"from {low.min():.3g} to {high.max():.3g}"
     if not cuts:
-        clips = "choose --actions clip, as an environment that clips would"
-        known = is_scaled(store.attributes) or acted is None or acted.same_as(box)
-        raise ValueError(
-            f"actions lie outside {box} ({found}); "
-            f"{clips if known else '--actions scale reads them in the units of the environment'}, "
-            f"or name the box that they were recorded in: {GIVE_BOX}"
-        )
+        raise ValueError(f"actions lie outside {box} ({found}); {other_answers(store, box, acted)}")
     count = steps_outside(store, box)
     say(f"actions of {count} of {len(store.actions)} steps lie outside {box} ({found}): cut for training")
     return ActionUnits(box, acted, cuts)
+
+
+def other_answers(store: TrajectoryStore, box: ActionBox, acted: ActionBox | None) -> str:
+    """Say which --actions would read numbers that lie outside the box."""
+    named = recorded_box(store.attributes, store.action_dim)
+    if acted is None or acted.same_as(box) or is_scaled(store.attributes):
+        clips = "choose --actions clip, as an environment that clips would"
+        return clips if named else f"{clips}, or name the box that they were recorded in: {GIVE_BOX}"
+    scales = "--actions scale reads them in the units of the environment"
+    if named:
+        return f"--actions rescale brings them from the store's box {named} to the environment's, {scales}"
+    return f"{scales}, or name the box that they were recorded in: {GIVE_BOX}"
 
 
 def steps_outside(store: TrajectoryStore, box: ActionBox, block: int = 1_000_000) -> int:

@@ -131,9 +131,10 @@ def box_line(source: Source) -> str:
     box = ActionBox(source.action_low, source.action_high)
     if source.scaled:
         return f"actions: in trajrl's own [-1, 1], from {source.action_box_from}; the environment scales them"
-    return (
-        f"actions: in the box {box}, from {source.action_box_from}; the environment receives them as recorded"
-    )
+    place = f"actions: in the box {box}, from {source.action_box_from}"
+    if source.notes.counts.get("actions_outside_box"):
+        return f"{place}; some lie outside it, so training asks for --actions clip or another box"
+    return f"{place}; the environment receives them as recorded"
 
 
 def spread(values: np.ndarray) -> dict[str, float]:

@@ -10,6 +10,7 @@ from trajrl.formats.base.source import Source
 from trajrl.formats.doctor.finding import ERROR, INFORMATION, WARNING, Finding
 from trajrl.formats.doctor.survey import Survey
 
+NAMES_BOX = "--env ID or --action-box LOW HIGH names it"
 PIXELS = 1000  # whole numbers in this many columns are an image
 
 
@@ -46,11 +47,12 @@ def actions_outside(survey: Survey, source: Source) -> Iterator[Finding]:
             (survey.action_low.min(), survey.action_high.max()),
         )
         box = "the recorded box" if survey.boxed else "[-1, 1] (the source names no box)"
+        fix = f"clips them to {box}" if survey.boxed else f"keeps them: nothing says their box; {NAMES_BOX}"
         yield Finding(
             WARNING, "actions_outside",
             f"{tally.count} steps ({share:.1%}) have an action outside {box}: from {low:.3g} to {high:.3g}",
             "a policy with tanh outputs cannot imitate them; the environment clipped what the file did not",
-            f"clips them to {box}", tally.count, tally.where, fixed=True,
+            fix, tally.count, tally.where, fixed=survey.boxed,
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 steps with NaN, inf, absurd sizes or a jump   cut out; what is before and behind becomes episodes of its own
 time limits written as terminals              marked truncated; with a made-up last observation o_T = o_(T-1),
                                               the last action is given up
-actions outside the box                       clipped to it
+actions outside the box that the source names  clipped to it
 repeated episodes                             the first is kept
 """
 
@@ -105,7 +105,9 @@ def open_end(episode: Episode, done: Counter[str]) -> Episode | None:
 
 
 def clip(episode: Episode, survey: Survey, done: Counter[str]) -> Episode:
-    """Clip actions to the box."""
+    """Clip actions to the box; where the source names none, nothing says what is too far."""
+    if not survey.boxed:
+        return episode
     outside = (episode.actions < survey.low) | (episode.actions > survey.high)
     if not outside.any():
         return episode

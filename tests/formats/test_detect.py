@@ -129,7 +129,7 @@ def test_a_store_is_a_source_with_its_labels_and_provenance(tmp_path):
     import_source(open_source(path), tmp_path / "a.h5")
     source = open_source(tmp_path / "a.h5")
     ((episode, labels),) = source.labelled()
-    assert (len(episode), dict(labels)) == (4, {"mask_train": True})
+    assert (len(episode), dict(labels)) == (4, {"mask_train": True, "phase": "offline"})
     assert source.provenance["versions"]["provenance"]["file"] == "x.hdf5"
 
 

@@ -142,7 +142,7 @@ def test_label_that_comes_later_is_zero_before_and_text_is_refused(tmp_path):
 
 def test_folder_that_may_not_be_written_to_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"x\.h5 could not be written"):
+    with pytest.raises(ValueError, match=r"x\.h5 cannot be written: .*file is a file"):
         StoreWriter(tmp_path / "file" / "x.h5")
 
 

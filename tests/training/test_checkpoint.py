@@ -141,7 +141,7 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path):
             return (open, (str(tmp_path / "exploded"), "w"))
 
     torch.save({"x": Bomb()}, tmp_path / "agent.pt")
-    with pytest.raises(Exception, match=r"(?i)weights|unsupported|global"):
+    with pytest.raises(ValueError, match="holds more than tensors; nothing in it was executed"):
         checkpoint_parts.read_part(tmp_path, "agent")
     assert not (tmp_path / "exploded").exists()
 

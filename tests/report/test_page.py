@@ -123,14 +123,14 @@ def test_the_four_scores_stand_in_a_table_with_their_intervals(two_groups):
     assert {"last", "mean of last 10", "best (oracle)", "selected", "average of the data"} <= set(table.rows)
 
 
-def test_success_stands_in_the_table_with_its_interval(tmp_path):
+def test_success_stands_in_the_table_with_the_interval_of_wilson(tmp_path):
     scored = write_run(tmp_path / "scored", solved=0.5)
     plain = write_run(tmp_path / "plain", solved=0.5, scaled=False, env="cube-v0")
     going_on = write_run(tmp_path / "going-on", solved=1.0, scaled=False, env="cube-v0", finished=False)
     rows = compose.compose([scored, plain, going_on], PLAIN).sections[0].items[0].rows
     printed = rows.set_index("run").loc
-    assert printed["scored"]["success, last"] == "50% (0% to 100%)"
-    assert printed["plain"][["last", "average of the data"]].tolist() == ["50% (0% to 100%)", "10%"]
+    assert printed["scored"]["success, last"] == "50% (15% to 85%)"
+    assert printed["plain"][["last", "average of the data"]].tolist() == ["50% (15% to 85%)", "10%"]
     assert printed["going-on"][["last", "scale"]].tolist() == ["100%", "success"]
 
 

@@ -54,4 +54,6 @@ def test_ctrl_c_that_is_ignored_stays_ignored(tmp_path):
     code += "from trajrl.core.interrupt import leave_when_interrupted, raise_when_interrupted\n"
     code += "leave_when_interrupted(); raise_when_interrupted()\n"
     code += "assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    words = [sys.executable, "-c", code]
+    ended = subprocess.run(words, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -83,7 +83,8 @@ class Trial:
 def offline(agent: str, preset: str, steps: int, *law: str) -> tuple[str, ...]:
     """Return the options of a run; `law` is a sampler, and what is said of it."""
     sampler = law or ("uniform",)
-    return ("--agent", agent, "--preset", preset, "--steps", str(steps), "--sampler", *sampler)
+    words = ("--agent", agent, "--preset", preset, "--steps", str(steps), "--sampler", *sampler)
+    return (*words, "--holdout", "0")  # all of the data, as where others publish
 
 
 def trials() -> Iterator[Trial]:

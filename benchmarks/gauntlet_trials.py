@@ -56,6 +56,7 @@ def trial(task: str, agent: str, seed: int) -> Trial:
     """Return one run."""
     preset = "standard" if agent == FLAGSHIP else "paper"
     words = ["--agent", agent, "--preset", preset, "--steps", str(UPDATES), "--sampler", "uniform"]
+    words += ["--holdout", "0"]  # all of the data, as where others publish
     words += ["--env", ENVS[task]] if task in ENVS else []
     own = published(agent, task) if preset == "paper" else ()
     return Trial(TABLE, agent, task, seed, tuple(words), (*SETTINGS, *own))

@@ -165,3 +165,15 @@ def test_log_every_is_as_given_and_the_demo_keeps_its_own():
     )
     assert resolve_config({"agent": "td3_bc", "data": "x.h5", "steps": 40}, ["log_every=7"]).log_every == 7
     assert resolve_config({"agent": "td3_bc", "steps": 500}).log_every == 250
+
+
+def test_standard_holds_out_a_tenth_of_fifty_episodes_and_a_share_asked_for_of_any_number():
+    def share(**asked):
+        found = resolve_config({"data": "x.h5", **asked})
+        return found.holdout, found.holdout_min_episodes
+
+    assert share() == (0.1, 50)
+    assert share(holdout=0.3) == (0.3, 0)
+    assert share(preset="paper") == share(preset="demo") == share(holdout=0) == (0.0, 0)
+    with pytest.raises(ValueError, match=r"holdout is a share of the episodes, .* below 1; got 1"):
+        share(holdout=1.0)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from trajrl.training.run import Run
 
 SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to continue from
-LEARNED = ("data", "env", "agent", "format", "reward", "actions", "after_success")  # what a policy is made of
+LEARNED = (  # what a policy is made of
+    "data", "env", "agent", "format", "reward", "actions", "after_success", "holdout",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

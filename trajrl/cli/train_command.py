@@ -78,6 +78,10 @@ class Choices(Common):
     """Format of foreign data."""
     memory: Annotated[Literal["auto", "ram", "map"] | None, silent("auto|ram|map", "auto, by size")] = None
     """Read the store whole, or map it."""
+    holdout: Annotated[
+        float | None, silent("SHARE", "0; with --preset standard 0.1 where the data has 50 episodes or more")
+    ] = None
+    """Share of the episodes that is never learned from, to measure the agent on at each evaluation."""
     reward: Annotated[str | None, silent("NAME", "no")] = None
     """Reward transform for learning: no, normalize, iql_antmaze, iql_locomotion, cql_antmaze, antmaze."""
     actions: Annotated[
@@ -180,7 +184,7 @@ def introduce(run: Run) -> None:
     config, store = run.config, run.store
     say(f"{config.agent}, sampler {config.sampler}")
     name = Path(config.data).name
-    say(f"{len(store)} episodes, {store.num_steps} steps of {name}; the run is in {run.folder}")
+    say(f"{len(store.live)} episodes, {store.num_steps} steps of {name}; the run is in {run.folder}")
     average = run.evaluations.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
     success = "" if average["average_success"] is None else f", success {average['average_success']:.0%}"

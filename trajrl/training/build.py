@@ -18,9 +18,11 @@ from trajrl.envs import ENVS
 from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.options import with_window
 from trajrl.store.normalize import statistics
+from trajrl.training.action_units import action_units
 from trajrl.training.config import RunConfig
 from trajrl.training.cuda_graph import record_updates
 from trajrl.training.data import find_suite, open_data, shape
+from trajrl.training.holdout import hold_out
 from trajrl.training.offline_to_online import online_samplers
 from trajrl.training.online import Online, Rows
 from trajrl.training.online_collector import OnlineCollector
@@ -61,7 +63,9 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     if suite:
         pinned = suite.name if is_call(suite.name, ENVS) else config.env  # what a marked run may call again
         config = replace(config, env=pinned, env_options=asdict(suite.options))
-    units = shape(store, config, suite)
+    units = action_units(store, config.actions, suite)
+    held = hold_out(config, folder, store, team.leads)  # before anything is fitted, after boxes are read
+    shape(store, config, suite, units)
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)
     require_whole_window(config, store, agent.spec.n)
@@ -79,12 +83,13 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     board = None
     if config.wandb and team.leads:
         board = WandbLog(folder, config)
-    evaluations = Evaluations(folder, config.seed, config.select_rank, *averages(store, suite))
+    known = np.union1d(store.live, held)
+    evaluations = Evaluations(folder, config.seed, config.select_rank, *averages(store, suite, known))
     return Run(
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite,
         evaluations=evaluations, episode_stats=EpisodeStats(store, sampler, agent.spec.n),
         logger=Logger(folder, other=board),
-        progress=Progress(config.end, config.phase), online=online, team=team, units=units,
+        progress=Progress(config.end, config.phase), online=online, team=team, units=units, held_out=held,
     )  # fmt: skip
 
 
@@ -101,10 +106,11 @@ def require_whole_window(config: RunConfig, store: TrajectoryStore, steps: int) 
         )
 
 
-def averages(store: TrajectoryStore, suite: EnvSuite | None) -> tuple[float, float | None, float | None]:
-    """Return the data's mean return, its score, and the share of successes; None where nobody says."""
-    table = store.table
-    average, success = float(table.returns[table.alive].mean()), table.success[table.alive]
+def averages(
+    store: TrajectoryStore, suite: EnvSuite | None, ids: np.ndarray
+) -> tuple[float, float | None, float | None]:
+    """Return the mean return of episodes, its score, and the share of successes; None where nobody says."""
+    average, success = float(store.table.returns[ids].mean()), store.table.success[ids]
     known = success[success >= 0]
     score = suite.score(average).value if suite else None
     return average, score, float((known == 1).mean()) if len(known) else None

@@ -58,6 +58,8 @@ class RunConfig:
     )
     select_rank: int = 0  # offline selection takes the k-th smallest behaviour-cloning loss, counted from 0
     early_stop: float = 0.0  # stop when that loss rises by more than this between evaluations; 0: never
+    holdout: float = 0.0  # share of the episodes never learned from, to measure on; raising it: less data
+    holdout_min_episodes: int = 0  # of the data; where there are fewer, none is held out
     reward: str = "no"  # reward transform for learning
     actions: str = "as_found"  # units of the recorded: as_found, clip, scale, scaled or rescale
     after_success: str = "keep"  # past a solved step: keep, it takes the bootstrap; or cut there
@@ -128,12 +130,14 @@ class RunConfig:
         for name in (
             "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "learning_starts",
             "early_stop", "first_step", "warmup_steps", "explore_noise", "anneal_steps", "env_timeout",
-            "video_every",
+            "video_every", "holdout_min_episodes",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
         if self.utd <= 0:
             raise ValueError(f"utd must be above 0; got {self.utd}")
+        if not 0 <= self.holdout < 1:
+            raise ValueError(f"holdout is a share of the episodes, 0 or more and below 1; got {self.holdout}")
         for name in ("offline_fraction", "offline_fraction_end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1; got {getattr(self, name)}")

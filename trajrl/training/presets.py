@@ -11,7 +11,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "standard": {
         "steps": 1_000_000, "log_every": 1_000, "eval_every": 50_000, "eval_episodes": 10,
-        "checkpoint_every": 5_000,
+        "checkpoint_every": 5_000, "holdout": 0.1, "holdout_min_episodes": 50,
     },
     "paper": {
         "steps": 2_000_000, "log_every": 1_000, "eval_every": 50_000, "eval_episodes": 10,

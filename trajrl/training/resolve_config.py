@@ -31,7 +31,8 @@ ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
 HANDFUL = 5  # evaluations and checkpoints, which a run has at least unless they would be nearer than NEAREST
 NEAREST = 100  # steps
 # What a checkpoint refers to: one sampler would take another's law for its own.
-LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler")
+LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler", "holdout",
+           "holdout_min_episodes")  # fmt: skip
 
 
 def resolve_config(
@@ -56,6 +57,8 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
             preset, asked.get("agent", RunConfig.agent), acted_in(str(asked.get("env") or ""), str(data))
         )
     config = merge(base, asked)
+    if "holdout" in asked and "holdout_min_episodes" not in asked:  # what was asked for holds for any data
+        config = replace(config, holdout_min_episodes=0)
     if given is None and "log_every" not in asked:
         config = replace(config, log_every=log_every(config))
     if given is None:

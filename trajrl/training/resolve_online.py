@@ -9,7 +9,7 @@ from typing import Any
 
 from trajrl.core.console import say
 from trajrl.core.json_file import as_written
-from trajrl.training.config import NO_DATA, ONLINE_FIELDS, RunConfig, split_settings
+from trajrl.training.config import NO_DATA, ONLINE_FIELDS, RunConfig, convert, split_settings
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
 from trajrl.training.resolve_config import acted_in, agent_preset, log_every, nearer, resolve_config
 from trajrl.training.run_dir.checkpoint_parts import read_part
@@ -31,6 +31,11 @@ def online_config(
     for name in ("agent", "data"):
         if getattr(base, name) not in (NO_DATA, str(chosen.get(name, getattr(base, name)))):
             raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
+    if convert("holdout", chosen.get("holdout", base.holdout), 0.0) != base.holdout:
+        raise ValueError(
+            f"{source} holds out a share of {base.holdout:g} of its episodes, and the online phase the same; "
+            "leave --holdout out"
+        )
     with as_written(place := newest(source) / "run.json"):
         made = int(read_part(place.parent, "run")["step"])
     found = split_settings(settings)

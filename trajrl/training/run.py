@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from trajrl.agents.base.protocol import Agent
 from trajrl.core.distributed import Team
 from trajrl.envs.base.protocol import EnvSuite
@@ -36,6 +38,7 @@ class Run:
     suite: EnvSuite | None  # None: no environment to evaluate in
     evaluations: Evaluations
     units: ActionUnits  # of the recorded actions, and of those that the policy takes
+    held_out: np.ndarray  # (m,) ids of the episodes that are never learned from
     progress: Progress
     step: int = 0
     seconds: float = 0.0  # of training, evaluations included, over all restarts

@@ -13,17 +13,22 @@ if TYPE_CHECKING:
 
 
 def open_store(folder: str | Path) -> TrajectoryStore:
-    """Open the data of a run as its training saw it: shaped, and with the episodes it collected itself."""
+    """Open the data of a run as its training saw it: shaped, and with the episodes it collected itself.
+
+    Those that it held out are not alive.
+    """
     from trajrl.store.journal import NAME, replay
     from trajrl.training.action_units import trained_units
     from trajrl.training.config import RunConfig
     from trajrl.training.data import find_suite, shape
     from trajrl.training.data import open_data as open_training_data
+    from trajrl.training.holdout import held_out, take_out
     from trajrl.training.run_dir.load_run import load_run
 
     config = RunConfig.load(Path(folder) / "config.json")
     store = open_training_data(config)
     units = trained_units(store, config.actions, load_run(folder).kept_action_box())
+    take_out(store, held_out(folder, store))
     shape(store, config, find_suite(config, store), units)
     journal = Path(folder) / "journal" / NAME
     for episode, meta in replay(journal) if journal.exists() else ():

@@ -35,7 +35,7 @@ ENVIRONMENTS = (
     "robosuite",
 )  # named where present
 FOLDERS = ("checkpoints", "tb")
-WRITTEN = ("episodes.parquet", "evals.csv", "metrics.csv", "summary.json", "versions.json")
+WRITTEN = ("episodes.parquet", "evals.csv", "holdout.json", "metrics.csv", "summary.json", "versions.json")
 _locks: list[IO[bytes]] = []  # held for the life of the process
 
 

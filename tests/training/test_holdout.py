@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from small_runs import reopened, small_online, small_run, trained, write_store
+from small_runs import reopened, settings, small_online, small_run, trained, write_store
+from together import ended, start
 
 from trajrl.store.normalize import statistics
 from trajrl.store.store import TrajectoryStore
@@ -13,6 +15,7 @@ from trajrl.training import loop
 from trajrl.training.config import RunConfig
 from trajrl.training.holdout import held_out, hold_out
 from trajrl.training.resolve_online import online_config
+from trajrl.training.run_dir.csv_log import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +108,21 @@ def test_the_note_of_other_data_is_refused(store, tmp_path):
     note.write_text(json.dumps({**json.loads(note.read_text()), "episodes": [3, 3]}))
     with pytest.raises(ValueError, match=r"holdout\.json: episodes are not ascending ids"):
         hold_out(RunConfig(), tmp_path / "a", TrajectoryStore.open(store))
+
+
+@pytest.mark.slow
+def test_two_processes_hold_out_the_same_and_draw_what_one_draws(store, tmp_path):
+    chosen = ["--agent", "td3_bc", "--sampler", "uniform", "--steps", "25", "--batch-size", "16"]
+    words = ["run.py", "offline", "--data", str(store), *chosen, "--preset", "demo", "--holdout", "0.25"]
+    words += ["--set", *settings("td3_bc"), "--out"]
+    ended(start(2, [*words, str(tmp_path / "two")]))
+    ended(start(1, [*words, str(tmp_path / "one")]))
+    draws = [pd.read_parquet(tmp_path / name / "episodes.parquet")["draws"] for name in ("one", "two")]
+    held = held_out(tmp_path / "two", TrajectoryStore.open(store))
+    assert len(held) == 3
+    assert (draws[1][held] == 0).all()
+    assert draws[0].equals(draws[1])
+    left, right = (read_csv(tmp_path / name / "metrics.csv")[-1] for name in ("one", "two"))
+    for name in ("bc_loss", "td_abs", "late/q_rmse"):
+        column = f"offline/validation/{name}"
+        assert float(left[column]) == pytest.approx(float(right[column]), rel=1e-4)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from trajrl.core.distributed import averaged
+from trajrl.nets.frozen import is_frozen
 
 DECAYS = ("none", "update", "epoch", "as_run")
 EPOCH = 1000  # updates per epoch in the published runs
@@ -73,7 +74,10 @@ class Optimiser:
 
         Gradients reach these parameters alone: autograd.grad leaves every other network untouched.  The fused
         step is called as it is: torch's Adam around it takes longer than the step itself on small networks.
+        Frozen, none is taken, and the norm is 0.
         """
+        if is_frozen():
+            return torch.zeros_like(loss)
         found = averaged(torch.autograd.grad(loss, self.parameters))
         gradients = [part.contiguous() for part in found]  # the step reads memory in the parameter's order
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

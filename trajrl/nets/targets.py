@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.core.distributed import all_reduce_sum
+from trajrl.nets.frozen import is_frozen
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -81,7 +82,7 @@ def expectile_loss(u: Tensor, expectile: float) -> Tensor:
 @torch.no_grad()
 def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
     """Move targets after the optimiser's step: theta' <- theta' + tau (theta - theta').  Polyak and EMA."""
-    if tau:
+    if tau and not is_frozen():
         torch._foreach_lerp_(list(target), list(online), tau)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STRIDE = 32  # rows from one kept return to the next
 BLOCK = 1 << 14  # kept returns that are computed at once
+MOST_HIDDEN = 0.05  # of the return that a cut recording may hide
 
 
 class ReturnTable:
@@ -70,6 +71,24 @@ def stops(store: TrajectoryStore, episode: np.ndarray, row: np.ndarray) -> tuple
     end, marks = store.table.start[episode] + store.table.length[episode], store.marks()
     solved = marks[np.searchsorted(marks, row)] + 1  # (B,) the row after the next mark
     return np.minimum(end, solved), (solved <= end) | store.table.terminated[episode]
+
+
+def known_returns(
+    store: TrajectoryStore, episode: np.ndarray, step: np.ndarray, gamma: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return G (n,) at any steps, the steps (n,) it sums over, and whether it is known (n,).
+
+    It is where nothing follows the last of them, or what a cut recording hides counts for less than 5 %.
+    """
+    row = store.table.start[episode] + step
+    stop, ended = stops(store, episode, row)
+    found = returns_to_go(store, row, stop, gamma, "cpu").numpy()
+    return found, stop - row, ended | (stop - row > steps_that_count(gamma))
+
+
+def steps_that_count(gamma: float) -> float:
+    """Return the steps after which discounted rewards count for less than 5 % of the whole."""
+    return float(np.ceil(np.log(MOST_HIDDEN) / np.log(np.clip(gamma, 1e-9, 1 - 1e-9))))
 
 
 def discounted(

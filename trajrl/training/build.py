@@ -31,6 +31,7 @@ from trajrl.training.run import Run
 from trajrl.training.run_dir.episode_stats import EpisodeStats
 from trajrl.training.run_dir.evaluations import Evaluations
 from trajrl.training.run_dir.logger import Logger, WandbLog
+from trajrl.training.validation import Validation
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
@@ -90,6 +91,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         evaluations=evaluations, episode_stats=EpisodeStats(store, sampler, agent.spec.n),
         logger=Logger(folder, other=board),
         progress=Progress(config.end, config.phase), online=online, team=team, units=units, held_out=held,
+        validation=Validation(config, store, held) if len(held) else None,
     )  # fmt: skip
 
 

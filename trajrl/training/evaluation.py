@@ -27,6 +27,9 @@ def evaluate_and_keep(run: Run, last: bool) -> None:
     """
     bc_loss = run.evaluations.take_bc_loss()
     checkpoint.keep_policy(run.folder / "checkpoints", run.clock, run.agent.state_dict(), facts(run))
+    if run.validation is not None:
+        run.progress.say("measuring on held-out episodes")
+        run.validation(run.agent, run.clock)
     if run.suite is not None:
         score(run, run.suite, last, bc_loss)
     else:

@@ -18,6 +18,7 @@ from trajrl.core.console import say
 from trajrl.core.json_file import as_written, read_object
 from trajrl.store.split import stratified_share
 from trajrl.store.store import MOMENTS
+from trajrl.store.table import phase_code
 from trajrl.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def chosen(config: RunConfig, store: TrajectoryStore) -> np.ndarray:
     """Return what a config holds out of a store; of an online run, what its offline run holds out."""
     if config.online and (Path(config.from_run) / "config.json").exists():
         return held_out(Path(config.from_run), store)
-    offline = int((store.table.phase == 0).sum())
+    offline = int((store.table.phase == phase_code("offline")).sum())
     enough = offline >= config.holdout_min_episodes
     return stratified_share(store, config.holdout if enough else 0.0, config.seed)
 
@@ -97,6 +98,13 @@ def read(place: Path, store: TrajectoryStore) -> np.ndarray:
 def opened_as(store: TrajectoryStore) -> str:
     """Return the fingerprint of the data as it was opened."""
     return str(store.attributes.get("fingerprint") or store.fingerprint)
+
+
+def summary(config: RunConfig, store: TrajectoryStore, ids: np.ndarray) -> dict[str, float]:
+    """Return what summary.json says of the held-out episodes (m,)."""
+    offline = int((store.table.phase == phase_code("offline")).sum())
+    steps = int(store.table.length[ids].sum())
+    return {"share": config.holdout, "episodes": len(ids), "of": offline, "steps": steps}
 
 
 def line(store: TrajectoryStore, ids: np.ndarray) -> str:

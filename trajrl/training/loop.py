@@ -19,7 +19,7 @@ from trajrl.core.atomic_files import new_file, write_text
 from trajrl.core.distributed import all_gather_rows
 from trajrl.core.json_file import read_object
 from trajrl.core.rng import stream, torch_stream
-from trajrl.training import guards
+from trajrl.training import guards, holdout
 from trajrl.training.checked_calls import draw, learn, windows
 from trajrl.training.diagnostics import diagnostics
 from trajrl.training.evaluation import evaluate_and_keep
@@ -29,7 +29,7 @@ from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
 
 LATEST = 50  # updates that may be pending
-MAY_BE_INFINITE = ("sampler", "eval")  # parts of a log that say nothing of the weights
+MAY_BE_INFINITE = ("sampler", "eval", "validation")  # parts of a log that no update is made of
 AT_ONCE = ("cpu",)  # devices whose numbers are there when a call returns
 
 
@@ -140,6 +140,7 @@ def log(run: Run, means: Mapping[str, float] | None) -> None:
         run.logger.scalars({f"time/{name}": rate for name, rate in run.progress.rates().items()}, run.clock)
     for found in run.evaluations.entries[-1:]:
         values |= found.metrics() if found.step == run.clock else {}
+    values |= run.validation.at(run.clock) if run.validation else {}
     if run.online:
         values |= run.online.stats(run.evaluations.entries, run.step)
     row = run.logger.write(run.config.phase, run.clock, values) if values else {}
@@ -182,6 +183,7 @@ def finish(run: Run) -> None:
         **measured(run),
         "steps": run.step,
         "stop_reason": run.stop_reason,
+        "holdout": holdout.summary(run.config, run.store, run.held_out),
         **(run.online.summary(run.evaluations.entries) if run.online else {}),
     }
     write_text(run.folder / "summary.json", json.dumps(summary, indent=2) + "\n")  # last: the run has ended

@@ -22,6 +22,7 @@ from trajrl.training.rank_check import RankCheck
 from trajrl.training.run_dir.episode_stats import EpisodeStats
 from trajrl.training.run_dir.evaluations import Evaluations
 from trajrl.training.run_dir.logger import Logger
+from trajrl.training.validation import Validation
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Run:
     evaluations: Evaluations
     units: ActionUnits  # of the recorded actions, and of those that the policy takes
     held_out: np.ndarray  # (m,) ids of the episodes that are never learned from
+    validation: Validation | None  # measures the agent on them; None: there are none
     progress: Progress
     step: int = 0
     seconds: float = 0.0  # of training, evaluations included, over all restarts

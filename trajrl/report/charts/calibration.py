@@ -19,15 +19,13 @@ from trajrl.report import stats
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Series
 from trajrl.report.charts.qfunction import q_of_data
-from trajrl.store.return_to_go import returns_to_go, stops
+from trajrl.store.return_to_go import known_returns, steps_that_count, stops
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from trajrl.agents.base.protocol import Agent
     from trajrl.store.store import TrajectoryStore
-
-MOST_HIDDEN = 0.05  # of the return that a cut recording may hide
 
 
 def calibration(
@@ -94,8 +92,7 @@ def usable_steps(store: TrajectoryStore, gamma: float) -> tuple[np.ndarray, np.n
     step = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
     row = store.table.start[episode] + step
     stop, ended = stops(store, episode, row)
-    hidden = np.ceil(np.log(MOST_HIDDEN) / np.log(np.clip(gamma, 1e-9, 1 - 1e-9)))
-    known = ended | (stop - row > hidden)
+    known = ended | (stop - row > steps_that_count(gamma))
     return episode[known], step[known]
 
 
@@ -103,6 +100,5 @@ def returns_at(
     store: TrajectoryStore, episode: np.ndarray, step: np.ndarray, gamma: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return G (n,) at any steps, of rewards as training saw them, and the steps (n,) it sums over."""
-    row = store.table.start[episode] + step
-    stop, _ = stops(store, episode, row)
-    return returns_to_go(store, row, stop, gamma, "cpu").numpy(), stop - row
+    found, steps, _ = known_returns(store, episode, step, gamma)
+    return found, steps

@@ -293,3 +293,17 @@ def test_clustering_shows_what_it_tries_on_the_threads_of_the_environment(tmp_pa
     assert dispatch(["store", "cluster", str(path), "--out", str(tmp_path / "b.h5")]) == 0
     assert shown == [("clustering", 2, "counts of clusters")]
     assert set(threads) == {1}
+
+
+def test_a_label_given_for_a_store_is_that_of_every_episode(capsys, tmp_path):
+    path = store_file(tmp_path / "a.h5", source="old")
+    assert dispatch(["store", "import", str(path), "--label", "mine", "--out", str(tmp_path / "b.h5")]) == 0
+    assert set(TrajectoryStore.open(tmp_path / "b.h5").table.source) == {"mine"}
+
+
+@pytest.mark.parametrize("option", [("--ends", "flags"), ("--horizon", "5"), ("--split", "all")])
+def test_an_option_that_a_store_has_no_use_for_is_refused(capsys, tmp_path, option):
+    path = store_file(tmp_path / "a.h5", source="old")
+    assert dispatch(["store", "import", str(path), *option, "--out", str(tmp_path / "b.h5")]) == 1
+    assert f"the option {option[0][2:]} is for " in capsys.readouterr().err
+    assert not (tmp_path / "b.h5").exists()

@@ -14,6 +14,7 @@ from trajrl.cli.option import silent
 from trajrl.cli.store.reading import Reading
 from trajrl.cli.text_table import as_text, show_table
 from trajrl.formats import export, import_source, recognise
+from trajrl.formats.base.options import Options, make_options
 from trajrl.store.notes import counted
 
 LEVELS = {"E": "error[s]", "W": "warning[s]", "I": "note[s]"}
@@ -32,8 +33,8 @@ class Import(Reading):
         """Write the store and say what was found, changed and dropped."""
         refuse_existing(self.out, self.overwrite)
         packed = Path(self.source).expanduser()
-        renamed = self.env or self.action_box  # then its episodes are written anew, under what is given
-        if self.format == "auto" and not renamed and packed.is_file() and is_store(packed):
+        copied = self.format == "auto" and make_options(self.options()) == Options()  # nothing is changed
+        if copied and packed.is_file() and is_store(packed):
             return self._unpack(packed)
         found = import_source(self.open(), self.out, progress, self.overwrite)
         for note in found["notes"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
@@ -45,10 +45,14 @@ class Reading(Common):
 
     def open(self) -> Source:
         """Open the source."""
-        box = given_box(self.action_box)
-        return open_source(
-            self.source, self.format, progress, environment=self.env, source=self.label,
-            obs_keys=self.obs_keys, ends=self.ends, horizon=self.horizon, filter=self.filter,
-            split=self.split, trust_pickle=self.trust_pickle, action_box=box,
-            env_box=environment_box(self.env) if self.env and not box else (),
-        )  # fmt: skip
+        asked = self.options()
+        box = environment_box(self.env) if self.env and not asked["action_box"] else ()
+        return open_source(self.source, self.format, progress, **asked, env_box=box)
+
+    def options(self) -> dict[str, Any]:
+        """Return what a reader is asked for."""
+        return {
+            "environment": self.env, "source": self.label, "obs_keys": self.obs_keys, "ends": self.ends,
+            "horizon": self.horizon, "filter": self.filter, "split": self.split,
+            "trust_pickle": self.trust_pickle, "action_box": given_box(self.action_box),
+        }  # fmt: skip

@@ -9,7 +9,10 @@ from trajrl.core.registry import unknown
 
 ENDS = ("auto", "flags", "resets")
 SPLITS = ("train", "val", "all")
+FLAT = ("d4rl", "npz", "pickle")  # columns in which episodes lie one behind another
 ONLY_FOR = {  # option -> the formats that read it; the others read every option that is not here
+    "ends": FLAT,
+    "horizon": FLAT,
     "filter": ("robomimic",),
     "obs_keys": ("minari", "robomimic"),
     "split": ("ogbench",),
@@ -46,7 +49,7 @@ def check_used(options: Options, format: str) -> None:
     """Refuse options that the format would leave unused."""
     for name, formats in ONLY_FOR.items():
         if getattr(options, name) != getattr(Options(), name) and format not in formats:
-            raise ValueError(f"the option {name} is for {' and '.join(formats)}; this source is {format}")
+            raise ValueError(f"the option {name} is for {', '.join(formats)}; this source is {format}")
 
 
 def make_options(values: dict[str, Any]) -> Options:

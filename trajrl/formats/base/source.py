@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ class Source:
         with undamaged(self.path):
             for episode, labels in self.read():
                 self._fit_box(episode.actions.shape[1])
-                yield episode, labels
+                asked = self.options.source  # wins over what the file calls its episodes
+                yield replace(episode, source=asked) if asked else episode, labels
 
     def episodes(self) -> Iterator[Episode]:
         """Yield every episode, in constant memory."""

@@ -12,6 +12,7 @@ from trajrl.cli.common import say
 from trajrl.cli.offline import Offline
 from trajrl.cli.option import silent
 from trajrl.cli.train_command import Choices, introduce, report, stop_politely, watched
+from trajrl.training.presets import ONLINE_SAMPLER
 
 if TYPE_CHECKING:
     from trajrl.training.config import RunConfig
@@ -62,6 +63,16 @@ class Online(Choices):
     """Seconds until a silent environment counts as hung and is started again."""
     max_failures: Annotated[int | None, silent("K", "10")] = None
     """Environments that crash or hang until the run stops, with a checkpoint."""
+    data: Annotated[str | None, silent("PATH|NAME", "the offline run's")] = None
+    """The offline run's data; without --from only runs that learned from it are taken."""
+    env: Annotated[str | None, silent("ID", "the offline run's")] = None
+    """Environment to act in: suite:name, a Gymnasium id or package.module:callable."""
+    agent: Annotated[str | None, silent("NAME", "the offline run's")] = None
+    """The offline run's algorithm; without --from only runs of it are taken."""
+    sampler: Annotated[str | None, silent("NAME", f"{ONLINE_SAMPLER}, or the preset's")] = None
+    """What draws trajectories after --warmup-steps; names joined by * make a product."""
+    steps: Annotated[int | None, silent("N", "a tenth of --env-steps, 100 to 2000")] = None
+    """Gradient steps of the short offline phase, where one runs first."""
 
     def run(self) -> dict[str, Any]:
         """Collect and learn, or continue it."""

@@ -321,3 +321,28 @@ def test_without_a_network_it_fails_after_one_more_try(path, monkeypatch):
     with pytest.raises(OSError, match=r"name resolution; is there a network\?"):
         download("https://nowhere.invalid/x", path, wait=waits.append)
     assert sum(waits) <= 2
+
+
+def test_a_file_that_another_program_finished_meanwhile_stays_whole(server, path, monkeypatch):
+    """The part is opened, then renamed by the other program, then held: it is the finished file by now."""
+    held = fcntl.flock
+
+    def finished_first(file, how):
+        with suppress(FileNotFoundError):
+            path.with_name(".data.hdf5.part").rename(path)
+            path.write_bytes(BODY)
+        held(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", finished_first)
+    with pytest.raises(OSError, match="by another program; try again"):
+        fetch(server, path)
+    assert (path.read_bytes() == BODY, server.asked) == (True, [])
+
+
+def test_a_part_that_is_a_link_is_not_written_through(server, path, tmp_path):
+    path.parent.mkdir()
+    (tmp_path / "mine").write_text("mine")
+    path.with_name(".data.hdf5.part").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="a symbolic link"):
+        fetch(server, path)
+    assert (tmp_path / "mine").read_text() == "mine"

@@ -20,6 +20,7 @@ from typing import IO
 
 from trajrl.core.atomic_files import said, sync_folder
 from trajrl.core.console import say
+from trajrl.core.plain_file import open_to_write
 from trajrl.formats.base.http_get import BROKEN_LINE, check_scheme
 from trajrl.formats.base.importer import Show, quietly
 from trajrl.formats.base.transfer import Transfer, fetch_rest
@@ -49,13 +50,13 @@ def download(
     part = path.with_name(f".{path.name}.part")
     with said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("ab")
+        file = open_to_write(part, "append")
     transfer = Transfer(
         url, path, part, part.with_name(f"{part.name}.tag"), file, insecure, show or quietly, size,
         time.monotonic() + seconds,
     )  # fmt: skip
     with file:
-        _lock(file, path)
+        _lock(file, part, path)
         try:
             total = _fetch_all(transfer, wait)
             _check(transfer, total, sha256)
@@ -134,8 +135,11 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def _lock(file: IO[bytes], part: Path, path: Path) -> None:
+    """Hold the part; one that another program renamed or removed before it was held is not this one's."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OSError(f"{path} is being downloaded by another program; wait for it") from error
+    if not (part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())):
+        raise OSError(f"{path} was being downloaded by another program; try again")

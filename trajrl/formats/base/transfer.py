@@ -16,7 +16,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from trajrl.core.atomic_files import require_space, said
+from trajrl.core.atomic_files import require_space, said, write_text
 from trajrl.core.console import say
 from trajrl.formats.base.http_get import get
 from trajrl.formats.base.importer import Show
@@ -112,7 +112,7 @@ def fetch_rest(transfer: Transfer) -> int:
         else:
             transfer.restart()
             have, total = 0, _whole(transfer, answer)
-            transfer.tag.write_text(f"{_tag(answer.headers)}\n{total}")
+            write_text(transfer.tag, f"{_tag(answer.headers)}\n{total}")
         with said(transfer.path):
             require_space(transfer.path, max(1, total - have))
         _append(transfer, answer, have, total)

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from small_runs import trained, write_store
 
 from trajrl.cli.main import dispatch
+from trajrl.core.atomic_files import write_text
 
 WRITERS = {
     "report": ["report", "RUN", "--detail", "0", "--out", "OUT"],
@@ -121,3 +124,35 @@ def test_an_out_of_another_kind_or_below_a_file_is_refused_before_any_work(what,
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["mine.txt", *(kind.replace(" ", "-") for kind in ODD)]
     )
+
+
+@pytest.mark.parametrize("left", ["checkpoints/step-000000009", "tb/events.out", "journal/episodes.journal"])
+def test_a_new_run_begins_over_no_part_of_an_older_one(left, place, tmp_path, capsys):
+    (tmp_path / left).mkdir(parents=True)
+    line = ["offline", "--data", str(place / "point.h5"), "--steps", "2", "--out", str(tmp_path)]
+    assert dispatch(line) == 1
+    assert f"holds {left.partition('/')[0]}, which a run would write over" in capsys.readouterr().err
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.name == Path(left).name]
+
+
+def test_videos_are_written_through_no_link(place, tmp_path, capsys):
+    shutil.copytree(place / "run", tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "videos").symlink_to(tmp_path / "elsewhere")
+    assert dispatch(["evaluate", str(tmp_path / "run"), "--episodes", "1", "--video", "1"]) == 1
+    assert "outside" in capsys.readouterr().err
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_writer_whose_folder_another_removed_before_it_was_held_takes_a_new_one(tmp_path, monkeypatch):
+    made, folders = tempfile.mkdtemp, []
+
+    def seen_by_another(**where):
+        folders.append(made(**where))
+        if len(folders) == 1:
+            os.rmdir(folders[0])
+        return folders[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", seen_by_another)
+    write_text(tmp_path / "x", "whole")
+    assert (len(folders), (tmp_path / "x").read_text()) == (2, "whole")

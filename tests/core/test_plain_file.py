@@ -58,5 +58,5 @@ def test_a_run_copied_by_links_leaves_the_journal_and_rows_of_the_first_as_they_
 def test_a_folder_where_a_file_is_due_is_named(tmp_path):
     (tmp_path / "metrics.csv").mkdir()
     for opened in (open_to_read, lambda path: open_to_write(path, "append")):
-        with pytest.raises((OSError, ValueError), match="metrics.csv"):
+        with pytest.raises((OSError, ValueError), match=r"metrics\.csv"):
             opened(tmp_path / "metrics.csv")

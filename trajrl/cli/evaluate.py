@@ -11,6 +11,7 @@ import tyro
 
 from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
+from trajrl.core.out_paths import refuse_links_out
 from trajrl.report.draw.video import record
 from trajrl.store.notes import counted
 
@@ -75,6 +76,8 @@ class Evaluate(Common):
             raise ValueError("--episodes and --envs must be at least 1")
         if self.video < 0:
             raise ValueError(f"--video must not be negative; got {self.video}")
+        if self.video:
+            refuse_links_out(self.folder)
         run = load_run(self.folder)
         build.set_threads(run.config)
         asked = split_settings(self.set)

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trajrl.core.out_paths import refuse_irregular
@@ -27,9 +27,7 @@ class Scratch:
         with said(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             remove_leftovers(path)
-            self.folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-            self._lock = os.open(self.folder, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self.folder, self._lock = _held_folder(path)
 
     def publish(self, file: Path) -> None:
         """Flush a file of the folder to disk and give it the final name."""
@@ -44,6 +42,18 @@ class Scratch:
             shutil.rmtree(self.folder, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
+
+
+def _held_folder(path: Path) -> tuple[Path, int]:
+    """Make a folder and hold it; another writer that saw it before it was held may have removed it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        with suppress(FileNotFoundError):
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, handle
+            os.close(handle)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ ENVIRONMENTS = (
     "robosuite",
 )  # named where present
 FOLDERS = ("checkpoints", "tb")
+LOCK = "checkpoints/lock"
 WRITTEN = ("episodes.parquet", "evals.csv", "holdout.json", "metrics.csv", "summary.json", "versions.json")
 _locks: list[IO[bytes]] = []  # held for the life of the process
 
@@ -74,7 +75,7 @@ def new_folder(config: RunConfig, out: str) -> Path:
         refuse_links_out(folder)
         if (folder / "config.json").exists():
             raise ValueError(f"{folder} already holds a run; give --resume to continue it, or another --out")
-        if standing := [name for name in WRITTEN if os.path.lexists(folder / name)]:
+        if standing := left_there(folder):
             raise FileExistsError(
                 f"{folder} holds {', '.join(standing)}, which a run would write over; give another --out"
             )
@@ -87,6 +88,16 @@ def new_folder(config: RunConfig, out: str) -> Path:
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def left_there(folder: Path) -> list[str]:
+    """Return what stands in a folder that a new run would write over, prune or take for its own.
+
+    A run that was killed before its config.json was there left empty folders and a lock.
+    """
+    found = [name for name in WRITTEN if os.path.lexists(folder / name)]
+    inside = {name: set(folder.glob(f"{name}/*")) - {folder / LOCK} for name in (*FOLDERS, "journal")}
+    return found + [name for name, paths in inside.items() if paths]
 
 
 def describe_run(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
@@ -163,7 +174,7 @@ def refuse_config(folder: Path, file: Path | None) -> None:
         )
 
 
-def lock(folder: Path, name: str = "checkpoints/lock") -> IO[bytes]:
+def lock(folder: Path, name: str = LOCK) -> IO[bytes]:
     """Hold the folder for this process, or until what is returned is closed; a second process is refused."""
     place = (folder / name).parent
     refuse_links_out(folder)

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from trajrl.agents.base.candidates import padded, repeated
 from trajrl.agents.base.checks import at_least_one, chunk_lengths, one_of, shares
-from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, next_chunk, td_report
+from trajrl.agents.base.learner import BOTH, Learner, Metrics, draw_rows, histories, next_chunk, td_report
 from trajrl.agents.base.networks import build_encoder
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.acfql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
@@ -103,6 +103,7 @@ class ACFQL(Learner):
     """Flow Q-learning over chunks."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -228,10 +229,11 @@ class ACFQL(Learner):
         metrics = {"actor/bc_loss": flow_loss, "actor/distill_loss": distill_loss, "actor/q_loss": q_loss}
         return loss, {"actor/loss": loss, **metrics}
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of critic and actor, both from losses that see the networks as they were before it."""
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
-        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        policy, values = by_role(batch)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values, noise)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise)
         # The actor first: its graph runs through the critic's weights.
         actor_norm = self.actor_optimiser.step(actor_loss)
         if self.config.late_targets:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from trajrl.agents.base.checks import above_zero, at_least_one
 from trajrl.agents.base.gaussian import GaussianLearner
-from trajrl.agents.base.learner import Metrics, histories, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.awac import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
@@ -78,6 +78,7 @@ class AWAC(GaussianLearner):
     """Advantage-weighted actor-critic."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -135,11 +136,12 @@ class AWAC(GaussianLearner):
         """Return the policy's actions (B, act), cut to the box, from noise (B, act)."""
         return self.actor.head.action(*self.actor.head(self.context(self.actor.encoder, history)), noise)
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of the critics, then of the policy, which sees the new critics."""
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        policy, values = by_role(batch)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
-        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}

@@ -83,6 +83,7 @@ class BCDiffusion(Learner):
 
     config: Config
     learns_online = False  # it would clone its own episodes
+    roles = ("policy",)
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)

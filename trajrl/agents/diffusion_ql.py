@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.base.candidates import choose, valued_candidates
-from trajrl.agents.base.learner import Metrics, TargetActorLearner, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, td_report
 from trajrl.agents.base.networks import check
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.diffusion_ql import DEMO, first_match, of_environment
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
@@ -108,6 +108,7 @@ class DiffusionQL(TargetActorLearner):
     """Diffusion Q-learning on single transitions."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -182,11 +183,12 @@ class DiffusionQL(TargetActorLearner):
         metrics = {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss, "actor/q_scale": scale}
         return bc_loss + self.config.eta * q_loss, metrics
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of the critic, one of the actor that maximises it, then the targets."""
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        policy, values = by_role(batch)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
-        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}

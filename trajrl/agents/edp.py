@@ -25,9 +25,9 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import above_zero, at_least_one, one_of
 from trajrl.agents.base.diffusion_config import DiffusionConfig
-from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics, build_encoder
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.edp import PRESETS, preset
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
 from trajrl.nets.diffusion import level_weights
@@ -86,6 +86,7 @@ class EDP(TargetActorLearner):
     """Efficient diffusion policy on windows of trajectories."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -236,17 +237,18 @@ class EDP(TargetActorLearner):
             return (real & (adv > 0)).float()
         return torch.where(real, (config.eta * adv).exp().clamp(max=config.weight_cap), 0.0)
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """Critic, then actor, then the targets; under iql V, then actor, then critic."""
+        policy, values = by_role(batch)
         found: Metrics = {}
         if self.config.q_term == "iql":
-            value_loss, found = self.value_loss(batch)
+            value_loss, found = self.value_loss(values)
             found["value/grad_norm"] = self.value_optimiser.step(value_loss)
-            found |= self.step_actor(batch, noise)
-        critic_loss, td_error, metrics = self.critic_loss(batch, noise)
+            found |= self.step_actor(policy, noise)
+        critic_loss, td_error, metrics = self.critic_loss(values, noise)
         found |= {**metrics, "critic/grad_norm": self.critic_optimiser.step(critic_loss)}
         if self.config.q_term != "iql":
-            found |= self.step_actor(batch, noise)
+            found |= self.step_actor(policy, noise)
         self.follow()
         return found, td_error
 

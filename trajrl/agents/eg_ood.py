@@ -26,9 +26,9 @@ from trajrl.agents.base.candidates import choose, padded, padded_history, repeat
 from trajrl.agents.base.checks import above_zero, at_least_one, bounds, not_negative
 from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.guided_loss import guided_loss
-from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.eg_ood import PRESETS, preset
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
 from trajrl.nets.optim import Optimiser
@@ -93,6 +93,7 @@ class EGOOD(TargetActorLearner):
     """Q-guided score matching under a guard, on windows of trajectories."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -245,17 +246,21 @@ class EGOOD(TargetActorLearner):
         learning = self.updates < self.config.behaviour_updates
         return None if self.calibrating else (super().stage(), learning, self.guarded)
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
-        """Behaviour model while it learns, then critic, then the actor it guides, then the targets."""
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
+        """Behaviour model while it learns, then critic, then the actor it guides, then the targets.
+
+        The behaviour model guards the values: it says what is on the data that they are learned from.
+        """
+        policy, values = by_role(batch)
         found: Metrics = {}
         if self.updates < self.config.behaviour_updates:
-            behaviour_loss, found = self.behaviour_loss(batch, noise)
+            behaviour_loss, found = self.behaviour_loss(values, noise)
             found["behaviour/grad_norm"] = self.behaviour_optimiser.step(behaviour_loss)
         elif self.calibrating:
-            self.calibrate(batch, noise)
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+            self.calibrate(values, noise)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
-        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from trajrl.agents.base.candidates import padded, repeated
 from trajrl.agents.base.checks import at_least_one, shares
-from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.learner import BOTH, Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.base.networks import build_encoder
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.ifql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
@@ -86,6 +86,7 @@ class IFQL(Learner):
     """Implicit flow Q-learning."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -146,11 +147,12 @@ class IFQL(Learner):
         loss = masked_mean(error, valid[:, None], batch.weight[:, None])
         return loss, {"actor/loss": loss, "actor/bc_loss": loss}
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of V, Q and the flow, from losses that see the networks as they were before it."""
-        value_loss, value_metrics = self.value_loss(batch)
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch)
-        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        policy, values = by_role(batch)
+        value_loss, value_metrics = self.value_loss(values)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise)
         value_norm = self.value_optimiser.step(value_loss)
         critic_norm = self.critic_optimiser.step(critic_loss)
         actor_norm = self.actor_optimiser.step(actor_loss)

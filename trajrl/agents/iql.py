@@ -20,8 +20,9 @@ from torch import Tensor
 
 from trajrl.agents.base.checks import above_zero, at_least_one, not_negative, shares
 from trajrl.agents.base.gaussian import GaussianLearner
-from trajrl.agents.base.learner import Metrics, histories, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
+from trajrl.agents.base.protocol import Batches, by_role
 from trajrl.agents.presets.iql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
@@ -86,6 +87,7 @@ class IQL(GaussianLearner):
     """Implicit Q-learning."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -155,13 +157,14 @@ class IQL(GaussianLearner):
         loss = masked_mean((q - y).square().sum(0), valid, batch.weight)
         return loss, *td_report(loss, q, y, valid)
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of V, the policy and Q, in this order, then move the target."""
-        value_loss, value_metrics = self.value_loss(batch)
+        policy, values = by_role(batch)
+        value_loss, value_metrics = self.value_loss(values)
         value_norm = self.value_optimiser.step(value_loss)
-        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values)
         critic_norm = self.critic_optimiser.step(critic_loss)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
         norms = {

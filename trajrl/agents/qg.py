@@ -25,9 +25,9 @@ from trajrl.agents.base.candidates import choose, padded_history, valued_candida
 from trajrl.agents.base.checks import above_zero, at_least_one, bounds, one_of
 from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.guided_loss import guided_loss
-from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.qg import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.guidance import RATIOS
@@ -74,6 +74,7 @@ class QG(TargetActorLearner):
     """Q-guided score matching on windows of trajectories."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -133,11 +134,12 @@ class QG(TargetActorLearner):
             q = q / (masked_mean(q.detach().abs(), batch.mask[:, 0], batch.weight) + 1)
         return q
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of the critic, one of the actor that it guides, then the targets."""
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        policy, values = by_role(batch)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
-        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}

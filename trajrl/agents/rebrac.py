@@ -22,9 +22,9 @@ from torch import Tensor
 
 from trajrl.agents.base.candidates import padded
 from trajrl.agents.base.checks import at_least_one, not_negative
-from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, next_chunk, td_report
+from trajrl.agents.base.learner import BOTH, Learner, Metrics, draw_rows, histories, next_chunk, td_report
 from trajrl.agents.base.networks import build_encoder
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.rebrac import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
@@ -89,6 +89,7 @@ class ReBRAC(Learner):
     """TD3 with behaviour penalties on actor and critic."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -157,12 +158,13 @@ class ReBRAC(Learner):
         """Return whether actor and targets move at the next update."""
         return self.updates % self.config.policy_delay == 0
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """One critic step; at the first and every policy_delay-th after it the actor and the targets move."""
-        critic_loss, td_error, metrics = self.critic_loss(batch, noise)
+        policy, values = by_role(batch)
+        critic_loss, td_error, metrics = self.critic_loss(values, noise)
         metrics["critic/grad_norm"] = self.critic_optimiser.step(critic_loss)
         if self.stage():
-            actor_loss, more = self.actor_loss(batch)
+            actor_loss, more = self.actor_loss(policy)
             metrics |= {**more, "actor/grad_norm": self.actor_optimiser.step(actor_loss)}
             follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
             follow(self.target_actor.parameters(), self.actor.parameters(), self.config.tau)

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from trajrl.agents.base.candidates import padded
 from trajrl.agents.base.checks import above_zero, at_least_one, chunk_lengths, not_negative, one_of
-from trajrl.agents.base.learner import Learner, Metrics, draw_rows, histories, td_report
+from trajrl.agents.base.learner import BOTH, Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.base.networks import build_encoder
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.rlpd import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
@@ -110,6 +110,7 @@ class RLPD(Learner):
     """Reinforcement learning with prior data."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -211,21 +212,22 @@ class RLPD(Learner):
         """Draw the randomness of every mini-batch."""
         return tuple(self.draw_noise(part, rng) for part in self.mini_batches(batch))
 
-    def learn(self, batch: SequenceBatch, noises: tuple[Noise, ...]) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noises: tuple[Noise, ...]) -> tuple[Metrics, Tensor]:
         """Step the critic on every mini-batch; actor and temperature on the last, under `joint` on each."""
+        parts = zip(*(self.mini_batches(part) for part in by_role(batch)), noises, strict=True)
         td_errors: list[Tensor] = []
         critic_metrics: list[Metrics] = []
         actor_metrics: Metrics = {}
-        for part, noise in zip(self.mini_batches(batch), noises, strict=True):
-            loss, td_error, metrics = self.critic_loss(part, noise)
+        for policy, values, noise in parts:
+            loss, td_error, metrics = self.critic_loss(values, noise)
             if self.config.joint:
-                actor_metrics = self.step_actor(part, noise)  # before the critic moves
+                actor_metrics = self.step_actor(policy, noise)  # before the critic moves
             metrics["critic/grad_norm"] = self.critic_optimiser.step(loss)
             follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
             td_errors.append(td_error)
             critic_metrics.append(metrics)
         if not self.config.joint:
-            actor_metrics = self.step_actor(part, noise)
+            actor_metrics = self.step_actor(policy, noise)
         found = {name: torch.stack([m[name].detach() for m in critic_metrics]).mean() for name in metrics}
         td_error = torch.stack(td_errors, 1).flatten()  # row i utd + j: i-th of mini-batch j
         return {**found, **actor_metrics}, td_error

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from trajrl.agents.base.checks import above_zero, at_least_one
 from trajrl.agents.base.gaussian import GaussianLearner, soft_actor_loss
-from trajrl.agents.base.learner import Metrics, histories, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
+from trajrl.agents.base.protocol import Batches, by_role
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature
@@ -85,6 +86,7 @@ class SAC(GaussianLearner):
     """Soft actor-critic."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -133,11 +135,12 @@ class SAC(GaussianLearner):
         """Temp log pi - min Q, and the temperature's own loss; returns both and metrics."""
         return soft_actor_loss(self, self.config, self.temperature, batch, noise.policy)
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of critic, actor and temperature, in this order."""
-        critic_loss, td_error, metrics = self.critic_loss(batch, noise)
+        policy, values = by_role(batch)
+        critic_loss, td_error, metrics = self.critic_loss(values, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
-        actor_loss, temp_loss, more = self.actor_loss(batch, noise)
+        actor_loss, temp_loss, more = self.actor_loss(policy, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.temperature_optimiser.step(temp_loss)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)

@@ -24,9 +24,9 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import at_least_one, not_negative, one_of, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
-from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import Actor, build_actor, build_critics
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.base.strata import THRESHOLDS, Strata
 from trajrl.agents.presets.diffusion_ql import DEMO, of_environment
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
@@ -101,6 +101,7 @@ class StratifiedQL(TargetActorLearner):
     """Diffusion Q-learning with a second actor, on windows of trajectories."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -217,13 +218,17 @@ class StratifiedQL(TargetActorLearner):
         """Return None: rows are judged on the host, and limits replaced, while training continues."""
         return None
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
-        """Critic, first actor, second actor on what the critic selects, then the targets."""
-        critic_loss, td_error, found = self.critic_loss(batch, noise)
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
+        """Critic, first actor, second actor on what the critic selects, then the targets.
+
+        Strata are of the policy's rows, of which the second actor clones some.
+        """
+        policy, values = by_role(batch)
+        critic_loss, td_error, found = self.critic_loss(values, noise)
         found["critic/grad_norm"] = self.critic_optimiser.step(critic_loss)
-        actor_loss, metrics = self.actor_loss(batch, noise)
+        actor_loss, metrics = self.actor_loss(policy, noise)
         found |= {**metrics, "actor/grad_norm": self.actor_optimiser.step(actor_loss)}
-        second_loss, metrics = self.second_loss(batch, noise, self.select(batch))
+        second_loss, metrics = self.second_loss(policy, noise, self.select(policy))
         found |= {**metrics, "second/grad_norm": self.second_optimiser.step(second_loss)}
         self.follow()
         return found, td_error

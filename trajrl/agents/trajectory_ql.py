@@ -27,9 +27,9 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import at_least_one, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
-from trajrl.agents.base.learner import Metrics, TargetActorLearner, histories, next_chunk, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, next_chunk, td_report
 from trajrl.agents.base.networks import Actor, Critics, build_actor, build_critics
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.trajectory_ql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import draw_pair
@@ -109,6 +109,7 @@ class TrajectoryQL(TargetActorLearner):
     """Diffusion Q-learning on windows of trajectories."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -235,15 +236,16 @@ class TrajectoryQL(TargetActorLearner):
         """Return what the host decides of the next update."""
         return super().stage(), self.q_term_active
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """One step of the critic, one of the actor that maximises it, then the targets."""
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        policy, values = by_role(batch)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values, noise)
         critic_norm = self.critic_optimiser.step(critic_loss)
         if self.baseline is not None:
-            baseline_loss, baseline_metrics = self.baseline_loss(batch)
+            baseline_loss, baseline_metrics = self.baseline_loss(values)
             self.baseline_optimiser.step(baseline_loss)
             critic_metrics.update(baseline_metrics)
-        actor_loss, actor_metrics = self.actor_loss(batch, noise)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.follow()
         norms = {"critic/grad_norm": critic_norm, "actor/grad_norm": actor_norm}

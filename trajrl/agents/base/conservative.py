@@ -19,9 +19,9 @@ from torch import Tensor
 
 from trajrl.agents.base.checks import above_zero, at_least_one, not_negative, one_of
 from trajrl.agents.base.gaussian import GaussianLearner, soft_actor_loss
-from trajrl.agents.base.learner import Metrics, histories, td_report
+from trajrl.agents.base.learner import BOTH, Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.ensemble import Critic
 from trajrl.nets.gaussian import TanhGaussian, Temperature
@@ -105,6 +105,7 @@ class ConservativeLearner(GaussianLearner):
     """Base of agents whose values are pressed down where the data has no actions."""
 
     config: Config
+    roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
@@ -201,10 +202,11 @@ class ConservativeLearner(GaussianLearner):
         """Temp log pi - min Q, and the temperature's own loss; returns both and metrics."""
         return soft_actor_loss(self, self.config, self.temperature, batch, noise.policy)
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of policy and temperature, then of alpha where it is learned, and of the critics."""
-        actor_loss, temp_loss, actor_metrics = self.actor_loss(batch, noise)
-        critic_loss, td_error, critic_metrics = self.critic_loss(batch, noise)
+        policy, values = by_role(batch)
+        actor_loss, temp_loss, actor_metrics = self.actor_loss(policy, noise)
+        critic_loss, td_error, critic_metrics = self.critic_loss(values, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         self.temperature_optimiser.step(temp_loss)
         if self.config.lagrange:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from trajrl.agents.base.protocol import History, Update
+from trajrl.agents.base.protocol import Batches, History, Update, by_role
 from trajrl.core.one_line import changed, one_line
 from trajrl.core.rng import torch_stream
 from trajrl.nets.normaliser import Normaliser
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 Net = TypeVar("Net", bound=nn.Module)
 Metrics = dict[str, Tensor]  # scalars on the device, by name
+BOTH = ("policy", "values")  # roles of an agent with both kinds of terms
 
 
 class AgentConfig(Protocol):
@@ -63,6 +64,7 @@ class Learner:
     config: AgentConfig
     learns_online = True  # False: it clones, and its own episodes teach it nothing new
     updates_per_batch = 1  # mini-batches that `update` takes at once
+    roles: ClassVar[tuple[str, ...]] = ()  # BOTH where `learn` takes a batch for each by `by_role`
 
     def __init_subclass__(cls) -> None:
         cls.Config = sys.modules[cls.__module__].Config
@@ -130,9 +132,9 @@ class Learner:
         """Return the Q of every critic (E, V); an agent without a critic refuses."""
         raise NotImplementedError
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def update(self, batch: SequenceBatch | Batches, rng: torch.Generator) -> Update:
         """Do one step of learning: draw its noise, set what its number decides, learn, count."""
-        noise = self.draw(batch, rng)
+        noise = self.draw(by_role(batch).values, rng)
         self.prepare()
         metrics, td_error = self.learn(batch, noise)
         self.updates += 1
@@ -159,7 +161,7 @@ class Learner:
         """
         return ()
 
-    def learn(self, batch: SequenceBatch, noise: Any) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Any) -> tuple[Metrics, Tensor]:
         """Step every part once; returns metrics and the absolute TD error (B,).  The device's share of it."""
         raise NotImplementedError
 

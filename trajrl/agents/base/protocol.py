@@ -28,6 +28,18 @@ class Update(NamedTuple):
         return one_line(self, *shown, f"{more} more metrics" if more else "", td_error)
 
 
+class Batches(NamedTuple):
+    """Windows by role, as many for each: two draws, or twice the same batch where one draw serves both."""
+
+    policy: SequenceBatch  # what the policy learns from
+    values: SequenceBatch  # what the critics and their baselines learn from; TD errors are of these rows
+
+
+def by_role(batch: SequenceBatch | Batches) -> Batches:
+    """Return the batch of each role; a single batch is that of both."""
+    return batch if isinstance(batch, Batches) else Batches(batch, batch)
+
+
 class History(NamedTuple):
     """The last H observations of V environments, as a window shows them: padding first, zero and masked."""
 
@@ -43,8 +55,9 @@ class Agent(Protocol):
     action_dim: int
     device: torch.device
     updates_per_batch: int  # update-to-data ratio: the loop draws this many times its batch size per update
+    roles: tuple[str, ...]  # kinds of terms it has: policy, values; with both it takes a batch for each
 
-    def update(self, batch: SequenceBatch, rng: torch.Generator) -> Update:
+    def update(self, batch: SequenceBatch | Batches, rng: torch.Generator) -> Update:
         """Do one step of learning; `rng` is a CPU generator and the only source of randomness."""
 
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trajrl.agents import AGENTS
+from trajrl.samplers import SAMPLERS
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,3 +103,12 @@ def test_every_agent_has_a_row_and_a_place_in_the_readme():
     assert sorted(rows) == sorted(AGENTS)
     readme = (ROOT / "README.md").read_text()
     assert [name for name in AGENTS if f"`{name}`" not in readme] == []
+
+
+def test_every_sampler_has_a_row_and_the_loop_beside_them_runs(monkeypatch):
+    assert sorted(cell.strip("`") for cell in cells("samplers.md", 0)) == sorted(SAMPLERS)
+    monkeypatch.chdir(ROOT)
+    (loop,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "samplers.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(loop, found)
+    assert len(found["update"].td_error) == 32

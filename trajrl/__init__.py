@@ -11,6 +11,7 @@ __version__ = "0.2.0"
 
 _PUBLIC = {
     "Anchors": "trajrl.store.window",
+    "Batches": "trajrl.agents.base.protocol",
     "Episode": "trajrl.store.episode",
     "EpisodeLaw": "trajrl.samplers.base.episode_law",
     "Learner": "trajrl.agents.base.learner",
@@ -20,6 +21,7 @@ _PUBLIC = {
     "StoreWriter": "trajrl.store.file.writer",
     "TrajectoryStore": "trajrl.store.store",
     "WindowSpec": "trajrl.store.window",
+    "by_role": "trajrl.agents.base.protocol",
     "gather": "trajrl.store.window",
     "load_run": "trajrl.training.run_dir.load_run",
     "make_agent": "trajrl.agents",

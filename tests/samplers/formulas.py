@@ -120,6 +120,10 @@ LAWS: dict[str, Callable[[Facts], np.ndarray]] = {
     "priority-q": lambda f: ranked(f.variance),
     "priority-td": lambda f: ranked(f.td),
     "product": lambda f: balanced(f, ranked(f.td)),
+    "roles": lambda f: (weighted(f, advantage(f), temperature=0.5) + uniform(f)) / 2,
+    "roles-late": lambda f: (
+        (0.75 * uniform(f) + 0.25 * top(f, 0.4, 0.0) + ranked(f.td)) / 2
+    ),  # 1 / 4 of the ramp
     "top": lambda f: top(f, share=0.4, floor=0.1),
     "uniform": uniform,
     "weighted": lambda f: weighted(f, advantage(f), temperature=0.5, floor=0.05),

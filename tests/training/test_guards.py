@@ -21,6 +21,7 @@ from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import Anchors
 from trajrl.training import guards, loop
 from trajrl.training.pending_updates import Read
+from trajrl.training.role_batches import Drawn
 from trajrl.training.run_dir import checkpoint, checkpoint_parts
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,7 @@ def test_a_loss_that_is_not_a_number_names_the_term_the_batch_and_the_episode(st
 
 def test_rows_that_were_not_used_stop_nothing():
     anchors = Anchors(np.arange(2), np.zeros(2, np.int64), np.ones(2, np.float32))
-    read = Read(1, anchors, np.array([np.nan, 2.0], np.float32), {"critic/loss": 1.0})
+    read = Read(1, Drawn(anchors, None), np.array([np.nan, 2.0], np.float32), {"critic/loss": 1.0})
     assert guards.require_finite(None, read) is None  # a refusal would ask the run for its folder
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from trajrl.agents.base.candidates import draw_candidates, padded_history
 from trajrl.agents.base.learner import Learner, Metrics, histories
 from trajrl.agents.base.networks import build_actor, check
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean
@@ -117,8 +117,9 @@ class BCDiffusion(Learner):
         loss = masked_mean(error, batch.action_mask[..., None], batch.weight[:, None, None])
         return loss, {"actor/bc_loss": loss}
 
-    def learn(self, batch: SequenceBatch, noise: Noise) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step, then move the average."""
+        batch = by_role(batch).policy
         loss, metrics = self.actor_loss(batch, noise)
         norm = self.optimiser.step(loss)
         follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - self.config.ema_decay)

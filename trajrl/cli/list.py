@@ -211,7 +211,8 @@ KINDS: dict[str, Kind] = {
     "agents": Kind("--agent", "supports", agents, "--help-config lists the fields of one."),
     "samplers": Kind(
         "--sampler", "has", samplers,
-        "All draw for any history, chunk and horizon, offline and online; A*B is a product of two.",
+        "All draw for any history, chunk and horizon, offline and online; A*B is a product of two, "
+        "policy=A values=B a draw for each role of an agent's terms.",
     ),
     "metrics": Kind("--metric", "measured from", metrics, "store: the data; feedback: TD errors; score: Q."),
     "envs": Kind("--env SUITE:NAME", "has", envs, "A registered Gymnasium id needs no suite."),

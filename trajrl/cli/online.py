@@ -57,7 +57,9 @@ class Online(Choices):
     """Offline episodes: keep in one pool with the new ones, mix at an exact share, anneal that, or drop."""
     offline_fraction: Annotated[float | None, silent("F", "0.5")] = None
     """Share of every batch that is offline, exactly; where anneal begins."""
-    offline_sampler: Annotated[str | None, silent("NAME", "the offline run's, else cluster")] = None
+    offline_sampler: Annotated[
+        tuple[str, ...] | None, silent("NAME|policy=NAME values=NAME", "the offline run's, else cluster")
+    ] = None
     """What draws the offline share, and the short offline phase."""
     env_timeout: Annotated[float | None, silent("SECONDS", "the preset's; 0: wait for ever")] = None
     """Seconds until a silent environment counts as hung and is started again."""
@@ -166,7 +168,7 @@ class Online(Choices):
         quick = (f"eval_every={steps}", "first_eval=0")
         return Offline(
             **shared, seed=self.seed, steps=steps, out=out, resume_or_start=bool(out),
-            sampler=self.offline_sampler or "cluster", set=(*quick, *mine),
+            sampler=self.offline_sampler or ("cluster",), set=(*quick, *mine),
         )  # fmt: skip
 
 

@@ -15,11 +15,13 @@ from trajrl.cli.common import Common, say
 from trajrl.cli.option import silent
 from trajrl.core.console import fresh_line
 from trajrl.core.json_file import read_object
+from trajrl.samplers.options import split_roles
 
 if TYPE_CHECKING:
     from trajrl.training.run import Run
 
 NOT_FIELDS = {"json", "trust", "debug", "out", "resume", "resume_or_start", "set", "config", "help_config"}
+SPOKEN = ("sampler", "offline_sampler")  # options of one name, or of one for each role
 SHOWN = {
     "last": "last evaluation",
     "mean_last_10": "mean of the last ten",
@@ -38,8 +40,9 @@ class Choices(Common):
     """suite:name, a Gymnasium id, package.module:callable, or none: learn without evaluating."""
     agent: Annotated[str | None, silent("NAME", DEFAULT_AGENT)] = None
     """The algorithm."""
-    sampler: Annotated[str | None, silent("NAME", "uniform")] = None
-    """What decides which trajectories are learned from; names joined by * make a product."""
+    sampler: Annotated[tuple[str, ...] | None, silent("NAME|policy=NAME values=NAME", "uniform")] = None
+    """What decides which trajectories are learned from; names joined by * make a product, and a name for each
+    role draws one batch for the policy and another for the values."""
     metric: Annotated[str | None, silent("NAME", "the sampler's own")] = None
     """What the priority sampler ranks trajectories by, such as td_error_rank."""
     steps: Annotated[int | None, silent("N", "the preset's")] = None
@@ -107,13 +110,10 @@ class Choices(Common):
     def check(self) -> None:
         """Refuse names of samplers that lack a part."""
         super().check()
-        for option in ("sampler", "offline_sampler"):
-            name = getattr(self, option, None)
-            if name is not None and not all(part.strip() for part in name.split("*")):
-                raise ValueError(
-                    f"--{option.replace('_', '-')} takes a name, or names joined by * such as "
-                    f"cluster*priority; got '{name}'"
-                )
+        for option in SPOKEN:
+            words = getattr(self, option, None)
+            if words is not None:
+                require_sampler(f"--{option.replace('_', '-')}", spoken(words))
 
     def resumes(self) -> bool:
         """Say whether --out is to be resumed; a folder that holds no run is refused or, if asked, started."""
@@ -133,6 +133,7 @@ class Choices(Common):
         """Return the options that were given."""
         names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]
         values = {name: getattr(self, name) for name in names}
+        values |= {name: spoken(values[name]) for name in SPOKEN if values.get(name) is not None}
         return {name: value for name, value in values.items() if value is not None and value is not False}
 
     def explain(self, phase: str, source: str = "") -> dict[str, Any]:
@@ -141,6 +142,21 @@ class Choices(Common):
 
         folder = self.out if self.resume else ""
         return show_config(planned(phase, self.chosen(), self.set, self.config, source, folder))
+
+
+def spoken(words: str | tuple[str, ...]) -> str:
+    """Return the words of an option as a sampler's name."""
+    return words if isinstance(words, str) else " ".join(words)
+
+
+def require_sampler(option: str, name: str) -> None:
+    """Refuse what is neither a name, nor names joined by *, nor such for each role."""
+    parts = list(split_roles(name).values()) or [name]
+    if len(name.split()) > len(parts) or not all(word.strip() for part in parts for word in part.split("*")):
+        raise ValueError(
+            f"{option} takes a name, names joined by * such as cluster*priority, or one for each role, "
+            f"policy=NAME values=NAME; got '{name}'"
+        )
 
 
 def watched(run: Run) -> Run:

@@ -2,6 +2,7 @@
 
     make_sampler("cluster", store, clusters=8)
     make_sampler("cluster*priority", store, metric="td_error_rank")
+    make_sampler("policy=weighted values=uniform", store)
 
 Adding one is a file, a line here and its tests.
 """
@@ -24,6 +25,7 @@ SAMPLERS = {
     "priority": "trajrl.samplers.priority:PrioritySampler",
     "product": "trajrl.samplers.product:ProductSampler",
     "quality": "trajrl.samplers.quality:QualitySampler",
+    "roles": "trajrl.samplers.roles:RolesSampler",
     "top": "trajrl.samplers.top:TopSampler",
     "uniform": "trajrl.samplers.uniform:UniformSampler",
     "weighted": "trajrl.samplers.weighted:WeightedSampler",
@@ -34,7 +36,7 @@ def make_sampler(name: str, store: TrajectoryStore, seed: int = 0, **options: An
     """Build a sampler on a store.
 
     Args:
-        name: a name of SAMPLERS, or a product of two such as "cluster*priority"
+        name: a name of SAMPLERS, a product of two such as "cluster*priority", or one for each role
         options: fields of the sampler's Config; "part.field" names a field of one part of a composed sampler,
             and a plain field that only the parts have goes to every part that has it
     """

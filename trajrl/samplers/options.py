@@ -1,12 +1,14 @@
 """Options of samplers: from a name and loose values to checked Configs.
 
 A composed sampler names its parts in the fields that its class lists as PARTS; "part.field" is a field of
-that part.  The command line lists and checks `--set sampler.X=..` with the same functions.  `table` is the
-registry, SAMPLERS: it is an argument, because the registry itself calls these.
+that part.  "A*B" is a product of two, "policy=A values=B" a sampler for each role.  The command line lists
+and checks `--set sampler.X=..` with the same functions.  `table` is the registry, SAMPLERS: it is an
+argument, because the registry itself calls these.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
@@ -27,7 +29,9 @@ class Choice(NamedTuple):
 
 def choose_sampler(table: Mapping[str, str], name: str, options: Mapping[str, Any]) -> Choice:
     """Check the name and the options of a sampler; an unknown one fails with the nearest that exists."""
-    if "*" in name:
+    if by_role := split_roles(name):
+        name, options = "roles", {**by_role, **options}
+    elif "*" in name:
         left, _, right = name.partition("*")
         name, options = "product", {"left": left.strip(), "right": right.strip(), **options}
     kind = find(table, name, "sampler")
@@ -42,8 +46,25 @@ def choose_sampler(table: Mapping[str, str], name: str, options: Mapping[str, An
         if key not in own:
             _give_to_parts(table, name, key, value, inner, own)
     for part_name, part_options in inner.values():
-        choose_sampler(table, part_name, part_options)
+        if choose_sampler(table, part_name, part_options).name == "roles":
+            raise ValueError(f"a sampler for each role stands alone; '{part_name}' is no part of '{name}'")
     return Choice(name, config, inner)
+
+
+def split_roles(name: str) -> dict[str, str]:
+    """Return the sampler of each role in "policy=A values=B"; nothing where one name serves both."""
+    if "=" not in name:
+        return {}
+    before, *words = re.split(r"(?:^|\s+)(policy|values)=", name)
+    found = {role: part.strip() for role, part in zip(words[::2], words[1::2])}
+    if before or len(words) != 4 or len(found) != 2 or not all(found.values()):
+        raise ValueError(f"a sampler for each role reads policy=NAME values=NAME; got '{name}'")
+    return {role: found[role] for role in ("policy", "values")}
+
+
+def in_order(name: str) -> str:
+    """Return a sampler's name with its roles, if it has them, in the order in which they are always said."""
+    return " ".join(f"{role}={part}" for role, part in split_roles(name).items()) or name
 
 
 def resolved_options(table: Mapping[str, str], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +84,15 @@ def with_window(
     known, steps = resolved_options(table, name, options), max(spec.chunk, spec.n)
     unset = [key for key, value in known.items() if key.rpartition(".")[2] == "window" and value == 0]
     return {**options, **dict.fromkeys(unset, steps)}
+
+
+def with_length(
+    table: Mapping[str, str], name: str, options: Mapping[str, Any], updates: int, first: int = 0
+) -> dict[str, Any]:
+    """Return the options, the updates of the run filled in where shares of it are asked for without them."""
+    known = resolved_options(table, name, options)
+    unset = "narrow_at" in known and not known["updates"]
+    return {**options, **({"updates": updates, "first_update": first} if unset else {})}
 
 
 def _give_to_parts(

@@ -89,7 +89,7 @@ def folder_name(out: Path, cell: Sequence[tuple[str, str]], seed: int) -> str:
 def trial_name(cell: Sequence[tuple[str, str]], seed: int) -> str:
     """Return a folder's name that no other cell has."""
     words = [
-        value.replace("*", "-x-") if key in PLAIN else f"{key.rpartition('.')[2]}={value}"
+        value.replace("*", "-x-").replace(" ", "-") if key in PLAIN else f"{key.rpartition('.')[2]}={value}"
         for key, value in cell
     ]
     text = "-".join([*words, f"s{seed}"])

@@ -16,7 +16,7 @@ from trajrl.core.distributed import Team
 from trajrl.core.trust import is_call
 from trajrl.envs import ENVS
 from trajrl.samplers import SAMPLERS, make_sampler
-from trajrl.samplers.options import with_window
+from trajrl.samplers.options import with_length, with_window
 from trajrl.store.normalize import statistics
 from trajrl.training.action_units import action_units
 from trajrl.training.config import RunConfig
@@ -27,6 +27,7 @@ from trajrl.training.offline_to_online import online_samplers
 from trajrl.training.online import Online, Rows
 from trajrl.training.online_collector import OnlineCollector
 from trajrl.training.progress import Progress
+from trajrl.training.role_batches import require_roles
 from trajrl.training.run import Run
 from trajrl.training.run_dir.episode_stats import EpisodeStats
 from trajrl.training.run_dir.evaluations import Evaluations
@@ -79,8 +80,10 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         sampler, online = build_online(config, folder, store, suite, agent, units)
     else:
         fitted = with_window(SAMPLERS, config.sampler, config.sampler_options, agent.spec)
+        fitted = with_length(SAMPLERS, config.sampler, fitted, config.steps)
         sampler = make_sampler(config.sampler, store, seed=config.seed, **fitted)
         online = None
+    require_roles(config.agent, agent, sampler)
     board = None
     if config.wandb and team.leads:
         board = WandbLog(folder, config)

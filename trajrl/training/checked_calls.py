@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajrl.agents.base.protocol import Agent, Update
+from trajrl.agents.base.protocol import Agent, Batches, Update, by_role
 from trajrl.core.source_place import method_place
 from trajrl.store.window import Anchors, SequenceBatch, WindowSpec, gather
 
@@ -48,12 +48,12 @@ def windows(
         raise ValueError(f"{method_place(type(sampler), 'sample')}: {error}") from error
 
 
-def learn(agent: Agent, batch: SequenceBatch, rng: torch.Generator, first: bool = False) -> Update:
+def learn(agent: Agent, batch: SequenceBatch | Batches, rng: torch.Generator, first: bool = False) -> Update:
     """Do one update: the TD error is a tensor (B,), metrics, looked at in the first, are scalar tensors."""
     update = agent.update(batch, rng)
     if not isinstance(update, Update):
         refuse(agent, "update", f"gave {type(update).__name__}, expected Update(metrics, td_error)")
-    td_error, rows = update.td_error, tuple(batch.steps.shape)
+    td_error, rows = update.td_error, tuple(by_role(batch).values.steps.shape)
     if not isinstance(td_error, Tensor) or tuple(td_error.shape) != rows:
         found = getattr(td_error, "shape", None)
         words = type(td_error).__name__ if found is None else f"shape {tuple(found)}"

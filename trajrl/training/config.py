@@ -41,7 +41,7 @@ class RunConfig:
     format: str = "auto"  # format of foreign data
     env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the data's; none
     agent: str = DEFAULT_AGENT  # the algorithm; `list agents` names them
-    sampler: str = "uniform"  # a name, or names joined by * for a product
+    sampler: str = "uniform"  # a name, names joined by * for a product, or policy=NAME values=NAME
     metric: str = ""  # what the priority sampler ranks trajectories by; empty: its default
     seed: int = 0  # of every random stream
     steps: int = 1_000_000  # gradient steps of the offline phase

@@ -18,13 +18,14 @@ from trajrl.agents.base.protocol import Agent, Update
 from trajrl.core.atomic_files import new_file, write_text
 from trajrl.core.distributed import all_gather_rows
 from trajrl.core.json_file import read_object
-from trajrl.core.rng import stream, torch_stream
+from trajrl.core.rng import torch_stream
 from trajrl.training import guards, holdout
-from trajrl.training.checked_calls import draw, learn, windows
+from trajrl.training.checked_calls import learn
 from trajrl.training.diagnostics import diagnostics
 from trajrl.training.evaluation import evaluate_and_keep
 from trajrl.training.online import collecting_actor
-from trajrl.training.q_values import part_of, q_values
+from trajrl.training.q_values import q_values
+from trajrl.training.role_batches import batches_of, draw_update
 from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
 
@@ -71,24 +72,25 @@ def online_step(run: Run) -> None:
 
 
 def train_step(run: Run) -> Update:
-    """Learn from one batch."""
+    """Learn from one batch, or from one for each role."""
     config, step, active = run.config, run.step + 1, run.active_sampler
     for sampler in {id(active): active, id(run.sampler): run.sampler}.values():
         sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
     rows = config.batch_size * updates_per_batch(run.agent)
-    anchors = draw(active, stream(config.seed, "sampler", step), rows)
-    run.rank_check.note(anchors)
+    drawn = draw_update(active, config.seed, step, rows)
+    for anchors in drawn.each():
+        run.rank_check.note(anchors)
     with run.team.learning(rows, updates_per_batch(run.agent)) as own:
-        batch = windows(run.store, part_of(anchors, own), run.agent.spec, run.agent.device, active)
+        batch = batches_of(run.store, drawn, own, run.agent, active)
         with autocast(run):
             update = learn(run.agent, batch, torch_stream(config.seed, "agent", step), run.step == 0)
-        run.pending.add(step, anchors, all_gather_rows(update.td_error), update.metrics)
+        run.pending.add(step, drawn, all_gather_rows(update.td_error), update.metrics)
     flush_pending(run)
     run.logger.add(update.metrics)
     run.evaluations.add(update.metrics)
     run.advance(step)
     if run.online:
-        run.online.count(anchors.episode, active is run.sampler)
+        run.online.count(drawn.episode, active is run.sampler)
     return update
 
 
@@ -219,5 +221,5 @@ def flush_pending(run: Run, now: bool = False) -> None:
         return
     for one in run.pending.read():
         guards.require_finite(run, one)
-        run.sampler.feedback(one.anchors, one.td_error)
-        run.episode_stats.record(one.anchors, one.td_error, one.step)
+        run.sampler.feedback(one.drawn.values, one.td_error)
+        run.episode_stats.record(one.drawn.values, one.td_error, one.step, one.drawn.policy)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.mixture import Config as Shares
 from trajrl.samplers.mixture import MixtureSampler
-from trajrl.samplers.options import with_window
+from trajrl.samplers.options import split_roles, with_length, with_window
+from trajrl.samplers.roles import Config as Roles
+from trajrl.samplers.roles import RolesSampler, draws_by_role, role_sampler
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.folder import newest
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
 
 def online_samplers(config: RunConfig, store: TrajectoryStore, spec: WindowSpec) -> tuple[Sampler, Sampler]:
     """Return what draws after the warm-up and what draws until then; both share the offline side."""
+    if split_roles(config.warmup_sampler):
+        raise ValueError(f"warmup_sampler is one name, for both roles; got '{config.warmup_sampler}'")
     fitted = with_window(SAMPLERS, config.sampler, config.sampler_options, spec)
+    fitted = with_length(SAMPLERS, config.sampler, fitted, updates_of(config), config.first_step)
     if config.offline_mode == "keep":
         return (
             make_sampler(config.sampler, store, config.seed, **fitted),
@@ -42,13 +47,29 @@ def online_samplers(config: RunConfig, store: TrajectoryStore, spec: WindowSpec)
     offline: Any = MixtureSampler.view(store, "offline")
     online: Any = MixtureSampler.view(store, "online")
     before = with_window(SAMPLERS, config.offline_sampler, config.offline_sampler_options, spec)
+    before = with_length(SAMPLERS, config.offline_sampler, before, max(1, config.first_step))
     old = make_sampler(config.offline_sampler, offline, config.seed, **before)
     new = make_sampler(config.sampler, online, config.seed, **fitted)
     early = make_sampler(config.warmup_sampler, online, config.seed)
-    return (
-        MixtureSampler(store, shares, {"offline": old, "online": new}),
-        MixtureSampler(store, shares, {"offline": old, "online": early}),
-    )
+    return mixed(store, shares, old, new), mixed(store, shares, old, early)
+
+
+def mixed(store: TrajectoryStore, shares: Shares, offline: Sampler, online: Sampler) -> Sampler:
+    """Return a mixture of both sides or, where one of them draws by role, a mixture for each role."""
+
+    def of(role: str) -> MixtureSampler:
+        sides = {"offline": role_sampler(offline, role), "online": role_sampler(online, role)}
+        return MixtureSampler(store, shares, sides)
+
+    if not (draws_by_role(offline) or draws_by_role(online)):
+        return of("values")
+    names = Roles("mixture", "mixture")
+    return RolesSampler(store, names, {role: of(role) for role in RolesSampler.PARTS}, shared=True)
+
+
+def updates_of(config: RunConfig) -> int:
+    """Return the updates of the phase."""
+    return max(1, round(config.utd * max(1, config.env_steps - config.learning_starts)))
 
 
 def offline_share(config: RunConfig) -> Shares:
@@ -80,5 +101,6 @@ def carry_sampler(run: Run, before: RunConfig, state: dict[str, Any]) -> None:
         if (config.sampler, config.sampler_options) == drew:
             run.sampler.load_state_dict(state)
     elif (config.offline_sampler, config.offline_sampler_options) == drew:
-        sides: Any = run.sampler
-        sides.sides["offline"].load_state_dict(state)
+        for role in RolesSampler.PARTS:
+            sides: Any = role_sampler(run.sampler, role)
+            sides.sides["offline"].load_state_dict(state[role] if split_roles(before.sampler) else state)

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajrl.store.window import Anchors
+from trajrl.training.role_batches import Drawn
 
 
 class Learned(NamedTuple):
     """What one update produced."""
 
     step: int
-    anchors: Anchors
-    td_error: Tensor  # (B,)
+    drawn: Drawn
+    td_error: Tensor  # (B,) of the values' rows
     metrics: Mapping[str, Tensor]
 
 
@@ -30,7 +30,7 @@ class Read(NamedTuple):
     """The same in numbers."""
 
     step: int
-    anchors: Anchors
+    drawn: Drawn
     td_error: np.ndarray  # (B,) float32
     metrics: dict[str, float]
 
@@ -44,9 +44,9 @@ class PendingUpdates:
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def add(self, step: int, anchors: Anchors, td_error: Tensor, metrics: Mapping[str, Tensor]) -> None:
+    def add(self, step: int, drawn: Drawn, td_error: Tensor, metrics: Mapping[str, Tensor]) -> None:
         """Take in an update; nothing is read."""
-        self.waiting.append(Learned(step, anchors, td_error, metrics))
+        self.waiting.append(Learned(step, drawn, td_error, metrics))
 
     def read(self) -> Iterator[Read]:
         """Yield what is pending, and forget it."""
@@ -57,4 +57,4 @@ class PendingUpdates:
         values = [value.double() for one in waiting for value in one.metrics.values()]
         numbers = iter(torch.stack(values).tolist() if values else ())
         for one, td_error in zip(waiting, errors, strict=True):
-            yield Read(one.step, one.anchors, td_error, {name: next(numbers) for name in one.metrics})
+            yield Read(one.step, one.drawn, td_error, {name: next(numbers) for name in one.metrics})

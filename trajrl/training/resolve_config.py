@@ -16,7 +16,7 @@ from trajrl.core.program import program
 from trajrl.core.registry import find, unknown
 from trajrl.envs import NO_ENVIRONMENT
 from trajrl.samplers import SAMPLERS
-from trajrl.samplers.options import resolved_options
+from trajrl.samplers.options import in_order, resolved_options
 from trajrl.training.config import (
     NO_DATA,
     RunConfig,
@@ -59,6 +59,8 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
     config = merge(base, asked)
     if "holdout" in asked and "holdout_min_episodes" not in asked:  # what was asked for holds for any data
         config = replace(config, holdout_min_episodes=0)
+    drawn, before = in_order(config.sampler), in_order(config.offline_sampler)
+    config = replace(config, sampler=drawn, offline_sampler=before)
     if given is None and "log_every" not in asked:
         config = replace(config, log_every=log_every(config))
     if given is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.samplers.base.distributions import share_stats
+from trajrl.samplers.roles import draws_by_role, role_sampler
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,10 +40,24 @@ class EpisodeStats:
         self._last = np.zeros((2, 0), np.int64)  # episode and step of the last batch
         self._columns = {name: np.zeros(0) for name in COLUMNS}
         self._recent = dict.fromkeys(RECENT, 0.0)
+        self.policy = self._of_policy() if draws_by_role(sampler) else None  # of the policy's draw
         self._grow()
 
-    def record(self, anchors: Anchors, td_error: np.ndarray, step: int) -> None:
-        """Take in one batch: its anchors and their TD errors (B,), NaN where unused, drawn at a step."""
+    def _of_policy(self) -> EpisodeStats:
+        """Return the counts of what is drawn for the policy, none yet."""
+        return EpisodeStats(self.store, role_sampler(self.sampler, "policy"), self.horizon)
+
+    def record(
+        self, anchors: Anchors, td_error: np.ndarray, step: int, policy: Anchors | None = None
+    ) -> None:
+        """Take in one batch: its anchors and their TD errors (B,), NaN where unused, drawn at a step.
+
+        Args:
+            policy: the anchors that the policy learned from, if not these
+        """
+        if self.policy is not None:
+            unused = np.full(len(td_error), np.nan)
+            self.policy.record(anchors if policy is None else policy, unused, step)
         self.step = step
         self._grow()
         episode, columns = anchors.episode, self._columns
@@ -73,15 +88,19 @@ class EpisodeStats:
             "data": np.ones(len(ids)), "draw": draws, "interval_draw": draws - logged,
             "weighted_draw": weight,
         }  # fmt: skip
+        of_policy = self.policy.stats(drawn_by and role_sampler(drawn_by, "policy")) if self.policy else {}
         return {
             **stats,
             **self._cluster_stats(ids, masses),
             **self._recent_stats(),
             **self._segments(drawn_by),
+            **{f"policy/{name}": value for name, value in of_policy.items()},
         }
 
     def begin_interval(self) -> None:
         """Count the draws of the next log from here."""
+        if self.policy is not None:
+            self.policy.begin_interval()
         self._grow()
         self._columns["draws_logged"] = self._columns["draws"].copy()
 
@@ -98,7 +117,10 @@ class EpisodeStats:
         frame["weight_sum"] = columns["weight"]
         frame["cluster"] = self._labels()
         frame["age"] = (self.step - columns["born"]).astype(np.int64)
-        frame["probability"] = self.sampler.probabilities()
+        frame["probability"] = role_sampler(self.sampler, "values").probabilities()
+        if self.policy is not None:
+            for name, values in self.policy.frame()[["draws", "weight_sum", "probability"]].items():
+                frame[f"policy_{name}"] = values
         return frame
 
     def state_dict(self) -> dict[str, Any]:
@@ -109,6 +131,7 @@ class EpisodeStats:
             "recent": dict(self._recent),
             "step": self.step,
             "last": self._last.copy(),
+            **({"policy": self.policy.state_dict()} if self.policy else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -118,6 +141,10 @@ class EpisodeStats:
         self._recent = {name: float(state["recent"][name]) for name in RECENT}
         self.step = int(state["step"])
         self._last = np.array(state.get("last", self._last), np.int64)
+        if "policy" in state and self.policy is None:  # of a phase before that drew by role
+            self.policy = self._of_policy()
+        if self.policy is not None:  # where that phase made one draw, it was the policy's too
+            self.policy.load_state_dict(state.get("policy", state))
 
     def _grow(self) -> None:
         """Make room for episodes appended since; they are born at this step."""
@@ -179,7 +206,7 @@ class EpisodeStats:
         offset = np.minimum(np.arange(self.horizon), real[:, None] - 1)  # (B, n) held at the last
         rewards = self.store.rewards.rows((table.start[episode] + step)[:, None] + offset)
         paid = np.where(np.arange(self.horizon) < real[:, None], rewards, 0).sum(1, dtype=np.float64)
-        prior = (drawn_by or self.sampler).probabilities()[episode]  # (B,)
+        prior = role_sampler(drawn_by or self.sampler, "values").probabilities()[episode]  # (B,)
         return {
             "segment_return_mean": float(paid.mean()), "segment_return_std": float(paid.std()),
             "last_reward": float(rewards[:, -1].mean()),
@@ -189,7 +216,8 @@ class EpisodeStats:
     def _labels(self) -> np.ndarray:
         """Return the cluster (E,) of every episode: the sampler's, else the store's, else -1."""
         labels = np.full(len(self.store), -1, np.int64)
-        found = getattr(self.sampler, "labels", None)
+        drawers = [role_sampler(self.sampler, role) for role in ("values", "policy")]
+        found = next((own for one in drawers if (own := getattr(one, "labels", None)) is not None), None)
         if found is None and "cluster" in self.store.table.extra_names:
             found = self.store.table.cluster
         if found is not None:

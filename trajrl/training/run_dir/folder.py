@@ -80,7 +80,8 @@ def new_folder(config: RunConfig, out: str) -> Path:
                 f"{folder} holds {', '.join(standing)}, which a run would write over; give another --out"
             )
     else:
-        named = f"{config.phase}-{config.agent}-{config.sampler.replace('*', '-x-')}-s{config.seed}"
+        sampler = config.sampler.replace("*", "-x-").replace(" ", "-")
+        named = f"{config.phase}-{config.agent}-{sampler}-s{config.seed}"
         stem = named.replace(":", "-").replace("/", "-")  # one's own classes are named module:Class
         runs = Path("runs").absolute()  # an environment may change the working folder
         taken = (runs / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))

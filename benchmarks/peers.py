@@ -1,5 +1,6 @@
-"""Time what others offer for the same work: windows out of a million transitions, and an update of TD3+BC.
+"""Time what others offer for the same work: windows out of a million transitions.
 
+Updates are timed by peer_updates.py.
 Run it once in an environment of the peers (`pip install torch torchrl cpprb d3rlpy numpy`), once in this
 project's own.  What is not installed is left out.  A bare numpy gather is timed in both: ratios to it compare
 across the two.  One thread; medians in processor time.
@@ -77,25 +78,20 @@ def with_cpprb(kept: dict[str, np.ndarray]) -> dict[str, Timed]:
 
 
 def with_d3rlpy(kept: dict[str, np.ndarray]) -> dict[str, Timed]:
-    """Trajectory windows, and the update of TD3+BC with its default networks."""
+    """Trajectory windows."""
     import d3rlpy
 
     ends = kept["last"].astype(np.float32)
     names = ("obs", "actions", "rewards")
     dataset = d3rlpy.dataset.MDPDataset(*(kept[name] for name in names), np.zeros_like(ends), ends)
-    algorithm = d3rlpy.algos.TD3PlusBCConfig(batch_size=WINDOWS).create(device="cpu:0")
-    algorithm.build_with_dataset(dataset)
-    return {
-        "d3rlpy trajectory windows": lambda: dataset.sample_trajectory_batch(WINDOWS, STEPS),
-        "d3rlpy TD3+BC update": lambda: algorithm.update(dataset.sample_transition_batch(WINDOWS)),
-    }
+    return {"d3rlpy trajectory windows": lambda: dataset.sample_trajectory_batch(WINDOWS, STEPS)}
 
 
 def with_trajrl(kept: dict[str, np.ndarray]) -> dict[str, Timed]:
-    """Masked windows: history, chunk and the history at the bootstrap; TD3+BC with its default networks."""
-    from trajrl import Episode, TrajectoryStore, WindowSpec, gather, make_agent, make_sampler
+    """Masked windows: history, chunk and the history at the bootstrap."""
+    from trajrl import Episode, TrajectoryStore, WindowSpec, gather, make_sampler
     from trajrl.core.cpu import set_threads
-    from trajrl.core.rng import stream, torch_stream
+    from trajrl.core.rng import stream
 
     set_threads(1)
     obs, actions, rewards = (
@@ -104,14 +100,8 @@ def with_trajrl(kept: dict[str, np.ndarray]) -> dict[str, Timed]:
     store = TrajectoryStore.of(
         Episode(np.concatenate((o, o[-1:])), a, r[:, 0], False) for o, a, r in zip(obs, actions, rewards)
     )
-    sampler, rng, noise = make_sampler("uniform", store), stream(0, "peers"), torch_stream(0, "peers")
-    agent, spec = make_agent("td3_bc", OBS, ACT), WindowSpec(history=8, chunk=5)
-    return {
-        "trajrl windows": lambda: gather(store, sampler.sample(rng, WINDOWS), spec),
-        "trajrl TD3+BC update": lambda: agent.update(
-            gather(store, sampler.sample(rng, WINDOWS), agent.spec), noise
-        ),
-    }
+    sampler, rng, spec = make_sampler("uniform", store), stream(0, "peers"), WindowSpec(history=8, chunk=5)
+    return {"trajrl windows": lambda: gather(store, sampler.sample(rng, WINDOWS), spec)}
 
 
 def milliseconds(call: Timed, seconds: float = 4.0) -> float:
@@ -144,7 +134,7 @@ def measure() -> dict[str, Any]:
 
 def main() -> None:
     """Print a line for each contestant, or one JSON object."""
-    parser = argparse.ArgumentParser(description="Windows and updates of other libraries beside trajrl.")
+    parser = argparse.ArgumentParser(description="Windows of other libraries beside trajrl's.")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     asked, found = parser.parse_args(), measure()
     bare = found["milliseconds"]["numpy, bare gather"]

@@ -66,6 +66,7 @@ def test_every_run_is_a_config_that_resolves_to_the_published_settings(trial):
         assert (config.reward == "iql_locomotion") == (trial.data.split("-")[0] in ROBOTS)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_has_lines_and_continues_and_is_done_once(rows, tmp_path, monkeypatch):
     trial, wait = toy(600), evidence_runs.ended
 

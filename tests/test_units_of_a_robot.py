@@ -85,8 +85,10 @@ def clone(data: Path, out: Path, chunk: int, *words: str) -> int:
     return dispatch([*map(str, asked), *words, "--set", *few])
 
 
-@pytest.mark.parametrize("chunk", [1, 4])
-@pytest.mark.parametrize("layout", ["npz", "d4rl", "robomimic"])
+@pytest.mark.parametrize("chunk", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "layout", ["npz", *(pytest.param(name, marks=pytest.mark.slow) for name in ("d4rl", "robomimic"))]
+)
 def test_the_robot_receives_what_was_recorded(tmp_path, capsys, layout, chunk):
     source = write(tmp_path / "robot", layout)
     store, run = tmp_path / "robot.h5", tmp_path / "run"

@@ -33,6 +33,7 @@ def test_every_agent_learns_in_shares_as_alone() -> None:
             assert float(difference) < (2e-4 if case.split(":")[0] in SINGLE else 1e-9), case
 
 
+@pytest.mark.slow
 def test_fifty_updates_of_two_processes_are_those_of_one() -> None:
     for said in together(2, "test_shared_update:fifty"):
         far = [float(line.split()[1]) for line in said.splitlines() if line.startswith("fifty")]
@@ -40,6 +41,7 @@ def test_fifty_updates_of_two_processes_are_those_of_one() -> None:
         assert max(far) < 1e-5
 
 
+@pytest.mark.slow
 def test_three_processes_share_rows_that_three_does_not_divide() -> None:
     assert len(together(3, "test_shared_update:shares")) == 3  # each checked its own share
 

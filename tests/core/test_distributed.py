@@ -50,6 +50,7 @@ def furthest(left: Path, right: Path) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
+@pytest.mark.slow
 def test_two_processes_then_one_do_the_run_of_one(store, tmp_path):
     alone = trained(tmp_path / "alone", store, batch_size=17, **{"agent.chunk": 3, "agent.decay_steps": 25})
     said = ended(
@@ -89,6 +90,7 @@ def test_one_process_then_two(store, tmp_path):
     assert furthest(other, run.folder) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["td_error_rank", "q_uncertainty"])
 def test_a_product_that_ranks_draws_in_two_processes_what_it_draws_in_one(metric, store, tmp_path):
     """By TD errors, gathered from all, and by the critics, whom all are asked about together."""
@@ -133,6 +135,7 @@ def test_ctrl_c_in_any_process_is_a_checkpoint(store, tmp_path):
     assert checkpoint.newest(tmp_path / "run" / "checkpoints") is not None
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_comes_twice_to_each_is_a_checkpoint(store, tmp_path):
     """A launcher passes on what its processes have heard already."""
     processes = start(2, words(store, tmp_path / "run", steps=100_000, log_every=1, checkpoint_every=50_000))

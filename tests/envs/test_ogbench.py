@@ -237,10 +237,13 @@ def test_a_scene_is_played_with_every_script():
     ("data", "env"),
     [
         ("cube-single-play-v0-val.npz", CUBE),
-        ("scene-play-v0-val.npz", "ogbench:scene-play-singletask-v0"),
-        ("pointmaze-medium-navigate-v0-val.npz", "ogbench:pointmaze-medium-navigate-singletask-v0"),
+        pytest.param("scene-play-v0-val.npz", "ogbench:scene-play-singletask-v0", marks=pytest.mark.slow),
+        pytest.param(
+            "pointmaze-medium-navigate-v0-val.npz", "ogbench:pointmaze-medium-navigate-singletask-v0",
+            marks=pytest.mark.slow,
+        ),
     ],
-)
+)  # fmt: skip
 def test_online_episodes_join_the_published_data(tmp_path, data, env):
     from small_runs import small_online, small_run
 

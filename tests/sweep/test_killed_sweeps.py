@@ -81,6 +81,7 @@ def finished(out: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("trials/*/summary.json")}
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_random_points_ends_with_the_bits_of_one_that_was_not(tmp_path):
     store = write_store(tmp_path / "point.h5", 16)
     whole = RunningSweep(store, tmp_path / "whole")

@@ -31,6 +31,7 @@ def begun(out: Path, name: str) -> bool:
     return (out / "trials" / name / "checkpoints" / "latest").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.timeout(900)
 def test_a_sweep_killed_half_way_goes_on(engine, store, tmp_path, capsys):
@@ -64,6 +65,7 @@ def test_a_sweep_killed_half_way_goes_on(engine, store, tmp_path, capsys):
     assert found["last"].notna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.timeout(900)
 def test_a_trial_whose_worker_is_killed_is_retried_from_its_checkpoint(engine, store, tmp_path):

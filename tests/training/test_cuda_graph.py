@@ -35,6 +35,11 @@ CHOICES += [
     ("td3_bc", {"policy_delay": 3}),
     ("trajectory_ql", {"history": 1}),
 ]
+QUICK = ("td3_bc", "sac", "bc_diffusion", "trajectory_ql")  # each as it is; make test-all traces every choice
+FEW = [
+    pytest.param(*case, marks=() if case in [(name, {}) for name in QUICK] else pytest.mark.slow)
+    for case in CHOICES
+]
 ROUNDED = {"rtol": 1e-3, "atol": 1e-4}  # gradients of half precision, summed in another order
 
 
@@ -75,11 +80,11 @@ WAITS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "choice"), CHOICES, ids=str)
+@pytest.mark.parametrize(("name", "choice"), FEW, ids=str)
 def test_recorded_updates_are_the_agents_own(name, choice):
     own, recorded = slow(name, **choice), slow(name, **choice)
     recorded.learn = stand_in = RecordedUpdates(recorded, traced(recorded))
-    for step in range(24):
+    for step in range(14):
         batch = windows(own, step)
         expected = own.update(batch, torch_stream(0, "agent", step))
         found = recorded.update(batch, torch_stream(0, "agent", step))

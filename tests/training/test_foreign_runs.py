@@ -75,6 +75,7 @@ def test_a_resume_writes_through_no_link_to_a_users_file(made, phase, tmp_path, 
         shutil.rmtree(run)
 
 
+@pytest.mark.slow
 def test_no_writer_follows_a_link_where_nobody_looked_for_links_before(made, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "refuse_links_out", lambda folder: None)
     (tmp_path / "precious.txt").write_text("precious")
@@ -140,7 +141,10 @@ PIPES = (
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "reader",
+    [pytest.param(name, marks=pytest.mark.slow if name in ("report", "config") else ()) for name in READERS],
+)
 def test_no_command_waits_for_a_pipe_in_a_run(made, reader, tmp_path, capsys):
     for place in PIPES:
         run = tmp_path / "run"

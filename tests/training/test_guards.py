@@ -186,6 +186,7 @@ def test_a_disk_that_fills_up_loses_no_checkpoint_and_the_run_goes_on_to_the_sam
     assert_same_run(tmp_path / "whole", tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_a_folder_that_may_no_longer_be_written_to_is_named_and_the_run_goes_on(store, tmp_path):
     trained(tmp_path / "whole", store)
     run = small_run(tmp_path / "a", store)
@@ -216,6 +217,7 @@ time.time = lambda: real() + next(jumps)
 """
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_nothing(store, tmp_path):
     trained(tmp_path / "whole", store)
     run = small_run(tmp_path / "a", store)
@@ -241,7 +243,9 @@ socket.socket.listen = socket.socket.bind = refuse
 """
 
 
-@pytest.mark.parametrize("line", [[], ["report"]], ids=["offline", "report"])
+@pytest.mark.parametrize(
+    "line", [[], pytest.param(["report"], marks=pytest.mark.slow)], ids=["offline", "report"]
+)
 def test_nothing_listens_on_the_network(store, tmp_path, line):
     trained(tmp_path / "a", store, steps=5)
     line = [*line, str(tmp_path / "a"), "--out", str(tmp_path / "r.html")] if line else []
@@ -266,6 +270,7 @@ def test_a_second_process_on_a_run_is_refused_and_the_first_is_not_disturbed(sto
     loop.offline(run)
 
 
+@pytest.mark.slow
 def test_another_directory_gives_the_same_bits(store, tmp_path, monkeypatch):
     trained(tmp_path / "whole", store)
     elsewhere = tmp_path / "else" / "where"

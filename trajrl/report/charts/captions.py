@@ -42,6 +42,32 @@ BC = (
     "Look for the lowest point: behaviour cloning that gets worse later has drifted away from the data. "
     "The offline selection takes its policy by this loss."
 )
+HELD_OUT_BC = (
+    "Look for the step from which the line of held-out episodes rises while that of episodes learned from "
+    "still falls: from there the policy learns its data by heart. Both are the loss that the agent trains, "
+    "on windows that never change."
+)
+HELD_OUT_TD = (
+    "Look for a gap that opens: the critic then fits the targets of the episodes it learned from and not of "
+    "others. Both lines are |Q - y| on windows that never change."
+)
+HELD_OUT_BIAS = (
+    "Look for a line that leaves zero for good: the critic values the data's actions above (or below) what "
+    "followed them, more and more. A critic of a policy better than the data's may lie above, and does so on "
+    "both lines."
+)
+HELD_OUT_RMSE = (
+    "Look for a gap between the lines: an error on held-out episodes alone is a critic that learned returns "
+    "by heart. Both are the root mean square of Q minus the return that followed in the data."
+)
+HELD_OUT_ORDER = (
+    "Look for a line near 1: the critic then puts steps in the order of what followed them, whatever its "
+    "bias. One near 0 knows no order, and a policy chosen by it is chosen by chance."
+)
+THIRDS = (
+    "Look for a third that goes another way: late steps are near rewards that are known, early ones rest on "
+    "values carried back over the whole episode. Each line is a third of the steps of held-out episodes."
+)
 EFFECTIVE = (
     "Look at how many episodes the draws are spread over: 1 / sum of squared shares of the draws so far. "
     "A low number means that a few episodes were learned from again and again."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from trajrl.core.console import progress
 from trajrl.core.program import program
-from trajrl.report.charts import captions, compare, curves, sampling
+from trajrl.report.charts import captions, compare, curves, sampling, validation
 from trajrl.report.charts.calibration import calibration, calibration_chart
 from trajrl.report.charts.chart import Figure
 from trajrl.report.charts.qfunction import explore
@@ -125,6 +125,7 @@ def _learning(read: Frames) -> list[Item]:
         for column, key, title, *words in LOGGED:
             chart = curves.logged_over_time(own, read.metrics, column, f"{key}-{place}", title + of, *words)
             found.append(chart)
+        found += validation.beside_training(own, read.metrics, place, of)
         rows = read.episodes[read.episodes["run"].isin(own["run"])]
         for by in ("source", "returns", "phase"):
             drawn = sampling.drawn(own, rows, by)
@@ -168,6 +169,9 @@ def _parts(
             sampling.row_shares(read.metrics, run), sampling.cluster_shares(read.metrics, run),
             _drawn_by_cluster(own_runs, own, run),
             sampling.td_by_episode(read.episodes, run),
+        ]),
+        ("what was measured on held-out episodes", lambda: [
+            *validation.by_third(own_runs, read.metrics[read.metrics["run"] == run], run)
         ]),
         ("the Q-function", lambda: _critic(folder, store(), run, options)),
     ]  # fmt: skip

@@ -122,7 +122,7 @@ def test_the_cloning_loss_is_the_term_that_the_agent_trains(name, changes, store
         assert len(batch.steps) <= 256  # one block
         noise = run.agent.draw(batch, torch_stream(run.config.seed, "validation", place, 0))
         _, named = run.agent.actor_loss(batch, noise)
-        assert found[f"{part}/bc_loss"] == pytest.approx(float(named["actor/bc_loss"]), rel=1e-6)
+        assert found[f"{part}/bc_loss"] == pytest.approx(float(named["actor/bc_loss"].detach()), rel=1e-6)
 
 
 def test_the_td_error_is_the_distance_to_the_agents_target(store, tmp_path):

@@ -195,3 +195,14 @@ def test_the_help_of_online_offers_nothing_that_online_refuses(capsys, monkeypat
     line = next(line for line in capsys.readouterr().out.splitlines() if "--env ID" in line)
     assert "none" not in line
     assert "the offline run's" in line
+
+
+@pytest.mark.parametrize("command", ["offline", "online"])
+def test_a_sampler_is_given_for_each_role_in_either_phase(capsys, command):
+    words = ["--sampler", "values=uniform", "policy=weighted", "--json", "--help-config"]
+    assert dispatch([command, *words, "--set", "sampler.policy.ess=0.3"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["run"]["sampler"]["value"] == "policy=weighted values=uniform"
+    assert found["sampler weighted"]["sampler.policy.ess"]["value"] == 0.3
+    assert dispatch([command, "--sampler", "weighted", "uniform"]) == 1
+    assert "or one for each role, policy=NAME values=NAME; got 'weighted uniform'" in capsys.readouterr().err

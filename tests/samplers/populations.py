@@ -11,6 +11,7 @@ from trajrl.store.window import Anchors
 
 # name -> (expression, options): every sampler of the registry, and every way of starting inside a trajectory.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "advantage": ("advantage", {"temperature": 0.5, "floor": 0.05}),
     "cluster": ("cluster", {"clusters": 3, "floor": 0.1}),
     "cluster-auto": ("cluster", {"refit_every": 3}),
     "cluster-tilt": ("cluster", {"clusters": 3, "tilt": 0.5, "tilt_ramp": 8}),

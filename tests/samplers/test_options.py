@@ -34,6 +34,7 @@ from trajrl.samplers.options import choose_sampler, resolved_options
         ("cluster", {"refit_every": -1}, "'refit_every' is at least 0; got -1"),
         ("weighted", {"law": "wr"}, "no law of return weighting 'wr'"),
         ("weighted", {"temperature": 0}, "'temperature' is above 0; got 0"),
+        ("weighted", {"ess": 1.2}, "'ess' is a share between 0 and 1; got 1.2"),
         ("mixture", {"fraction": 2.0}, "'fraction' is a share"),
         ("mixture", {"fraction_end": -0.1}, "'fraction_end' is a share"),
         ("mixture", {"over_steps": -1}, "'over_steps' is at least 0"),

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from populations import episode, population, returns_store
 
 from trajrl.samplers import make_sampler
+from trajrl.samplers.base.exponential_law import capped
 from trajrl.samplers.base.returns import best, minmax
-from trajrl.samplers.weighted import capped, linear_value
+from trajrl.samplers.weighted import linear_value
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 

@@ -71,8 +71,10 @@ class Online(Choices):
     """Environment to act in: suite:name, a Gymnasium id or package.module:callable."""
     agent: Annotated[str | None, silent("NAME", "the offline run's")] = None
     """The offline run's algorithm; without --from only runs of it are taken."""
-    sampler: Annotated[str | None, silent("NAME", f"{ONLINE_SAMPLER}, or the preset's")] = None
-    """What draws trajectories after --warmup-steps; names joined by * make a product."""
+    sampler: Annotated[
+        tuple[str, ...] | None, silent("NAME|policy=NAME values=NAME", f"{ONLINE_SAMPLER}, or the preset's")
+    ] = None
+    """What draws trajectories after --warmup-steps: as offline, a name, A*B, or one for each role."""
     steps: Annotated[int | None, silent("N", "a tenth of --env-steps, 100 to 2000")] = None
     """Gradient steps of the short offline phase, where one runs first."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
 SAMPLERS = {
+    "advantage": "trajrl.samplers.advantage:AdvantageSampler",
     "cluster": "trajrl.samplers.cluster:ClusterSampler",
     "episode": "trajrl.samplers.episode:EpisodeSampler",
     "mixture": "trajrl.samplers.mixture:MixtureSampler",

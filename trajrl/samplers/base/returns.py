@@ -17,6 +17,13 @@ def returns_of(store: TrajectoryStore, ids: np.ndarray) -> np.ndarray:
     return all_finite(store.table.returns[ids], ids, "return")
 
 
+def first_observations(store: TrajectoryStore, ids: np.ndarray) -> np.ndarray:
+    """Return o_0 (n, obs) of episodes; one that is not all numbers is refused by name."""
+    first = store.obs.rows(store.table.start[ids] + ids)
+    all_finite(first.sum(1), ids, "first observation")
+    return first
+
+
 def all_finite(values: np.ndarray, ids: np.ndarray, what: str) -> np.ndarray:
     """Return the values (n,) of episodes, or say which of them is not a number."""
     bad = ids[~np.isfinite(values)]

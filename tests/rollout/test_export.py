@@ -162,7 +162,12 @@ def test_a_file_of_before_it_had_a_box_is_brought_to_it(run, tmp_path):
 
 def test_a_file_that_acts_otherwise_is_not_kept(run, tmp_path, capsys, monkeypatch):
     plain = export.read
-    monkeypatch.setattr(export, "read", lambda *given: lambda inputs: plain(*given)(inputs) + 0.01)
+
+    def otherwise(*given):
+        exported = plain(*given)
+        return lambda inputs: exported(inputs) + 0.01
+
+    monkeypatch.setattr(export, "read", otherwise)
     assert dispatch(["export", str(run), "--format", "torch", "--out", str(tmp_path / "p.pt2")]) == 1
     assert "differs from the live one by 0.01" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

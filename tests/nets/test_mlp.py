@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional
@@ -173,3 +176,13 @@ def test_mish_of_infinity_is_infinity_or_nothing_with_its_slope(kind: torch.dtyp
     assert mish(x).tolist() == due
     assert x.grad is not None
     assert x.grad.tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_net_is_made_without_the_import_of_symbols() -> None:
+    """torch.nn.utils.skip_init would load sympy, over a second of the processor at every command."""
+    code = (
+        "import sys, torch; from trajrl.nets.mlp import MLP; from trajrl.core.rng import torch_stream\n"
+        "before = torch.get_rng_state(); MLP(3, (4,), 2, torch_stream(0, 'init'))\n"
+        "assert torch.equal(before, torch.get_rng_state()); sys.exit('sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

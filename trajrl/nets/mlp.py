@@ -46,11 +46,21 @@ def draw_linear(
     bias.zero_()
 
 
+class Linear(nn.Linear):
+    """A Linear that draws nothing of itself, and so not from torch's global generator.
+
+    torch's own skip_init does the same through meta tensors, whose import takes a second of the processor.
+    """
+
+    def reset_parameters(self) -> None:
+        """Leave the weights to `linear`."""
+
+
 def linear(
     in_dim: int, out_dim: int, rng: torch.Generator, init: str = "default", gain: float = GAIN
 ) -> nn.Linear:
     """Return a Linear whose weights come from `rng`."""
-    layer = nn.utils.skip_init(nn.Linear, in_dim, out_dim)
+    layer = Linear(in_dim, out_dim, device="cpu")
     draw_linear(layer.weight, layer.bias, rng, init, gain)
     return layer
 

@@ -67,13 +67,14 @@ def tidy_metrics(rows: pd.DataFrame) -> pd.DataFrame:
 def read_episodes(path: Path, notes: list[str]) -> pd.DataFrame:
     """Read episodes.parquet, with the episode as a column."""
     import pandas as pd
+    from pyarrow.parquet import ParquetFile
 
     nothing = pd.DataFrame({"episode": pd.Series(dtype="int64")})
     if not path.exists():
         return nothing
     try:
         with open_to_read(path) as file:
-            rows = pd.read_parquet(file)
+            rows = ParquetFile(file).read().to_pandas()  # pandas would load what reads many files at once
     except (OSError, ValueError) as error:
         notes.append(f"{path} is left out: {_line(error)}")
         return nothing

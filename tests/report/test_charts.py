@@ -170,6 +170,13 @@ def test_draws_stand_beside_shares_of_steps():
     }  # fmt: skip
 
 
+def test_held_out_episodes_are_no_part_of_the_data_that_draws_stand_beside():
+    rows = episodes_of("r", [1, 1, 0], length=[10, 10, 80], cluster=[0, 1, -1], alive=[True, True, False])
+    chart = sampling.drawn(pd.DataFrame({"run": ["r"], "group": ["g"]}), rows, "cluster")
+    assert chart.series[0].x.tolist() == ["cluster 0", "cluster 1"]
+    assert chart.series[0].y.tolist() == chart.series[1].y.tolist() == [0.5, 0.5]
+
+
 def test_clusters_of_a_run_without_any_say_nothing():
     a, b = episodes_of("a", [1, 3], cluster=[0, 1]), episodes_of("b", [5, 5])
     chart = sampling.drawn(RUNS, pd.concat([a, b]), "cluster")

@@ -58,6 +58,8 @@ def test_the_online_phase_keeps_those_of_the_offline_run(store, tmp_path):
     assert run.held_out.tolist() == source.held_out.tolist()
     loop.online(run)
     assert (run.episode_stats.frame()["draws"].to_numpy()[run.held_out] == 0).all()
+    rows = read_csv(tmp_path / "on" / "metrics.csv")
+    assert all(np.isfinite(float(rows[end]["online/validation/late/td_abs"])) for end in (0, -1))
     (tmp_path / "off").rename(tmp_path / "gone")
     assert reopened(tmp_path / "on").held_out.tolist() == source.held_out.tolist()
 

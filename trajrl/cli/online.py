@@ -75,6 +75,8 @@ class Online(Choices):
         tuple[str, ...] | None, silent("NAME|policy=NAME values=NAME", f"{ONLINE_SAMPLER}, or the preset's")
     ] = None
     """What draws trajectories after --warmup-steps: as offline, a name, A*B, or one for each role."""
+    holdout: Annotated[float | None, silent("SHARE", "the offline run's")] = None
+    """Share of the episodes that the offline run holds out, and this one with it."""
     steps: Annotated[int | None, silent("N", "a tenth of --env-steps, 100 to 2000")] = None
     """Gradient steps of the short offline phase, where one runs first."""
 

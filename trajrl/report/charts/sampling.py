@@ -24,10 +24,12 @@ def drawn(runs: pd.DataFrame, episodes: pd.DataFrame, by: str) -> Chart | None:
     """Return each kind of episode's share of the steps of the data and of the draws of each group of runs.
 
     `by` is a column of the episodes: cluster, source, phase, or a number such as returns, age or length, cut
-    into five bands.  None where every episode is of one kind.
+    into five bands.  None where every episode is of one kind.  Held-out episodes do not count.
     """
     if not len(episodes) or by not in episodes.columns:
         return None
+    if "alive" in episodes.columns:
+        episodes = episodes[episodes["alive"].astype(bool)]
     if by == "cluster":  # runs without clusters say nothing of them
         known = episodes.groupby("run", observed=True)["cluster"].transform("max") >= 0
         episodes = episodes[known]

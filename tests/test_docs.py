@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FAST = ("2", "4")
 ENDS_WITH = {
     "1": "runs/first", "2": "3 episodes", "3": "came after the warm-up", "4": "runs/recent", "5": "return",
-    "6": "runs/", "7": "report.html", "8": "[",
+    "6": "runs/", "7": "report.html", "8": "[", "9": "selected by fqe",
 }  # fmt: skip
 
 

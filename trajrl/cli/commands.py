@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "offline": ("trajrl.cli.offline:Offline", "learn a policy from a store"),
     "online": ("trajrl.cli.online:Online", "continue learning in the environment"),
     "report": ("trajrl.cli.report:Report", "show what runs learned, and from what, as one page"),
+    "select": ("trajrl.cli.select:Select", "rank what runs keep, and say which checkpoint to take"),
     "store": ("", "import, export, look into, repair and mix trajectory stores"),
     "sweep": ("trajrl.cli.sweep:Sweep", "do runs over a grid and seeds, here or on a cluster"),
     "toy": ("trajrl.cli.toy:Toy", "train an agent on a bandit and compare with the closed form"),

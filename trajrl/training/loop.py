@@ -28,6 +28,7 @@ from trajrl.training.q_values import q_values
 from trajrl.training.role_batches import batches_of, draw_update
 from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir.selection import drop_outdated
 
 LATEST = 50  # updates that may be pending
 MAY_BE_INFINITE = ("sampler", "eval", "validation")  # parts of a log that no update is made of
@@ -189,6 +190,7 @@ def finish(run: Run) -> None:
         **(run.online.summary(run.evaluations.entries) if run.online else {}),
     }
     write_text(run.folder / "summary.json", json.dumps(summary, indent=2) + "\n")  # last: the run has ended
+    drop_outdated(run.folder)
     run.logger.close()
     if run.online:
         run.online.collector.close()

@@ -16,7 +16,14 @@ from trajrl.agents.base.candidates import padded, padded_history
 from trajrl.agents.base.learner import AgentConfig, Learner, Metrics, draw_rows, histories
 from trajrl.agents.base.protocol import History
 from trajrl.nets.ensemble import Critic
-from trajrl.nets.gaussian import BoundedGaussian, TanhGaussian, Temperature, squash
+from trajrl.nets.gaussian import (
+    BoundedGaussian,
+    TanhGaussian,
+    Temperature,
+    log_density,
+    normal_density,
+    squash,
+)
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.targets import masked_mean
 from trajrl.store.window import SequenceBatch
@@ -41,6 +48,12 @@ class GaussianLearner(Learner):
     def values(self, history: History, actions: Tensor) -> Tensor:
         """Return the Q of every critic (E, V)."""
         return self.critic.head(self.context(self.critic.encoder, history), actions[:, 0])
+
+    def log_prob(self, history: History, actions: Tensor) -> Tensor:
+        """Return the log density (V,) of actions (V, 1, act) under the policy's own distribution."""
+        mean, log_std = self.actor.head(self.context(self.actor.encoder, history))
+        density = normal_density if isinstance(self.actor.head, BoundedGaussian) else log_density
+        return density(mean, log_std, actions[:, 0]).sum(-1)
 
     def drawn(self, history: History, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return a tanh policy's actions (B, M, act) for noise (B, M, act), and log densities (B, M)."""

@@ -26,6 +26,7 @@ from trajrl.rollout.collector import Queues
 from trajrl.store.action_box import ActionBox, recorded_box
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir.selection import selected_step
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
@@ -142,6 +143,8 @@ class LoadedRun:
             return int(which)
         if which not in ("best", "selected"):
             raise ValueError(f"a checkpoint is last, best, selected or a step; got '{which}'")
+        if which == "selected" and (chosen := selected_step(self.folder)) is not None:
+            return chosen
         path = self.folder / "summary.json"
         with as_written(path):
             summary = read_object(path) if path.exists() else {}
@@ -151,6 +154,7 @@ class LoadedRun:
                 return int(summary["selected_step"])  # trained without an environment
         raise ValueError(
             f"{self.folder} has no '{which}' yet: it is known once a run with evaluations has finished"
+            + ("; `select` ranks what is kept now" if which == "selected" else "")
         )
 
     def policy(self, which: str = "last", seed: int = 0, device: str = "cpu") -> Policy:

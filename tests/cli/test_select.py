@@ -1,0 +1,185 @@
+"""`select` ranks kept policies without an environment, and `--checkpoint selected` follows it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from small_runs import settings, trained, write_store
+
+from trajrl.cli.main import dispatch
+from trajrl.store.normalize import statistics
+from trajrl.training.ope.losses import bc_loss, td_error
+from trajrl.training.ope.question import Kept, Question, judged_data
+from trajrl.training.ope.select import CRITERIA, kept_policies, rank, write
+from trajrl.training.run_dir import folder
+from trajrl.training.run_dir.load_run import load_run
+from trajrl.training.run_dir.selection import NAME, read_selection
+
+FAST = ("--updates", "5", "--members", "2", "--steps", "100")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("data") / "x.h5")
+
+
+@pytest.fixture(scope="module")
+def made(store, tmp_path_factory):
+    """Return three runs: iql, trajectory_ql with chunks, history and a horizon, and a clone; all hold out."""
+    out = tmp_path_factory.mktemp("runs")
+    trained(out / "iql", store, agent="iql", holdout=0.25, **{"agent.history": 2, "agent.horizon": 3})
+    trained(out / "chunks", store, agent="trajectory_ql", **{"agent.chunk": 2, "agent.horizon": 4})
+    trained(out / "clone", store, agent="bc_diffusion", **{"agent.chunk": 2})
+    while folder._locks:
+        folder._locks.pop().close()
+    return out
+
+
+@pytest.fixture
+def runs(made, tmp_path, monkeypatch):
+    """Return a copy of them in the working folder."""
+    shutil.copytree(made, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs"
+
+
+def selected(*words, capsys):
+    assert dispatch(["select", *map(str, words), *FAST, "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("by", sorted(CRITERIA))
+def test_every_criterion_ranks_the_policies_of_a_run(by, runs, capsys):
+    found = selected(runs / "iql", "--by", by, capsys=capsys)
+    assert [row["step"] for row in found["policies"]] == [10, 20, 25]
+    assert all(row["low"] <= row["value"] <= row["high"] for row in found["policies"])
+    values = {row["step"]: row["value"] for row in found["policies"]}
+    best = min if by in ("td", "bc_loss") else max
+    assert values[found["step"]] == best(values.values())
+    written = json.loads((runs / "iql" / NAME).read_text())
+    assert (written["by"], written["step"]) == (by, found["step"])
+    assert load_run(runs / "iql").step("selected") == found["step"]
+
+
+@pytest.mark.parametrize("horizon", [0, 6])
+def test_chunked_policies_and_runs_of_other_windows_are_ranked_together(horizon, runs, capsys):
+    found = selected("runs", "--horizon", horizon, capsys=capsys)
+    assert len(found["policies"]) == 9
+    assert len(found["selections"]) == 3
+    assert sum(read_selection(runs / name)["first_of_its_runs"] for name in ("iql", "chunks", "clone")) == 1
+
+
+def test_evaluate_export_and_summary_follow_the_selection(runs, capsys):
+    run = runs / "iql"
+    step = selected(run, "--by", "q_start", capsys=capsys)["step"]
+    other = next(kept for kept in (10, 20, 25) if kept != step)
+    changed = json.loads((run / NAME).read_text()) | {"step": other}
+    (run / NAME).write_text(json.dumps(changed))
+    assert dispatch(["evaluate", str(run), "--episodes", "1", "--checkpoint", "selected", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == other
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["selected_step"], summary["selected_by"]) == (step, "q_start")
+    assert summary["scores"]["selected"]["step"] == step
+    words = ["--format", "torch", "--windows", "2", "--checkpoint", "selected", "--out", "p.pt2", "--json"]
+    assert dispatch(["export", str(run), *words]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == other
+
+
+def test_without_a_selection_selected_is_what_it_was(runs):
+    summary = json.loads((runs / "iql" / "summary.json").read_text())
+    assert load_run(runs / "iql").step("selected") == summary["scores"]["selected"]["step"]
+
+
+def test_losses_are_the_agent_s_own_and_leave_it_as_it_is(runs):
+    policy = Kept(load_run(runs / "iql"), 25)
+    judged, agent = judged_data(policy.run, Question(), shaped=True), policy.agent()
+    before = {name: value.clone() for name, value in agent.actor.state_dict().items()}
+    assert len(judged.held) == 3
+    first = td_error(agent, judged.store, int(judged.held[0]), 0)
+    assert first > 0
+    assert np.isfinite(bc_loss(agent, judged.store, int(judged.held[0]), 0))
+    assert all((value == before[name]).all() for name, value in agent.actor.state_dict().items())
+    assert td_error(agent, judged.store, int(judged.held[0]), 0) == pytest.approx(first)
+
+
+def test_rewards_are_the_environment_s_own_whatever_training_made_of_them(store, tmp_path):
+    run = trained(tmp_path / "r", store, agent="td3_bc", reward="normalize")
+    plain = judged_data(load_run(tmp_path / "r"), Question())
+    shaped = judged_data(load_run(tmp_path / "r"), Question(), shaped=True)
+    rewards = [
+        judged.store.shape_reward(judged.store.rewards.take(np.arange(9))) for judged in (plain, shaped)
+    ]
+    moments = statistics(run.store)
+    expected = (rewards[0] - moments["reward_mean"][0]) / moments["reward_std"][0]
+    np.testing.assert_allclose(rewards[1], expected, atol=1e-4)
+
+
+def test_a_selection_among_fewer_policies_is_noted(runs, capsys):
+    run = runs / "iql"
+    write(rank([p for p in kept_policies([run]) if p.step < 25], "score"))
+    assert load_run(run).step("selected") in (10, 20)
+    assert "was made without the policies of steps 25" in capsys.readouterr().out
+
+
+def test_training_further_removes_a_selection(runs, capsys):
+    selected(runs / "iql", "--by", "td", capsys=capsys)
+    assert dispatch(["offline", "--resume", "--out", "runs/iql", "--steps", "30"]) == 0
+    assert "was made among other policies and is removed" in capsys.readouterr().out
+    assert not (runs / "iql" / NAME).exists()
+
+
+@pytest.mark.parametrize(("words", "reason"), [
+    (["runs/clone", "--by", "td"], "bc_diffusion has no TD error; select --by another criterion"),
+    (["runs/clone", "--by", "q_start"], "bc_diffusion has no critic, so no Q at the start"),
+    (["runs/clone", "--by", "wis"], "a policy of bc_diffusion has no likelihood"),
+    (["runs/clone", "--by", "td", "--on", "held"], "has no held-out episodes: it learned from all"),
+    (["runs/iql", "runs/clone", "--by", "bc_loss"], "bc_diffusion and iql are not on one scale"),
+    (["runs/none"], "runs/none is not there"),
+    (["runs/iql", "--gamma", "2"], "--gamma is between 0 and 1"),
+    (["runs/iql", "--members", "0"], "--members must be at least 1"),
+])  # fmt: skip
+def test_mistakes_are_one_line(words, reason, runs, capsys):
+    assert dispatch(["select", *FAST[:4], *words]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert reason in line
+    assert not list(runs.glob(f"*/{NAME}"))
+
+
+def test_runs_of_other_data_are_compared_on_data_that_is_named(runs, store, tmp_path, capsys):
+    other = write_store(tmp_path / "y.h5", episodes=9)
+    trained(tmp_path / "runs" / "other", other, agent="iql", **{"agent.history": 2})
+    words = ["select", "runs/iql", "runs/other", *FAST]
+    assert dispatch(words) == 1
+    assert "learned from different data" in capsys.readouterr().err
+    assert dispatch([*words, "--data", str(other)]) == 0
+
+
+def test_a_run_without_an_environment_has_no_scores_and_is_selected_by_value(store, tmp_path, capsys):
+    words = [
+        "--data",
+        str(store),
+        "--env",
+        "none",
+        "--agent",
+        "td3_bc",
+        "--out",
+        str(tmp_path / "r"),
+        "--steps",
+        "20",
+    ]
+    assert dispatch(["offline", *words, "--set", *settings("td3_bc", batch_size=8)]) == 0
+    assert dispatch(["select", str(tmp_path / "r"), "--by", "score"]) == 1
+    assert "trained without an environment; select --by fqe needs none" in capsys.readouterr().err
+    found = selected(tmp_path / "r", capsys=capsys)
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert summary["selected_step"] == found["step"] == load_run(tmp_path / "r").step("selected")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", '{"by": "fqe"}', '{"by": "fqe", "step": 10, "policies": []}', "[1]"]
+)
+def test_a_damaged_selection_is_one_line(content, runs, capsys):
+    (runs / "iql" / NAME).write_text(content)
+    assert dispatch(["export", str(runs / "iql"), "--checkpoint", "selected"]) == 1
+    assert NAME in capsys.readouterr().err.splitlines()[-1]

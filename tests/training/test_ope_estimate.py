@@ -1,0 +1,48 @@
+"""Estimates: means with intervals over members and episodes, and differences that share their draws."""
+
+import numpy as np
+import pytest
+
+from trajrl.training.ope.estimate import Estimates, joined, resampled
+
+
+def test_the_value_is_the_mean_and_the_interval_that_of_a_mean():
+    values = np.random.default_rng(0).normal(5, 2, (1, 1, 400))
+    found = resampled("x", values, 0)
+    assert found.value[0] == pytest.approx(values.mean())
+    half = 1.96 * values.std() / 20
+    assert (found.high - found.low)[0] / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_members_that_disagree_widen_the_interval():
+    values = np.zeros((1, 5, 10))
+    values[0, :, :] = np.arange(5)[:, None]
+    found = resampled("x", values, 0)
+    assert (found.low[0], found.high[0]) == (0, 4)
+
+
+def test_a_small_difference_in_every_episode_is_no_tie():
+    base = np.random.default_rng(0).normal(0, 10, 50)
+    found = resampled("x", np.stack([base, base + 0.1, base])[:, None], 0)
+    assert found.order.tolist() == [1, 2, 0]  # of equals the later
+    assert found.tied(1).tolist() == [False, True, False]
+    assert (found.low < 0).all()  # each interval by itself is far wider than the difference
+    assert found.tied(0).tolist() == [True, False, True]
+
+
+def test_least_is_first_where_less_is_better():
+    found = resampled("x", np.array([3.0, 1.0, 2.0])[:, None, None], 0, higher_is_better=False)
+    assert found.order.tolist() == [1, 2, 0]
+
+
+def test_episodes_without_a_number_are_left_out():
+    found = resampled("x", np.array([[[1.0, 3.0, np.nan]]]), 0)
+    assert found.value.tolist() == [2.0]
+    assert (found.low[0], found.high[0]) == (1, 3)
+
+
+def test_parts_are_put_at_their_places():
+    parts = [resampled("x", np.full((2, 1, 3), 1.0), 0), resampled("x", np.full((1, 1, 3), 2.0), 0)]
+    found = joined(parts, [[0, 2], [1]])
+    assert found.value.tolist() == [1, 2, 1]
+    assert isinstance(found, Estimates)

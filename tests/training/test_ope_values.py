@@ -1,0 +1,78 @@
+"""Fitted Q evaluation: the values of known policies, on data that covers them and on data that does not."""
+
+import numpy as np
+import pytest
+from walkers import Walker, discounted_return, walked
+
+from trajrl.envs import make_suite
+from trajrl.rollout.policies import NoisyPolicy
+from trajrl.store.episode import Episode
+from trajrl.store.store import TrajectoryStore
+from trajrl.training.ope import fqe
+from trajrl.training.ope.estimate import resampled
+from trajrl.training.ope.start_values import Problem, fitted, monte_carlo
+
+GAMMA = 0.95
+QUICK = fqe.Config(members=3, width=48, first_updates=200, updates=500)
+
+
+def part(episode: Episode, first: int, stop: int) -> Episode:
+    """Return steps [first, stop) of an episode as a recording of their own."""
+    ends = episode.terminated and stop == len(episode)
+    return Episode(
+        episode.obs[first : stop + 1], episode.actions[first:stop], episode.rewards[first:stop], ends
+    )
+
+
+def without_the_way(store: TrajectoryStore) -> TrajectoryStore:
+    """Return the first three steps of every episode, and what it did in the far room: the door is missing."""
+    heads = [part(episode, 0, 3) for episode in store.episodes()]
+    behind = [(episode, np.flatnonzero(episode.obs[:-1, 0] > 0.2)) for episode in store.episodes()]
+    return TrajectoryStore.of([*heads, *(part(e, rows[0], len(e)) for e, rows in behind if len(rows))])
+
+
+@pytest.fixture(scope="module")
+def covering():
+    """Return walks that are near the policy's, and the random walk's."""
+    noisy = walked(NoisyPolicy(Walker(), 0.6), 40)
+    strolls = [episode for _, episode in zip(range(40), make_suite("toy:rooms").episodes())]
+    return TrajectoryStore.of([*noisy.episodes(), *strolls])
+
+
+def valued(store, actor, config=QUICK, **changes):
+    found = fitted(Problem(store, np.arange(len(store)), GAMMA, **changes), [actor], config)
+    return resampled("fqe", found.policies, 0), found
+
+
+@pytest.mark.parametrize("shape", [{}, {"history": 2, "chunk": 3}])
+def test_a_known_policy_is_worth_its_discounted_return_within_15_percent(covering, shape):
+    truth = discounted_return(walked(Walker(**shape), 60), GAMMA)
+    found, _ = valued(covering, Walker(**shape))
+    assert found.value[0] == pytest.approx(truth, rel=0.15)
+    assert truth > 2 * discounted_return(covering, GAMMA)  # the data's own policy is worth less than half
+
+
+def test_intervals_are_wider_where_the_data_does_not_cover_the_policy(covering):
+    starts = slice(0, len(covering))  # of the whole episodes, and of their first steps
+
+    def width(store):
+        found = resampled("fqe", valued(store, Walker())[1].policies[:, :, starts], 0)
+        return float((found.high - found.low)[0])
+
+    assert width(without_the_way(covering)) > 2 * width(covering)
+
+
+def test_the_data_s_own_policy_is_worth_the_returns_that_followed(covering):
+    found = valued(covering, Walker())[1]
+    known = monte_carlo(Problem(covering, np.arange(len(covering)), GAMMA)).mean()
+    assert known == pytest.approx(discounted_return(covering, GAMMA))
+    assert found.data.mean() == pytest.approx(known, rel=0.25)
+
+
+def test_policies_fitted_together_have_the_values_they_have_apart(covering):
+    config = fqe.Config(members=2, width=16, first_updates=20, updates=30)
+    problem = Problem(covering, np.arange(len(covering)), GAMMA, most=500)
+    pair = fitted(problem, [Walker(), Walker(pace=0.5)], config).policies
+    for place, pace in enumerate((1.0, 0.5)):
+        alone = fitted(problem, [Walker(pace=pace)], config).policies
+        np.testing.assert_allclose(pair[place], alone[0], rtol=1e-4, atol=1e-6)

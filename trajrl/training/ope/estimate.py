@@ -1,0 +1,75 @@
+"""Estimates: a number of every policy, as samples that share their draws: differences have intervals too.
+
+    sample r of policy m = mean over episodes, drawn with replacement, of what member e_r says of m
+
+Members e are the networks of an ensemble (one, where nothing is fitted).  Two policies are tied where the
+interval of their difference holds 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trajrl.core.rng import stream
+
+RESAMPLES = 2000
+TAILS = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a criterion says of every policy."""
+
+    name: str  # of the criterion
+    value: np.ndarray  # (M,)
+    samples: np.ndarray  # (M, R); row r of two policies comes from the same episodes and member
+    higher_is_better: bool = True
+
+    @property
+    def low(self) -> np.ndarray:
+        """Return the lower ends (M,) of the 95 per cent intervals."""
+        return np.quantile(self.samples, TAILS[0], axis=1)
+
+    @property
+    def high(self) -> np.ndarray:
+        """Return the upper ends (M,)."""
+        return np.quantile(self.samples, TAILS[1], axis=1)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Return the policies (M,), the best first; of equals the later one."""
+        sign = -1.0 if self.higher_is_better else 1.0
+        place = np.arange(len(self.value))
+        return np.lexsort((-place, sign * self.value))
+
+    def tied(self, policy: int) -> np.ndarray:
+        """Return which policies (M,) cannot be separated from one: the difference's interval holds 0."""
+        low, high = np.quantile(self.samples - self.samples[policy], TAILS, axis=1)
+        return (low <= 0) & (high >= 0)
+
+
+def resampled(name: str, values: np.ndarray, seed: int, higher_is_better: bool = True) -> Estimates:
+    """Return the estimates of values (M, E, n) of M policies by E members in n episodes; NaN is left out."""
+    members, episodes = values.shape[1:]
+    rng = stream(seed, "ope/bootstrap", members, episodes)
+    member = rng.integers(members, size=RESAMPLES)
+    samples = np.empty((len(values), RESAMPLES))
+    known, value = np.isfinite(values), np.nanmean(values, axis=(1, 2))
+    filled = np.where(known, values, 0.0)
+    for e in range(members):
+        rows = np.flatnonzero(member == e)
+        counts = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=len(rows))  # (r, n)
+        total, count = filled[:, e] @ counts.T, known[:, e] @ counts.T  # (M, r) both
+        samples[:, rows] = np.where(count > 0, total / np.maximum(count, 1), value[:, None])
+    return Estimates(name, value, samples, higher_is_better)
+
+
+def joined(parts: list[Estimates], place: list[list[int]]) -> Estimates:
+    """Put estimates that were made apart into one, each at its places."""
+    count = sum(map(len, place))
+    value, samples = np.empty(count), np.empty((count, parts[0].samples.shape[1]))
+    for part, rows in zip(parts, place):
+        value[rows], samples[rows] = part.value, part.samples
+    return Estimates(parts[0].name, value, samples, parts[0].higher_is_better)

@@ -1,0 +1,85 @@
+"""Values at o_0 as criteria: fitted Q evaluation, and the agent's own Q.
+
+Every policy is judged at the starts of the same episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from trajrl.core.console import say
+from trajrl.store.window import gather
+from trajrl.training.ope.estimate import Estimates, joined, resampled
+from trajrl.training.ope.losses import require_same_rewards
+from trajrl.training.ope.question import Kept, Question, discount_of, judged_data, require_one_store
+from trajrl.training.ope.start_values import Problem, fitted, monte_carlo
+from trajrl.training.ope.windows import chosen_actions, first_steps, here_of
+from trajrl.training.run_dir.evaluations import bootstrap_mean
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+
+def by_fqe(policies: Sequence[Kept], question: Question) -> Estimates:
+    """Rank by the fitted value at o_0, the largest first."""
+    require_one_store(policies, question)
+    gamma = discount_of(policies, question)
+    judged = judged_data(policies[0].run, question)
+    problem = Problem(judged.store, judged.all, gamma, question.seed, question.horizon, question.most)
+    groups: dict[tuple[int, int], list[int]] = {}
+    agents = [policy.agent() for policy in policies]
+    for i, agent in enumerate(agents):
+        groups.setdefault((agent.spec.history, agent.spec.chunk), []).append(i)
+    parts = []
+    for rows in groups.values():
+        found = fitted(problem, [agents[i] for i in rows], question.fitting)
+        parts.append(resampled("fqe", found.policies, question.seed))
+        say(against_returns(problem, found.data, judged.held))
+    return joined(parts, list(groups.values()))
+
+
+def against_returns(problem: Problem, data: np.ndarray, held: np.ndarray) -> str:
+    """Say how the same fit values the data's own policy (E, n), beside the returns that followed.
+
+    Args:
+        held: ids of held-out episodes, at whose starts both are taken where there are any
+    """
+    rows = np.isin(problem.episodes, held) if len(held) else np.ones(len(problem.episodes), bool)
+    known = monte_carlo(problem)[rows]
+    low, high = bootstrap_mean(known, problem.seed)
+    value = data[:, rows].mean()
+    off = f" ({abs(value / known.mean() - 1):.0%} off)" if abs(known.mean()) > 1e-9 else ""
+    which = "held-out episodes" if len(held) else "episodes"
+    return (
+        f"the data's own policy, {len(known)} {which}: fitted value {value:.4g}, discounted return "
+        f"{known.mean():.4g}, 95 % interval {low:.4g} to {high:.4g}{off}"
+    )
+
+
+def by_q_start(policies: Sequence[Kept], question: Question) -> Estimates:
+    """Rank by the agent's own Q of its own action at o_0, the largest first."""
+    require_one_store(policies, question)
+    require_same_rewards(policies, "q_start")
+    judged = judged_data(policies[0].run, question, shaped=True)
+    values = [q_start(policy, judged.store, judged.all, question.seed) for policy in policies]
+    return resampled("q_start", np.stack(values)[:, None], question.seed)
+
+
+def q_start(policy: Kept, store: TrajectoryStore, ids: np.ndarray, seed: int) -> np.ndarray:
+    """Return the agent's Q (n,) of what it does at the start of episodes."""
+    agent = policy.agent()
+    here = here_of(gather(store, first_steps(ids), agent.spec, agent.device))
+    actions = chosen_actions(agent, here, seed, 0).unflatten(1, (agent.spec.chunk, agent.action_dim))
+    try:
+        with torch.no_grad():
+            return agent.value(here, actions).double().cpu().numpy()
+    except (NotImplementedError, ValueError) as error:
+        name = policy.run.config.agent
+        raise ValueError(
+            f"{policy.run.folder}: {name} has no critic, so no Q at the start; select --by another, "
+            "such as fqe"
+        ) from error

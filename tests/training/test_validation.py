@@ -63,6 +63,15 @@ def test_the_windows_are_bounded_and_always_the_same():
     assert sum(len(part.returns) for part in one.values()) == 4096
 
 
+def test_episodes_that_arrive_online_change_no_window():
+    store, held = counted([9] * 6), np.array([1, 4])
+    store.evict(held)
+    before = fixed_windows(store, held, seed=0, gamma=0.9)
+    store.append(Episode(np.zeros((8, 1)), np.zeros((7, 1)), np.ones(7), True), "online")
+    after = fixed_windows(store, held, seed=0, gamma=0.9)
+    assert all(same_tree(list(before[name].anchors), list(after[name].anchors)) for name in before)
+
+
 def test_returns_are_those_that_followed_and_unknown_where_a_recording_was_cut():
     for terminated in (True, False):
         store = counted([10, 10], terminated)
@@ -146,6 +155,15 @@ def test_a_policy_that_moves_every_few_updates_is_measured_at_any(store, tmp_pat
     for _ in range(3):
         loop.train_step(run)
         assert "bc_loss" in run.validation(run.agent, run.step)
+
+
+def test_fewer_windows_than_an_update_takes_at_once_are_left_out(store, tmp_path):
+    run = small_run(tmp_path / "a", store, agent="rlpd", batch_size=2, **HELD, **{"agent.utd": 64})
+    found = run.validation(run.agent, 0)
+    assert all(len(run.validation.parts[third].returns) < 64 for third in THIRDS)
+    assert "td_abs" not in found
+    assert "q_rmse" in found
+    assert "training/td_abs" in found
 
 
 def test_evaluating_more_often_changes_no_weight(store, tmp_path):

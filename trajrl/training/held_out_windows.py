@@ -12,6 +12,7 @@ import numpy as np
 
 from trajrl.core.rng import stream
 from trajrl.store.return_to_go import known_returns
+from trajrl.store.table import phase_code
 from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ class Windows(NamedTuple):
 def fixed_windows(
     store: TrajectoryStore, held: np.ndarray, seed: int, gamma: float, most: int = MOST
 ) -> dict[str, Windows]:
-    """Return the windows of each third of held-out episodes (m,), and those of the live ones, by name."""
+    """Return the windows of each third of held-out episodes (m,), and of live offline ones, by name.
+
+    Episodes that an online run collects are no part: a resumed run would begin with others.
+    """
     length, live = store.table.length[held], store.live
+    live = live[store.table.phase[live] == phase_code("offline")]
     edges = [-(-p * length // 3) for p in range(4)]  # (m,) each: the first steps of the thirds, and the end
     spans = {name: (held, edges[p], edges[p + 1]) for p, name in enumerate(THIRDS)}
     spans[TRAINING] = (live, np.zeros(len(live), np.int64), store.table.length[live])

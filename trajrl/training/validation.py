@@ -83,7 +83,7 @@ class Validation:
     def rows(self, agent: Agent, state: Mapping[str, Any], name: str, values: bool) -> Rows:
         """Measure one kind of windows, in blocks; `values`: the agent has a critic."""
         anchors, returns = self.parts[name]
-        count, unit = len(anchors.step), agent.updates_per_batch
+        count, unit = len(anchors.step), rows_at_once(agent)
         bc_loss, td_error = np.full(count, np.nan), np.full(count, np.nan)
         whole, size = count - count % unit, max(1, BLOCK // unit) * unit
         for first in range(0, whole, size):
@@ -95,7 +95,10 @@ class Validation:
         return Rows(bc_loss, td_error if values else q, q, returns)
 
     def update(self, state: Mapping[str, Any], name: str, block: slice) -> Update:
-        """Let the copy compute one update of a block, and learn nothing from it."""
+        """Let the copy compute one update of a block, and learn nothing from it.
+
+        One of one's own may step by an optimiser of its own: the next block begins with the state anew.
+        """
         assert self.copy is not None
         self.copy.load_state_dict(dict(state))
         batch = gather(self.store, part_of(self.parts[name].anchors, block), self.copy.spec, self.copy.device)
@@ -112,7 +115,10 @@ class Validation:
         number, seen = int(state.get("updates", 0)), set[Hashable]()
         if not isinstance(self.copy, Learner):
             return number
-        few, name = slice(0, self.copy.updates_per_batch), next(iter(self.parts))
+        name = max(self.parts, key=lambda name: len(self.parts[name].returns))
+        few = slice(0, rows_at_once(self.copy))
+        if len(self.parts[name].returns) < few.stop:
+            return number
         for ahead in range(number, number + LOOK_AHEAD):
             self.copy.load_state_dict(numbered(state, ahead))
             stage = self.copy.stage()
@@ -120,6 +126,11 @@ class Validation:
                 return ahead
             seen.add(stage)
         return number
+
+
+def rows_at_once(agent: Agent) -> int:
+    """Return what the rows of an update are a multiple of; an agent of one's own need not say."""
+    return getattr(agent, "updates_per_batch", 1)
 
 
 def numbered(state: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from trajrl.report.page.compose import Options, compose
 from trajrl.report.runs import cache
 from trajrl.report.runs.folders import scan
 from trajrl.report.runs.groups import differences, flatten, group_names
+from trajrl.report.runs.tables import read_episodes
 from trajrl.report.selection import four_scores
 from trajrl.training.run_dir.evaluations import COLUMNS
 
@@ -287,3 +288,15 @@ def test_runs_in_an_environment_without_a_scale_are_reported_on(tmp_path):
     (run / "summary.json").write_text(json.dumps(summary))
     assert np.isnan(frames.load_runs(run)["data_score"][0])
     assert compose([run], Options(detail=0)).sections
+
+
+def test_a_table_of_episodes_that_unpacks_to_far_more_than_it_takes_is_left_out(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    block = pyarrow.array(np.zeros(1_000_000))
+    rows = pyarrow.table({"draws": pyarrow.chunked_array([block] * 50)})  # 400 MB of zeros
+    parquet.write_table(rows, tmp_path / "episodes.parquet")
+    notes: list[str] = []
+    assert len(read_episodes(tmp_path / "episodes.parquet", notes)) == 0
+    assert "unpacks to 381 MiB, more than 50 times" in notes[0]

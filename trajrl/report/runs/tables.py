@@ -15,11 +15,13 @@ import numpy as np
 
 from trajrl.core.old_names import metric
 from trajrl.core.plain_file import open_to_read, read_bytes
+from trajrl.store.file.bounds import refuse_bomb
 from trajrl.training.run_dir.evaluations import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NUMBER_BYTES = 8
 SAID = {True: 1.0, False: 0.0, "True": 1.0, "False": 0.0}
 
 
@@ -74,7 +76,10 @@ def read_episodes(path: Path, notes: list[str]) -> pd.DataFrame:
         return nothing
     try:
         with open_to_read(path) as file:
-            rows = ParquetFile(file).read().to_pandas()  # pandas would load what reads many files at once
+            table = ParquetFile(file)  # pandas would load what reads many files at once
+            num_bytes = table.metadata.num_rows * table.metadata.num_columns * NUMBER_BYTES
+            refuse_bomb(path, num_bytes, path.stat().st_size, "read it with pandas")
+            rows = table.read().to_pandas()
     except (OSError, ValueError) as error:
         notes.append(f"{path} is left out: {_line(error)}")
         return nothing

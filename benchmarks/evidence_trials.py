@@ -3,6 +3,7 @@
 time       how many updates a score takes: two agents with their standard settings, beside a Gaussian policy
 parts      trajectory_ql with one ingredient changed at a time, rates decaying over the run
 samplers   which sampler helps a policy that clones, and one that learns values
+roles      one draw, or two with the policy's by return: from the start, or uniform for the first half
 history    what history is worth where velocities are hidden
 returns    what the length of the returns is worth
 sparse     offline, then online, on a task with a sparse reward
@@ -41,6 +42,13 @@ CLONED = {  # the others ask for values, or for two phases
     "priority by return": ("priority", "--metric", "return"),
 }
 VALUED = ("uniform", "cluster", "weighted", "priority", "cluster*priority")
+BY_ROLE = ("policy=weighted values=uniform",)
+ROLES = {  # what draws, and what is set of it
+    "uniform": (("uniform",), ()),
+    "weighted": (("weighted",), ()),
+    "two draws": (BY_ROLE, ()),
+    "two draws, late": (BY_ROLE, ("sampler.narrow_at=0.5",)),
+}
 HISTORIES, RETURNS = (1, 2, 4, 8, 16), (1, 3, 5, 10, 25, 100)
 HIDDEN = {"hopper-expert25": 6_000, "walker2d-expert25": 20_000}  # a walker takes longer to learn at all
 ONLINE = {  # what draws offline and then the online half of every batch
@@ -120,6 +128,8 @@ def trials() -> Iterator[Trial]:
             yield Trial("original", agent, "d4rl-hopper-medium-expert", seed, words, settings)
     for seed in range(3):
         yield from of_cube(seed)
+    for seed in (1, 2, 3):
+        yield from of_roles(seed)
 
 
 def said_last(*settings: str) -> tuple[str, ...]:
@@ -136,6 +146,14 @@ def of_samplers(seed: int) -> Iterator[Trial]:
         for name in VALUED:
             words = offline("trajectory_ql", "demo", 10_000, name)
             yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, SHORT)
+
+
+def of_roles(seed: int) -> Iterator[Trial]:
+    """Yield the runs that tell one draw from two."""
+    for data in ("hopper-expert5", "hopper-expert10"):
+        for cell, (law, settings) in ROLES.items():
+            words = offline("trajectory_ql", "demo", 10_000, *law)
+            yield Trial("roles", cell, data, seed, words, (*SHORT, *settings))
 
 
 def of_rooms(seed: int) -> Iterator[Trial]:

@@ -185,6 +185,37 @@ def test_clusters_of_a_run_without_any_say_nothing():
     assert sampling.drawn(RUNS, a, "phase") is None  # one phase only: nothing to tell
 
 
+def test_draws_for_each_role_are_shown_beside_each_other():
+    both = pd.DataFrame(
+        {"run": "a", "source": ["x", "y"], "length": [6, 4], "draws": [60, 40], "policy_draws": [10, 90]}
+    )
+    one = pd.DataFrame({"run": "b", "source": ["x", "y"], "length": [6, 4], "draws": [30, 70]})
+    chart = sampling.drawn(RUNS, pd.concat([both, one]), "source")
+    shown = {series.name: series.y.tolist() for series in chart.series}
+    assert shown == {
+        "share of the data": [0.6, 0.4],
+        "share of draws for the policy, A": [0.1, 0.9],
+        "share of draws for the values, A": [0.6, 0.4],
+        "share of draws, B": [0.3, 0.7],
+    }
+    assert len({series.place for series in chart.series}) == 4
+
+
+def test_the_clusters_of_each_role_have_a_chart():
+    logged = pd.DataFrame(
+        {
+            "run": "a", "step": [1, 2],
+            **{f"offline/sampler/cluster/{c}/draw_share": [0.5, 0.5] for c in "01"},
+            **{f"offline/sampler/policy/cluster/{c}/draw_share": [float(c), float(c)] for c in "01"},
+        }
+    )  # fmt: skip
+    values, policy = (sampling.cluster_shares(logged, "a", role) for role in ("values", "policy"))
+    assert [series.y.tolist() for series in values.series] == [[0.5, 0.5]] * 2
+    assert [series.y.tolist() for series in policy.series] == [[0, 0], [1, 1]]
+    assert values.key != policy.key
+    assert sampling.cluster_shares(logged.iloc[:, :4], "a", "policy") is None
+
+
 def test_numbers_fall_into_five_bands_of_equal_size():
     kinds, names = sampling.categories(episodes_of("a", range(100)), "returns")
     assert len(names) == 5

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BANDS = 5  # of a number that episodes are grouped by, each with the same number of episodes
-CLUSTER = re.compile(r"[^/]+/sampler/(?:.*/)?cluster/(\d+|none)/draw_share")
+CLUSTER = {  # by what is drawn for; draws that serve both roles are logged as those of the values
+    "values": re.compile(r"[^/]+/sampler/(?!policy/)(?:.*/)?cluster/(\d+|none)/draw_share"),
+    "policy": re.compile(r"[^/]+/sampler/policy/(?:.*/)?cluster/(\d+|none)/draw_share"),
+}
 ROWS = re.compile(r"[^/]+/rows/(.+)")
 UNKNOWN = "unknown"
 
@@ -41,15 +44,23 @@ def drawn(runs: pd.DataFrame, episodes: pd.DataFrame, by: str) -> Chart | None:
     rows = episodes.assign(kind=kinds)
     data = _shares(rows, "length", names)
     series = [Series("share of the data", np.array(names), data)]
-    for place, (group, members) in enumerate(runs.groupby("group", sort=False), 1):
+    for group, members in runs.groupby("group", sort=False):
         own = rows[rows["run"].isin(members["run"])]
-        if len(own) and own["draws"].sum():
-            series.append(
-                Series(f"share of draws, {group}", np.array(names), _shares(own, "draws", names), place=place)
-            )
+        for words, column in draws_of(own).items():
+            shares = _shares(own, column, names)
+            series.append(Series(f"{words}, {group}", np.array(names), shares, place=len(series)))
     kind = by.removesuffix("s")  # the column `returns` holds one return each
     words = f"Data and draws by {kind}", captions.DRAWN, kind, "share of all steps"
     return Chart(f"drawn-{by}", *words, series, kind="bars")
+
+
+def draws_of(episodes: pd.DataFrame) -> dict[str, str]:
+    """Return what counts the draws of some runs, by words: one column, or one for each role."""
+    by_role = "policy_draws" in episodes and episodes["policy_draws"].sum() > 0
+    columns = {"share of draws": "draws"}
+    if by_role:
+        columns = {"share of draws for the policy": "policy_draws", "share of draws for the values": "draws"}
+    return {words: column for words, column in columns.items() if len(episodes) and episodes[column].sum()}
 
 
 def categories(episodes: pd.DataFrame, by: str) -> tuple[np.ndarray, list[str]]:
@@ -69,10 +80,11 @@ def categories(episodes: pd.DataFrame, by: str) -> tuple[np.ndarray, list[str]]:
     return np.array(names, object)[place], names
 
 
-def cluster_shares(logged: pd.DataFrame, run: str) -> Chart | None:
+def cluster_shares(logged: pd.DataFrame, run: str, role: str = "values") -> Chart | None:
     """Return each cluster's share of the draws of one run over its steps; None if its log has none."""
-    words = "Draws by cluster over time", captions.CLUSTER_SHARES
-    return _layers(logged, run, CLUSTER, f"shares-{run}", *words)
+    of = ", for the policy" if role == "policy" else ""
+    words = f"Draws by cluster over time{of}", captions.CLUSTER_SHARES
+    return _layers(logged, run, CLUSTER[role], f"shares-{role}-{run}" if of else f"shares-{run}", *words)
 
 
 def row_shares(logged: pd.DataFrame, run: str) -> Chart | None:

@@ -35,6 +35,13 @@ LOGGED = (  # column of the log, key, title, caption, label
     ("auroc", "auroc", "Telling sources apart: AUROC", captions.AUROC, "AUROC"),
     ("balanced_accuracy", "balanced", "Telling sources apart: balanced accuracy", captions.BALANCED, "share"),
     ("sampler/draws/ess", "effective", "Episodes that draws are spread over", captions.EFFECTIVE, "episodes"),
+    (
+        "sampler/policy/draws/ess",
+        "effective-policy",
+        "Episodes that the policy's draws are spread over",
+        captions.EFFECTIVE,
+        "episodes",
+    ),
 )
 
 UNFINISHED = "what was drawn is not known yet: episodes.parquet is written when a run finishes"
@@ -167,6 +174,7 @@ def _parts(
         ("the clouds of trajectories and states", lambda: _clouds(folder, store(), own, run, options)),
         ("what was drawn", lambda: [
             sampling.row_shares(read.metrics, run), sampling.cluster_shares(read.metrics, run),
+            sampling.cluster_shares(read.metrics, run, "policy"),
             _drawn_by_cluster(own_runs, own, run),
             sampling.td_by_episode(read.episodes, run),
         ]),

@@ -46,9 +46,9 @@ def drawn(runs: pd.DataFrame, episodes: pd.DataFrame, by: str) -> Chart | None:
     series = [Series("share of the data", np.array(names), data)]
     for group, members in runs.groupby("group", sort=False):
         own = rows[rows["run"].isin(members["run"])]
-        for words, column in draws_of(own).items():
+        for counted, column in draws_of(own).items():
             shares = _shares(own, column, names)
-            series.append(Series(f"{words}, {group}", np.array(names), shares, place=len(series)))
+            series.append(Series(f"{counted}, {group}", np.array(names), shares, place=len(series)))
     kind = by.removesuffix("s")  # the column `returns` holds one return each
     words = f"Data and draws by {kind}", captions.DRAWN, kind, "share of all steps"
     return Chart(f"drawn-{by}", *words, series, kind="bars")

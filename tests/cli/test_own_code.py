@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from small_runs import settings, write_store
 
 from trajrl.cli.main import dispatch
+from trajrl.training.run_dir import folder
 
 SAMPLER = """
 from dataclasses import dataclass
@@ -146,3 +148,24 @@ def test_an_update_that_is_none_names_class_file_and_line(given, reason, tmp_pat
 def test_a_file_that_python_cannot_read_is_named(tmp_path, capsys):
     line = error(tmp_path, capsys, "unreadable", "\ndef x(:\n", "--agent", "unreadable:Own")
     assert line == "error: SyntaxError in unreadable.py, line 2: invalid syntax"
+
+
+def let_go() -> None:
+    """Release the folders that this process holds, as its end would."""
+    while folder._locks:
+        folder._locks.pop().close()
+
+
+def test_a_sampler_of_ones_own_serves_a_role_and_its_run_resumes_without_its_name(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(SAMPLER.format(masses="np.ones(len(ids))", first="pass"))
+    data, out = write_store(tmp_path / "x.h5", 4), str(tmp_path / "a")
+    words = ["offline", "--data", str(data), "--agent", "td3_bc", "--batch-size", "4", "--preset", "demo"]
+    words += ["--sampler", "policy=mine:Own", "values=uniform", "--steps", "6", "--out", out]
+    assert dispatch([*words, "--set", *settings("td3_bc", eval_every=0)]) == 0
+    let_go()
+    assert dispatch(["offline", "--resume", "--out", out, "--steps", "8"]) == 0
+    let_go()
+    capsys.readouterr()
+    shutil.copytree(out, tmp_path / "copied")
+    assert dispatch(["offline", "--resume", "--out", str(tmp_path / "copied"), "--steps", "9"]) == 1
+    assert "names the sampler 'mine:Own', which would call Own of" in capsys.readouterr().err

@@ -27,6 +27,14 @@ def test_a_grid_is_every_cell_for_every_seed():
     assert [trial.seed for trial in found] == [3] * 4 + [4] * 4
 
 
+def test_a_sampler_for_each_role_is_one_value_of_a_grid(tmp_path):
+    grid = read_grid(["sampler=uniform,policy=weighted values=uniform"])
+    assert grid == {"sampler": ["uniform", "policy=weighted values=uniform"]}
+    one, two = trials(tmp_path, grid, [], [0])
+    assert (one.name, two.name) == ("uniform-s0", "policy=weighted-values=uniform-s0")
+    assert resolve_config({}, two.settings).sampler == "policy=weighted values=uniform"
+
+
 def test_names_are_short_where_they_can_be_and_never_the_same():
     assert trial_name([("agent", "sac"), ("sampler", "cluster*priority")], 0).startswith(
         "sac-cluster-x-priority-s0"

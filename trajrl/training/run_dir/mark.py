@@ -6,6 +6,7 @@ it, and asks for the names to be typed or for --trust.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from hmac import compare_digest
@@ -20,6 +21,7 @@ from trajrl.core.trust import allow, allowed, is_call, refusal
 from trajrl.envs import ENVS
 
 Config = Any  # a RunConfig, which itself asks here whether it may be read
+JOINED = re.compile(r"\*|(?:^|\s+)(?:policy|values)=")  # what stands between names of samplers
 PLACES = ("data", "device", "from_run")  # texts that name no part of a run
 
 
@@ -72,9 +74,9 @@ def calls(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Yield the names in a value that would be called: of a product of names each on its own."""
+    """Yield the names in a value that would be called: of a product, or for roles, each on its own."""
     if isinstance(value, str):
-        yield from (part for name in value.split("*") if is_call(part := name.strip()))
+        yield from (part for name in JOINED.split(value) if is_call(part := name.strip()))
     elif isinstance(value, Mapping):
         for inner in (*value, *value.values()):
             yield from texts(inner)

@@ -9,9 +9,10 @@ from small_runs import settings, trained, write_store
 
 from trajrl.cli.main import dispatch
 from trajrl.store.normalize import statistics
+from trajrl.training.ope.criteria import CRITERIA
 from trajrl.training.ope.losses import bc_loss, td_error
 from trajrl.training.ope.question import Kept, Question, judged_data
-from trajrl.training.ope.select import CRITERIA, kept_policies, rank, write
+from trajrl.training.ope.select import kept_policies, rank, write
 from trajrl.training.run_dir import folder
 from trajrl.training.run_dir.load_run import load_run
 from trajrl.training.run_dir.selection import NAME, read_selection
@@ -183,3 +184,26 @@ def test_a_damaged_selection_is_one_line(content, runs, capsys):
     (runs / "iql" / NAME).write_text(content)
     assert dispatch(["export", str(runs / "iql"), "--checkpoint", "selected"]) == 1
     assert NAME in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("by", "stops"), [("td", True), ("q_start", False)])
+def test_a_run_stops_early_and_selects_by_any_criterion(by, stops, store, tmp_path, monkeypatch):
+    import trajrl.training.ope.losses as losses
+
+    measured = iter(range(99))  # a TD error that rises, whatever the agent does
+    monkeypatch.setattr(losses, "td_error", lambda *_: 1 + next(measured) // 3)
+    changes = {"agent.history": 2, "eval_every": 5, "holdout": 0.25}
+    tolerance = 0.5 if by == "td" else 1e6
+    run = trained(
+        tmp_path / "r", store, agent="iql", early_stop=tolerance, early_stop_by=by, select_by=by, **changes
+    )
+    assert (run.step == 10) == stops
+    assert (f"{by} went from 1 to 2, worse by more than 0.5, at step 10" in run.stop_reason) == stops
+    assert read_selection(tmp_path / "r")["by"] == by
+
+
+def test_a_criterion_that_there_is_not_is_refused_before_anything_is_made(store, tmp_path, capsys):
+    words = ["offline", "--data", str(store), "--out", str(tmp_path / "r"), "--select-by", "fqr"]
+    assert dispatch(words) == 1
+    assert "no value of select_by 'fqr'; did you mean 'fqe'?" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()

@@ -98,8 +98,12 @@ class Choices(Common):
     """Train on steps recorded after the task was solved, or end the episode at the first solved step."""
     wandb: bool = False
     """Also log to Weights & Biases, offline unless WANDB_MODE says otherwise."""
+    select_by: Annotated[str | None, silent("NAME", "none: the smallest behaviour-cloning loss")] = None
+    """At the end rank what the run kept, and write selection.json; criteria are those of `select --by`."""
     early_stop: Annotated[float | None, silent("X", "0, never")] = None
-    """Stop when the behaviour-cloning loss rises by more than this between evaluations."""
+    """Stop when a policy is worse than the one before by more than this, in units of --early-stop-by."""
+    early_stop_by: Annotated[str | None, silent("NAME", "bc_loss, over the updates in between")] = None
+    """The behaviour-cloning loss, or another criterion of `select --by`, measured anew on both policies."""
     config: Annotated[Path | None, silent("FILE", "none")] = None
     """A config.json to run again; options given beside it win."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()

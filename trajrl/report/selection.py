@@ -1,6 +1,7 @@
 """The four scores of any runs, finished or not, by the rules of summary.json.
 
-last | mean_last_10, over their episodes | best, an oracle | selected: argsort(bc_loss)[rank]
+last | mean_last_10, over their episodes | best, an oracle | selected: as selection.json says, else
+argsort(bc_loss)[rank]
 """
 
 from __future__ import annotations
@@ -23,12 +24,18 @@ def by_step(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 def four_scores(
-    evaluations: pd.DataFrame, logged: pd.DataFrame, rank: Mapping[str, int] | int = 0
+    evaluations: pd.DataFrame,
+    logged: pd.DataFrame,
+    rank: Mapping[str, int] | int = 0,
+    chosen: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Return the four scores of every run with an evaluation.
 
     Selection takes the evaluation with the rank-th smallest behaviour-cloning loss, each the mean since the
     evaluation before; `rank` is one number or one per run.  Without such a loss nothing is selected.
+
+    Args:
+        chosen: step that `select` chose, of the runs where it did
     """
     import pandas as pd
 
@@ -41,6 +48,9 @@ def four_scores(
         ranked = np.argsort(loss, kind="stable")[: int(np.isfinite(loss).sum())]
         own_rank = rank if isinstance(rank, int) else rank[str(run)]
         selected = value[ranked[min(own_rank, len(ranked) - 1)]] if len(ranked) else np.nan
+        if chosen and str(run) in chosen:
+            at = value[own["step"].to_numpy() == chosen[str(run)]]
+            selected = at[0] if len(at) else np.nan
         last_ten = np.average(value[-10:], weights=episodes[-10:])
         rows.append((run, value[-1], last_ten, value.max(), selected))
     return pd.DataFrame(rows, columns=["run", *SCORES])

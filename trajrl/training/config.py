@@ -23,6 +23,7 @@ from trajrl.core.paths import DEMO_STORE
 from trajrl.core.registry import unknown
 from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.training.action_units import ANSWERS
+from trajrl.training.ope.criteria import CRITERIA
 from trajrl.training.run_dir.mark import mark_run, require_known
 
 PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
@@ -57,7 +58,9 @@ class RunConfig:
         5_000  # steps between checkpoints; at most this much work is done again after a kill
     )
     select_rank: int = 0  # offline selection takes the k-th smallest behaviour-cloning loss, counted from 0
-    early_stop: float = 0.0  # stop when that loss rises by more than this between evaluations; 0: never
+    select_by: str = ""  # at the run's end rank what it kept by this, as `select --by`; empty: by that loss
+    early_stop: float = 0.0  # stop when a policy is worse by more than this than the one before; 0: never
+    early_stop_by: str = "bc_loss"  # in what: that loss, or as `select --by` on the last two policies
     holdout: float = 0.0  # share of the episodes never learned from, to measure on; raising it: less data
     holdout_min_episodes: int = 0  # of the data; where there are fewer, none is held out
     reward: str = "no"  # reward transform for learning
@@ -105,7 +108,8 @@ class RunConfig:
             "actions": ANSWERS, "after_success": ("keep", "cut"),
             "begin_with": ("policy", "random"), "offline_mode": ("keep", "mix", "anneal", "drop"),
             "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "compile": MODES,
-            "reward": tuple(REWARD_TRANSFORMS),
+            "reward": tuple(REWARD_TRANSFORMS), "early_stop_by": tuple(CRITERIA),
+            "select_by": ("", *CRITERIA),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -13,10 +13,13 @@ from trajrl.envs.base.protocol import EnvSuite
 from trajrl.rollout.episode_recorder import EnvFailureError
 from trajrl.rollout.evaluate import evaluate
 from trajrl.store.notes import counted
+from trajrl.training.ope.select import kept_policies, rank
 from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.csv_log import writing
 from trajrl.training.run_dir.evaluations import Evaluation
+
+BC_LOSS = "bc_loss"  # the criterion that costs nothing: the loss of the updates in between
 
 
 def evaluate_and_keep(run: Run, last: bool) -> None:
@@ -35,7 +38,8 @@ def evaluate_and_keep(run: Run, last: bool) -> None:
     else:
         run.evaluations.note_loss(run.clock, bc_loss)
     if run.config.early_stop:
-        run.stop(early_stop_reason(run, bc_loss) or run.stop_reason)
+        found = early_stop_reason(run, bc_loss) if run.config.early_stop_by == BC_LOSS else fallen(run)
+        run.stop(found or run.stop_reason)
     if run.view is not None:
         with writing(run.folder / "tb"):
             run.view(run, run.clock >= run.config.end)
@@ -82,3 +86,18 @@ def early_stop_reason(run: Run, bc_loss: float | None) -> str:
     (_, before), (_, after) = run.evaluations.losses[-2:]
     rose = f"the behaviour-cloning loss rose from {before:.4g} to {after:.4g}"
     return f"{rose}, by more than {run.config.early_stop:g}, at step {run.clock} (--early-stop)"
+
+
+def fallen(run: Run) -> str:
+    """Return why --early-stop-by ends the run here, or nothing: the last two policies are judged alike."""
+    by, tolerance = run.config.early_stop_by, run.config.early_stop
+    pair = kept_policies([run.folder])[-2:]
+    if len(pair) < 2:
+        return ""
+    found = rank(pair, by).estimates
+    before, after = found.value
+    worse = before - after if found.higher_is_better else after - before
+    if worse <= tolerance:
+        return ""
+    change = f"{by} went from {before:.4g} to {after:.4g}, worse"
+    return f"{change} by more than {tolerance:g}, at step {run.clock} (--early-stop)"

@@ -24,6 +24,7 @@ from trajrl.training.checked_calls import learn
 from trajrl.training.diagnostics import diagnostics
 from trajrl.training.evaluation import evaluate_and_keep
 from trajrl.training.online import collecting_actor
+from trajrl.training.ope.select import kept_policies, rank, write
 from trajrl.training.q_values import q_values
 from trajrl.training.role_batches import batches_of, draw_update
 from trajrl.training.run import Run
@@ -191,6 +192,8 @@ def finish(run: Run) -> None:
     }
     write_text(run.folder / "summary.json", json.dumps(summary, indent=2) + "\n")  # last: the run has ended
     drop_outdated(run.folder)
+    if run.config.select_by:
+        write(rank(kept_policies([run.folder]), run.config.select_by))
     run.logger.close()
     if run.online:
         run.online.collector.close()

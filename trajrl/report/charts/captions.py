@@ -13,8 +13,8 @@ SUCCESS = (
 SCORES = (
     "Look at 'last' and 'mean of last 10' first: they are what a user gets who trains once and stops. "
     "'best' is chosen by the score itself, which nobody has offline: a wide gap to it means luck or "
-    "instability. 'selected' is chosen by the behaviour-cloning loss alone. Intervals are across seeds; a "
-    "single run has none."
+    "instability. 'selected' is what `select` chose, else the smallest behaviour-cloning loss. Intervals are "
+    "across seeds; a single run has none."
 )
 PROFILES = (
     "Look for a curve that lies above another everywhere: that group is better whatever score one asks "
@@ -148,4 +148,17 @@ BALANCED = (
 AGGREGATE = (
     "Look here for one answer over all environments: the mean of the middle half of all runs, resampled "
     "within each environment. A group that ran in fewer environments is not comparable with the others."
+)
+CHOICES = (
+    "Look at regret: how far the first choice of a criterion that needs no environment scores below the "
+    "best policy that was kept. A rank correlation near 1 means that it puts policies in the right order, "
+    "one near 0 that it might as well draw. 'beats_last' is what it must do to be worth the trouble."
+)
+CRITERION = (
+    "Look for policies whose bands do not overlap: only those the criterion can separate with ease. Bands "
+    "are 95 % intervals over start states and networks; differences between policies are known more finely."
+)
+CRITERION_SCORE = (
+    "Look for points that rise together: then the criterion could have stood in for the environment. A cloud "
+    "without a slope says that it could not, for this run."
 )

@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trajrl.core.console import progress
 from trajrl.core.program import program
-from trajrl.report.charts import captions, compare, curves, sampling, validation
+from trajrl.report.charts import captions, chosen, compare, curves, sampling, validation
 from trajrl.report.charts.calibration import calibration, calibration_chart
 from trajrl.report.charts.chart import Figure
 from trajrl.report.charts.qfunction import explore
 from trajrl.report.charts.space import state_cloud, trajectory_cloud
+from trajrl.report.choices import choices, selections
 from trajrl.report.draw.clips import film
 from trajrl.report.frames import frame, gathered, scaled
-from trajrl.report.page.contents import Clips, Contents, Item, Listing, Panel, Section
+from trajrl.report.page.contents import Clips, Contents, Item, Listing, Panel, Section, Table
 from trajrl.report.page.overview import commands, differing, online_table, run_table, versions
 from trajrl.report.runs.folders import RunFolder, scan
 from trajrl.report.runs.rundata import open_agent, open_state_clusters, open_store
@@ -48,6 +49,7 @@ UNFINISHED = "what was drawn is not known yet: episodes.parquet is written when 
 HEADINGS = {
     "runs": ("The runs", "What was run, how far it came, and its four scores."),
     "scores": ("Scores", "Which settings are better, and by more than chance?"),
+    "choice": ("Would you have chosen right?", "How criteria without an environment order what is kept."),
     "learning": ("Learning", "What happened on the way, and what was learned from?"),
     "inside": ("Inside a run", "One run by itself: what it was made of, and what its critic believes."),
     "origin": ("Where this comes from", "Settings, versions and commands."),
@@ -74,6 +76,7 @@ class Frames:
     metrics: pd.DataFrame
     episodes: pd.DataFrame
     scores: pd.DataFrame
+    selected: dict[str, dict[str, Any]]  # selection.json of the runs that have one
 
 
 def compose(patterns: Iterable[str | Path], options: Options) -> Contents:
@@ -85,8 +88,8 @@ def compose(patterns: Iterable[str | Path], options: Options) -> Contents:
     read, notes = _read(found.runs)
     parts: dict[str, tuple[list[Item], list[Panel]]] = {
         "runs": ([run_table(read.runs, read.scores, read.evals)], []), "scores": (_scores(read, options), []),
-        "learning": (_learning(read), []), "inside": ([], _panels(read, options)),
-        "origin": (_origin(read), []),
+        "choice": (_choice(read), []), "learning": (_learning(read), []),
+        "inside": ([], _panels(read, options)), "origin": (_origin(read), []),
     }  # fmt: skip
     sections = [Section(key, *HEADINGS[key], *parts[key]) for key in HEADINGS]
     sections = [section for section in sections if section.items or section.panels]
@@ -103,8 +106,10 @@ def _read(folders: Sequence[RunFolder]) -> tuple[Frames, list[str]]:
     runs = scaled(runs, evaluations)
     asked = {run.name: run.config.get("select_rank", 0) for run in folders}
     ranks = {run: rank if isinstance(rank, int) else 0 for run, rank in asked.items()}
-    scores = four_scores(evaluations, logged, ranks)
-    return Frames({run.name: run for run in folders}, runs, evaluations, logged, rows, scores), notes
+    selected = selections({run.name: run.path for run in folders}, notes)
+    scores = four_scores(evaluations, logged, ranks, {run: one["step"] for run, one in selected.items()})
+    by_name = {run.name: run for run in folders}
+    return Frames(by_name, runs, evaluations, logged, rows, scores, selected), notes
 
 
 def _scores(read: Frames, options: Options) -> list[Item]:
@@ -121,6 +126,15 @@ def _scores(read: Frames, options: Options) -> list[Item]:
         online_table(read.runs, read.evals),
     ]
     return [item for item in found if item is not None]
+
+
+def _choice(read: Frames) -> list[Item]:
+    """Return what says how well criteria without an environment would have chosen."""
+    rows = choices(read.evals, read.metrics, read.selected).round(3)
+    label = compare.value_name(read.runs["score_name"].iloc[0])
+    words = "What each criterion would have chosen", captions.CHOICES
+    charts = chosen.by_criterion(read.evals, read.selected, label)
+    return [*([Table("choices", *words, rows)] if len(rows) else []), *charts]
 
 
 def _learning(read: Frames) -> list[Item]:

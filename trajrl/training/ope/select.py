@@ -12,6 +12,7 @@ import numpy as np
 from trajrl.core.atomic_files import write_text
 from trajrl.core.json_file import as_written, read_object
 from trajrl.core.registry import find
+from trajrl.training.ope.criteria import CRITERIA, DEFAULT
 from trajrl.training.ope.estimate import Estimates
 from trajrl.training.ope.question import Kept, Question, runs_of
 from trajrl.training.ope.score import evaluations
@@ -19,17 +20,6 @@ from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.evaluations import interval
 from trajrl.training.run_dir.load_run import load_run
 from trajrl.training.run_dir.selection import write_selection
-
-CRITERIA: dict[str, str] = {
-    "bc_loss": "trajrl.training.ope.losses:by_bc_loss",
-    "doubly_robust": "trajrl.training.ope.doubly_robust:by_doubly_robust",
-    "fqe": "trajrl.training.ope.values:by_fqe",
-    "q_start": "trajrl.training.ope.values:by_q_start",
-    "score": "trajrl.training.ope.score:by_score",
-    "td": "trajrl.training.ope.losses:by_td",
-    "wis": "trajrl.training.ope.importance:by_wis",
-}
-DEFAULT = "fqe"
 
 
 class Ranking(NamedTuple):

@@ -207,3 +207,23 @@ def test_a_criterion_that_there_is_not_is_refused_before_anything_is_made(store,
     assert dispatch(words) == 1
     assert "no value of select_by 'fqr'; did you mean 'fqe'?" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_a_value_is_compared_with_returns_that_are_known_alone():
+    from episodes import counting
+
+    from trajrl.store.store import TrajectoryStore
+    from trajrl.training.ope.start_values import Problem
+    from trajrl.training.ope.values import against_returns
+
+    data, none = np.array([[2.0, 9.0, 4.0]]), np.zeros(0, np.int64)
+    store = TrajectoryStore.of([counting(1, True), counting(3, False), counting(2, True)])
+    said = against_returns(Problem(store, np.arange(3), 1.0), data, none)
+    assert "2 episodes: fitted value 3, discounted return 1.5" in said  # 1 and 2, not the one that was cut
+    assert "(100% off)" in said
+    assert "1 held-out episodes: fitted value 4" in against_returns(
+        Problem(store, np.arange(3), 1.0), data, np.array([1, 2])
+    )
+    assert "all held-out episodes were cut too early" in against_returns(
+        Problem(store, np.arange(3), 1.0), data, np.array([1])
+    )

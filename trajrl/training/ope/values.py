@@ -12,16 +12,19 @@ import numpy as np
 import torch
 
 from trajrl.core.console import say
+from trajrl.store.return_to_go import known_returns
 from trajrl.store.window import gather
 from trajrl.training.ope.estimate import Estimates, joined, resampled
 from trajrl.training.ope.losses import require_same_rewards
 from trajrl.training.ope.question import Kept, Question, discount_of, judged_data, require_one_store
-from trajrl.training.ope.start_values import Problem, fitted, monte_carlo
+from trajrl.training.ope.start_values import Problem, fitted
 from trajrl.training.ope.windows import chosen_actions, first_steps, here_of
 from trajrl.training.run_dir.evaluations import bootstrap_mean
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
+
+SMALLEST = 1e-9  # mean return that a share is taken of
 
 
 def by_fqe(policies: Sequence[Kept], question: Question) -> Estimates:
@@ -45,18 +48,25 @@ def by_fqe(policies: Sequence[Kept], question: Question) -> Estimates:
 def against_returns(problem: Problem, data: np.ndarray, held: np.ndarray) -> str:
     """Say how the same fit values the data's own policy (E, n), beside the returns that followed.
 
+    A value reaches past the end of a recording that was cut, a return does not: such an episode is left out
+    unless what it hides counts for less than 5 %.
+
     Args:
         held: ids of held-out episodes, at whose starts both are taken where there are any
     """
-    rows = np.isin(problem.episodes, held) if len(held) else np.ones(len(problem.episodes), bool)
-    known = monte_carlo(problem)[rows]
-    low, high = bootstrap_mean(known, problem.seed)
-    value = data[:, rows].mean()
-    off = f" ({abs(value / known.mean() - 1):.0%} off)" if abs(known.mean()) > 1e-9 else ""
+    ids = problem.episodes
+    returns, _, known = known_returns(problem.store, ids, np.zeros_like(ids), problem.gamma)
+    rows = known & (np.isin(ids, held) if len(held) else True)
     which = "held-out episodes" if len(held) else "episodes"
+    if not rows.any():
+        return f"the data's own policy has no known value to compare with: all {which} were cut too early"
+    found = returns[rows].astype(np.float64)
+    low, high = bootstrap_mean(found, problem.seed)
+    value = data[:, rows].mean()
+    off = f" ({abs(value / found.mean() - 1):.0%} off)" if abs(found.mean()) > SMALLEST else ""
     return (
-        f"the data's own policy, {len(known)} {which}: fitted value {value:.4g}, discounted return "
-        f"{known.mean():.4g}, 95 % interval {low:.4g} to {high:.4g}{off}"
+        f"the data's own policy, {len(found)} {which}: fitted value {value:.4g}, discounted return "
+        f"{found.mean():.4g}, 95 % interval {low:.4g} to {high:.4g}{off}"
     )
 
 

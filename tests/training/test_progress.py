@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from trajrl.training import progress
-from trajrl.training.progress import Progress, rate_line
+from trajrl.training.progress import Progress, fitting, rate_line
 
 
 @pytest.fixture
@@ -60,3 +62,31 @@ def test_seconds_of_an_evaluation_are_no_training_even_while_it_lasts(clock: lis
     progress.say("evaluating 10 episodes")
     clock[0] = 9.0
     assert progress.rates() == {"updates_per_second": 10.0}
+
+
+@pytest.mark.parametrize("columns", [50, 80, 110])
+@pytest.mark.parametrize("phase", ["offline", "online"])
+def test_the_bar_is_whole_on_one_line_of_a_terminal(monkeypatch, capsys, columns: int, phase: str) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    run = Progress(15_000, phase)
+    run.step, run._last_score = 7_500, "score 63.1, success 40%"
+    run.tick(7_500, 3_000)
+    run.say("evaluating 20 episodes")
+    run.summary()
+    shown = [
+        re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in re.split(r"[\r\n]", capsys.readouterr().err)
+    ]
+    lines = [line.rstrip() for line in shown if line.startswith(phase)]
+    assert "7500/15000" in lines[0]
+    assert all(len(line) <= columns and "\u2026" not in line for line in lines)
+    assert all(line.count("\u2501") >= 7 for line in lines)
+    assert "evaluating 20 episodes" in lines[-1]
+
+
+def test_what_does_not_fit_beside_the_bar_is_left_out_and_the_rest_stays() -> None:
+    notes = ["7/9", "score 63.1", "0:02:04", "40 updates/s, 50 environment steps/s"]
+    assert fitting(notes, 23) == "7/9  score 63.1"
+    assert fitting(notes, 24) == "7/9  score 63.1  0:02:04"
+    assert fitting(["7/9", "too long for this place", "0:02:04"], 12) == "7/9  0:02:04"

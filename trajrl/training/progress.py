@@ -8,10 +8,12 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from trajrl.training.run_dir.evaluations import Evaluation, shown
+
+SHORTEST, LONGEST = 8, 40  # columns of the bar itself
 
 
 class Progress:
@@ -29,7 +31,7 @@ class Progress:
         self._last_score = ""
         self._evaluating = 0.0  # seconds that this process spent in evaluations
         self._eval_began: float | None = None
-        self._bar: Any = None
+        self._bar: Bar | None = None
         self.step = self.updates = 0
 
     @property
@@ -77,7 +79,7 @@ class Progress:
         """Show that something other than training continues."""
         self._eval_began = time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._task, score=what)
+            self._draw(what)
             self._bar.refresh()
 
     def show(self, found: Evaluation) -> None:
@@ -86,7 +88,7 @@ class Progress:
         line = f"step {found.step:>7}: {described(found)}   [{self.seconds:.0f} s]"
         self._last_score = headline(found)
         if self._bar is not None:
-            self._bar.console.print(line, highlight=False)
+            self._bar.print(line)
         else:
             print(line, file=sys.stderr, flush=True)
 
@@ -112,25 +114,68 @@ class Progress:
 
     def _left(self) -> str:
         """Say how long the rest takes at the rate so far; nothing before a first step."""
+        left = self._seconds_left()
+        return "" if left is None else f"{left:.0f} s left"
+
+    def _seconds_left(self) -> float | None:
         rate = list(self.rates().values())[-1]  # of what the steps count
-        return f"{(self.total - self.step) / rate:.0f} s left" if rate > 0 else ""
+        return (self.total - self.step) / rate if rate > 0 else None
 
-    def _draw(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    def _draw(self, what: str = "") -> None:
+        """Show the bar, and behind it what continues, else the last score."""
         if self._bar is None:
-            columns = (
-                TextColumn("{task.description}"), BarColumn(bar_width=None),
-                TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(), TextColumn("{task.fields[score]}"),
-            )  # fmt: skip
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
-            self._task = self._bar.add_task(self.phase, total=self.total, rate="", score="")
-            self._bar.start()
-        self._bar.update(
-            self._task, completed=self.step, rate=rate_line(self.rates()), score=self._last_score
+            self._bar = Bar(self.phase, self.total)
+        left = self._seconds_left()
+        time_left = "" if left is None else str(timedelta(seconds=round(left)))
+        notes = [f"{self.step}/{self.total}", self._last_score, time_left, rate_line(self.rates())]
+        self._bar.show(self.step, [what, notes[0], *notes[2:]] if what else notes)
+
+
+class Bar:
+    """A bar on one line of the terminal, however narrow: what does not fit beside it is left out."""
+
+    def __init__(self, phase: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.phase = phase
+        self._column = BarColumn(bar_width=SHORTEST)
+        texts = (
+            TextColumn("{task.description}"),
+            self._column,
+            TextColumn("{task.fields[text]}", markup=False),
         )
+        self._rich = Progress(*texts, console=Console(stderr=True), transient=True, refresh_per_second=4)
+        self._task = self._rich.add_task(phase, total=total, text="")
+
+    def show(self, step: int, notes: Sequence[str]) -> None:
+        """Show the step and as many of the notes as fit, the most important first."""
+        room = self._rich.console.width - len(self.phase) - 2  # a space on each side of the bar
+        text = fitting(notes, room - SHORTEST)
+        self._column.bar_width = max(1, min(LONGEST, room - len(text)))
+        self._rich.update(self._task, completed=step, text=text)
+        self._rich.start()  # once: its first frame has the notes already
+
+    def print(self, line: str) -> None:
+        """Print a line above the bar that stays."""
+        self._rich.console.print(line, highlight=False)
+
+    def refresh(self) -> None:
+        """Show it now."""
+        self._rich.refresh()
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._rich.stop()
+
+
+def fitting(notes: Sequence[str], room: int) -> str:
+    """Join those notes that fit into `room` columns; an earlier one has the place before a later."""
+    text = ""
+    for note in filter(None, notes):
+        longer = f"{text}  {note}" if text else note
+        text = longer if len(longer) <= room else text
+    return text
 
 
 def rate_line(rates: Mapping[str, float]) -> str:

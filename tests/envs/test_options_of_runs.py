@@ -90,6 +90,13 @@ def test_hidden_velocities_are_hidden_from_the_data_too(tmp_path):
     assert load_run(tmp_path / "run").suite().obs_dim == 5
 
 
+@pytest.mark.parametrize("word", ["env_timeout=7", "env.env_timeout=7"])
+def test_an_environment_apart_is_had_by_either_name_offline(tmp_path, word):
+    path = write_store(tmp_path / "x.h5", 2)
+    config = resolve_config({"data": str(path), "agent": "td3_bc", "phase": "offline"}, [word])
+    assert data.find_suite(config, data.open_data(config)).options.env_timeout == 7
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [

@@ -93,7 +93,7 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
         say("--env none: training without evaluation, from rewards as recorded")
         return None
     name = config.env or str(store.attributes.get("environment") or "")
-    env_timeout = {"env_timeout": config.env_timeout} if config.online else {}
+    env_timeout = {"env_timeout": config.env_timeout} if config.online or config.env_timeout else {}
     if not name:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
         return None

@@ -14,7 +14,8 @@ from trajrl.training.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
-    "export": ("onnx", "onnxruntime", "onnxscript"), "minari": ("minari",), "ogbench": ("ogbench",),
+    "export": ("onnx", "onnxruntime", "onnxscript"), "minari": ("minari",), "mlflow": ("mlflow",),
+    "ogbench": ("ogbench",),
     "ray": ("ray",), "robotics": ("gymnasium_robotics",), "wandb": ("wandb",),
 }  # fmt: skip
 IMPORT_ALL = """
@@ -75,9 +76,15 @@ def need_robotics(tmp_path):
 
 
 def need_wandb(tmp_path):
-    from trajrl.training.run_dir.logger import WandbLog
+    from trajrl.training.run_dir.boards import WandbLog
 
     WandbLog(tmp_path, RunConfig())
+
+
+def need_mlflow(tmp_path):
+    from trajrl.training.run_dir.boards import MlflowLog
+
+    MlflowLog(tmp_path, RunConfig())
 
 
 @pytest.mark.parametrize("extra", sorted(EXTRAS))

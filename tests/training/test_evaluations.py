@@ -63,8 +63,9 @@ def test_success_has_its_interval_beside_a_score(tmp_path):
 
 
 def test_what_is_logged_leaves_out_what_is_not_known():
-    assert evaluation(1, 9.0).metrics() == {"eval/return": 90.0, "eval/score": 9.0}
-    assert solved(1, [True, False]).metrics() == {"eval/return": -200.0, "eval/success": 0.5}
+    assert evaluation(1, 9.0).metrics() == {"eval/return": 90.0, "eval/length": 5.0, "eval/score": 9.0}
+    found = solved(1, [True, False]).metrics()
+    assert found == {"eval/return": -200.0, "eval/length": 5.0, "eval/success": 0.5}
 
 
 def test_last_best_and_mean_of_the_last_ten(tmp_path):

@@ -48,62 +48,6 @@ def test_rows_after_the_checkpoint_and_torn_rows_are_cut(tmp_path):
     assert [row["step"] for row in read_csv(tmp_path / "metrics.csv")] == ["1", "2"]
 
 
-class Shown:
-    """A board that remembers."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[dict, int]] = []
-        self.closed = False
-
-    def scalars(self, values, step) -> None:
-        self.seen.append((dict(values), step))
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def test_another_board_gets_every_row_and_is_closed(tmp_path):
-    board = Shown()
-    logger = Logger(tmp_path, tensorboard=False, other=board)
-    logger.flush("offline", 3, {"a": 1.0})
-    logger.close()
-    assert board.seen == [({"offline/a": 1.0}, 3)]
-    assert board.closed
-
-
-def test_wandb_missing_is_one_line_that_names_the_extra(tmp_path, monkeypatch):
-    import sys
-
-    from trajrl.training.config import RunConfig
-    from trajrl.training.run_dir.logger import WandbLog
-
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ValueError, match=r"pip install -e .\.\[wandb\]"):
-        WandbLog(tmp_path, RunConfig())
-
-
-def test_wandb_is_offline_unless_asked(tmp_path, monkeypatch):
-    import sys
-    from types import SimpleNamespace
-
-    from trajrl.training.config import RunConfig
-    from trajrl.training.run_dir.logger import WandbLog
-
-    asked, logged = {}, []
-    run = SimpleNamespace(
-        log=lambda values, step: logged.append((values, step)), finish=lambda: logged.append("end")
-    )
-    fake = SimpleNamespace(init=lambda **options: asked.update(options) or run)
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    board = WandbLog(tmp_path, RunConfig(seed=5))
-    board.scalars({"x": 1.0}, 7)
-    board.close()
-    assert asked["mode"] == "offline"
-    assert asked["config"]["seed"] == 5
-    assert logged == [({"x": 1.0}, 7), "end"]
-
-
 @pytest.mark.parametrize("torn", ["", "step,off"])
 def test_a_first_line_cut_short_by_a_crash_is_written_again(tmp_path, torn):
     path = tmp_path / "metrics.csv"

@@ -98,6 +98,8 @@ class Choices(Common):
     """Train on steps recorded after the task was solved, or end the episode at the first solved step."""
     wandb: bool = False
     """Also log to Weights & Biases, offline unless WANDB_MODE says otherwise."""
+    mlflow: bool = False
+    """Also log to MLflow: at MLFLOW_TRACKING_URI, else in its own local files."""
     select_by: Annotated[str | None, silent("NAME", "none: the smallest behaviour-cloning loss")] = None
     """At the end rank what the run kept, and write selection.json; criteria are those of `select --by`."""
     early_stop: Annotated[float | None, silent("X", "0, never")] = None

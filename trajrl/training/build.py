@@ -29,9 +29,10 @@ from trajrl.training.online_collector import OnlineCollector
 from trajrl.training.progress import Progress
 from trajrl.training.role_batches import require_roles
 from trajrl.training.run import Run
+from trajrl.training.run_dir.boards import boards
 from trajrl.training.run_dir.episode_stats import EpisodeStats
 from trajrl.training.run_dir.evaluations import Evaluations
-from trajrl.training.run_dir.logger import Logger, WandbLog
+from trajrl.training.run_dir.logger import Logger
 from trajrl.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -84,15 +85,12 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         sampler = make_sampler(config.sampler, store, seed=config.seed, **fitted)
         online = None
     require_roles(config.agent, agent, sampler)
-    board = None
-    if config.wandb and team.leads:
-        board = WandbLog(folder, config)
     known = np.union1d(store.live, held)
     evaluations = Evaluations(folder, config.seed, config.select_rank, *averages(store, suite, known))
     return Run(
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite,
         evaluations=evaluations, episode_stats=EpisodeStats(store, sampler, agent.spec.n),
-        logger=Logger(folder, other=board),
+        logger=Logger(folder, others=boards(folder, config) if team.leads else (), config=config),
         progress=Progress(config.end, config.phase), online=online, team=team, units=units, held_out=held,
         validation=Validation(config, store, held) if len(held) else None,
     )  # fmt: skip

@@ -72,6 +72,7 @@ class RunConfig:
     compile: str = "off"  # torch.compile of the losses: off, default, reduce-overhead or max-autotune
     graph: bool = False  # True: on a CUDA device a whole update is recorded once and replayed
     wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
+    mlflow: bool = False  # also log to MLflow, at MLFLOW_TRACKING_URI or in its own local files
     threads: int = (
         0  # torch's own; 0: OMP_NUM_THREADS, else one; -1: as many as are fastest, timed at the start
     )

@@ -62,6 +62,8 @@ class LiveView:
         rows = pd.DataFrame(run.evaluations.entries[-1].rows)
         clips = film_policy(run.agent, run.suite, run.config.seed, rows, RATE)
         videos(run.logger.board(step), clips, step)
+        for clip in clips:
+            run.logger.video(f"videos/{clip.role}", clip.mp4, step)
 
     def _show(self, what: str, make: Callable[[], None], asked: bool = True) -> None:
         """Do without what cannot be shown, and say so once: a picture is no reason to end a run.

@@ -9,7 +9,7 @@ from typing import Any
 INCIDENTAL = {  # how a run is carried out and watched: tells no groups apart
     "seed", "device", "threads", "preset", "format", "memory", "eval_envs", "log_every", "eval_every",
     "first_eval", "eval_episodes", "last_eval_episodes", "video_every", "checkpoint_every", "wandb",
-    "env_timeout", "max_failures", "from_run", "first_step",
+    "mlflow", "env_timeout", "max_failures", "from_run", "first_step",
 }  # fmt: skip
 SAME = ("metric", "agent.decay_steps")  # follow from sampler.metric and steps
 

@@ -81,8 +81,9 @@ class Evaluation:
         return np.array([row["success"] for row in self.rows if row["success"] is not None], np.float64)
 
     def metrics(self) -> dict[str, float]:
-        """Return what is logged: the mean return, and score and success where they are known."""
+        """Return what is logged: mean return and length, and score and success where they are known."""
         found = {"return": self.return_mean, "success": self.success_mean}
+        found["length"] = float(self.on("length").mean())
         found["score"] = float(self.values.mean()) if self.scale == "score" else None
         return {f"eval/{name}": value for name, value in found.items() if value is not None}
 

@@ -6,14 +6,14 @@ step, so that a resumed run continues it as if it had never stopped.
 
 from __future__ import annotations
 
-import os
+import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from trajrl.core.extras import install
+from trajrl.training.run_dir.boards import Board, Facts, flat
 from trajrl.training.run_dir.csv_log import append_csv, cut_csv, read_csv, read_header, rewrite_csv, writing
 
 if TYPE_CHECKING:
@@ -22,22 +22,21 @@ if TYPE_CHECKING:
     from trajrl.training.config import RunConfig
 
 
-class Board(Protocol):
-    """Something else that shows scalars."""
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Show scalars of one step."""
-
-    def close(self) -> None:
-        """Flush."""
+JUDGED = ("score", "success", "return", "length")  # by what hyper-parameters are compared
 
 
 class Logger:
     """Collects scalars under 'phase/part/name' and writes their mean over each interval."""
 
-    def __init__(self, folder: Path, tensorboard: bool = True, other: Board | None = None) -> None:
-        """Write under `folder`; `other` gets the scalars too."""
-        self.other = other
+    def __init__(
+        self,
+        folder: Path,
+        tensorboard: bool = True,
+        others: Sequence[Board] = (),
+        config: RunConfig | None = None,
+    ) -> None:
+        """Write under `folder`; the others get what TensorBoard gets, which shows the config too."""
+        self.others, self._config, self._facts = tuple(others), config, Facts()
         self.path = folder / "metrics.csv"
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
@@ -80,12 +79,17 @@ class Logger:
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Send scalars to TensorBoard only: what depends on the clock never goes into metrics.csv."""
-        if self.other is not None:
-            self.other.scalars(values, step)
+        curves, facts = self._facts.take(values)
+        for other in self.others:
+            other.scalars(curves, step)
+            if facts:
+                other.facts(facts, step)
         with writing(self._folder):
             board = self.board(step)
-            for name, value in values.items() if board else ():
+            for name, value in curves.items() if board else ():
                 board.add_scalar(name, value, step)
+            if board and facts:
+                board.add_text("facts", facts_table(facts), step)
 
     def board(self, step: int) -> Any:
         """Return TensorBoard's writer, opened at `step` of the run; None where nothing is written for it.
@@ -97,8 +101,15 @@ class Logger:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(self._folder), purge_step=step)
+            if self._config is not None:
+                show_config(self._board, self._config, step)
             threading.excepthook = left_to_the_next_scalar
         return self._board
+
+    def video(self, name: str, mp4: bytes, step: int) -> None:
+        """Send a video to the other boards; TensorBoard's own are pictures that move."""
+        for other in self.others:
+            other.video(name, mp4, step)
 
     def cut_back(self, step: int) -> None:
         """Drop rows after `step`: a resumed run writes them again."""
@@ -114,8 +125,8 @@ class Logger:
 
     def close(self) -> None:
         """Flush what shows the scalars."""
-        if self.other is not None:
-            self.other.close()
+        for other in self.others:
+            other.close()
         if self._board is not None:
             with writing(self._folder):
                 self._board.close()
@@ -134,23 +145,18 @@ def left_to_the_next_scalar(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
-class WandbLog:
-    """Sends scalars by step; one per run, closed with it."""
+def show_config(board: Any, config: RunConfig, step: int) -> None:
+    """Show a config as text, and as the hyper-parameters that TensorBoard compares runs by."""
+    from torch.utils.tensorboard.summary import hparams
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ValueError(f"--wandb needs the extra 'wandb': {install('wandb')}") from error
-        self.run = wandb.init(
-            project="trajrl", name=folder.name, id=folder.name, resume="allow", config=asdict(config),
-            dir=str(folder), mode=os.environ.get("WANDB_MODE", "offline"),
-        )  # fmt: skip
+    text = json.dumps(asdict(config), indent=2)
+    board.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()), step)  # four: as it is
+    judged = dict.fromkeys((f"{config.phase}/eval/{name}" for name in JUDGED), 0.0)
+    for summary in hparams(flat(config), judged):
+        board._get_file_writer().add_summary(summary, step)
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Send scalars of one step."""
-        self.run.log(dict(values), step=step)
 
-    def close(self) -> None:
-        """Finish the run."""
-        self.run.finish()
+def facts_table(facts: Mapping[str, float]) -> str:
+    """Write what is constant as a table for TensorBoard's page of texts."""
+    rows = "".join(f"| {name} | {value:.6g} |\n" for name, value in facts.items())
+    return "| what | value |\n|---|---:|\n" + rows

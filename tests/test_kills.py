@@ -78,8 +78,14 @@ def heavy(tmp_path_factory):
 
 
 def saved(ended: Ended) -> list[int]:
-    """Return the numbers that the child reported saved."""
-    return [int(line.split()[1]) for line in ended.output.splitlines() if line.startswith("saved")]
+    """Return the numbers that the child reported saved, but for a line that the kill cut short."""
+    lines = ended.output.splitlines(keepends=True)
+    return [int(line.split()[1]) for line in lines if line.startswith("saved") and line.endswith("\n")]
+
+
+def test_a_line_that_the_kill_cut_short_is_no_report():
+    assert saved(Ended(True, None, -9, "saved 1\nsaved 12\nsaved 1")) == [1, 12]
+    assert saved(Ended(True, None, -9, "saved 1\nsaved")) == [1]
 
 
 def land(nursery: Nursery, what: str, program, under: Path, writes: int, after_each: Callable) -> int:

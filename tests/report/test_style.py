@@ -44,6 +44,12 @@ def test_colours_stay_apart_for_every_kind_of_sight(theme, sight):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+def test_eighteen_clusters_have_eighteen_colours(theme):
+    seen = [lab(linear(style.colour(place, theme))) for place in range(18)]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 25
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_colours_and_ink_stand_out_from_the_paper(theme):
     weights = np.array([0.2126, 0.7152, 0.0722])
 
@@ -51,5 +57,5 @@ def test_colours_and_ink_stand_out_from_the_paper(theme):
         pair = sorted((linear(colour) @ weights, linear(style.PAPER[theme]) @ weights))
         return (pair[1] + 0.05) / (pair[0] + 0.05)
 
-    assert all(contrast(style.colour(place, theme)) >= 3 for place in range(6))
+    assert all(contrast(style.colour(place, theme)) >= 3 for place in range(18))
     assert contrast(style.INK[theme]) >= 7

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-LIGHT = ("#0e6baa", "#f56200", "#595922", "#ba52ff", "#c76b7d", "#6200f5")
-DARK = ("#5fb7f2", "#f08a2c", "#cdee8a", "#9a5cff", "#dd4f8a", "#a07850")
+ROUND = 6  # colours that every kind of sight tells apart; those after them, for many clusters, most do
+LIGHT = (
+    "#0e6baa", "#f56200", "#595922", "#ba52ff", "#c76b7d", "#6200f5",
+    "#001e87", "#e100a5", "#4b1e3c", "#ff3c5a", "#965a00", "#00694b",
+    "#871e78", "#b478e1", "#3c69ff", "#000fb4", "#1e2d69", "#3c2d1e",
+)  # fmt: skip
+DARK = (
+    "#5fb7f2", "#f08a2c", "#cdee8a", "#9a5cff", "#dd4f8a", "#a07850",
+    "#ffe100", "#1effc3", "#785a96", "#ffc3ff", "#d20f1e", "#ff3cc3",
+    "#3cc34b", "#9600ff", "#d20fe1", "#00784b", "#ff8787", "#2d7878",
+)  # fmt: skip
 PAPER = {"light": "#ffffff", "dark": "#14171b"}
 INK = {"light": "#1b1f24", "dark": "#e8eaed"}
 RULE = {"light": "#d5d9de", "dark": "#3a4048"}
@@ -23,7 +32,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 
 def colour(place: int, theme: str = "light") -> str:
-    """Return the colour of the place-th series; they come round again after six."""
+    """Return the colour of the place-th series; they come round again after eighteen."""
     return (LIGHT if theme == "light" else DARK)[place % len(LIGHT)]
 
 

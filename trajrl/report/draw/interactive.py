@@ -45,9 +45,12 @@ def _chart(chart: Chart) -> go.Figure:
         ends = diagonal(chart)
         line = {"color": style.INK["light"], "width": 1, "dash": "dot"}
         fig.add_scatter(x=ends, y=ends, mode="lines", name=chart.diagonal, line=line, hoverinfo="skip")
-    for name, value in chart.marks.items():
-        fig.add_hline(y=value, line={"color": style.INK["light"], "width": 1, "dash": "dot"},
-                      annotation_text=name, annotation_position="bottom right")  # fmt: skip
+    for name, value in chart.marks.items():  # named in the legend: a label would lie on a curve
+        line = {"color": style.INK["light"], "width": 1, "dash": "dot"}
+        fig.add_hline(y=value, line=line)
+        fig.add_scatter(x=[None], y=[None], mode="lines", name=f"{name}: {value:.4g}", line=line)
+    if chart.marks:
+        fig.update_layout(showlegend=True)
     return fig
 
 
@@ -121,7 +124,7 @@ def _shares(one: Series) -> list[Any]:
     return [go.Scatter(
         x=one.x, y=one.y, name=legend(one.name), mode="lines", stackgroup="all", hovertemplate="%{y:.1%}",
         line={"width": 1, "color": style.colour(one.place)},
-        fillpattern={"shape": ("", "/", ".", "x", "-", "|")[one.place // 6 % 6]},
+        fillpattern={"shape": ("", "/", ".", "x", "-", "|")[one.place // style.ROUND % 6]},
     )]  # fmt: skip
 
 
@@ -150,7 +153,7 @@ def _cloud(cloud: Cloud) -> go.Figure:
             marker = {
                 "size": 4,
                 "color": style.colour(place),
-                "symbol": style.ROUNDS[place // len(style.LIGHT) % len(style.ROUNDS)],
+                "symbol": style.ROUNDS[place // style.ROUND % len(style.ROUNDS)],
             }
             x, y, z = cloud.points[own].T
             text = {**hover, "text": [label for label, mine in zip(cloud.labels, own) if mine]}

@@ -109,10 +109,8 @@ def _chart(chart: Chart, axes: Axes) -> None:
             label=chart.diagonal,
         )
     for name, value in chart.marks.items():
-        axes.axhline(value, color=style.INK["light"], linewidth=0.8, linestyle=":")
-        axes.annotate(
-            name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7
-        )
+        label = f"{name}: {value:.4g}"  # in the legend: beside its line it would lie on a curve
+        axes.axhline(value, color=style.INK["light"], linewidth=0.8, linestyle=":", label=label)
     if chart.y_range:
         axes.set_ylim(*chart.y_range)
     names = axes.get_legend_handles_labels()[1]
@@ -187,7 +185,7 @@ def _shares(chart: Chart, axes: Axes) -> None:
         colors=[style.colour(one.place) for one in chart.series], alpha=0.85,
     )  # fmt: skip
     for layer, one in zip(layers, chart.series):
-        layer.set_hatch(HATCHES[one.place // len(style.LIGHT) % len(HATCHES)])
+        layer.set_hatch(HATCHES[one.place // style.ROUND % len(HATCHES)])
 
 
 def _name_places(axes: Axes, one: Series) -> None:

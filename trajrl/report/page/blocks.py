@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from trajrl.report.charts import captions
-from trajrl.report.charts.chart import Cloud
+from trajrl.report.charts.chart import Chart, Cloud, Heat
 from trajrl.report.charts.qfunction import Explorer
-from trajrl.report.page.contents import Clips, Item, Listing, Panel, Section, Table
+from trajrl.report.page.contents import Clips, Finding, Item, Listing, Panel, Section, Table
 from trajrl.report.page.controls import cloud_controls, explorer_controls, options
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Room:
 
 def section_block(section: Section, room: Room | None) -> str:
     """Return a section; without room there are no videos."""
-    items = "".join(item_block(item, room) for item in section.items)
+    items = grid(section.items, room)
     panels = "".join(_panel(panel, place, room) for place, panel in enumerate(section.panels))
     picker = ""
     if len(section.panels) > 1:
@@ -46,7 +48,7 @@ def section_block(section: Section, room: Room | None) -> str:
     return (
         f'<section id="{section.key}" aria-labelledby="h-{section.key}"><h2 id="h-{section.key}">'
         f'{escape(section.title)}</h2><p class="intro">{escape(section.intro)}</p>{picker}'
-        f'<div class="grid">{items}</div>{panels}</section>'
+        f"{items}{panels}</section>"
     )
 
 
@@ -60,12 +62,41 @@ def notes_block(notes: list[str]) -> str:
     )
 
 
+def findings_block(findings: list[Finding]) -> str:
+    """Return what the report opens with, each sentence with a link to what shows it."""
+    if not findings:
+        return ""
+    lines = "".join(f'<li>{escape(one.text)} <a href="#{anchor(one.key)}">Show</a></li>' for one in findings)
+    return (
+        '<section id="findings" aria-labelledby="h-findings"><h2 id="h-findings">What was found</h2>'
+        f'<ul class="findings">{lines}</ul></section>'
+    )
+
+
+def anchor(key: str) -> str:
+    """Return the id of a figure or table within the page."""
+    return "f-" + re.sub(r"[^A-Za-z0-9_-]", "-", key)
+
+
+def grid(items: Sequence[Item], room: Room | None) -> str:
+    """Return items two in a row; a chart that is left alone in its row has it whole."""
+    blocks, run = [], 0  # charts of the row under way
+    for place, item in enumerate(items):
+        block, single = item_block(item, room), isinstance(item, Chart | Heat)
+        run = run + 1 if single and block else 0
+        following = next((isinstance(one, Chart | Heat) for one in items[place + 1 :]), False)
+        if single and run % 2 and not following:
+            block = block.replace('data-kind="chart"', 'data-kind="chart" class="alone"', 1)
+        blocks.append(block)
+    return f'<div class="grid">{"".join(blocks)}</div>' if blocks else ""
+
+
 def item_block(item: Item, room: Room | None) -> str:
     """Return one item; what was written before is taken as it is."""
     if room and item.key in room.blocks:
         return room.blocks[item.key]
     if isinstance(item, Table):
-        return _block(item.title, item.caption, table_block(item.rows, item.title))
+        return _block(item.title, item.caption, table_block(item.rows, item.title), item.key)
     if isinstance(item, Listing):
         lines = [f"<p>{escape(k)}</p><pre tabindex=0>{escape(text)}</pre>" for k, text in item.lines.items()]
         return _block(item.title, "", "".join(lines))
@@ -82,7 +113,10 @@ def table_block(rows: pd.DataFrame, title: str) -> str:
     """Return a table that scrolls by itself, with numbers to the right; long ones end with a line."""
     shown = rows.head(MOST_ROWS)
     number = [kind.kind in "iuf" for kind in shown.dtypes]
-    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in shown.columns)
+    kinds = (' class="number"' if one else "" for one in number)
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(str(name))}</th>' for name, kind in zip(shown.columns, kinds)
+    )
     lines = ["".join(map(_cell, row, number)) for row in shown.itertuples(index=False)]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     more = f"<p>The first {MOST_ROWS} of {len(rows)} rows.</p>" if len(rows) > len(shown) else ""
@@ -94,10 +128,9 @@ def table_block(rows: pd.DataFrame, title: str) -> str:
 
 def _panel(panel: Panel, place: int, room: Room | None) -> str:
     hidden = " hidden" if place else ""
-    items = "".join(item_block(item, room) for item in panel.items)
     return (
         f'<div class="panel" data-run="{escape(panel.run)}"{hidden}><h3>{escape(panel.run)}</h3>'
-        f'{notes_block(panel.notes)}<div class="grid">{items}</div></div>'
+        f"{notes_block(panel.notes)}{grid(panel.items, room)}</div>"
     )
 
 
@@ -105,16 +138,18 @@ def _figure(key: str, kind: str, title: str, caption: str, rows: pd.DataFrame, c
     wide = "" if kind == "chart" else ' class="wide"'
     said = escape(f"{title}. {caption} The numbers are in the table below.")
     return (
-        f'<figure data-key="{escape(key)}" data-kind="{kind}"{wide}><h3>{escape(title)}</h3>'
+        f'<figure data-key="{escape(key)}" id="{anchor(key)}" data-kind="{kind}"{wide}>'
+        f"<h3>{escape(title)}</h3>"
         f'<div class="controls">{controls}</div><div class="plot" role="img" aria-label="{said}"></div>'
         f"<figcaption>{escape(caption)}</figcaption><details><summary>Numbers as a table ({len(rows)} rows)"
         f"</summary>{table_block(rows, title)}</details></figure>"
     )
 
 
-def _block(title: str, caption: str, inside: str) -> str:
+def _block(title: str, caption: str, inside: str, key: str = "") -> str:
     text = f'<p class="caption">{escape(caption)}</p>' if caption else ""
-    return f'<div class="block wide"><h3>{escape(title)}</h3>{text}{inside}</div>'
+    place = f' id="{anchor(key)}"' if key else ""
+    return f'<div{place} class="block wide"><h3>{escape(title)}</h3>{text}{inside}</div>'
 
 
 def _clips(item: Clips, room: Room) -> str:

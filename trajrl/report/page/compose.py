@@ -12,13 +12,14 @@ from trajrl.core.console import progress
 from trajrl.core.program import program
 from trajrl.report.charts import captions, chosen, compare, curves, sampling, validation
 from trajrl.report.charts.calibration import calibration, calibration_chart
-from trajrl.report.charts.chart import Figure
+from trajrl.report.charts.chart import Chart, Figure
 from trajrl.report.charts.qfunction import explore
 from trajrl.report.charts.space import state_cloud, trajectory_cloud
 from trajrl.report.choices import choices, selections
 from trajrl.report.draw.clips import film
 from trajrl.report.frames import frame, gathered, scaled
 from trajrl.report.page.contents import Clips, Contents, Item, Listing, Panel, Section, Table
+from trajrl.report.page.findings import findings
 from trajrl.report.page.overview import commands, differing, online_table, run_table, versions
 from trajrl.report.runs.folders import RunFolder, scan
 from trajrl.report.runs.rundata import open_agent, open_state_clusters, open_store
@@ -95,7 +96,8 @@ def compose(patterns: Iterable[str | Path], options: Options) -> Contents:
     sections = [section for section in sections if section.items or section.panels]
     named = ", ".join(dict.fromkeys(env for env in read.runs["env"] if env)) or "no environment"
     count = f"{len(found.runs)} runs" if len(found.runs) > 1 else found.runs[0].name
-    return Contents(f"{count} on {named}", found.notes + notes, sections)
+    said = findings(read.runs, read.scores, sections)
+    return Contents(f"{count} on {named}", found.notes + notes, sections, said)
 
 
 def _read(folders: Sequence[RunFolder]) -> tuple[Frames, list[str]]:
@@ -117,8 +119,7 @@ def _scores(read: Frames, options: Options) -> list[Item]:
     if not len(read.evals):
         return []
     found: list[Item | None] = [
-        *curves.learning_curves(read.runs, read.evals, options.seed),
-        *curves.success_curves(read.runs, read.evals, options.seed),
+        *_curves(read, options.seed),
         *compare.score_charts(read.runs, read.scores, options.seed),
         compare.aggregate(read.runs, read.scores, options.seed),
         compare.profiles(read.runs, read.scores, seed=options.seed),
@@ -126,6 +127,16 @@ def _scores(read: Frames, options: Options) -> list[Item]:
         online_table(read.runs, read.evals),
     ]
     return [item for item in found if item is not None]
+
+
+def _curves(read: Frames, seed: int) -> list[Chart]:
+    """Return the learning curves of each task and phase, each with its success rate beside it."""
+    success = {
+        one.title.partition(": ")[2]: one for one in curves.success_curves(read.runs, read.evals, seed)
+    }
+    scores = curves.learning_curves(read.runs, read.evals, seed)
+    pairs = ((one, success.get(one.title.partition(": ")[2])) for one in scores)
+    return [one for pair in pairs for one in pair if one is not None]
 
 
 def _choice(read: Frames) -> list[Item]:
@@ -147,11 +158,27 @@ def _learning(read: Frames) -> list[Item]:
             chart = curves.logged_over_time(own, read.metrics, column, f"{key}-{place}", title + of, *words)
             found.append(chart)
         found += validation.beside_training(own, read.metrics, place, of)
+        found += _drawn(read, own, place, of)
+    return [item for item in found if item is not None]
+
+
+def _drawn(read: Frames, runs: pd.DataFrame, place: int, of: str) -> list[Figure | None]:
+    """Return what was drawn beside what was there, store by store: shares of one say nothing of another."""
+    stores = {name: store_of(read.folders[name]) for name in runs["run"]}
+    found: list[Figure | None] = []
+    for number, (_, own) in enumerate(runs.groupby(runs["run"].map(stores), sort=False)):
+        several = len(set(stores.values())) > 1
+        key, ending = (f"{place}-{number}", f"{of}, {own['data'].iloc[0]}") if several else (f"{place}", of)
         rows = read.episodes[read.episodes["run"].isin(own["run"])]
         for by in ("source", "returns", "phase"):
             drawn = sampling.drawn(own, rows, by)
-            found.append(drawn and replace(drawn, key=f"{drawn.key}-{place}", title=drawn.title + of))
-    return [item for item in found if item is not None]
+            found.append(drawn and replace(drawn, key=f"{drawn.key}-{key}", title=drawn.title + ending))
+    return found
+
+
+def store_of(run: RunFolder) -> str:
+    """Return what tells the store of a run from others: its content, or where nobody noted it its name."""
+    return str(run.versions.get("data_fingerprint") or run.config.get("data", ""))
 
 
 def _panels(read: Frames, options: Options) -> list[Panel]:

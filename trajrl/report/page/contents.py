@@ -65,6 +65,14 @@ class Section:
     panels: list[Panel] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A sentence, and the key of the figure or table that shows it."""
+
+    text: str
+    key: str
+
+
 @dataclass
 class Contents:
     """The whole report."""
@@ -72,6 +80,7 @@ class Contents:
     title: str
     notes: list[str]
     sections: list[Section]
+    findings: list[Finding] = field(default_factory=list)
 
     def items(self) -> list[Item]:
         """Return every item of every section and panel."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from trajrl.core.atomic_files import write_text
 from trajrl.core.console import progress
-from trajrl.report.page.blocks import Room, item_block, notes_block, section_block
+from trajrl.report.page.blocks import Room, findings_block, item_block, notes_block, section_block
 from trajrl.report.page.contents import Clips, Contents, Section
 from trajrl.report.page.numbers import figure_numbers, style_numbers
 
@@ -70,7 +70,10 @@ def render(contents: Contents, left_out: list[str]) -> str:
     sections = [_fitted(section, figures, room) for section in shown]
     body = "".join(section_block(section, room) for section in sections)
     left_out += [f"{what}: the page would pass {MOST_BYTES // 1_000_000} MB" for what in room.left_out]
-    links = "".join(f'<li><a href="#{s.key}">{escape(s.title)}</a></li>' for s in sections)
+    named = [("findings", "What was found")] if contents.findings else []
+    named += [(section.key, section.title) for section in sections]
+    links = "".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title in named)
+    body = findings_block(contents.findings) + body
     numbers = ",".join(f"{_json(key)}:{text}" for key, text in figures.items())
     return FRAME.format(
         policy=POLICY, mark=MARK, title=escape(contents.title), links=links, body=body, **fixed,

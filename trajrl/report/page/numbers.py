@@ -30,6 +30,7 @@ def style_numbers() -> dict[str, Any]:
     """Return the style that all figures share."""
     return {
         "layout": style.layout(), "partner": style.dark_of(), "colours": list(style.LIGHT),
+        "round": style.ROUND,
         "rounds": list(style.ROUNDS), "scale": style.SCALE, "rule": style.RULE["light"],
         "ink": style.INK["light"],
     }  # fmt: skip

@@ -122,7 +122,7 @@ function cloud(figure, numbers) {
   if (column.names) {
     column.names.forEach((name, place) => {
       const own = kept.filter((i) => column.codes[i] === place);
-      const symbol = page.style.rounds[Math.floor(place / page.style.colours.length) % page.style.rounds.length];
+      const symbol = page.style.rounds[Math.floor(place / page.style.round) % page.style.rounds.length];
       const marker = { color: page.style.colours[place % page.style.colours.length], size, symbol };
       if (own.length) traces.push(dots(numbers, own, name, marker, flat));
     });

@@ -120,8 +120,8 @@ def critic(chart: Chart) -> Finding | None:
     off = (believed - followed) / abs(followed)
     way = "overestimates" if off > 0 else "underestimates"
     return Finding(
-        f"The critic of run {run} {way} what followed in the data by {abs(off):.0%}: mean Q {believed:.3g}, mean "
-        f"return {followed:.3g}, over {len(steps.x)} steps.", chart.key,
+        f"The critic of run {run} {way} what followed in the data by {abs(off):.0%}: mean Q {believed:.3g}, "
+        f"mean return {followed:.3g}, over {len(steps.x)} steps.", chart.key,
     )  # fmt: skip
 
 

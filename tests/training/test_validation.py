@@ -20,7 +20,11 @@ from trajrl.training.held_out_windows import MOST, THIRDS, TRAINING, fixed_windo
 from trajrl.training.run_dir.csv_log import read_csv
 from trajrl.training.validation import Rows, figures, metrics, spearman
 
-FIGURES = ("bc_loss", "td_abs", "q_bias", "q_rmse", "q_spearman")
+FIGURES = ("bc_loss", "log_likelihood", "td_abs", "q_bias", "q_rmse", "q_spearman")
+LIKELY = {  # agents with a diffusion policy or a Gaussian one
+    *("bc_diffusion", "diffusion_ql", "edp", "eg_ood", "qg", "stratified_ql", "trajectory_ql"),
+    *("awac", "cal_ql", "cql", "iql", "rlpd", "sac"),
+}
 HELD = {"holdout": 0.25, "sampler": "uniform"}
 
 
@@ -84,10 +88,15 @@ def test_returns_are_those_that_followed_and_unknown_where_a_recording_was_cut()
 
 def test_figures_of_known_numbers():
     g = np.array([1.0, 2.0, 3.0, np.nan])
-    found = figures(Rows(np.array([0.5, 0.5, 1.0, 2.0]), np.array([1.0, np.nan, 2.0, 3.0]), g + 2, g))
-    assert found == {"bc_loss": 1.0, "td_abs": 2.0, "q_bias": 2.0, "q_rmse": 2.0, "q_spearman": 1.0}
+    losses, nats, td_error = np.array([0.5, 0.5, 1.0, 2.0]), np.array([-1.0, np.nan, 0.0, 0.0]), g + 0.5
+    found = figures(Rows(losses, nats, td_error, g + 2, g))
+    assert found.pop("log_likelihood") == pytest.approx(-1 / 3)
+    assert found == {"bc_loss": 1.0, "td_abs": 2.5, "q_bias": 2.0, "q_rmse": 2.0, "q_spearman": 1.0}
     none = np.full(2, np.nan)
-    assert metrics({"early": Rows(np.ones(2), none, none, none)}) == {"bc_loss": 1.0, "early/bc_loss": 1.0}
+    assert metrics({"early": Rows(np.ones(2), none, none, none, none)}) == {
+        "bc_loss": 1.0,
+        "early/bc_loss": 1.0,
+    }
 
 
 def test_rank_correlation_is_that_of_pandas():
@@ -113,7 +122,8 @@ def test_an_agent_is_measured_and_stays_what_it_was(name, store, tmp_path):
     assert ("td_abs" in first) == ("q_rmse" in first) == ("critic/td_abs" in logged)
     for key in first:
         assert key.split("/")[-1] in FIGURES
-    for key in FIGURES[: 4 if "td_abs" in first else 1]:
+    assert ("log_likelihood" in first) == (name in LIKELY)
+    for key in FIGURES[: 5 if "td_abs" in first else 2]:
         kinds = [f"{part}/{key}" in first for part in (*THIRDS, TRAINING)]
         assert all(kinds) == any(kinds) == (key in first)
 

@@ -21,6 +21,7 @@ from trajrl.agents.base.learner import Learner, Metrics, histories
 from trajrl.agents.base.networks import build_actor, check
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.core.distributed import local_rows, whole_rows
+from trajrl.nets.denoiser import DiffusionPolicy
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.targets import copy_of, follow, masked_mean
 from trajrl.store.window import SequenceBatch, WindowSpec
@@ -125,12 +126,16 @@ class BCDiffusion(Learner):
         follow(self.ema_actor.parameters(), self.actor.parameters(), 1 - self.config.ema_decay)
         return {**metrics, "actor/grad_norm": norm}, torch.zeros(len(batch.steps), device=self.device)
 
+    def acting_chain(self, history: History) -> tuple[DiffusionPolicy, Tensor]:
+        """Return the policy that acts, and its context (V, ctx)."""
+        actor = self.ema_actor if self.config.act_ema else self.actor
+        return actor.head, self.context(actor.encoder, history)
+
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Sample one chunk per row; a diffusion policy is random with `explore` or without."""
-        actor, rows = (self.ema_actor if self.config.act_ema else self.actor), len(history.obs)
-        context = self.context(actor.encoder, padded_history(history))  # filled up, as the samples are
-        actions = draw_candidates(actor.head, context, 1, self.width, rng)[:rows]
+        policy, context = self.acting_chain(padded_history(history))  # filled up, as the samples are
+        actions = draw_candidates(policy, context, 1, self.width, rng)[: len(history.obs)]
         return actions.unflatten(1, (-1, self.action_dim))
 
     def value(self, history: History, actions: Tensor) -> Tensor:

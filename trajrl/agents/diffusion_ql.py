@@ -199,6 +199,10 @@ class DiffusionQL(TargetActorLearner):
         follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
+    def acting_chain(self, history: History) -> tuple[DiffusionPolicy, Tensor]:
+        """Return the policy that acts, and its context (V, ctx)."""
+        return self.actor, self.now(history.obs)
+
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the online actor's candidates by softmax over min_j Q'_j, with `explore` or without."""

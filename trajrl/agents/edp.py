@@ -30,6 +30,7 @@ from trajrl.agents.base.networks import build_actor, build_critics, build_encode
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.edp import PRESETS, preset
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
+from trajrl.nets.denoiser import DiffusionPolicy
 from trajrl.nets.diffusion import level_weights
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
@@ -262,15 +263,19 @@ class EDP(TargetActorLearner):
         follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
+    def acting_chain(self, history: History) -> tuple[DiffusionPolicy, Tensor]:
+        """Return the policy that acts, and its context (V, ctx)."""
+        actor = self.ema_actor if self.config.act_ema else self.actor
+        return actor.head, self.context(actor.encoder, history)
+
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the actor's candidates by softmax over min_j Q_j, with `explore` or without."""
         config, rows, filled = self.config, len(rng), padded_history(history)
-        actor = self.ema_actor if config.act_ema else self.actor
-        context = self.context(actor.encoder, filled)[:rows]
+        policy, context = self.acting_chain(filled)
         view = self.context(self.critic.encoder, filled)[:rows]
         actions, q = valued_candidates(
-            actor.head, self.critic.head, context, view, config.candidates, self.action_dim, rng
+            policy, self.critic.head, context[:rows], view, config.candidates, self.action_dim, rng
         )  # (V, C, act), (V, C)
         return choose(actions, q, config.temperature, rng)[:, None]  # (V, 1, act)
 

@@ -31,6 +31,7 @@ from trajrl.agents.base.networks import build_actor, build_critics
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.eg_ood import PRESETS, preset
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
+from trajrl.nets.denoiser import DiffusionPolicy
 from trajrl.nets.optim import Optimiser
 from trajrl.nets.support import Threshold, denoising_score, score_levels
 from trajrl.nets.targets import follow, masked_mean, td_target
@@ -271,6 +272,11 @@ class EGOOD(TargetActorLearner):
         follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
+    def acting_chain(self, history: History) -> tuple[DiffusionPolicy, Tensor]:
+        """Return the policy that acts, and its context (V, ctx)."""
+        actor = self.ema_actor if self.config.act_ema else self.actor
+        return actor.head, self.context(actor.encoder, history)
+
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the actor's candidates by softmax over min_j Q'_j, those off the data left out.
@@ -278,11 +284,10 @@ class EGOOD(TargetActorLearner):
         Where all of a row's candidates are off the data, all stay.
         """
         config, rows, filled = self.config, len(rng), padded_history(history)
-        actor = self.ema_actor if config.act_ema else self.actor
-        context = self.context(actor.encoder, filled)[:rows]
+        policy, context = self.acting_chain(filled)
         view = self.context(self.target.encoder, filled)[:rows]
         actions, q = valued_candidates(
-            actor.head, self.target.head, context, view, config.candidates, self.action_dim, rng
+            policy, self.target.head, context[:rows], view, config.candidates, self.action_dim, rng
         )  # (V, C, act), (V, C)
         if self.guarded and config.candidates > 1:
             off = self.off_data(self.context(self.behaviour.encoder, filled)[:rows], actions)

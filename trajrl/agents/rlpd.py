@@ -259,6 +259,11 @@ class RLPD(Learner):
             chunks, _ = squash(mean, log_std, padded(draw_rows(rng, self.size, device=self.device)))
         return chunks[: len(rng)].unflatten(1, (self.config.chunk, self.action_dim))
 
+    def log_densities(self, history: History, actions: Tensor) -> Tensor:
+        """Return the log density of every number of chunks (V, N, act), in that shape."""
+        mean, log_std = self.actor.head(self.context(self.actor.encoder, history))  # (V, D) both
+        return log_density(mean, log_std, actions.flatten(1)).view_as(actions)
+
     @torch.no_grad()
     def value(self, history: History, actions: Tensor) -> Tensor:
         """Return mean_j Q_j (V,) of actions (V, N, act), of which the critic sees its own chunk."""

@@ -30,6 +30,7 @@ from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.base.strata import THRESHOLDS, Strata
 from trajrl.agents.presets.diffusion_ql import DEMO, of_environment
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
+from trajrl.nets.denoiser import DiffusionPolicy
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.targets import best_next_value, copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch
@@ -239,15 +240,19 @@ class StratifiedQL(TargetActorLearner):
         follow(self.ema_second.parameters(), self.second.parameters(), self.speed)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
+    def acting_chain(self, history: History) -> tuple[DiffusionPolicy, Tensor]:
+        """Return the policy that acts, and its context (V, ctx)."""
+        actor = self.ema_second if self.config.act_ema else self.second
+        return actor.head, self.context(actor.encoder, history)
+
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the second actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
         config, rows, filled = self.config, len(rng), padded_history(history)
-        actor = self.ema_second if config.act_ema else self.second
-        context = self.context(actor.encoder, filled)[:rows]
+        policy, context = self.acting_chain(filled)
         view = self.context(self.target.encoder, filled)[:rows]
         actions, q = valued_candidates(
-            actor.head, self.target.head, context, view, config.candidates, self.action_dim, rng
+            policy, self.target.head, context[:rows], view, config.candidates, self.action_dim, rng
         )  # (V, C, act), (V, C)
         return choose(actions, q, config.temperature, rng)[:, None]  # (V, 1, act)
 

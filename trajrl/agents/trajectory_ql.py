@@ -32,6 +32,7 @@ from trajrl.agents.base.networks import Actor, Critics, build_actor, build_criti
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.trajectory_ql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
+from trajrl.nets.denoiser import DiffusionPolicy
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.mlp import MLP
 from trajrl.nets.targets import best_next_value, expectile_loss, follow, masked_mean, td_target
@@ -256,15 +257,19 @@ class TrajectoryQL(TargetActorLearner):
         follow(self.ema_actor.parameters(), self.actor.parameters(), self.speed)
         follow(self.target.parameters(), self.critic.parameters(), self.config.tau)
 
+    def acting_chain(self, history: History) -> tuple[DiffusionPolicy, Tensor]:
+        """Return the policy that acts, and its context (V, ctx)."""
+        actor = self.ema_actor if self.config.act_ema else self.actor
+        shared = self.target if self.config.act_ema else self.critic  # whose encoder a sharing actor reads
+        return actor.head, self.contexts(actor, shared, history)[0]
+
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
         config, rows, filled = self.config, len(rng), padded_history(history)
-        actor = self.ema_actor if config.act_ema else self.actor
-        shared = self.target if config.act_ema else self.critic  # whose encoder a sharing actor reads
-        context, view = self.contexts(actor, shared, filled)[0], self.context(self.target.encoder, filled)
+        (policy, context), view = self.acting_chain(filled), self.context(self.target.encoder, filled)
         actions, q = valued_candidates(
-            actor.head, self.seen_value, context[:rows], view[:rows], config.candidates, self.width, rng
+            policy, self.seen_value, context[:rows], view[:rows], config.candidates, self.width, rng
         )  # (V, C, D), (V, C)
         best = choose(actions, q, config.temperature, rng, config.standardise_q)  # (V, D)
         return best.unflatten(1, (-1, self.action_dim))

@@ -1,9 +1,10 @@
 """Validation: an agent's own losses and values on fixed windows of episodes that it never learned from.
 
-    bc_loss      the cloning term that the agent trains, its metric actor/bc_loss
-    td_abs       mean |Q - y| against the agent's own target
-    q_bias       mean (Q - G)       q_rmse  sqrt(mean (Q - G)^2)
-    q_spearman   rank correlation of Q and G
+    bc_loss         the cloning term that the agent trains, its metric actor/bc_loss
+    log_likelihood  of the data's actions under the policy that acts, nats per number of the action
+    td_abs          mean |Q - y| against the agent's own target
+    q_bias          mean (Q - G)       q_rmse  sqrt(mean (Q - G)^2)
+    q_spearman      rank correlation of Q and G
 
 G is the discounted return that followed in the data: what the data's policy earned, which a critic of a
 better policy may rightly exceed.  Losses are those of an update that a copy of the agent computes and does
@@ -22,13 +23,14 @@ import torch
 
 from trajrl.agents import make_agent
 from trajrl.agents.base.learner import Learner
+from trajrl.agents.base.likelihood import log_likelihood
 from trajrl.core.console import say
 from trajrl.core.rng import torch_stream
 from trajrl.nets.frozen import frozen
 from trajrl.samplers.base.distributions import average_ranks
-from trajrl.store.window import gather
+from trajrl.store.window import Anchors, WindowSpec, gather
 from trajrl.training.held_out_windows import TRAINING, Windows, fixed_windows
-from trajrl.training.q_values import part_of, value_at
+from trajrl.training.q_values import blocks, part_of, value_at
 from trajrl.training.run_dir.evaluations import BC_LOSS
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Rows(NamedTuple):
     """What was measured on windows (n,); NaN where there is nothing."""
 
     bc_loss: np.ndarray  # of the block that the window was in
+    log_likelihood: np.ndarray  # nats per real number of the window's chunk
     td_error: np.ndarray
     q: np.ndarray
     returns: np.ndarray
@@ -92,7 +95,8 @@ class Validation:
             bc_loss[block] = float(update.metrics.get(BC_LOSS, torch.tensor(torch.nan)).detach())
             td_error[block] = update.td_error.float().cpu().numpy()
         q = value_at(self.store, agent, anchors) if values else np.full(count, np.nan)
-        return Rows(bc_loss, td_error if values else q, q, returns)
+        likely = likelihood_at(self.store, agent, anchors, self.config.seed, list(self.parts).index(name))
+        return Rows(bc_loss, likely, td_error if values else q, q, returns)
 
     def update(self, state: Mapping[str, Any], name: str, block: slice) -> Update:
         """Let the copy compute one update of a block, and learn nothing from it.
@@ -147,6 +151,23 @@ def copy_of(agent: Agent, config: RunConfig, store: TrajectoryStore) -> Agent:
     )  # fmt: skip
 
 
+def likelihood_at(
+    store: TrajectoryStore, agent: Agent, anchors: Anchors, seed: int, place: int
+) -> np.ndarray:
+    """Return the log likelihood of the data's actions at anchors (n,); NaN if the policy has none.
+
+    Args:
+        place: number of the stream that a bound's noise is from
+    """
+    found, spec = np.full(len(anchors.step), np.nan), WindowSpec(agent.spec.history, agent.spec.chunk)
+    for block in blocks(len(found)):
+        batch = gather(store, part_of(anchors, block), spec, agent.device)
+        rows = log_likelihood(agent, batch, torch_stream(seed, "validation/likelihood", place, block.start))
+        if rows is not None:
+            found[block] = rows.float().cpu().numpy()
+    return found
+
+
 def has_values(agent: Agent, store: TrajectoryStore, parts: Mapping[str, Windows]) -> bool:
     """Say whether the agent has a critic: one without refuses to value anything."""
     one = part_of(next(iter(parts.values())).anchors, slice(0, 1))
@@ -167,12 +188,13 @@ def metrics(rows: Mapping[str, Rows]) -> dict[str, float]:
 
 
 def figures(rows: Rows) -> dict[str, float]:
-    """Return the five figures of some windows; NaN where there is nothing to say."""
+    """Return the six figures of some windows; NaN where there is nothing to say."""
     known = ~np.isnan(rows.returns) & ~np.isnan(rows.q)
     q, returns = rows.q[known].astype(np.float64), rows.returns[known]
     error = q - returns
     return {
-        "bc_loss": mean(rows.bc_loss), "td_abs": mean(rows.td_error), "q_bias": mean(error),
+        "bc_loss": mean(rows.bc_loss), "log_likelihood": mean(rows.log_likelihood),
+        "td_abs": mean(rows.td_error), "q_bias": mean(error),
         "q_rmse": float(np.sqrt(mean(np.square(error)))), "q_spearman": spearman(q, returns),
     }  # fmt: skip
 

@@ -51,9 +51,13 @@ class GaussianLearner(Learner):
 
     def log_prob(self, history: History, actions: Tensor) -> Tensor:
         """Return the log density (V,) of actions (V, 1, act) under the policy's own distribution."""
+        return self.log_densities(history, actions).sum((1, 2))
+
+    def log_densities(self, history: History, actions: Tensor) -> Tensor:
+        """Return the same of every number, (V, 1, act)."""
         mean, log_std = self.actor.head(self.context(self.actor.encoder, history))
         density = normal_density if isinstance(self.actor.head, BoundedGaussian) else log_density
-        return density(mean, log_std, actions[:, 0]).sum(-1)
+        return density(mean, log_std, actions[:, 0])[:, None]
 
     def drawn(self, history: History, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return a tanh policy's actions (B, M, act) for noise (B, M, act), and log densities (B, M)."""

@@ -47,6 +47,11 @@ HELD_OUT_BC = (
     "still falls: from there the policy learns its data by heart. Both are the loss that the agent trains, "
     "on windows that never change."
 )
+HELD_OUT_LIKELIHOOD = (
+    "Look for the step from which the line of held-out episodes falls while that of episodes learned from "
+    "still rises. Of a Gaussian policy it is the log density of the data's actions, of a diffusion policy a "
+    "lower bound of it: compare policies of one agent and one schedule alone."
+)
 HELD_OUT_TD = (
     "Look for a gap that opens: the critic then fits the targets of the episodes it learned from and not of "
     "others. Both lines are |Q - y| on windows that never change."

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MEASURED = (  # figure of training/validation.py, title, caption, label
     ("bc_loss", "Behaviour-cloning loss", captions.HELD_OUT_BC, "loss"),
+    ("log_likelihood", "Log likelihood", captions.HELD_OUT_LIKELIHOOD, "nats per number of the action"),
     ("td_abs", "TD error", captions.HELD_OUT_TD, "mean absolute TD error"),
     ("q_bias", "Bias of Q", captions.HELD_OUT_BIAS, "mean of Q minus return"),
     ("q_rmse", "Error of Q", captions.HELD_OUT_RMSE, "root mean square of Q minus return"),

@@ -276,7 +276,7 @@ class EDP(TargetActorLearner):
         view = self.context(self.critic.encoder, filled)[:rows]
         actions, q = valued_candidates(
             policy, self.critic.head, context[:rows], view, config.candidates, self.action_dim, rng
-        )  # (V, C, act), (V, C)
+        )  # (V, C, act), (E, V, C)
         return choose(actions, q, config.temperature, rng)[:, None]  # (V, 1, act)
 
     def values(self, history: History, actions: Tensor) -> Tensor:

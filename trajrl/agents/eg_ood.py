@@ -288,7 +288,7 @@ class EGOOD(TargetActorLearner):
         view = self.context(self.target.encoder, filled)[:rows]
         actions, q = valued_candidates(
             policy, self.target.head, context[:rows], view, config.candidates, self.action_dim, rng
-        )  # (V, C, act), (V, C)
+        )  # (V, C, act), (E, V, C)
         if self.guarded and config.candidates > 1:
             off = self.off_data(self.context(self.behaviour.encoder, filled)[:rows], actions)
             q = torch.where(off & ~off.all(1, keepdim=True), -torch.inf, q)

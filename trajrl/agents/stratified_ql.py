@@ -253,7 +253,7 @@ class StratifiedQL(TargetActorLearner):
         view = self.context(self.target.encoder, filled)[:rows]
         actions, q = valued_candidates(
             policy, self.target.head, context[:rows], view, config.candidates, self.action_dim, rng
-        )  # (V, C, act), (V, C)
+        )  # (V, C, act), (E, V, C)
         return choose(actions, q, config.temperature, rng)[:, None]  # (V, 1, act)
 
     def values(self, history: History, actions: Tensor) -> Tensor:

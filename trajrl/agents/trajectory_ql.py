@@ -60,6 +60,7 @@ class Config(DiffusionConfig):
     candidates: int = 10  # actions to choose from when acting; raising it trusts the critic more
     temperature: float = 0.5  # of that choice; raising it: closer to the plain policy
     standardise_q: bool = True  # the choice sees Q scaled over the candidates: free of the rewards' scale
+    doubt: float = 0.0  # share of the critics' disagreement in that scale; raising it: no choice by noise
     ema_every: int = 1  # updates between moves of the target actor; raising it slows it down
     ema_start: int = 0  # updates before it averages; until then it is a copy
     critic_norm: str = "before"  # layer norm in the critic; it steadies values of unseen actions
@@ -70,7 +71,7 @@ class Config(DiffusionConfig):
         """Check what can be checked without data."""
         super().validate()
         at_least_one(self, "chunk", "critic_chunk", "target_candidates")
-        shares(self, "beta")
+        shares(self, "beta", "doubt")
         if self.critic_chunk > self.chunk:
             raise ValueError(
                 f"critic_chunk ({self.critic_chunk}) is at most chunk ({self.chunk}): the bootstrap needs as "
@@ -87,6 +88,8 @@ class Config(DiffusionConfig):
             raise ValueError("share_encoder needs critic_context = context: the critic trains the shared GRU")
         if not 0 <= self.expectile < 1:
             raise ValueError(f"expectile is at least 0 and below 1; got {self.expectile}")
+        if self.doubt and (self.critics == 1 or not self.standardise_q):
+            raise ValueError("doubt is the disagreement of critics: it needs two or more, and standardise_q")
         if self.expectile and self.beta < 1:
             raise ValueError("expectile and beta both replace the policy's value: give one of them")
 
@@ -270,8 +273,8 @@ class TrajectoryQL(TargetActorLearner):
         (policy, context), view = self.acting_chain(filled), self.context(self.target.encoder, filled)
         actions, q = valued_candidates(
             policy, self.seen_value, context[:rows], view[:rows], config.candidates, self.width, rng
-        )  # (V, C, D), (V, C)
-        best = choose(actions, q, config.temperature, rng, config.standardise_q)  # (V, D)
+        )  # (V, C, D), (E, V, C)
+        best = choose(actions, q, config.temperature, rng, config.standardise_q, config.doubt)  # (V, D)
         return best.unflatten(1, (-1, self.action_dim))
 
     def seen_value(self, view: Tensor, chunks: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def valued_candidates(
     width: int,
     rng: Sequence[torch.Generator],
 ) -> tuple[Tensor, Tensor]:
-    """Sample `count` actions for each of V rows and value them: (V, C, D) and min_j Q_j (V, C).
+    """Sample `count` actions for each of V rows and value them: (V, C, D) and Q_j (E, V, C) of every critic.
 
     Args:
         context: what the policy sees, (V, ctx)
@@ -66,8 +66,8 @@ def valued_candidates(
     """
     rows = len(rng)
     actions = draw_candidates(policy, repeated(context, count), count, width, rng)  # (V C or more, D)
-    q = critic(repeated(view, count), actions).amin(0)  # (V C or more,)
-    return actions[: rows * count].view(rows, count, width), q[: rows * count].view(rows, count)
+    q = critic(repeated(view, count), actions)[:, : rows * count]  # (E, V C)
+    return actions[: rows * count].view(rows, count, width), q.view(-1, rows, count)
 
 
 def choose(
@@ -76,19 +76,39 @@ def choose(
     temperature: float,
     rng: Sequence[torch.Generator],
     standardise: bool = False,
+    doubt: float = 0.0,
 ) -> Tensor:
-    """Draw one of the candidates (V, C, D) by softmax(q / temperature), q (V, C); at temperature 0 the best.
+    """Draw one of the candidates (V, C, D) by softmax(min_j Q_j / temperature); at temperature 0 the best.
 
     Args:
-        standardise: centre and scale q over each row's candidates first, so that a temperature means the same
-            whatever the scale of the rewards.
+        q: of every critic, (E, V, C)
+        standardise: centre Q over each row's candidates and take it in `units` first, so that a temperature
+            means the same whatever the scale of the rewards.
+        doubt: of those units
     """
-    if q.shape[1] == 1:
+    least = q.amin(0)  # (V, C)
+    if least.shape[1] == 1:
         return actions[:, 0]
     if standardise:
-        q = (q - q.mean(1, keepdim=True)) / q.std(1, keepdim=True).clamp(min=1e-6)
+        least = (least - least.mean(1, keepdim=True)) / units(q, doubt).clamp(min=1e-6)
     if temperature > 0:
         # The first to ring of exponential clocks with rates p is a draw from p.
-        clocks = torch.stack([torch.empty(q.shape[1]).exponential_(generator=row) for row in rng])
-        q = torch.softmax(q / temperature, 1) / clocks.to(q.device)
-    return actions[torch.arange(len(q), device=q.device), q.argmax(1)]
+        clocks = torch.stack([torch.empty(least.shape[1]).exponential_(generator=row) for row in rng])
+        least = torch.softmax(least / temperature, 1) / clocks.to(least.device)
+    return actions[torch.arange(len(least), device=least.device), least.argmax(1)]
+
+
+def units(q: Tensor, doubt: float) -> Tensor:
+    """Return what the differences between a row's candidates are measured in, (V, 1), from q (E, V, C).
+
+        u^2 = (1 - doubt) var_c min_j Q_j + doubt mean_c var_j A_jc,   A_jc = Q_jc - mean_c Q_jc
+
+    At 0 it is their own spread: somebody always stands out, were it by noise.  At 1 it is the disagreement of
+    the critics about them: where that is larger than the differences, the choice is nearly even.
+    """
+    spread = q.amin(0).std(1, keepdim=True)
+    if doubt == 0:
+        return spread
+    apart = q - q.mean(2, keepdim=True)
+    disagreement = apart.var(0).mean(1, keepdim=True)  # (V, 1)
+    return ((1 - doubt) * spread.square() + doubt * disagreement).sqrt()

@@ -75,6 +75,9 @@ def add_scores(found: pd.DataFrame, trial: Trial, first: Path) -> None:
         found.loc[last, "of_data"] = of_data(summary)
         # Updates and evaluations are evenly spaced: an evaluation comes after its share of the time.
         found["processor"] = (summary["processor_seconds"] * found.step / found.step[last]).round(1)
+        student = (summary.get("distilled") or {}).get("score")
+        if student:
+            found.loc[last, "student"] = round(student["value"], 4)
         with_one_candidate(found, folder)
     summaries = [json.loads((part / "summary.json").read_text()) for part in parts(trial, first)]
     found.loc[last, "seconds"] = round(sum(part["seconds"] for part in summaries))

@@ -19,8 +19,8 @@ from gauntlet_trials import FLAGSHIP, SEEDS, TASKS, UPDATES
 TUNED = ("hopper-medium-expert", "walker2d-expert25")  # tasks that settings are tuned on
 COLUMNS = {
     "five": "mean of the last five", "lowest": "lowest", "one": "with one candidate", "last": "last",
-    "ten": "mean of the last ten", "of_data": "the data's average", "seconds": "seconds",
-    "processor": "processor seconds",
+    "student": "one-step student of the last", "ten": "mean of the last ten",
+    "of_data": "the data's average", "seconds": "seconds", "processor": "processor seconds",
 }  # fmt: skip
 LEAST = {  # scores that the flagship must reach
     "hopper-medium-expert": 85.0, "walker2d-medium-expert": 85.0, "halfcheetah-medium-expert": 70.0,
@@ -51,6 +51,7 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(
         value=value,
         one=columns(rows, "one") * scale,
+        student=columns(rows, "student") * scale,
         of_data=columns(rows, "of_data") * scale,
         processor=columns(rows, "processor"),
     )
@@ -62,7 +63,8 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
         found.append({
             "data": data, "cell": cell, "seed": seed, "updates": int(own.step.max()),
             "five": own.value[-LAST:].mean(), "lowest": own.value.min(), "one": own.one[-LAST:].mean(),
-            "last": own.value.iloc[-1], "ten": own.value[-10:].mean(), "of_data": own.of_data.iloc[-1],
+            "last": own.value.iloc[-1], "student": own.student.iloc[-1],
+            "ten": own.value[-10:].mean(), "of_data": own.of_data.iloc[-1],
             "seconds": own.seconds.iloc[-1], "processor": own.processor.iloc[-1],
         })  # fmt: skip
     return pd.DataFrame(found, columns=["data", "cell", "seed", "updates", *COLUMNS])
@@ -83,13 +85,14 @@ def scores(done: pd.DataFrame) -> str:
 
     Seeds that settings are tuned with have lines of their own.
     """
-    lines = heading(["task", "agent", "seeds", "updates", *COLUMNS.values()])
+    shown = [name for name in COLUMNS if name != "student" or done.student.notna().any()]
+    lines = heading(["task", "agent", "seeds", "updates", *(COLUMNS[name] for name in shown)])
     for task in [*TASKS, *sorted(set(done.data) - set(TASKS))]:
         of_task = done[done.data == task]
         keys = ["cell", "updates", of_task.seed.isin(SEEDS)]
         for (cell, updates, _), own in of_task.groupby(keys, sort=False):
             seeds = ", ".join(str(seed) for seed in sorted(own.seed))
-            cells = [spread(own[name], 0 if name in ("seconds", "processor") else 1) for name in COLUMNS]
+            cells = [spread(own[name], 0 if name in ("seconds", "processor") else 1) for name in shown]
             lines.append("| " + " | ".join([named(task), cell, seeds, f"{updates:,}", *cells]) + " |")
     return "\n".join(lines)
 

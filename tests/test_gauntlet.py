@@ -147,6 +147,14 @@ def test_a_run_is_scored_by_its_last_five_its_lowest_and_one_candidate():
     assert "| **-2.0** | **-5.0** |" in bold[0]
 
 
+def test_a_one_step_student_has_a_column_where_a_run_has_one():
+    plain, distilled = (lines(FLAGSHIP, [10.0, 90.0], **own) for own in ({}, {"student": 88.0}))
+    assert "student" not in gauntlet_tables.tables(plain)
+    head, _, row = gauntlet_tables.scores(gauntlet_tables.runs(distilled)).splitlines()
+    cells = dict(zip(head.split(" | "), row.split(" | ")))
+    assert (cells["last"], cells["one-step student of the last"]) == ("90.0", "88.0")
+
+
 def test_baselines_are_compared_in_the_time_that_the_flagship_took():
     own = lines(FLAGSHIP, [50.0] * 10).assign(processor=np.arange(1, 11) * 10)
     slow = lines("rebrac", [20.0] * 5 + [99.0] * 5).assign(processor=np.arange(1, 11) * 20)

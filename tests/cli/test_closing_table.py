@@ -38,3 +38,13 @@ def test_without_score_and_success_the_table_is_of_returns(tmp_path: Path) -> No
     assert [row.split("  ")[1] for row in rows] == [
         "last evaluation", "mean of the last ten", "best (chosen by return)", "average of the data",
     ]  # fmt: skip
+
+
+def test_the_one_step_student_stands_in_the_table_beside_its_chain(tmp_path: Path) -> None:
+    scores = Evaluations(tmp_path, 0, 0, -5.0, 40.0, None)
+    row = {"episode": 0, "seed": 0, "length": 3, "return": -1.0, "score": 50.0, "success": None, "step": 1}
+    scores.append(Evaluation(1, [row], None, "own"))
+    student = {"score": {"value": 49.0, "low": 48.0, "high": 50.0, "step": 1}}
+    _, chain, found, _ = score_lines({**scores.summary(), "distilled": student}, 1)
+    assert "the one evaluation          50.0" in chain
+    assert "one-step student of last    49.0   95 % interval   48.0 to   50.0   step 1" in found

@@ -263,7 +263,7 @@ def test_a_run_that_cannot_be_looked_into_is_told_in_its_panel(tmp_path):
         (["--format", "pdf", "--out", "x.html"], "must be a folder"),
         (["--out", "."], "is a folder; name a file"),
         (["--detail", "-1"], "must not be negative"),
-        (["--checkpoint", "newest"], "a checkpoint is last, best, selected or a step"),
+        (["--checkpoint", "newest"], "a checkpoint is last, best, selected, distilled or a step"),
     ],
 )
 def test_wrong_options_are_refused_before_the_work(tmp_path, capsys, options, reason):

@@ -19,6 +19,7 @@ from torch import Tensor
 from trajrl.agents.base.candidates import draw_candidates, padded_history
 from trajrl.agents.base.learner import Learner, Metrics, histories
 from trajrl.agents.base.networks import build_actor, check
+from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.denoiser import DiffusionPolicy
@@ -134,7 +135,7 @@ class BCDiffusion(Learner):
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Sample one chunk per row; a diffusion policy is random with `explore` or without."""
-        policy, context = self.acting_chain(padded_history(history))  # filled up, as the samples are
+        policy, context = proposer(self, padded_history(history))  # filled up, as the samples are
         actions = draw_candidates(policy, context, 1, self.width, rng)[: len(history.obs)]
         return actions.unflatten(1, (-1, self.action_dim))
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, valued_candidates
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, td_report
 from trajrl.agents.base.networks import check
+from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.diffusion_ql import DEMO, first_match, of_environment
 from trajrl.core.distributed import local_rows, whole_rows
@@ -207,7 +208,8 @@ class DiffusionQL(TargetActorLearner):
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the online actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
         obs, count = self.now(history.obs), self.config.candidates
-        actions, q = valued_candidates(self.actor, self.target, obs, obs, count, self.action_dim, rng)
+        policy, _ = proposer(self, history)
+        actions, q = valued_candidates(policy, self.target, obs, obs, count, self.action_dim, rng)
         return choose(actions, q, self.config.temperature, rng)[:, None]  # (V, 1, act)
 
     def values(self, history: History, actions: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from trajrl.agents.base.checks import above_zero, at_least_one, one_of
 from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics, build_encoder
+from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.edp import PRESETS, preset
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
@@ -272,7 +273,7 @@ class EDP(TargetActorLearner):
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the actor's candidates by softmax over min_j Q_j, with `explore` or without."""
         config, rows, filled = self.config, len(rng), padded_history(history)
-        policy, context = self.acting_chain(filled)
+        policy, context = proposer(self, filled)
         view = self.context(self.critic.encoder, filled)[:rows]
         actions, q = valued_candidates(
             policy, self.critic.head, context[:rows], view, config.candidates, self.action_dim, rng

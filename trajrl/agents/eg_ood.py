@@ -28,6 +28,7 @@ from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.guided_loss import guided_loss
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
+from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.eg_ood import PRESETS, preset
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
@@ -284,7 +285,7 @@ class EGOOD(TargetActorLearner):
         Where all of a row's candidates are off the data, all stay.
         """
         config, rows, filled = self.config, len(rng), padded_history(history)
-        policy, context = self.acting_chain(filled)
+        policy, context = proposer(self, filled)
         view = self.context(self.target.encoder, filled)[:rows]
         actions, q = valued_candidates(
             policy, self.target.head, context[:rows], view, config.candidates, self.action_dim, rng

@@ -27,6 +27,7 @@ from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.guided_loss import guided_loss
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.networks import build_actor, build_critics
+from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.qg import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
@@ -160,7 +161,7 @@ class QG(TargetActorLearner):
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
         config, rows, filled = self.config, len(rng), padded_history(history)
-        policy, context = self.acting_chain(filled)
+        policy, context = proposer(self, filled)
         view = self.context(self.target.encoder, filled)[:rows]
         actions, q = valued_candidates(
             policy, self.target.head, context[:rows], view, config.candidates, self.action_dim, rng

@@ -29,6 +29,7 @@ from trajrl.agents.base.checks import at_least_one, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, next_chunk, td_report
 from trajrl.agents.base.networks import Actor, Critics, build_actor, build_critics
+from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import Batches, History, by_role
 from trajrl.agents.presets.trajectory_ql import PRESETS, preset
 from trajrl.core.distributed import local_rows, whole_rows
@@ -270,7 +271,7 @@ class TrajectoryQL(TargetActorLearner):
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Draw one of the actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
         config, rows, filled = self.config, len(rng), padded_history(history)
-        (policy, context), view = self.acting_chain(filled), self.context(self.target.encoder, filled)
+        (policy, context), view = proposer(self, filled), self.context(self.target.encoder, filled)
         actions, q = valued_candidates(
             policy, self.seen_value, context[:rows], view[:rows], config.candidates, self.width, rng
         )  # (V, C, D), (E, V, C)

@@ -48,7 +48,7 @@ class Evaluate(Common):
     episodes: int = 10
     """Number of episodes; the same seed gives the same episodes, however many environments step together."""
     checkpoint: str = "last"
-    """Which policy: last, best, selected, or the step of an evaluation."""
+    """Which policy: last, best, selected, distilled, or the step of an evaluation."""
     env: Annotated[str, silent("ID", "the run's own")] = ""
     """Another environment to act in: suite:name, a Gymnasium id, or package.module:callable."""
     envs: int = 10

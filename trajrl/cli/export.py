@@ -37,8 +37,8 @@ class Export(Common):
     """onnx for onnxruntime, or torch for torch.export.load."""
     out: Annotated[Path | None, silent("FILE", "RUN/policy.onnx or RUN/policy.pt2")] = None
     """File to write."""
-    checkpoint: str = "last"
-    """Which policy: last, best, selected, or the step of an evaluation."""
+    checkpoint: Annotated[str, silent("NAME", "distilled where the run has a student, else last")] = ""
+    """Which policy: last, best, selected, distilled, or the step of an evaluation."""
     data: Annotated[str, silent("PATH", "the run's own")] = ""
     """Data to check on, where the run's own is no longer there."""
     windows: int = 64
@@ -61,17 +61,18 @@ class Export(Common):
         if self.format == "onnx":
             export.require("onnxruntime", "onnx", "onnxscript")
         build.set_threads(run.config)
-        step = run.step(self.checkpoint)
-        agent, store = run.agent(self.checkpoint), self._store(run.config)
-        units = trained_units(store, run.config.actions, run.action_box(self.checkpoint))
+        which = self.checkpoint or ("distilled" if run.has_student else "last")
+        step = run.step(which)
+        agent, store = run.agent(which), self._store(run.config)
+        units = trained_units(store, run.config.actions, run.action_box(which))
         store.set_shaping(action=units.shape())
         box = units.acted
         windows = [window.within(box) for window in self._windows(agent, store)]
         facts = {
-            "agent": run.config.agent, "step": step, "environment": run.environment(self.checkpoint),
+            "agent": run.config.agent, "step": step, "environment": run.environment(which),
             "obs_dim": store.obs_dim, "action_dim": store.action_dim,
             "history": agent.spec.history, "chunk": agent.spec.chunk,
-            "box": [box.low.tolist(), box.high.tolist()] if box else None,
+            "checkpoint": which, "box": [box.low.tolist(), box.high.tolist()] if box else None,
         }  # fmt: skip
         scratch = Scratch(out)
         place = scratch.folder / f"policy{ENDINGS[self.format]}"
@@ -84,12 +85,15 @@ class Export(Common):
         finally:
             scratch.remove()
         size = out.stat().st_size
-        say(f"{out}: {run.config.agent}, policy of step {step}, {size / 1024:.0f} KiB")
+        kind = "one-step student of the policy" if which == "distilled" else "policy"
+        say(f"{out}: {run.config.agent}, {kind} of step {step}, {size / 1024:.0f} KiB")
         where = f"{len(windows)} windows of {Path(self._data(run.config)).name}"
         share = "" if box is None or box.is_unit else " of half the box"
         say(f"largest difference from the live policy on {where}: {found['max_difference']:.1e}{share}")
         times = found["milliseconds"], found["live_milliseconds"]
         say("one step takes {:.2f} ms, the live policy's {:.2f} ms".format(*times))
+        if "chain_milliseconds" in found:
+            say(f"the chain that the student stands for takes {found['chain_milliseconds']:.2f} ms, live")
         say(f"actions go in and come out in the environment's own units, {box}" if box else UNKNOWN)
         needs = "onnxruntime" if self.format == "onnx" else "torch"
         say(f"python examples/act.py {out}   runs it, with numpy and {needs} alone")
@@ -149,4 +153,14 @@ class Export(Common):
             "windows": len(windows), "max_difference": distance,
             "milliseconds": export.milliseconds(lambda: exported(inputs)),
             "live_milliseconds": export.milliseconds(lambda: agent.act(history, rng, False)),
+            **self._of_chain(agent),
         }  # fmt: skip
+
+    def _of_chain(self, agent: Agent) -> dict[str, float]:
+        """Return the time of an action of the chain, where a student acts in its place."""
+        from trajrl.agents.base.proposer import ChainAgent
+        from trajrl.training.distil_score import times_of_action
+
+        if not isinstance(agent, ChainAgent) or agent.student is None:
+            return {}
+        return {"chain_milliseconds": times_of_action(agent, agent.student)["chain"]}

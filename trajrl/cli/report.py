@@ -30,7 +30,7 @@ class Report(Common):
     videos: int = 3
     """Of these, runs whose best, median and worst episode are filmed; 0: none."""
     checkpoint: str = "last"
-    """The policy that is looked into: last, best, selected, or the step of an evaluation."""
+    """The policy that is looked into: last, best, selected, distilled, or the step of an evaluation."""
 
     overwrite: bool = False
     """Replace a file that is no report; an older report is replaced without it."""
@@ -70,8 +70,10 @@ class Report(Common):
         """Refuse what cannot be written, before the work begins."""
         if self.detail < 0 or self.videos < 0:
             raise ValueError("--detail and --videos must not be negative")
-        if self.checkpoint not in ("last", "best", "selected") and not self.checkpoint.isdigit():
-            raise ValueError(f"a checkpoint is last, best, selected or a step; got '{self.checkpoint}'")
+        if self.checkpoint not in ("last", "best", "selected", "distilled") and not self.checkpoint.isdigit():
+            raise ValueError(
+                f"a checkpoint is last, best, selected, distilled or a step; got '{self.checkpoint}'"
+            )
         if self.format == "html" and out.is_dir():
             raise ValueError(f"--out {out} is a folder; name a file such as {out / 'report.html'}")
         if self.format != "html":

@@ -85,6 +85,9 @@ class Choices(Common):
         float | None, silent("SHARE", "0; with --preset standard 0.1 where the data has 50 episodes or more")
     ] = None
     """Share of the episodes that is never learned from, to measure the agent on at each evaluation."""
+    distil: Annotated[int | None, silent("N", "0: none")] = None
+    """Updates of a student, trained at the end, that acts in one step where a diffusion policy takes several;
+    `evaluate --checkpoint distilled` acts by it, and `export` writes it."""
     reward: Annotated[str | None, silent("NAME", "no")] = None
     """Reward transform for learning: no, normalize, iql_antmaze, iql_locomotion, cql_antmaze, antmaze."""
     actions: Annotated[
@@ -222,6 +225,9 @@ def report(run: Run) -> dict[str, Any]:
         say()
         for line in score_lines(summary, len(run.evaluations.entries)):
             say(line)
+    if "distilled" in summary:
+        times = summary["distilled"]["milliseconds"]
+        say(f"an action takes {times['chain']:.2f} ms, of the one-step student {times['student']:.2f} ms")
     if summary["stop_reason"]:
         say(f"stopped: {summary['stop_reason']}")
     seconds, memory = summary["seconds"], summary["peak_memory_mib"]
@@ -238,8 +244,10 @@ def score_lines(summary: dict[str, Any], evaluations: int) -> Iterator[str]:
     named = summary["score_name"]
     solved = "success rate" if named == "none" else f"success rate ({named})"
     yield {"score": named, "success": solved, "return": "raw return"}[scale]
-    for name, text in SHOWN.items() if evaluations > 1 else (("last", "the one evaluation"),):
-        found = scores[name]
+    named_scores = SHOWN if evaluations > 1 else {"last": "the one evaluation"}
+    student = summary.get("distilled", {}).get("score")
+    for name, text in {**named_scores, "student": "one-step student of last"}.items():
+        found = student if name == "student" else scores[name]
         if found is not None:
             low, high = (shown(found[end], scale) for end in ("low", "high"))
             beside = f"   {_success(found['success'])}" if scale != "success" and "success" in found else ""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.mlp import MLP, affine
-from trajrl.nets.solvers import plan, sample
+from trajrl.nets.solvers import Plan, plan, sample
 
 
 class Conditioned(NamedTuple):
@@ -96,6 +96,11 @@ class DiffusionPolicy(nn.Module):
         path = torch.tensor(self.plan.levels, dtype=torch.float32)
         self.register_buffer("solver_levels", path, persistent=False)
 
+    @property
+    def draws(self) -> int:
+        """Return how many N(0, I) tensors one sample takes."""
+        return self.plan.draws
+
     def predict(self, x: Tensor, level: Tensor, context: Tensor) -> Tensor:
         """Return eps_hat (B, D) at one level (B,) per row; temb is computed for K levels, not for B rows."""
         temb = nn.functional.embedding(level, self.denoiser.embed(self.every_level))  # (B, time)
@@ -103,6 +108,13 @@ class DiffusionPolicy(nn.Module):
 
     def sample(self, context: Tensor, noise: Tensor) -> Tensor:
         """Return actions (B, D) in [-1, 1] from noise (draws, B, D), differentiably; context is (B, ctx)."""
+        return self._solved(self.plan, context, noise)
+
+    def fixed_by(self, context: Tensor, noise: Tensor) -> Tensor:
+        """Return the actions (B, D) that the first noise (B, D) leads to where none is added on the way."""
+        return self._solved(self.plan.without_noise, context, noise[None])
+
+    def _solved(self, plan: Plan, context: Tensor, noise: Tensor) -> Tensor:
         temb = self.denoiser.embed(self.solver_levels)  # (S, time)
         given = self.denoiser.condition(context)
-        return sample(self.plan, lambda x, j: self.denoiser(x, temb[j], given), noise)
+        return sample(plan, lambda x, j: self.denoiser(x, temb[j], given), noise)

@@ -64,6 +64,11 @@ class Plan(NamedTuple):
         """Return how many N(0, I) tensors one sample takes: the start, and one per noisy step."""
         return len(self.moves) if self.solver == "ddpm" else 1
 
+    @property
+    def without_noise(self) -> Plan:
+        """Return the plan whose start alone is drawn: ddpm becomes ddim over the same levels."""
+        return self._replace(solver="ddim") if self.solver == "ddpm" else self
+
 
 def plan(abar: np.ndarray, solver: str = "ddpm", steps: int = 0) -> Plan:
     """Plan `steps` evaluations of the predictor (0: one per level) over the levels of abar (K,)."""

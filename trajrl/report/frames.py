@@ -90,10 +90,20 @@ def _row(run: RunFolder) -> dict[str, Any]:
         row.update({name: main.get("value", np.nan)})
         row.update({f"{name}_{end}": main.get(end, np.nan) for end in ("low", "high")})
         row.update(_ends(f"{name}_success", found.get("success") or {}))
+    row.update(_student(summary.get("distilled") or {}))
     row.update({name: summary.get(name, np.nan) for name in MEASURED})
     average = summary.get("data") or {}
     row.update({f"data_{name}": average.get(f"average_{name}", np.nan) for name in AVERAGES})
     return {**row, "path": str(run.path)}
+
+
+def _student(found: Mapping[str, Any]) -> dict[str, float]:
+    """Return the score of a run's one-step student, with its ends, and the times of an action in ms."""
+    score, times = found.get("score") or {}, found.get("milliseconds") or {}
+    return {
+        **_ends("student", score),
+        **{f"{name}_ms": times.get(name, np.nan) for name in ("chain", "student")},
+    }
 
 
 def scale_name(summary: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from trajrl.training.action_units import action_units
 from trajrl.training.config import RunConfig
 from trajrl.training.cuda_graph import record_updates
 from trajrl.training.data import find_suite, open_data, shape
+from trajrl.training.distil import require_chain
 from trajrl.training.holdout import hold_out
 from trajrl.training.offline_to_online import online_samplers
 from trajrl.training.online import Online, Rows
@@ -72,6 +73,8 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)
     require_whole_window(config, store, agent.spec.n)
+    if config.distil:
+        require_chain(config.agent, agent, team.size)
     compile_losses(agent, config.compile)
     if config.graph:
         record_updates(agent, team.size)

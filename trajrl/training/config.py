@@ -63,6 +63,8 @@ class RunConfig:
     early_stop_by: str = "bc_loss"  # in what: that loss, or as `select --by` on the last two policies
     holdout: float = 0.0  # share of the episodes never learned from, to measure on; raising it: less data
     holdout_min_episodes: int = 0  # of the data; where there are fewer, none is held out
+    distil: int = 0  # updates of a one-step student of the final policy; raising it: closer to it.  0: none
+    distil_lr: float = 1e-3  # its learning rate, which falls as a cosine; raising it: faster and rougher
     reward: str = "no"  # reward transform for learning
     actions: str = "as_found"  # units of the recorded: as_found, clip, scale, scaled or rescale
     after_success: str = "keep"  # past a solved step: keep, it takes the bootstrap; or cut there
@@ -135,12 +137,13 @@ class RunConfig:
         for name in (
             "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "learning_starts",
             "early_stop", "first_step", "warmup_steps", "explore_noise", "anneal_steps", "env_timeout",
-            "video_every", "holdout_min_episodes",
+            "video_every", "holdout_min_episodes", "distil",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
-        if self.utd <= 0:
-            raise ValueError(f"utd must be above 0; got {self.utd}")
+        for name in ("utd", "distil_lr"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0; got {getattr(self, name)}")
         if not 0 <= self.holdout < 1:
             raise ValueError(f"holdout is a share of the episodes, 0 or more and below 1; got {self.holdout}")
         for name in ("offline_fraction", "offline_fraction_end"):

@@ -22,6 +22,7 @@ from trajrl.core.rng import torch_stream
 from trajrl.training import guards, holdout
 from trajrl.training.checked_calls import learn
 from trajrl.training.diagnostics import diagnostics
+from trajrl.training.distil import distil
 from trajrl.training.evaluation import evaluate_and_keep
 from trajrl.training.online import collecting_actor
 from trajrl.training.ope.select import kept_policies, rank, write
@@ -176,14 +177,16 @@ def save(run: Run) -> None:
 
 
 def finish(run: Run) -> None:
-    """Write episodes.parquet and summary.json."""
+    """Make the one-step student if one is asked for, and write episodes.parquet and summary.json."""
     if not run.team.leads:
         return
+    student = {"distilled": distil(run)} if run.config.distil else {}
     with new_file(run.folder / "episodes.parquet") as path:
         run.episode_stats.frame().to_parquet(path)
     summary = {
         **run.evaluations.summary(),
         **diagnostics(run.agent, run.store, run.config.seed),
+        **student,
         **measured(run),
         "steps": run.step,
         "stop_reason": run.stop_reason,

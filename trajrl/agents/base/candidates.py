@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.base.protocol import History
-from trajrl.nets.denoiser import DiffusionPolicy
+from trajrl.nets.one_step import Proposer
 
 BLOCK, LEAST = 8, 24
 
@@ -35,21 +35,21 @@ def repeated(context: Tensor, count: int) -> Tensor:
 
 
 def draw_candidates(
-    policy: DiffusionPolicy, context: Tensor, count: int, width: int, rng: Sequence[torch.Generator]
+    policy: Proposer, context: Tensor, count: int, width: int, rng: Sequence[torch.Generator]
 ) -> Tensor:
     """Sample `count` actions for each of V rows: (rows, D) for the `repeated` context (rows, ctx).
 
     Args:
         width: D, the size of a flattened chunk.
     """
-    draws = policy.plan.draws
-    noise = torch.stack([torch.randn(draws, count, width, generator=row) for row in rng])  # (V, draws, C, D)
+    size = policy.draws, count, width
+    noise = torch.stack([torch.randn(size, generator=row) for row in rng])  # (V, draws, C, D)
     rows = noise.transpose(1, 2).flatten(0, 1)  # (V C, draws, D)
     return policy.sample(context, padded(rows).transpose(0, 1).to(context.device))
 
 
 def valued_candidates(
-    policy: DiffusionPolicy,
+    policy: Proposer,
     critic: Callable[[Tensor, Tensor], Tensor],
     context: Tensor,
     view: Tensor,

@@ -19,6 +19,7 @@ from trajrl.store.window import SequenceBatch, WindowSpec
 
 if TYPE_CHECKING:
     from trajrl.nets.history import HistoryEncoder
+    from trajrl.nets.one_step import OneStep
 
 Kind = TypeVar("Kind")
 Net = TypeVar("Net", bound=nn.Module)
@@ -87,6 +88,7 @@ class Learner:
         self.spec = config.spec
         self.init_rng = torch_stream(seed, "init")  # on the CPU: the same weights on every device
         self.parts: dict[str, Part] = {}
+        self.student: OneStep | None = None  # proposes actions in place of the chain that it learned from
         self.updates = 0  # gradient steps taken
         self.normaliser = self.part("normaliser", Normaliser(obs_dim, config.normalize_obs, statistics))
 
@@ -118,6 +120,10 @@ class Learner:
     def context(self, encoder: HistoryEncoder, history: History) -> Tensor:
         """Return what `encoder` makes of a history, normalised: (B, ctx)."""
         return encoder(self.normaliser(history.obs), history.prev_actions, history.mask)
+
+    def act_by(self, student: OneStep | None) -> None:
+        """Let a student propose actions from now on; None: the chain again."""
+        self.student = student
 
     def flat_actions(self, batch: SequenceBatch) -> Tensor:
         """Return the data's actions, flattened (B, D), zero where there are none."""

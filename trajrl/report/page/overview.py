@@ -42,6 +42,8 @@ def run_table(runs: pd.DataFrame, scores: pd.DataFrame, evaluations: pd.DataFram
         for name in SCORES:
             ends = run[f"{name}_low"], run[f"{name}_high"]
             row[SPOKEN[name]] = with_interval(known[name].get(run["run"], np.nan), *ends, scale)
+        if runs["student_ms"].notna().any():
+            row.update(student_cells(run, scale))
         if len(last_success):
             ends = run["last_success_low"], run["last_success_high"]
             row["success, last"] = with_interval(last_success.get(run["run"], np.nan), *ends, SUCCESS)
@@ -50,6 +52,13 @@ def run_table(runs: pd.DataFrame, scores: pd.DataFrame, evaluations: pd.DataFram
         row.update({"average of the data": with_interval(average, scale=scale), "scale": scale or "unknown"})
         rows.append(row)
     return Table("run-table", "Runs and their four scores", captions.RUNS, pd.DataFrame(rows))
+
+
+def student_cells(run: pd.Series, scale: str) -> dict[str, str]:
+    """Return the score of a run's one-step student, and the milliseconds of an action with and without it."""
+    score = with_interval(run["student"], run["student_low"], run["student_high"], scale)
+    times = f"{run['chain_ms']:.2f}, {run['student_ms']:.2f}" if np.isfinite(run["student_ms"]) else "none"
+    return {"one-step student of last": score, "ms per action: chain, student": times}
 
 
 def with_interval(value: float, low: float = np.nan, high: float = np.nan, scale: str = "") -> str:

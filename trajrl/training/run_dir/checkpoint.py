@@ -129,6 +129,11 @@ def keep_policy(folder: Path, step: int, state: Mapping[str, Any], facts: Mappin
     _write_pair(final, light, "facts", facts)
 
 
+def keep_pair(final: Path, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Keep weights, and the facts beside them, in a folder of their own."""
+    _write_pair(final, state, "facts", facts)
+
+
 def keep_failed(final: Path, state: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
     """Keep what an update went wrong with, for looking at; no run continues from it."""
     _write_pair(final, state, "batch", batch)
@@ -176,7 +181,11 @@ def policy_steps(folder: Path) -> list[int]:
 
 def policy_state(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the light state kept at `step`, and the facts beside it."""
-    path = folder / f"policy-{step:09d}"
+    return pair_of(folder / f"policy-{step:09d}")
+
+
+def pair_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the weights in a folder, and the facts beside them."""
     try:
         if (path / "whole.json").exists():  # earlier versions wrote none
             _whole(path)

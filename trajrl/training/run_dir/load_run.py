@@ -17,15 +17,18 @@ import numpy as np
 import torch
 
 from trajrl.agents import make_agent
+from trajrl.agents.base.learner import Learner
+from trajrl.agents.base.proposer import ChainAgent, no_history
 from trajrl.agents.base.protocol import Agent
 from trajrl.core.json_file import as_written, read_object
 from trajrl.core.rng import torch_stream
 from trajrl.core.trust import is_call, require_read
 from trajrl.envs import ENVS, NO_ENVIRONMENT, make_suite
+from trajrl.nets.one_step import OneStep
 from trajrl.rollout.collector import Queues
 from trajrl.store.action_box import ActionBox, recorded_box
 from trajrl.training.config import RunConfig
-from trajrl.training.run_dir import checkpoint
+from trajrl.training.run_dir import checkpoint, distilled
 from trajrl.training.run_dir.selection import selected_step
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class LoadedRun:
     trust: bool = False  # the environment that a kept policy names may be called, whoever wrote it
 
     def agent(self, which: str = "last", device: str = "cpu", **options: Any) -> Agent:
-        """Build the agent with the weights of `which`: last, best, selected, or the step of an evaluation.
+        """Build the agent with the weights of `which`: last, best, selected, distilled, or a kept step.
 
         Args:
             options: fields of the agent's config that act otherwise than the run's, such as candidates
@@ -68,6 +71,18 @@ class LoadedRun:
                 f"{self.folder} has other networks than {names} would make; change what only acts, such as "
                 "agent.candidates"
             ) from error
+        return self._with_student(agent, step) if which == distilled.NAME else agent
+
+    def _with_student(self, agent: Agent, step: int) -> Agent:
+        """Let the one-step student of a policy propose its actions."""
+        assert isinstance(agent, Learner)
+        assert isinstance(agent, ChainAgent)
+        chain = agent.acting_chain(no_history(agent))[0]
+        student = agent.part("student", OneStep(chain, torch_stream(self.config.seed, "distil/init")))
+        folder = self.folder / "checkpoints"
+        with as_written(distilled.place(folder, step)):
+            student.load_state_dict(distilled.load(folder, step)[0])
+        agent.act_by(student)
         return agent
 
     def environment(self, which: str = "last") -> str:
@@ -141,8 +156,10 @@ class LoadedRun:
                     f"{self.folder} keeps no policy of step {which}; it keeps {', '.join(map(str, kept))}"
                 )
             return int(which)
+        if which == distilled.NAME:
+            return self._distilled_step()
         if which not in ("best", "selected"):
-            raise ValueError(f"a checkpoint is last, best, selected or a step; got '{which}'")
+            raise ValueError(f"a checkpoint is last, best, selected, distilled or a step; got '{which}'")
         if which == "selected" and (chosen := selected_step(self.folder)) is not None:
             return chosen
         path = self.folder / "summary.json"
@@ -155,6 +172,20 @@ class LoadedRun:
         raise ValueError(
             f"{self.folder} has no '{which}' yet: it is known once a run with evaluations has finished"
             + ("; `select` ranks what is kept now" if which == "selected" else "")
+        )
+
+    @property
+    def has_student(self) -> bool:
+        """Say whether the last policy of the run has a one-step student."""
+        return distilled.place(self.folder / "checkpoints", self.step("last")).exists()
+
+    def _distilled_step(self) -> int:
+        """Return the step of the last policy that has a one-step student."""
+        if found := distilled.steps(self.folder / "checkpoints"):
+            return found[-1]
+        raise ValueError(
+            f"{self.folder} has no one-step student; `offline --resume --out {self.folder} --distil N` makes "
+            "one when the run has ended"
         )
 
     def policy(self, which: str = "last", seed: int = 0, device: str = "cpu") -> Policy:

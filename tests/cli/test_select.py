@@ -209,6 +209,27 @@ def test_a_criterion_that_there_is_not_is_refused_before_anything_is_made(store,
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize(
+    ("agent", "words", "what"),
+    [("td3_bc", ["--select-by", "wis"], "the likelihood of a Gaussian policy"),
+     ("td3_bc", ["--early-stop", "1", "--early-stop-by", "doubly_robust"], "likelihood of a Gaussian"),
+     ("bc_diffusion", ["--select-by", "td"], "a critic"), ("iql", ["--select-by", "score"], "an environment"),
+     ("sac", ["--select-by", "bc_loss"], "a behaviour-cloning loss")],
+)  # fmt: skip
+def test_what_a_run_will_not_have_is_refused_before_it_trains(agent, words, what, store, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "r"), "--env", "none"]
+    assert dispatch(["offline", "--data", str(store), "--agent", agent, *out, *words]) == 1
+    assert what in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_agent_that_clones_nothing_stops_early_by_another_criterion():
+    from trajrl.training.resolve_config import resolve_config
+
+    asked = {"agent": "sac", "early_stop": 0.1, "early_stop_by": "td", "data": "x.h5"}
+    assert resolve_config(asked).early_stop_by == "td"
+
+
 def test_a_value_is_compared_with_returns_that_are_known_alone():
     from episodes import counting
 
@@ -216,14 +237,15 @@ def test_a_value_is_compared_with_returns_that_are_known_alone():
     from trajrl.training.ope.start_values import Problem
     from trajrl.training.ope.values import against_returns
 
-    data, none = np.array([[2.0, 9.0, 4.0]]), np.zeros(0, np.int64)
+    data, seen = np.array([[2.0, 9.0, 4.0], [99.0, 9.0, 4.0]]), np.array([[0, 0, 0], [1, 0, 0]], bool)
     store = TrajectoryStore.of([counting(1, True), counting(3, False), counting(2, True)])
-    said = against_returns(Problem(store, np.arange(3), 1.0), data, none)
-    assert "2 episodes: fitted value 3, discounted return 1.5" in said  # 1 and 2, not the one that was cut
+    said = against_returns(Problem(store, np.arange(3), 1.0), data, seen)
+    assert "2 episodes by networks that did not learn from them" in said  # not the one that was cut
+    assert "value 3, discounted return 1.5" in said  # 2 and 4; 99 is of a network that saw its episode
     assert "(100% off)" in said
-    assert "1 held-out episodes: fitted value 4" in against_returns(
-        Problem(store, np.arange(3), 1.0), data, np.array([1, 2])
-    )
-    assert "all held-out episodes were cut too early" in against_returns(
-        Problem(store, np.arange(3), 1.0), data, np.array([1])
-    )
+    seen[:, 0] = True
+    assert "1 episodes" in against_returns(Problem(store, np.arange(3), 1.0), data, seen)
+    all_seen = against_returns(Problem(store, np.arange(3), 1.0), data, np.ones_like(seen))
+    assert all_seen.endswith("every network learned from all")
+    cut = TrajectoryStore.of([counting(3, False)] * 3)
+    assert "cut too early" in against_returns(Problem(cut, np.arange(3), 1.0), data, ~np.ones_like(seen))

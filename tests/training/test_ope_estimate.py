@@ -46,3 +46,10 @@ def test_parts_are_put_at_their_places():
     found = joined(parts, [[0, 2], [1]])
     assert found.value.tolist() == [1, 2, 1]
     assert isinstance(found, Estimates)
+
+
+def test_of_one_episode_nothing_is_separated():
+    known = np.array([[[1.0, np.nan]], [[2.0, np.nan]]])
+    assert resampled("x", known, 0).tied(1).all()
+    parts = [resampled("x", known[:1], 0), resampled("x", known[1:], 0)]
+    assert joined(parts, [[0], [1]]).tied(1).all()

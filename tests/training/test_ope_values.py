@@ -76,3 +76,19 @@ def test_policies_fitted_together_have_the_values_they_have_apart(covering):
     for place, pace in enumerate((1.0, 0.5)):
         alone = fitted(problem, [Walker(pace=pace)], config).policies
         np.testing.assert_allclose(pair[place], alone[0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_member_is_compared_at_episodes_that_its_bootstrap_left_out():
+    from trajrl.training.ope.start_values import drawn_by
+
+    episode = np.array([4, 4, 7, 7, 7, 9])  # of the steps; episode 8 has none
+    weight = np.array([[2, 2, 0, 0, 0, 1], [0, 0, 3, 3, 3, 0]], np.float32)
+    seen = drawn_by(weight, episode, np.array([7, 4, 8, 9]))
+    assert seen.tolist() == [[False, True, False, True], [True, False, False, False]]
+
+
+def test_some_members_did_not_learn_from_an_episode(covering):
+    config = fqe.Config(members=5, width=16, first_updates=5, updates=5)
+    seen = valued(covering, Walker(), config)[1].seen
+    assert seen.shape == (5, len(covering))
+    assert 0.5 < seen.mean() < 0.75  # 1 - 1/e = 0.63

@@ -74,6 +74,8 @@ class Select(Common):
         ]
         say(f"selected: {policies[best]}")
         if tied:
+            if ranking.estimates.episodes < 2:
+                say("one episode says nothing of others: no policy can be separated from another")
             count = f"{len(tied)} of {len(rows) - 1} others cannot be separated from it at 95 %"
             say(f"{count}: {', '.join(tied[:SHOWN])}{' ...' if len(tied) > SHOWN else ''}")
         elif len(rows) > 1:

@@ -25,6 +25,7 @@ from trajrl.training.config import (
     options,
     split_settings,
 )
+from trajrl.training.ope.criteria import lacking
 from trajrl.training.presets import PRESETS
 
 ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
@@ -83,17 +84,24 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
         config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around
     )
     config.validate()
-    require_cloning_loss(config)
+    require_criteria(config)
     return config
 
 
-def require_cloning_loss(config: RunConfig) -> None:
-    """Refuse to stop by the behaviour-cloning loss of an agent whose config says that it has none."""
-    own = find(AGENTS, config.agent, "agent").Config(**config.agent_options)
-    if config.early_stop and not getattr(own, "clones", True):
+def require_criteria(config: RunConfig) -> None:
+    """Refuse to stop or select by what the run will not have."""
+    agent = find(AGENTS, config.agent, "agent")
+    judged = agent, agent.Config(**config.agent_options), config.env != NO_ENVIRONMENT
+    if config.early_stop and (what := lacking(config.early_stop_by, *judged)):
+        watched = what.replace("a behaviour", "the behaviour")
         raise ValueError(
-            f"--early-stop watches the behaviour-cloning loss, and {config.agent} has none as it is set; "
-            "leave --early-stop out"
+            f"--early-stop watches {watched}, and {config.agent} has none as it is set; leave --early-stop "
+            "out, or give another --early-stop-by"
+        )
+    if config.select_by and (what := lacking(config.select_by, *judged)):
+        raise ValueError(
+            f"--select-by {config.select_by} needs {what}, and this run of {config.agent} has none; give "
+            "another, such as fqe"
         )
 
 

@@ -57,7 +57,7 @@ def by_doubly_robust(policies: Sequence[Kept], question: Question) -> Estimates:
         found = estimate(first, corrected, gamma, counts)
         value.append(estimate(first, corrected, gamma, np.ones((1, len(judged.all))))[0])
         samples.append(found)
-    return Estimates("doubly_robust", np.array(value), np.stack(samples))
+    return Estimates("doubly_robust", np.array(value), np.stack(samples), episodes=len(judged.all))
 
 
 def corrections(

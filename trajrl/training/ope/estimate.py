@@ -26,6 +26,7 @@ class Estimates:
     value: np.ndarray  # (M,)
     samples: np.ndarray  # (M, R); row r of two policies comes from the same episodes and member
     higher_is_better: bool = True
+    episodes: int = 2  # that the draws are from; of one alone nothing is known of others
 
     @property
     def low(self) -> np.ndarray:
@@ -46,6 +47,8 @@ class Estimates:
 
     def tied(self, policy: int) -> np.ndarray:
         """Return which policies (M,) cannot be separated from one: the difference's interval holds 0."""
+        if self.episodes < 2:
+            return np.ones(len(self.value), bool)
         low, high = np.quantile(self.samples - self.samples[policy], TAILS, axis=1)
         return (low <= 0) & (high >= 0)
 
@@ -63,7 +66,7 @@ def resampled(name: str, values: np.ndarray, seed: int, higher_is_better: bool =
         counts = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=len(rows))  # (r, n)
         total, count = filled[:, e] @ counts.T, known[:, e] @ counts.T  # (M, r) both
         samples[:, rows] = np.where(count > 0, total / np.maximum(count, 1), value[:, None])
-    return Estimates(name, value, samples, higher_is_better)
+    return Estimates(name, value, samples, higher_is_better, int(known.any((0, 1)).sum()))
 
 
 def joined(parts: list[Estimates], place: list[list[int]]) -> Estimates:
@@ -72,4 +75,5 @@ def joined(parts: list[Estimates], place: list[list[int]]) -> Estimates:
     value, samples = np.empty(count), np.empty((count, parts[0].samples.shape[1]))
     for part, rows in zip(parts, place):
         value[rows], samples[rows] = part.value, part.samples
-    return Estimates(parts[0].name, value, samples, parts[0].higher_is_better)
+    least = min(part.episodes for part in parts)
+    return Estimates(parts[0].name, value, samples, parts[0].higher_is_better, least)

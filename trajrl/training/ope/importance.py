@@ -55,7 +55,8 @@ def by_wis(policies: Sequence[Kept], question: Question) -> Estimates:
     say(f"importance weights lie on {effective:.1f} of {len(ids)} episodes, at the step where on fewest")
     value = np.array([estimate(one, gamma, np.ones((1, len(ids))))[0] for one in found])
     counts = drawn(len(ids), question.seed)
-    return Estimates("wis", value, np.stack([estimate(one, gamma, counts) for one in found]))
+    samples = np.stack([estimate(one, gamma, counts) for one in found])
+    return Estimates("wis", value, samples, episodes=len(ids))
 
 
 def density_of(policy: Kept) -> tuple[LogProb, WindowSpec]:

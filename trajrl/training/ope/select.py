@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ class Ranking(NamedTuple):
         """Return the ranking of one run's policies."""
         rows = [i for i, policy in enumerate(self.policies) if policy.run.folder == run]
         found = self.estimates
-        own = Estimates(found.name, found.value[rows], found.samples[rows], found.higher_is_better)
+        own = replace(found, value=found.value[rows], samples=found.samples[rows])
         return Ranking(self.by, [self.policies[i] for i in rows], own)
 
     def rows(self) -> list[dict[str, Any]]:

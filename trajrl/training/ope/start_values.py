@@ -1,7 +1,8 @@
 """What policies are worth at o_0 by fitted Q evaluation, and the same procedure on the data's own policy.
 
-The value of the data's own policy is known: its discounted returns.  How far the fit is from them, on the
-same data with the same networks, says how far to trust it for the others.
+The value of the data's own policy is known: its discounted returns.  How far the same procedure is from them
+says how far to trust it for the others.  All episodes are fitted to, held-out ones too: every member's
+bootstrap leaves out a third of them, and a member is compared at the starts of these alone.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class StartValues(NamedTuple):
 
     policies: np.ndarray  # (M, E, n)
     data: np.ndarray  # (E, n) of the data's own policy, by the same procedure
+    seen: np.ndarray  # (E, n) bool: the member's bootstrap drew the episode
     fitted: fqe.FittedQ  # the networks: M policies, then that of the data
 
 
@@ -59,15 +61,24 @@ def fitted(problem: Problem, actors: Sequence[Actor], config: fqe.Config | None 
     windows = [policy_windows(store, anchors, actor, gamma, horizon, seed) for actor in actors]
     windows = [w._replace(**{name: part.cpu() for name, part in w._asdict().items()}) for w in windows]
     windows.append(data_windows(store, anchors, spec, gamma))
+    weight = fqe.bootstrap_weights(anchors.episode, config.members, seed)
     nets = fqe.fit(
-        windows, fqe.returns_of(store, anchors, gamma),
-        fqe.bootstrap_weights(anchors.episode, config.members, seed),
-        fqe.value_bounds(store, episodes, gamma), config, seed,
+        windows, fqe.returns_of(store, anchors, gamma), weight, fqe.value_bounds(store, episodes, gamma),
+        config, seed,
     )  # fmt: skip
     begun = [start(store, episodes, actor, seed) for actor in actors]
     actions = [*(each.actions.cpu() for each in begun), _first_chunks(problem, spec.chunk)]
     values = nets.values(begun[0].obs.cpu(), torch.stack(actions)).double().numpy()
-    return StartValues(values[:-1], values[-1], nets)
+    return StartValues(values[:-1], values[-1], drawn_by(weight.numpy(), anchors.episode, episodes), nets)
+
+
+def drawn_by(weight: np.ndarray, episode: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return which of the episodes (n,) each member learned from, (E, n), by the weights (E, S) of steps."""
+    found = np.zeros((len(weight), len(ids)), bool)
+    known, first = np.unique(episode, return_index=True)
+    there = np.isin(ids, known)
+    found[:, there] = weight[:, first[np.searchsorted(known, ids[there])]] > 0
+    return found
 
 
 def monte_carlo(problem: Problem) -> np.ndarray:

@@ -41,32 +41,34 @@ def by_fqe(policies: Sequence[Kept], question: Question) -> Estimates:
     for rows in groups.values():
         found = fitted(problem, [agents[i] for i in rows], question.fitting)
         parts.append(resampled("fqe", found.policies, question.seed))
-        say(against_returns(problem, found.data, judged.held))
+        say(against_returns(problem, found.data, found.seen))
     return joined(parts, list(groups.values()))
 
 
-def against_returns(problem: Problem, data: np.ndarray, held: np.ndarray) -> str:
-    """Say how the same fit values the data's own policy (E, n), beside the returns that followed.
+def against_returns(problem: Problem, data: np.ndarray, seen: np.ndarray) -> str:
+    """Say how the same procedure values the data's own policy (E, n), beside the returns that followed.
 
-    A value reaches past the end of a recording that was cut, a return does not: such an episode is left out
+    An episode is valued by the members that did not learn from it, and left out where all did.  A value
+    reaches past the end of a recording that was cut, a return does not: such an episode is left out
     unless what it hides counts for less than 5 %.
 
     Args:
-        held: ids of held-out episodes, at whose starts both are taken where there are any
+        seen: (E, n) bool, the member learned from the episode
     """
     ids = problem.episodes
     returns, _, known = known_returns(problem.store, ids, np.zeros_like(ids), problem.gamma)
-    rows = known & (np.isin(ids, held) if len(held) else True)
-    which = "held-out episodes" if len(held) else "episodes"
+    unseen = ~seen.all(0)
+    rows = known & unseen
     if not rows.any():
-        return f"the data's own policy has no known value to compare with: all {which} were cut too early"
+        why = "all episodes were cut too early" if not known.any() else "every network learned from all"
+        return f"the data's own policy has no value to compare with: {why}"
     found = returns[rows].astype(np.float64)
     low, high = bootstrap_mean(found, problem.seed)
-    value = data[:, rows].mean()
+    value = np.average(data[:, rows], 0, weights=~seen[:, rows]).mean()
     off = f" ({abs(value / found.mean() - 1):.0%} off)" if abs(found.mean()) > SMALLEST else ""
     return (
-        f"the data's own policy, {len(found)} {which}: fitted value {value:.4g}, discounted return "
-        f"{found.mean():.4g}, 95 % interval {low:.4g} to {high:.4g}{off}"
+        f"the data's own policy, {len(found)} episodes by networks that did not learn from them: value "
+        f"{value:.4g}, discounted return {found.mean():.4g}, 95 % interval {low:.4g} to {high:.4g}{off}"
     )
 
 

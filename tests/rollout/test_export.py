@@ -100,7 +100,7 @@ def test_the_command_writes_checks_and_times(run, tmp_path, capsys):
     assert found["milliseconds"] > 0
     assert found["live_milliseconds"] > 0
     assert out.stat().st_size == found["bytes"]
-    assert [path.name for path in tmp_path.iterdir()] == ["p.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.onnx", "p.onnx.card.md"]
     assert dispatch(["export", str(run), "--out", str(out)]) == 1  # it exists
     assert "exists; choose another name" in capsys.readouterr().err
 

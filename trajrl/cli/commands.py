@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "store": ("", "import, export, look into, repair and mix trajectory stores"),
     "sweep": ("trajrl.cli.sweep:Sweep", "do runs over a grid and seeds, here or on a cluster"),
     "toy": ("trajrl.cli.toy:Toy", "train an agent on a bandit and compare with the closed form"),
+    "zoo": ("trajrl.cli.zoo:Zoo", "list the policies that ship, and weights that can be imported"),
 }
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {

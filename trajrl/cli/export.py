@@ -10,7 +10,7 @@ import tyro
 
 from trajrl.cli.common import Common, refuse_existing, say
 from trajrl.cli.option import silent
-from trajrl.core.atomic_files import Scratch, said
+from trajrl.core.atomic_files import Scratch, said, write_text
 from trajrl.samplers import make_sampler
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Export(Common):
 
     def run(self) -> dict[str, Any]:
         """Write, check, time."""
+        from trajrl.cli.card import as_text, card, card_file
         from trajrl.rollout import export
         from trajrl.training import build
         from trajrl.training.action_units import trained_units
@@ -58,6 +59,7 @@ class Export(Common):
         run = load_run(self.folder)
         out = self.out or self.folder / f"policy{ENDINGS[self.format]}"
         refuse_existing(out, self.overwrite)
+        refuse_existing(card_file(out), self.overwrite)
         if self.format == "onnx":
             export.require("onnxruntime", "onnx", "onnxscript")
         build.set_threads(run.config)
@@ -68,11 +70,12 @@ class Export(Common):
         store.set_shaping(action=units.shape())
         box = units.acted
         windows = [window.within(box) for window in self._windows(agent, store)]
-        facts = {
+        facts: dict[str, Any] = {
             "agent": run.config.agent, "step": step, "environment": run.environment(which),
             "obs_dim": store.obs_dim, "action_dim": store.action_dim,
             "history": agent.spec.history, "chunk": agent.spec.chunk,
             "checkpoint": which, "box": [box.low.tolist(), box.high.tolist()] if box else None,
+            "card": card(self.folder, run.config, step, store, which),
         }  # fmt: skip
         scratch = Scratch(out)
         place = scratch.folder / f"policy{ENDINGS[self.format]}"
@@ -82,9 +85,11 @@ class Export(Common):
             found = self._check(place, agent, windows, box)
             with said(out):
                 scratch.publish(place)
+            write_text(card_file(out), as_text(facts["card"], out.name))
         finally:
             scratch.remove()
         size = out.stat().st_size
+        say(f"{card_file(out)}: what it is, from which data, what it scored")
         kind = "one-step student of the policy" if which == "distilled" else "policy"
         say(f"{out}: {run.config.agent}, {kind} of step {step}, {size / 1024:.0f} KiB")
         where = f"{len(windows)} windows of {Path(self._data(run.config)).name}"

@@ -11,6 +11,13 @@ from trajrl.cli.common import Common, say
 from trajrl.core.registry import unknown
 from trajrl.envs import NO_ENVIRONMENT, make_suite
 
+IMPORTS = {  # agent -> the files, and how their tensors are named
+    "diffusion_ql": (
+        "actor.pth and critic.pth of the public code",
+        "model.time_mlp, model.mid_layer, model.final_layer, betas; q1_model, q2_model; compiled or not",
+    ),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportAgent(Common):
@@ -40,8 +47,8 @@ class ImportAgent(Common):
         from trajrl.training.run_dir import checkpoint
         from trajrl.training.run_dir.folder import describe_run, new_folder
 
-        if self.agent != "diffusion_ql":
-            raise ValueError(unknown("agent to import", self.agent, ["diffusion_ql"]))
+        if self.agent not in IMPORTS:
+            raise ValueError(unknown("agent to import", self.agent, list(IMPORTS)))
         found = read(self.actor, self.critic)
         suite = None if self.env == NO_ENVIRONMENT else make_suite(self.env)
         if suite and (suite.obs_dim, suite.action_dim) != (found.obs_dim, found.action_dim):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import fields
@@ -206,3 +207,25 @@ def test_a_damaged_table_is_one_line(lines, printed, tmp_path):
     pd.DataFrame(lines).to_csv(tmp_path / "x.csv", index=False)
     with pytest.raises(SystemExit, match=f"x.csv.*{printed}"):
         read(tmp_path / "x.csv")
+
+
+def test_the_verdicts_that_the_page_opens_with_hold_numbers_of_its_sections_alone():
+    page = (Path(__file__).parents[1] / "docs/evidence.md").read_text()
+    table, _, sections = page.partition("Five minutes")
+    told = [line.split("|")[3] for line in table.splitlines() if line.startswith("| [")]
+    assert len(told) == 8
+    found = re.findall(r"\d[\d,]*(?:\.\d+)?", " ".join(told))
+    known = set(re.findall(r"\d[\d,]*(?:\.\d+)?(?![\d])", sections))
+    assert [number for number in found if number.rstrip(",") not in {one.rstrip(",") for one in known}] == []
+    titles = [title.lower() for title in re.findall("^## (.*)", page, re.M)]
+    heads = {re.sub(r"[^a-z0-9 -]", "", title).replace(" ", "-") for title in titles}
+    assert set(re.findall(r"\(#([^)]+)\)", table)) <= heads
+
+
+def test_every_figure_of_the_docs_is_linked():
+    root = Path(__file__).parents[1]
+    pages = [*root.glob("docs/*.md"), *root.glob("benchmarks/*.md"), root / "README.md"]
+    text = "".join(page.read_text() for page in pages)
+    assert [
+        path.name for path in (root / "docs/figures").iterdir() if f"figures/{path.name}" not in text
+    ] == []

@@ -156,6 +156,17 @@ def test_runs_of_other_data_are_compared_on_data_that_is_named(runs, store, tmp_
     assert dispatch([*words, "--data", str(other)]) == 0
 
 
+def test_data_that_moved_is_asked_for(made, store, tmp_path, capsys):
+    run = shutil.copytree(made / "iql", tmp_path / "iql")
+    config = json.loads((run / "config.json").read_text()) | {"data": "gone.h5"}
+    (run / "config.json").write_text(json.dumps(config))
+    assert dispatch(["select", str(run), "--by", "td"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "iql learned from gone.h5, which is not there" in said
+    assert "--data" in said
+    assert dispatch(["select", str(run), "--by", "td", "--data", str(store)]) == 0
+
+
 def test_a_run_without_an_environment_has_no_scores_and_is_selected_by_value(store, tmp_path, capsys):
     words = [
         "--data",

@@ -87,7 +87,15 @@ def judged_data(run: LoadedRun, question: Question, shaped: bool = False) -> Jud
     config = run.config if shaped else replace(run.config, reward="no")
     if question.data:
         config = replace(config, data=question.data)
-    store = open_data(config)
+    try:
+        store = open_data(config)
+    except FileNotFoundError as missing:
+        if question.data:
+            raise
+        raise FileNotFoundError(
+            f"{run.folder} learned from {config.data}, which is not there; select from the folder it was "
+            "trained in, or give the data to judge on as --data"
+        ) from missing
     if not question.data:
         require_same_data(run, store)
     held = np.zeros(0, np.int64) if question.data else held_out(run.folder, store)

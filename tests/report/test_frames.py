@@ -281,6 +281,13 @@ def test_scores_that_are_not_numbers_are_told_of_and_the_rest_is_read(tmp_path):
     assert set(frames.evals(frames.frame(scan(tmp_path).runs))["step"]) == set(range(100, 1300, 100))
 
 
+@pytest.mark.parametrize("damage", ["3", '{"score": 3}', '{"milliseconds": {"chain": "x"}}'])
+def test_a_student_without_numbers_is_told_of(tmp_path, damage):
+    run = write_run(tmp_path / "a")
+    (run / "summary.json").write_text(f'{{"scores": {{}}, "distilled": {damage}}}')
+    assert "it is not the summary of a run" in " ".join(scan(run).notes)
+
+
 def test_runs_in_an_environment_without_a_scale_are_reported_on(tmp_path):
     run = write_run(tmp_path / "a")
     summary = json.loads((run / "summary.json").read_text())

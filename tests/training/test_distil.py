@@ -40,7 +40,7 @@ def test_the_summary_has_the_students_score_and_both_times(run):
     summary = json.loads((run / "summary.json").read_text())
     found = summary["distilled"]
     assert (found["step"], found["updates"], found["score"]["step"]) == (10, 12, 10)
-    assert found["score"]["scale"] == summary["scale"]
+    assert found["scale"] == summary["scale"]
     assert min(found["milliseconds"]["chain"], found["milliseconds"]["student"]) > 0
     assert not (run / "checkpoints" / distilled.UNFINISHED).exists()
 

@@ -35,10 +35,10 @@ def scored(run: Run, agent: ChainAgent, student: OneStep) -> dict[str, Any]:
     """Return the student's score, none without an environment, and milliseconds per action of both."""
     times = times_of_action(agent, student)
     with acting(agent, student):
-        return {"score": score_of(run, agent), "milliseconds": times}
+        return {"score": score_of(run, agent), "scale": run.evaluations.scale, "milliseconds": times}
 
 
-def times_of_action(agent: ChainAgent, student: OneStep, rounds: int = 40) -> dict[str, float]:
+def times_of_action(agent: ChainAgent, student: OneStep, rounds: int = 100) -> dict[str, float]:
     """Return the milliseconds of one action in one environment, of chain and student.
 
     They take turns, and the least of all rounds counts: what else the machine does only adds.
@@ -71,4 +71,4 @@ def score_of(run: Run, agent: ChainAgent) -> dict[str, Any] | None:
         raise broken[-1]
     found = Evaluation.of(run.clock, rows, None, run.suite)
     scale = run.evaluations.scale
-    return {**interval(found.on(scale), config.seed, scale), "step": run.clock, "scale": scale}
+    return {**interval(found.on(scale), config.seed, scale), "step": run.clock}

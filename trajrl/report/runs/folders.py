@@ -139,6 +139,8 @@ def _read_summary(path: Path, notes: list[str]) -> dict[str, Any] | None:
         return None
     scores, average = (found.get(name) or {} for name in ("scores", "data"))
     parts = [average, *scores.values()] if isinstance(scores, dict) else [scores]
+    student = found.get("distilled") or {}
+    parts += [student.get(name) for name in ("score", "milliseconds")] if isinstance(student, dict) else [0]
     parts += [part.get("success") for part in parts if isinstance(part, dict)]
     if all(part is None or _holds_numbers(part) for part in parts):
         return found

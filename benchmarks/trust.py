@@ -75,7 +75,11 @@ def measure(folder: Path, criteria: Iterable[str], question: Question, out: Path
         print(f"note: {folder} is left out: {error}", flush=True)
         return
     for by in missing:
-        row = judged(by, policies, score, question) | {"scale": scale}
+        try:
+            row = judged(by, policies, score, question) | {"scale": scale}
+        except OSError as error:
+            print(f"note: {folder} is left out: {error}", flush=True)
+            return
         append(out, row)
         print(f"{row['run']}, {by}: {row['reason'] or 'regret {:.1f}'.format(row['regret'])}", flush=True)
 

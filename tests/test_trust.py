@@ -1,5 +1,7 @@
 """The table of trust: over two tiny runs, measured once, and what the table says of known lines."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,15 @@ def test_every_run_and_criterion_is_measured_once(runs, tmp_path, capsys):
         if not row["reason"]:
             assert float(row["regret"]) == pytest.approx(float(row["best"]) - float(row["chosen"]))
     assert "2 runs of 1 tasks, in score:" in trust.table(rows)
+
+
+def test_a_run_whose_data_is_gone_is_left_out_in_a_line(runs, tmp_path, capsys):
+    run = shutil.copytree(runs / "clone", tmp_path / "moved")
+    config = json.loads((run / "config.json").read_text()) | {"data": "gone.h5"}
+    (run / "config.json").write_text(json.dumps(config))
+    trust.measure(run, ("td", "fqe"), QUICK, tmp_path / "trust.csv")
+    assert "moved is left out" in capsys.readouterr().out
+    assert not (tmp_path / "trust.csv").exists()  # measured once the data is there again
 
 
 def made(criterion, **numbers):

@@ -306,4 +306,4 @@ def test_a_table_of_episodes_that_unpacks_to_far_more_than_it_takes_is_left_out(
     parquet.write_table(rows, tmp_path / "episodes.parquet")
     notes: list[str] = []
     assert len(read_episodes(tmp_path / "episodes.parquet", notes)) == 0
-    assert "unpacks to 381 MiB, more than 50 times" in notes[0]
+    assert f"{tmp_path}/episodes.parquet is left out: unpacks to 381 MiB, more than 50 times" in notes[0]

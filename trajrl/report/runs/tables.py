@@ -81,7 +81,7 @@ def read_episodes(path: Path, notes: list[str]) -> pd.DataFrame:
             refuse_bomb(path, num_bytes, path.stat().st_size, "read it with pandas")
             rows = table.read().to_pandas()
     except (OSError, ValueError) as error:
-        notes.append(f"{path} is left out: {_line(error)}")
+        notes.append(f"{path} is left out: {_line(error, path)}")
         return nothing
     if "draws" not in rows.columns:
         notes.append(f"{path} is left out: it has no column 'draws'")
@@ -103,7 +103,7 @@ def read_rows(path: Path, notes: list[str]) -> pd.DataFrame:
     except FileNotFoundError:
         return pd.DataFrame()
     except (OSError, ValueError) as error:
-        notes.append(f"{path} is left out: {_line(error)}")
+        notes.append(f"{path} is left out: {_line(error, path)}")
         return pd.DataFrame()
     text = text[: text.rfind(b"\n") + 1]
     if not text.strip():
@@ -112,7 +112,7 @@ def read_rows(path: Path, notes: list[str]) -> pd.DataFrame:
         found = pd.read_csv(BytesIO(text), on_bad_lines="skip", encoding_errors="replace", low_memory=False)
         return found.rename(columns=metric)
     except ValueError as error:
-        notes.append(f"{path} is left out: {_line(error)}")
+        notes.append(f"{path} is left out: {_line(error, path)}")
         return pd.DataFrame()
 
 
@@ -149,5 +149,6 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: pd.to_numeric(rows[name], errors="coerce") for name in odd})
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+def _line(error: Exception, path: Path) -> str:
+    """Return what an error says, short, without the file that the note names already."""
+    return " ".join(str(error).removeprefix(str(path)).split())[:120]

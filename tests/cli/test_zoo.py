@@ -17,7 +17,9 @@ from trajrl.rollout.policies import FilePolicy
 INDEX = json.loads((POLICIES / "index.json").read_text())["policies"]
 
 
-def test_zoo_lists_every_policy_that_ships_and_what_can_be_imported(capsys):
+@pytest.mark.parametrize("columns", ["80", "110"])
+def test_zoo_lists_every_policy_that_ships_and_what_can_be_imported(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
     assert dispatch(["zoo", "--json"]) == 0
     printed = capsys.readouterr()
     found = json.loads(printed.out.splitlines()[-1])

@@ -34,6 +34,7 @@ ALLOWED = {  # what writes below a scratch folder of its own, or where the line 
     "sweep/on_ray.py": "below a folder whose links were looked at",
     "sweep/results.py": "a new_file",
     "training/loop.py": "a new_file",
+    "training/run_dir/boards.py": "a temporary folder",
     "training/run_dir/checkpoint.py": "the folder that it has just made",
     "training/run_dir/checkpoint_parts.py": "the folder of a checkpoint that is being made",
     "training/run_dir/csv_log.py": "a new_file",

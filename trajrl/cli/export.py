@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from trajrl.cli.common import Common, refuse_existing, say
-from trajrl.cli.option import silent
+from trajrl.cli.option import ALIKE, silent
 from trajrl.core.atomic_files import Scratch, said, write_text
 from trajrl.samplers import make_sampler
 
@@ -37,7 +37,9 @@ class Export(Common):
     """onnx for onnxruntime, or torch for torch.export.load."""
     out: Annotated[Path | None, silent("FILE", "RUN/policy.onnx or RUN/policy.pt2")] = None
     """File to write."""
-    checkpoint: Annotated[str, silent("NAME", "distilled where the run has a student, else last")] = ""
+    checkpoint: Annotated[
+        str, silent(ALIKE["checkpoint"], "distilled where the run has a student, else last")
+    ] = ""
     """Which policy: last, best, selected, distilled, or the step of an evaluation."""
     data: Annotated[str, silent("PATH", "the run's own")] = ""
     """Data to check on, where the run's own is no longer there."""

@@ -15,7 +15,11 @@ import tyro
 
 Command = TypeVar("Command")
 METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH"}
-ALIKE = {"checkpoint": "last|best|selected|STEP", "device": "auto|cpu|cuda|cuda:1", "env": "ID"}  # by option
+ALIKE = {
+    "checkpoint": "last|best|selected|distilled|STEP",
+    "device": "auto|cpu|cuda|cuda:1",
+    "env": "ID",
+}  # by option
 
 
 def silent(metavar: str, otherwise: str) -> Any:

@@ -18,16 +18,21 @@ def terminal_width() -> int:
 
 
 def show_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = (), width: int = WIDTH
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numbers: Sequence[str] = (),
+    width: int = WIDTH,
+    whole: Sequence[str] = (),
 ) -> None:
-    """Say an aligned table; the columns named in `numbers` are set to the right."""
+    """Say an aligned table; columns named in `numbers` are set to the right, those in `whole` never folded."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD if any(header) else None, show_header=any(header), pad_edge=False)
     for name in header:
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        side = "right" if name in numbers else "left"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*row)
     page = StringIO()

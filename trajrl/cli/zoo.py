@@ -25,13 +25,13 @@ class Zoo(Common):
         index = read_object(POLICIES / "index.json")
         rows = [(name, *row(one)) for name, one in index["policies"].items()]
         say("Behaviour policies that ship: `collect --policy` takes their files")
-        show_table(HEADER, rows, numbers=("return",), width=terminal_width())
+        show_table(HEADER, rows, numbers=("return",), width=terminal_width(), whole=HEADER[:3])
         made = ", ".join(f"{name} {number}" for name, number in index["versions"].items())
         say(fill(f"{index['about']}  Measured with {made}.  Files: {POLICIES}", terminal_width()))
         say()
         say("Published weights that can be imported; trajrl ships none of them, and opens weights alone")
         layouts = [(name, *one) for name, one in IMPORTS.items()]
-        show_table(("agent", "files", "layout"), layouts, width=terminal_width())
+        show_table(("agent", "files", "layout"), layouts, width=terminal_width(), whole=("agent",))
         say(f"{program()} import-agent AGENT --actor FILE --critic FILE --env ID --out RUN")
         files = {name: str(POLICIES / f"{name}.npz") for name in index["policies"]}
         ships = {name: {**one, "file": files[name]} for name, one in index["policies"].items()}

@@ -24,7 +24,7 @@ def show_table(
     width: int = WIDTH,
     whole: Sequence[str] = (),
 ) -> None:
-    """Say an aligned table; columns named in `numbers` are set to the right, those in `whole` never folded."""
+    """Say an aligned table; columns in `numbers` are set to the right, those in `whole` are never folded."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

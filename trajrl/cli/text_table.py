@@ -31,8 +31,9 @@ def show_table(
 
     table = Table(box=SIMPLE_HEAD if any(header) else None, show_header=any(header), pad_edge=False)
     for name in header:
-        side = "right" if name in numbers else "left"
-        table.add_column(name, justify=side, overflow="fold", no_wrap=name in whole)
+        table.add_column(
+            name, justify="right" if name in numbers else "left", overflow="fold", no_wrap=name in whole
+        )
     for row in rows:
         table.add_row(*row)
     page = StringIO()

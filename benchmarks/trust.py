@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("runs", nargs="*", help="run folders, patterns, folders that hold runs")
     parser.add_argument("--by", nargs="*", default=JUDGED, choices=JUDGED)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evidence" / "trust.csv")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evidence" / "trust" / "rows.csv")
     parser.add_argument("--steps", type=int, default=20_000, help="of the data that values are fitted to")
     parser.add_argument("--updates", type=int, default=fqe.Config.updates, help="of fqe")
     options = parser.parse_args()

@@ -65,7 +65,7 @@ def test_every_criterion_ranks_the_policies_of_a_run(by, runs, capsys):
 
 @pytest.mark.parametrize("horizon", [0, 6])
 def test_chunked_policies_and_runs_of_other_windows_are_ranked_together(horizon, runs, capsys):
-    found = selected("runs", "--horizon", horizon, capsys=capsys)
+    found = selected("runs", "--by", "fqe", "--horizon", horizon, capsys=capsys)
     assert len(found["policies"]) == 9
     assert len(found["selections"]) == 3
     assert sum(read_selection(runs / name)["first_of_its_runs"] for name in ("iql", "chunks", "clone")) == 1

@@ -34,7 +34,7 @@ class Select(Common):
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="runs", metavar="RUN ...")
     ] = ()
     """Run folders, patterns, folders that hold runs, or sweeps."""
-    by: Literal["fqe", "td", "bc_loss", "q_start", "score", "wis", "doubly_robust"] = "fqe"
+    by: Literal["fqe", "td", "bc_loss", "q_start", "score", "wis", "doubly_robust"] = "bc_loss"
     """fqe: value by fitted Q evaluation.  td, bc_loss: the agent's own losses.  q_start: its own Q at o_0.
     score: evaluations in the environment.  wis, doubly_robust: for policies that have a likelihood."""
     data: Annotated[str, silent("PATH|NAME", "the runs' own")] = ""

@@ -1,8 +1,11 @@
-"""Column: one flat array of the store, a base (mapped or in RAM) and a tail that grows with new episodes."""
+"""Column: one flat array of the store, a base (mapped or in RAM) and a tail that grows with new episodes.
+
+The base is an array, or whatever else gives rows by index: shards of several files, blocks of a far one.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -10,11 +13,32 @@ if TYPE_CHECKING:
     import torch
 
 
+class Rows(Protocol):
+    """What a column asks of a base that is no array: numpy's names, and nothing is ever written."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the number of rows and the shape of one."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Return the type of every number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Return rows [start, stop), a view or a copy."""
+
+    def take(self, index: np.ndarray, axis: int = 0) -> np.ndarray:
+        """Copy rows by index, any shape: (...,) -> (..., *width)."""
+
+
 class Column:
     """Rows 0 .. len-1; `base` is never written, appended rows live in the tail."""
 
-    def __init__(self, base: np.ndarray) -> None:
-        self.base = np.asarray(base)  # a plain view: np.memmap's own indexing is slower
+    def __init__(self, base: np.ndarray | Rows) -> None:
+        # A plain view of an array: np.memmap's own indexing is slower.
+        self.base = np.asarray(base) if isinstance(base, np.ndarray) else base
         self._tail = np.empty((0, *self.base.shape[1:]), self.base.dtype)
         self._used = 0  # rows of the tail in use
         self._resident: torch.Tensor | None = None

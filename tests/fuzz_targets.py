@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from foreign import chained, d4rl, hdf5, minari, minari_set, npz, ogbench, pickled, robomimic
+from foreign import (
+    chained,
+    d4rl,
+    hdf5,
+    lerobot,
+    lerobot_set,
+    minari,
+    minari_set,
+    npz,
+    ogbench,
+    pickled,
+    robomimic,
+)  # fmt: skip
 from fuzz import damaged, damaged_member
 
 
@@ -215,6 +227,8 @@ TARGETS = {
     "checkpoint": Target(write_checkpoint, checkpoint, inside=True, mend=mend),
     "d4rl": Target(made(hdf5, "x.hdf5", FLAT), foreign),
     "journal": Target(write_journal, journal),
+    "lerobot": Target(made(lerobot_set, "x", lerobot([4, 5])), foreign),
+    "lerobot-v2.1": Target(made(lerobot_set, "x", lerobot([4, 5]), "v2.1"), foreign),
     "minari": Target(made(minari_set, "x-v0", minari([4, 5])), foreign),
     "npz": Target(made(npz, "x.npz", FLAT), foreign, inside=True),
     "npz-folder": Target(made(recordings, "x"), foreign, inside=True),

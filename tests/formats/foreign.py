@@ -10,6 +10,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from trajrl import Episode, TrajectoryStore
@@ -124,6 +126,82 @@ def ogbench(lengths: list[int], seed: int = 0, **more: Any) -> Arrays:
         "qpos": normal("qpos", rows, 3, seed=seed),
         "button_states": np.arange(2 * rows).reshape(rows, 2), **more,
     }  # fmt: skip
+
+
+def lerobot(lengths: list[int], **more: Any) -> Arrays:
+    """Return the columns of a LeRobot set: as many observations as actions, done and success at the ends."""
+    count = sum(lengths)
+    frame = np.concatenate([np.arange(length) for length in lengths])
+    ends = at(count, *(np.cumsum(lengths) - 1))
+    found = {
+        "observation.state": normal("obs", count, 3), "action": np.tanh(normal("act", count, 2)),
+        "next.reward": normal("rew", count), "next.done": ends, "next.success": ends,
+        "timestamp": (frame / 10).astype(np.float32), "frame_index": frame,
+        "episode_index": np.repeat(np.arange(len(lengths)), lengths), "index": np.arange(count),
+        "task_index": np.repeat(np.arange(len(lengths)) % 2, lengths), **more,
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def lerobot_set(
+    folder: Path, arrays: Arrays, version: str = "v3.0", lengths: list[int] | None = None, **info: Any
+) -> Path:
+    """Write a LeRobot set as its own package lays it out; rows that a short column lacks have no value."""
+    number = arrays["episode_index"]
+    if lengths is None:
+        lengths = np.bincount(number).tolist()
+    (folder / "meta").mkdir(parents=True)
+    features = {
+        name: {"dtype": str(value.dtype), "shape": list(value.shape[1:]) or [1], "names": None}
+        for name, value in arrays.items()
+    }  # fmt: skip
+    said = {
+        "codebase_version": version, "robot_type": "arm", "total_episodes": len(lengths),
+        "total_frames": len(number), "fps": 10, "features": features, **info,
+    }  # fmt: skip
+    (folder / "meta" / "info.json").write_text(json.dumps(said))
+    tasks, stops = ["push", "pull"], np.cumsum(lengths).tolist()
+    rows = [
+        {"episode_index": e, "tasks": [tasks[e % 2]], "length": length, "data/chunk_index": 0,
+         "data/file_index": 0, "dataset_from_index": stop - length, "dataset_to_index": stop}
+        for e, (length, stop) in enumerate(zip(lengths, stops))
+    ]  # fmt: skip
+    if version == "v3.0":
+        parquet(folder / "data/chunk-000/file-000.parquet", table(arrays))
+        table_of_tasks = pa.table({"task_index": [0, 1], "__index_level_0__": tasks})
+        parquet(folder / "meta/tasks.parquet", table_of_tasks)
+        parquet(folder / "meta/episodes/chunk-000/file-000.parquet", pa.Table.from_pylist(rows))
+        return folder
+    for e in np.unique(number):
+        part = {name: value[: len(number)][number == e] for name, value in arrays.items()}
+        parquet(folder / f"data/chunk-000/episode_{e:06d}.parquet", table(part))
+    lines = [{name: row[name] for name in ("episode_index", "tasks", "length")} for row in rows]
+    (folder / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "meta/tasks.jsonl").write_text(
+        "".join(json.dumps({"task_index": i, "task": task}) + "\n" for i, task in enumerate(tasks))
+    )
+    return folder
+
+
+def table(arrays: Arrays) -> pa.Table:
+    """Return columns as a table: vectors are lists of a fixed size."""
+    count = max(len(value) for value in arrays.values())
+    columns = {}
+    for name, value in arrays.items():
+        rows = value.reshape(len(value), -1)
+        column = pa.array(rows.ravel())
+        if value.ndim > 1:
+            column = pa.FixedSizeListArray.from_arrays(column, rows.shape[1])
+        lacking = pa.nulls(count - len(column), column.type)
+        columns[name] = pa.chunked_array([column, lacking])
+    return pa.table(columns)
+
+
+def parquet(path: Path, content: pa.Table) -> Path:
+    """Write a parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(content, path)
+    return path
 
 
 def npz(path: Path, arrays: Arrays) -> Path:

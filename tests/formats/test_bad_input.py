@@ -11,14 +11,29 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from foreign import at, chained, d4rl, hdf5, minari, minari_set, normal, npz, ogbench, pickled, robomimic
+from foreign import (
+    at,
+    chained,
+    d4rl,
+    hdf5,
+    lerobot,
+    lerobot_set,
+    minari,
+    minari_set,
+    normal,
+    npz,
+    ogbench,
+    pickled,
+    robomimic,
+)  # fmt: skip
 
 from trajrl.formats import import_source, open_source
 
 ROOT = Path(__file__).parents[2]
-FORMATS = ("d4rl", "minari", "npz", "ogbench", "pickle", "robomimic")
+FORMATS = ("d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "robomimic")
 ENDINGS = {
     "d4rl": "x.hdf5",
+    "lerobot": "x",
     "minari": "x-v0",
     "npz": "x.npz",
     "ogbench": "x.npz",
@@ -26,7 +41,8 @@ ENDINGS = {
     "robomimic": "x.hdf5",
 }
 ACTIONS = {
-    "d4rl": "actions", "minari": "episode_1/actions", "npz": "actions", "ogbench": "actions",
+    "d4rl": "actions", "lerobot": "action", "minari": "episode_1/actions", "npz": "actions",
+    "ogbench": "actions",
     "pickle": "actions", "robomimic": "data/demo_1/actions",
 }  # fmt: skip
 
@@ -36,7 +52,7 @@ def columns(format: str) -> dict:
     flat = {**chained(d4rl(), (9, 19))}
     return {
         "d4rl": flat, "npz": flat, "pickle": flat, "minari": minari([4, 5]), "ogbench": ogbench([4, 5]),
-        "robomimic": robomimic({"demo_0": 4, "demo_1": 5}),
+        "robomimic": robomimic({"demo_0": 4, "demo_1": 5}), "lerobot": lerobot([4, 5]),
     }[format]  # fmt: skip
 
 
@@ -45,6 +61,8 @@ def write(format: str, folder: Path, arrays: dict) -> Path:
     path = folder / ENDINGS[format]
     if format == "minari":
         return minari_set(path, arrays)
+    if format == "lerobot":
+        return lerobot_set(path, arrays)
     if format == "pickle":
         return pickled(path, [arrays])
     return npz(path, arrays) if path.suffix == ".npz" else hdf5(path, arrays)
@@ -52,7 +70,8 @@ def write(format: str, folder: Path, arrays: dict) -> Path:
 
 def content(path: Path) -> Path:
     """Return the file that holds the numbers."""
-    return path / "data" / "main_data.hdf5" if path.is_dir() else path
+    places = (path / "data/main_data.hdf5", path / "data/chunk-000/file-000.parquet")
+    return next((place for place in places if place.exists()), path)
 
 
 def assert_refused(path: Path, said: str, kind: type[Exception] = ValueError, **options) -> None:
@@ -77,7 +96,7 @@ def test_a_truncated_file(format, share, tmp_path):
     path = write(format, tmp_path, columns(format))
     whole = content(path).read_bytes()
     content(path).write_bytes(whole[: int(share * len(whole))])
-    assert_refused(path, "not a whole (HDF5|npz) file|not a whole pickle|damaged")
+    assert_refused(path, "not a whole (HDF5|npz) file|not a whole pickle|damaged|not whole: it has no footer")
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -91,7 +110,7 @@ def test_an_empty_file(format, tmp_path):
 def test_text_with_the_right_ending(format, tmp_path):
     path = write(format, tmp_path, columns(format))
     content(path).write_text("this is no data\n" * 50)
-    assert_refused(path, "is text, not data|not a whole HDF5 file")
+    assert_refused(path, "is text, not data|not a whole HDF5 file|is not a parquet file")
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -99,7 +118,7 @@ def test_a_missing_key(format, tmp_path):
     arrays = columns(format)
     del arrays[ACTIONS[format]]
     path = write(format, tmp_path, arrays)
-    assert_refused(path, "has no 'actions'", format=format)
+    assert_refused(path, f"has no '{ACTIONS[format].rpartition('/')[2]}'", format=format)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -182,7 +201,7 @@ def test_the_command_line_gives_one_line_and_exit_code_1(tmp_path):
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.splitlines() == [
         f"error: {tmp_path / 'x.hdf5'} is text, not data; "
-        "trajrl reads D4RL, Minari, robomimic, OGBench, npz and pickle files"
+        "trajrl reads D4RL, LeRobot, Minari, robomimic, OGBench, npz and pickle files"
     ]
     assert not (tmp_path / "o.h5").exists()
 

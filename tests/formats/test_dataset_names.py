@@ -20,7 +20,7 @@ from trajrl.formats.dataset_names import (
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("D4RL_DATASET_DIR", "MINARI_DATASETS_PATH"):
+    for name in ("D4RL_DATASET_DIR", "MINARI_DATASETS_PATH", "HF_LEROBOT_HOME"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -36,6 +36,7 @@ def home(tmp_path, monkeypatch):
             "antmaze-umaze-v2",
             ".d4rl/datasets/Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5",
         ),
+        ("lerobot:lerobot/pusht", ".cache/huggingface/lerobot/lerobot/pusht"),
         ("mujoco/hopper/medium-v0", ".minari/datasets/mujoco/hopper/medium-v0"),
         ("minari:D4RL/door/human-v2", ".minari/datasets/D4RL/door/human-v2"),
         ("my/own-v3", ".minari/datasets/my/own-v3"),

@@ -12,6 +12,8 @@ from foreign import (
     chained,
     d4rl,
     hdf5,
+    lerobot,
+    lerobot_set,
     minari,
     minari_set,
     npz,
@@ -37,6 +39,7 @@ def made(kind: str, path):
         "d4rl": lambda: hdf5(path, d4rl()), "robomimic": lambda: hdf5(path, robomimic({"demo_0": 4})),
         "minari": lambda: hdf5(path, minari([3])), "pickle": lambda: pickled(path, []),
         "ogbench": lambda: npz(path.with_suffix(".npz"), ogbench([3])).rename(path),
+        "lerobot": lambda: lerobot_set(path, lerobot([3])),
         "npz-folder": lambda: npz(path / "1.npz", d4rl(5, ends=(4,))).parent,
         "npz": lambda: npz(path.with_suffix(".npz"), ogbench([3], rewards=np.zeros(4))).rename(path),
     }  # fmt: skip
@@ -97,11 +100,10 @@ def test_a_zip_without_arrays_and_hdf5_of_another_layout_are_refused(tmp_path):
         recognise(hdf5(tmp_path / "x.h5", {"model_weights/w": np.zeros(3)}))
 
 
-def test_lerobot_and_missing_files_are_refused(tmp_path):
+def test_lerobot_is_known_by_its_description_and_missing_files_are_refused(tmp_path):
     (tmp_path / "set" / "meta").mkdir(parents=True)
     (tmp_path / "set" / "meta" / "info.json").write_text("{}")
-    with pytest.raises(ValueError, match="is a LeRobot data set, which trajrl does not read"):
-        recognise(tmp_path / "set")
+    assert recognise(tmp_path / "set") == "lerobot"
     with pytest.raises(FileNotFoundError, match="no such file"):
         recognise(tmp_path / "absent.hdf5")
 

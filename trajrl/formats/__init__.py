@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMATS = {
     "d4rl": "trajrl.formats.d4rl.reader:D4RL",
+    "lerobot": "trajrl.formats.lerobot.reader:LeRobot",
     "minari": "trajrl.formats.minari.reader:Minari",
     "npz": "trajrl.formats.npz.reader:Npz",
     "npz-folder": "trajrl.formats.npz.folder:NpzFolder",

@@ -4,6 +4,7 @@
     mujoco/hopper/medium-v0       ~/.minari/datasets/mujoco/hopper/medium-v0         (MINARI_DATASETS_PATH)
     cube-single-play-v0           ~/.ogbench/data/cube-single-play-v0.npz
     square-mh-low                 ~/.robomimic/square/mh/low_dim_v15.hdf5
+    lerobot:lerobot/pusht         ~/.cache/huggingface/lerobot/lerobot/pusht         (HF_LEROBOT_HOME)
 
 A path that exists wins over any name.  A suite may be put before a name: d4rl:hopper-medium-v2.
 """
@@ -62,7 +63,9 @@ def locate_dataset(name: str, download: bool = True, show: Show | None = None) -
 def published(name: str) -> Iterator[Published]:
     """Yield what a name may stand for, the likeliest first."""
     suite, _, rest = name.rpartition(":")
-    finders = {"d4rl": _d4rl, "minari": _minari, "ogbench": _ogbench, "robomimic": _robomimic}
+    finders = {
+        "d4rl": _d4rl, "minari": _minari, "ogbench": _ogbench, "robomimic": _robomimic, "lerobot": _lerobot,
+    }  # fmt: skip
     for known, find in finders.items():
         if suite in ("", known):
             found = find(rest)
@@ -118,6 +121,13 @@ def _robomimic(name: str) -> Published | None:
         if older.exists() and not path.exists()
         else Published(path, {path: f"{ROBOMIMIC}/{place}"})
     )
+
+
+def _lerobot(name: str) -> Published | None:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return None
+    home = os.environ.get("HF_LEROBOT_HOME") or "~/.cache/huggingface/lerobot"
+    return Published(Path(home).expanduser() / name, {})
 
 
 def known_file(url: str) -> tuple[int | None, str | None]:

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+KNOWN = "D4RL, LeRobot, Minari, robomimic, OGBench, npz and pickle files"
 WHOLE = "download or copy it again"
 
 
@@ -41,8 +42,8 @@ def _not_data(head: bytes) -> str:
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return f"a web page, perhaps of an error, not the data; {WHOLE}"
     if all(byte in b"\t\n\r\f\b" or byte >= 32 for byte in head):
-        return "text, not data; trajrl reads D4RL, Minari, robomimic, OGBench, npz and pickle files"
-    return "of no format trajrl knows; it reads D4RL, Minari, robomimic, OGBench, npz and pickle files"
+        return f"text, not data; trajrl reads {KNOWN}"
+    return f"of no format trajrl knows; it reads {KNOWN}"
 
 
 def _hdf5(path: Path) -> str:
@@ -83,9 +84,7 @@ def _zip(path: Path) -> str:
 
 def _folder(path: Path) -> str:
     if (path / "meta" / "info.json").exists():
-        raise ValueError(
-            f"{path} is a LeRobot data set, which trajrl does not read; export its episodes to npz or Minari"
-        )
+        return "lerobot"
     for data in (path / "data", path):
         if (data / "metadata.json").exists() or (data / "main_data.hdf5").exists():
             return "minari"

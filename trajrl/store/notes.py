@@ -21,9 +21,14 @@ SENTENCES = {  # [one|many], or [ending of many]
     "flags_before_the_end":
         "termination or truncation [flag stands|flags stand] before the last "
         "step of an episode",
+    "frame_gaps": "place[s] inside an episode [lacks|lack] frames; the episode was cut there",
     "ignored_timeouts": "timeout[s] out of step with the resets [was|were] ignored",
+    "index_gaps": "frame[s] [has|have] an `index` that does not follow the one before (it is not used)",
     "inferred_ends": "end[s] [was|were] inferred: the file has no flag for [it|them]",
     "joined_cuts": "timeout[s] in the middle of a demonstration [was|were] joined",
+    "left_frames":
+        "feature[s] of images or video [was|were] left where [it is|they are]: nothing of [it|them] was read",
+    "length_mismatches": "episode[s] [has|have] another length than the set's list says (kept as found)",
     "lost_episodes": "[EPISODE WAS|EPISODES WERE] LOST: one action and no observation after it",
     "missing_attributes": "attribute[s] [is|are] missing",
     "no_rewards": "step[s] [has|have] no reward in the file; [it holds|they hold] 0",
@@ -33,6 +38,7 @@ SENTENCES = {  # [one|many], or [ending of many]
     "repeated_last_obs":
         "terminated [episode repeats its|episodes repeat their] last "
         "observation (never bootstrapped from)",
+    "repeated_numbers": "episode[s] [has|have] the number of another (both are kept)",
     "reshaped_columns": "column[s] gained or lost an axis of length 1",
     "skipped_members": "member[s] [was|were] not read",
     "terminal_and_timeout": "row[s] [is|are] terminal and timed out; terminal wins",
@@ -40,6 +46,7 @@ SENTENCES = {  # [one|many], or [ending of many]
     "terminals_at_limit":
         "terminated episode[s] [is|are all] as long as the longest: [it|they] "
         "may be [a time limit|time limits]",
+    "time_gaps": "step[s] [takes|take] another time than 1 / fps",
     "trusted_pickles":
         "pickle[s] [was|were] loaded with --trust-pickle: it could run any "
         "code while it was read",
@@ -50,6 +57,9 @@ SENTENCES = {  # [one|many], or [ending of many]
         "[recording stops|recordings stop] in the middle of an episode; it is "
         "kept as truncated",
     "unflagged_resets": "reset[s] [is|are] not flagged; the episode was cut there",
+    "unlisted_episodes": "episode[s] of the data [is|are] not in the set's list (kept)",
+    "unreadable_metadata": "description[s] of the set could not be read and [was|were] passed over",
+    "wrong_totals": "total[s] in info.json [is|are] not what the data hold",
 }  # fmt: skip
 CHOICE = re.compile(r"\[(?:([^|\]]*)\|)?([^\]]*)\]")
 

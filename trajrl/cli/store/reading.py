@@ -21,8 +21,8 @@ class Reading(Common):
     """How a foreign source is read."""
 
     source: Positional[str]
-    """A file, a folder of shards, a Minari set, or a name such as hopper-medium-v2."""
-    format: Literal["auto", "d4rl", "minari", "npz", "ogbench", "pickle", "robomimic"] = "auto"
+    """A file, a folder of shards, a LeRobot or Minari set, or a name such as hopper-medium-v2."""
+    format: Literal["auto", "d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "robomimic"] = "auto"
     """What the source is; auto looks at its content."""
     env: Annotated[str, silent("ID", "as the source says")] = ""
     """Environment to record, with its action box."""
@@ -33,7 +33,8 @@ class Reading(Common):
     obs_keys: Annotated[tuple[str, ...], silent("NAME ...", "the format's own order")] = ()
     """Observation groups to concatenate, in this order."""
     ends: Literal["auto", "flags", "resets"] = "auto"
-    """What ends an episode: the file's flags, jumps in the state, or what its family needs."""
+    """What ends an episode: the file's flags, jumps in the state, or what its family needs.  `flags` of a
+    LeRobot set, whose episodes are numbered, reads next.done as a termination."""
     horizon: int = 0
     """Steps after which an episode is cut where the file has no timeouts; 0: the family's own."""
     filter: str = ""

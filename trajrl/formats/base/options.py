@@ -11,10 +11,10 @@ ENDS = ("auto", "flags", "resets")
 SPLITS = ("train", "val", "all")
 FLAT = ("d4rl", "npz", "pickle")  # columns in which episodes lie one behind another
 ONLY_FOR = {  # option -> the formats that read it; the others read every option that is not here
-    "ends": FLAT,
+    "ends": (*FLAT, "lerobot"),
     "horizon": FLAT,
     "filter": ("robomimic",),
-    "obs_keys": ("minari", "robomimic"),
+    "obs_keys": ("lerobot", "minari", "robomimic"),
     "split": ("ogbench",),
     "trust_pickle": ("pickle",),
 }

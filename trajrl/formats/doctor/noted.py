@@ -38,9 +38,15 @@ MEANINGS = {
         WARNING, "a termination read as a cut bootstraps from a state that has no future"
     ),
     "flags_before_the_end": Meaning(ERROR, "the recording continued after its end, or its flags are wrong"),
+    "frame_gaps": Meaning(WARNING, "read as one, a window would cross frames that were never recorded"),
     "ignored_timeouts": Meaning(ERROR, "read as they are, windows would cross from one episode into another"),
+    "index_gaps": Meaning(WARNING, "none here; its own loader would fetch other frames than are meant"),
     "inferred_ends": Meaning(WARNING, "a wrong guess cuts episodes in two or glues two together"),
     "joined_cuts": Meaning(WARNING, "read as they are, demonstrations would end in the middle"),
+    "left_frames": Meaning(INFORMATION, "the policy sees vectors only, and provenance names what was left"),
+    "length_mismatches": Meaning(
+        ERROR, "the list or the data lost frames; its own loader reads into the next episode", PERSON
+    ),
     "lost_episodes": Meaning(ERROR, "nothing of those episodes is learned from"),
     "missing_attributes": Meaning(WARNING, "lengths or the environment are not stated and cannot be checked"),
     "no_rewards": Meaning(WARNING, "a critic learns nothing; give a suite that relabels, or imitate", PERSON),
@@ -48,6 +54,7 @@ MEANINGS = {
         WARNING, "success and source of the episodes are lost: the file was edited after export"
     ),
     "repeated_last_obs": Meaning(INFORMATION, "none; no value is ever taken of that observation"),
+    "repeated_numbers": Meaning(WARNING, "an episode that was written twice is learned from twice"),
     "reshaped_columns": Meaning(INFORMATION, "none; (N, 1) against (N,) would broadcast to (N, N)"),
     "skipped_members": Meaning(INFORMATION, "none; they hold no numbers for each step"),
     "terminal_and_timeout": Meaning(WARNING, "a reader that prefers the timeout bootstraps through the end"),
@@ -55,12 +62,16 @@ MEANINGS = {
         INFORMATION, "a horizon with a mark takes no value; --after-success says if later steps are used"
     ),
     "terminals_at_limit": Meaning(WARNING, "the value of the state at a time limit is learned as 0"),
+    "time_gaps": Meaning(WARNING, "there the robot moves farther in a step than it can: frames were dropped"),
     "trusted_pickles": Meaning(WARNING, "none; whoever wrote the file could run any code here", PERSON),
     "unconfirmed_terminals": Meaning(WARNING, "read as ends they would cut episodes that continue"),
     "unfinished_tails": Meaning(
         INFORMATION, "none; the tail is kept and bootstraps from its last observation"
     ),
     "unflagged_resets": Meaning(ERROR, "read as they are, windows would cross from one episode into another"),
+    "unlisted_episodes": Meaning(WARNING, "none here; its own loader does not see them"),
+    "unreadable_metadata": Meaning(WARNING, "tasks are unknown, or how many episodes there were"),
+    "wrong_totals": Meaning(WARNING, "none here; other tools trust them, and read past the end"),
 }
 
 

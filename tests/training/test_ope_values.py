@@ -1,13 +1,17 @@
 """Fitted Q evaluation: the values of known policies, on data that covers them and on data that does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from walkers import Walker, discounted_return, walked
 
 from trajrl.envs import make_suite
 from trajrl.rollout.policies import NoisyPolicy
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
+from trajrl.store.window import WindowSpec
 from trajrl.training.ope import fqe
 from trajrl.training.ope.estimate import resampled
 from trajrl.training.ope.start_values import Problem, fitted, monte_carlo
@@ -50,6 +54,28 @@ def test_a_known_policy_is_worth_its_discounted_return_within_15_percent(coverin
     found, _ = valued(covering, Walker(**shape))
     assert found.value[0] == pytest.approx(truth, rel=0.15)
     assert truth > 2 * discounted_return(covering, GAMMA)  # the data's own policy is worth less than half
+
+
+class Still:
+    """Never moves."""
+
+    device, action_dim, spec = torch.device("cpu"), 1, WindowSpec()
+
+    def act(self, history, rng, explore):
+        return torch.zeros(len(history.obs), 1, 1)
+
+
+def test_a_cautious_value_is_less_by_the_price_of_leaving_the_data():
+    """Two rewards of 1 and a data policy that goes left, right or nowhere: nowhere is at distance 2/3."""
+    sides = np.float32([[[x], [y]] for x in (-1, 0, 1) for y in (-1, 0, 1)] * 60)
+    obs = np.float32([[0], [1], [2]])
+    store = TrajectoryStore.of([Episode(obs, actions, np.ones(2, np.float32), True) for actions in sides])
+    problem, config = Problem(store, np.arange(len(store)), 0.5), replace(QUICK, members=2)
+    plain, cautious = (fitted(problem, [Still()], replace(config, caution=caution)) for caution in (0.0, 4.0))
+    rms = np.sqrt((1.5**2 + 1) / 2)  # of the returns 1.5 and 1
+    assert plain.policies.mean() == pytest.approx(1.5, abs=0.1)
+    assert cautious.policies.mean() == pytest.approx(1.5 - 0.5 * 4.0 * 0.5 * rms * 2 / 3, abs=0.1)
+    assert cautious.data.mean() == pytest.approx(1.5, abs=0.1)
 
 
 def test_intervals_are_wider_where_the_data_does_not_cover_the_policy(covering):

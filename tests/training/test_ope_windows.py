@@ -54,6 +54,23 @@ def test_a_chunked_policy_with_history_takes_whole_chunks():
     assert found.obs.shape == (5, 2 * 1 + 2 * 1 + 2)
 
 
+@pytest.mark.parametrize("horizon", [0, 4])
+def test_how_far_a_policy_is_from_the_data_at_the_bootstrap(horizon):
+    store = TrajectoryStore.of([counting(6, terminated=False)])
+    found = policy_windows(store, all_steps(store), Like(leaves=3), 0.5, horizon=horizon)
+    near = [0, 0, 0.25, 0.25, 0.25] if not horizon else [0.25] * 5
+    assert found.apart[:5].tolist() == pytest.approx(near, abs=1e-6)
+    assert found.apart[5].isnan()  # the recording ends there
+
+
+def test_how_far_a_chunk_is_from_the_data_is_the_mean_of_its_recorded_steps():
+    store = TrajectoryStore.of([counting(5, terminated=False)])
+    found = policy_windows(store, all_steps(store, 2), Like(history=2, chunk=2, leaves=3), 0.5)
+    # Step 2 is the data's own, from step 3 on it is 0.5 away; of the chunk at step 4 only that is recorded.
+    assert found.apart[:3].tolist() == pytest.approx([0.125, 0.25, 0.25], abs=1e-6)
+    assert found.apart[3].isnan()
+
+
 def test_a_chunk_that_the_end_cut_short_stays_and_one_that_the_recording_did_is_left_out():
     store = TrajectoryStore.of([counting(3, terminated=True), counting(3, terminated=False)])
     anchors = all_steps(store, 2)

@@ -34,8 +34,11 @@ class Select(Common):
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="runs", metavar="RUN ...")
     ] = ()
     """Run folders, patterns, folders that hold runs, or sweeps."""
-    by: Literal["fqe", "td", "bc_loss", "q_start", "score", "wis", "doubly_robust"] = "bc_loss"
-    """fqe: value by fitted Q evaluation.  td, bc_loss: the agent's own losses.  q_start: its own Q at o_0.
+    by: Literal["cautious_fqe", "fqe", "td", "bc_loss", "q_start", "score", "wis", "doubly_robust"] = (
+        "bc_loss"
+    )
+    """fqe: value by fitted Q evaluation.  cautious_fqe: less what leaving the data's actions costs.
+    td, bc_loss: the agent's own losses.  q_start: its own Q at o_0.
     score: evaluations in the environment.  wis, doubly_robust: for policies that have a likelihood."""
     data: Annotated[str, silent("PATH|NAME", "the runs' own")] = ""
     """Data to judge on, with all its episodes."""
@@ -52,6 +55,9 @@ class Select(Common):
     """Networks of fqe for each policy."""
     updates: int = 1_500
     """Updates of fqe; a third as many go before, on the data's own returns."""
+    caution: float = 1.0
+    """Of cautious_fqe: what a policy loses, in typical returns, whose actions are all at squared distance 1
+    from the data's (the box is [-1, 1])."""
 
     def run(self) -> dict[str, Any]:
         """Rank, write, and say what is first and what cannot be set apart from it."""
@@ -64,7 +70,9 @@ class Select(Common):
         policies = kept_policies(folders(self.runs), self.trust)
         first = max(1, self.updates // FIRST)
         fitting = fqe.Config(members=self.members, first_updates=first, updates=self.updates)
-        question = Question(self.data, self.on, self.gamma, self.horizon, self.steps, self.seed, fitting)
+        question = Question(
+            self.data, self.on, self.gamma, self.horizon, self.steps, self.seed, self.caution, fitting
+        )
         ranking = rank(policies, self.by, question)
         show(ranking)
         written = write(ranking)

@@ -6,6 +6,7 @@ from typing import Any
 
 CRITERIA: dict[str, str] = {
     "bc_loss": "trajrl.training.ope.losses:by_bc_loss",
+    "cautious_fqe": "trajrl.training.ope.values:by_cautious_fqe",
     "doubly_robust": "trajrl.training.ope.doubly_robust:by_doubly_robust",
     "fqe": "trajrl.training.ope.values:by_fqe",
     "q_start": "trajrl.training.ope.values:by_q_start",

@@ -3,11 +3,17 @@
     y = R_k + gamma^k Q'(o_{t+k}, pi(o_{t+k})),  kept within what rewards of the data can sum to
     L = mean w_e (Q(o, a) - y)^2,  w_e = how often a bootstrap of member e drew the step's episode
 
+A cautious value pays for each action that is not the data's, where nobody knows what would have come:
+
+    y = R_k + gamma^k (Q' - caution (1 - gamma^k) rms(G) |pi(o_{t+k}) - a_{t+k}|^2)
+
+so that a policy whose actions are always at squared distance 1 loses caution times the typical return.
+
 All policies are fitted in one batched product.  The networks begin as a regression on the data's own returns
 (the value of its policy), once for all policies: what is left to learn is the difference, and a value that
 reaches far ahead need not travel back step by step.
 
-Papers: Le et al. 2019; Hao et al. 2021 (bootstrap over episodes).
+Papers: Le et al. 2019; Hao et al. 2021 (bootstrap over episodes); Wu et al. 2019 (value penalties).
 """
 
 from __future__ import annotations
@@ -45,12 +51,15 @@ class Config:
     batch_size: int = 128  # steps per update; raising it: smoother, slower
     lr: float = 2e-3  # learning rate, which falls to 0 over the updates
     tau: float = 0.05  # speed of the target networks; raising it: values travel faster, less stable
+    caution: float = 0.0  # price of leaving the data's actions; raising it: the nearer to them, the better
 
     def validate(self) -> None:
         """Check that counts are such."""
         for name in ("members", "width", "depth", "first_updates", "updates", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"fqe.{name} must be at least 1; got {getattr(self, name)}")
+        if not 0 <= self.caution < float("inf"):
+            raise ValueError(f"caution is a number of at least 0; got {self.caution}")
 
 
 class FittedQ:
@@ -91,9 +100,10 @@ def fit(
         optimiser.step((weight[:, rows] * (q - returns[rows] / scale).square()).mean(1).sum())
     nets, target = (_copies(start, here.shape[1], len(windows), config, seed) for _ in range(2))
     own = weight.repeat(len(windows), 1)  # (M E, S)
-    rewards, discount = (torch.stack([getattr(w, name) for w in windows]) for name in ("rewards", "discount"))
+    discount = torch.stack([w.discount for w in windows])  # (M, S)
+    rewards = torch.stack([w.rewards for w in windows]) / scale - config.caution * _prices(windows)  # (M, S)
     known = torch.stack([w.known for w in windows])  # (M, S)
-    low, high = (bound / scale for bound in bounds)
+    low, high = -torch.inf if config.caution else bounds[0] / scale, bounds[1] / scale
     optimiser = Optimiser(nets.parameters(), config.lr, decay="update", decay_steps=config.updates)
     for update in progress(range(config.updates), "fitting values", config.updates, "updates"):
         rows = torch.randint(len(here), (config.batch_size,), generator=rng).to(here.device)
@@ -101,13 +111,22 @@ def fit(
             there = torch.stack([torch.cat((w.next_obs[rows], w.next_actions[rows]), 1) for w in windows])
             ahead = target.own_rows(there.repeat_interleave(config.members, 0))[..., 0]  # (M E, B)
             ahead = ahead.unflatten(0, (len(windows), -1))
-            y = rewards[:, None, rows] / scale + discount[:, None, rows] * ahead
+            y = rewards[:, None, rows] + discount[:, None, rows] * ahead
             y = y.clamp(low, high).flatten(0, 1)  # (M E, B)
         share = own[:, rows] * known[:, rows].repeat_interleave(config.members, 0)
         optimiser.prepare(update)
         optimiser.step((share * (nets(here[rows])[..., 0] - y).square()).mean(1).sum())
         follow(target.parameters(), nets.parameters(), config.tau)
     return FittedQ(target, len(windows), scale)
+
+
+def _prices(windows: Sequence[Windows]) -> Tensor:
+    """Return d (1 - d) |pi - a|^2 (M, S), d the discount; a step without the data's action has the mean."""
+    parts = []
+    for w in windows:
+        mean = w.apart.nanmean().nan_to_num()  # no step has one: there is nothing to compare with
+        parts.append(w.discount * (1 - w.discount) * torch.where(w.apart.isnan(), mean, w.apart))
+    return torch.stack(parts)
 
 
 def returns_of(store: TrajectoryStore, anchors: Anchors, gamma: float) -> Tensor:

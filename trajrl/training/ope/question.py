@@ -57,6 +57,7 @@ class Question:
     horizon: int = 0  # of fitted values, see windows
     most: int = 20_000  # steps that values are fitted to
     seed: int = 0
+    caution: float = 1.0  # of cautious_fqe: the price of leaving the data's actions, see fqe
     fitting: fqe.Config = field(default_factory=fqe.Config)
 
     def validate(self) -> None:
@@ -67,7 +68,7 @@ class Question:
             raise ValueError(f"--gamma is between 0 and 1; got {self.gamma}")
         if self.horizon < 0 or self.most < 1:
             raise ValueError("--horizon must not be negative, and there is at least one step to fit to")
-        self.fitting.validate()
+        replace(self.fitting, caution=self.caution).validate()
 
 
 class Judged(NamedTuple):

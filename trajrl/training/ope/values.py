@@ -6,6 +6,7 @@ Every policy is judged at the starts of the same episodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from trajrl.core.console import say
 from trajrl.store.return_to_go import known_returns
 from trajrl.store.window import gather
+from trajrl.training.ope import fqe
 from trajrl.training.ope.estimate import Estimates, joined, resampled
 from trajrl.training.ope.losses import require_same_rewards
 from trajrl.training.ope.question import Kept, Question, discount_of, judged_data, require_one_store
@@ -29,6 +31,15 @@ SMALLEST = 1e-9  # mean return that a share is taken of
 
 def by_fqe(policies: Sequence[Kept], question: Question) -> Estimates:
     """Rank by the fitted value at o_0, the largest first."""
+    return _by_fitted("fqe", policies, question, question.fitting)
+
+
+def by_cautious_fqe(policies: Sequence[Kept], question: Question) -> Estimates:
+    """Rank by the fitted value less what leaving the data's actions costs, the largest first."""
+    return _by_fitted("cautious_fqe", policies, question, replace(question.fitting, caution=question.caution))
+
+
+def _by_fitted(name: str, policies: Sequence[Kept], question: Question, config: fqe.Config) -> Estimates:
     require_one_store(policies, question)
     gamma = discount_of(policies, question)
     judged = judged_data(policies[0].run, question)
@@ -39,8 +50,8 @@ def by_fqe(policies: Sequence[Kept], question: Question) -> Estimates:
         groups.setdefault((agent.spec.history, agent.spec.chunk), []).append(i)
     parts = []
     for rows in groups.values():
-        found = fitted(problem, [agents[i] for i in rows], question.fitting)
-        parts.append(resampled("fqe", found.policies, question.seed))
+        found = fitted(problem, [agents[i] for i in rows], config)
+        parts.append(resampled(name, found.policies, question.seed))
         say(against_returns(problem, found.data, found.seen))
     return joined(parts, list(groups.values()))
 

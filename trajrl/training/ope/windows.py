@@ -41,6 +41,7 @@ class Windows(NamedTuple):
     next_obs: Tensor  # (S, ctx)
     next_actions: Tensor  # (S, D) of the policy, at the bootstrap
     known: Tensor  # (S,) bool: the next action is known
+    apart: Tensor  # (S,) squared distance of next_actions from the data's there, mean over steps; NaN unknown
 
 
 class Start(NamedTuple):
@@ -87,7 +88,7 @@ def policy_windows(
     place: list[np.ndarray] = []
     for n in np.unique(reach):
         chosen = np.flatnonzero(reach == n)
-        spec = WindowSpec(actor.spec.history, actor.spec.chunk, int(n))
+        spec = WindowSpec(actor.spec.history, actor.spec.chunk, int(n), next_actions=True)
         for rows, batch in _batches(store, rows_of(anchors, chosen), spec, actor.device):
             there = History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask)
             own = chosen_actions(actor, there, seed, int(chosen[rows][0]))
@@ -173,8 +174,16 @@ def _windows(
         obs=context(store, here_of(batch)), actions=batch.actions.flatten(1),
         rewards=masked_return(batch.rewards, batch.mask, gamma),
         discount=torch.where(batch.terminated, 0.0, gamma**batch.steps), next_obs=context(store, there),
-        next_actions=next_actions, known=known,
+        next_actions=next_actions, known=known, apart=_apart(batch, next_actions),
     )  # fmt: skip
+
+
+def _apart(batch: SequenceBatch, actions: Tensor) -> Tensor:
+    """Return |a - a_data|^2 (B,) at the bootstrap, mean over recorded steps of the chunk; NaN without one."""
+    assert batch.next_actions is not None
+    assert batch.next_mask is not None
+    distance = (actions.view_as(batch.next_actions) - batch.next_actions).square().sum(-1)  # (B, N)
+    return (distance * batch.next_mask).sum(1) / batch.next_mask.sum(1)  # 0 / 0 is NaN
 
 
 def _in_order(parts: list[Windows], place: np.ndarray) -> Windows:

@@ -35,6 +35,8 @@ FORMATS = {
 
 EXPORTS = {
     "d4rl": "trajrl.formats.d4rl.export:write_d4rl",
+    "lerobot": "trajrl.formats.lerobot.export:write_lerobot",
+    "lerobot-v2.1": "trajrl.formats.lerobot.export:write_lerobot21",
     "minari": "trajrl.formats.minari.export:write_minari",
     "npz": "trajrl.formats.npz.export:write_npz",
     "ogbench": "trajrl.formats.ogbench.export:write_ogbench",

@@ -58,10 +58,10 @@ class Export(Common):
 
     store: Positional[Path]
     """The store file."""
-    format: Literal["d4rl", "minari", "npz", "ogbench", "robomimic"]
+    format: Literal["d4rl", "lerobot", "lerobot-v2.1", "minari", "npz", "ogbench", "robomimic"]
     """The format to write."""
     out: Path
-    """The file (or, for Minari, the folder, called NAME-vN) to write."""
+    """The file to write; for LeRobot and Minari a folder, of Minari called NAME-vN."""
     overwrite: bool = False
     """Replace a file that has this name; a folder is never replaced."""
 

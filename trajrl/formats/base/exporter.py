@@ -87,6 +87,14 @@ def action_box(store: TrajectoryStore) -> tuple[np.ndarray, np.ndarray] | None:
     return (box.low, box.high) if box else None
 
 
+def rate_of(store: TrajectoryStore) -> float:
+    """Return how many steps a second the data came with, as its source said; 0: nothing says."""
+    provenance = store.attributes.get("provenance")
+    versions = provenance.get("versions") if isinstance(provenance, dict) else None
+    rate = versions.get("fps") if isinstance(versions, dict) else None
+    return float(rate) if isinstance(rate, int | float) and 0 < rate < 1e6 else 0.0
+
+
 def beside(store: TrajectoryStore, format: str) -> list[str]:
     """Return what other readers will not see: trajrl leaves it beside the data and reads it again."""
     table, live = store.table, store.live
@@ -97,6 +105,12 @@ def beside(store: TrajectoryStore, format: str) -> list[str]:
     columns = len(set(store.extras) - {"terminal"})
     found = {
         "success": (known, "episode[s] [says whether it|say whether they] succeeded"),
+        "some_success": (known % len(live), "episode[s] [says whether it|say whether they] succeeded"),
+        "final": (len(live), "last observation[s]"),
+        "rate": (
+            int(not rate_of(store)),
+            "rate of steps, which nothing names: times are written at 10 a second",
+        ),
         "source": (sources, "source[s] [is|are] named"),
         "rewards": (int(np.count_nonzero(rewards)), "step[s] [has|have] a reward"),
         "terminated": (ended, "episode[s] [is|are] terminated"),
@@ -107,6 +121,8 @@ def beside(store: TrajectoryStore, format: str) -> list[str]:
 
 UNSEEN = {  # what a format has no place for
     "d4rl": ("success", "source"),
+    "lerobot": ("final", "some_success", "rate"),
+    "lerobot-v2.1": ("final", "some_success", "rate"),
     "minari": ("success", "source"),
     "npz": (),
     "ogbench": ("rewards", "terminated", "success", "source"),

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 class Offline(Choices):
     """Learn a policy from a store, evaluate it on the way, and say what it learned."""
 
+    eval_async: bool = False
+    """Evaluate beside the training, which never waits: in processes that act on the CPU with copies of the
+    weights, in the same episodes.  --set eval_workers=N says in how many; the last alone is filmed."""
+
     def run(self) -> dict[str, Any]:
         """Train, or continue training; under torchrun as one of several processes."""
         from trajrl.core.distributed import from_environment, joined

@@ -23,6 +23,7 @@ from trajrl.training.config import RunConfig
 from trajrl.training.cuda_graph import record_updates
 from trajrl.training.data import find_suite, open_data, shape
 from trajrl.training.distil import require_chain
+from trajrl.training.evaluators import Evaluators
 from trajrl.training.holdout import hold_out
 from trajrl.training.offline_to_online import online_samplers
 from trajrl.training.online import Online, Rows
@@ -96,6 +97,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         logger=Logger(folder, others=boards(folder, config) if team.leads else (), config=config),
         progress=Progress(config.end, config.phase), online=online, team=team, units=units, held_out=held,
         validation=Validation(config, store, held) if len(held) else None,
+        evaluators=Evaluators(folder, config, suite) if config.eval_async and suite else None,
     )  # fmt: skip
 
 

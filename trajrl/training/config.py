@@ -53,6 +53,8 @@ class RunConfig:
     eval_episodes: int = 10  # of each evaluation; raising it: narrower intervals, slower evaluations
     last_eval_episodes: int = 0  # episodes of the last evaluation; 0: as the others
     eval_envs: int = 10  # environments stepped together in an evaluation; changes speed, never results
+    eval_async: bool = False  # True: evaluate in processes beside the training, which does not wait
+    eval_workers: int = 1  # of those processes; raising it: evaluations that are due together end sooner
     video_every: int = 5  # evaluations from one filmed for TensorBoard to the next, and the last; 0: none
     checkpoint_every: int = (
         5_000  # steps between checkpoints; at most this much work is done again after a kill
@@ -121,6 +123,10 @@ class RunConfig:
             raise ValueError(
                 f"graph=true records a whole update, and compile={self.compile} records parts of it: give one"
             )
+        if self.eval_async and self.online:
+            raise ValueError(
+                "eval_async serves the offline phase: online the log holds what evaluations found so far"
+            )
         self._check_numbers()
 
     def _check_numbers(self) -> None:
@@ -130,7 +136,7 @@ class RunConfig:
                 raise ValueError(f"{name} must be a finite number; got {value}")
         for name in (
             "steps", "batch_size", "log_every", "eval_episodes", "eval_envs", "checkpoint_every", "env_steps",
-            "envs", "max_failures",
+            "envs", "max_failures", "eval_workers",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")

@@ -17,7 +17,7 @@ from trajrl.training.ope.select import kept_policies, rank
 from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.csv_log import writing
-from trajrl.training.run_dir.evaluations import Evaluation
+from trajrl.training.run_dir.evaluations import Awaited, Evaluation
 
 BC_LOSS = "bc_loss"  # the criterion that costs nothing: the loss of the updates in between
 
@@ -33,7 +33,10 @@ def evaluate_and_keep(run: Run, last: bool) -> None:
     if run.validation is not None:
         run.progress.say("measuring on held-out episodes")
         run.validation(run.agent, run.clock)
-    if run.suite is not None:
+    if run.suite is not None and run.evaluators is not None:
+        run.evaluations.awaited.append(Awaited(run.clock, episodes_of(run, last), bc_loss))
+        take_in(run, to_the_end=last, logged=False)
+    elif run.suite is not None:
         score(run, run.suite, last, bc_loss)
     else:
         run.evaluations.note_loss(run.clock, bc_loss)
@@ -47,8 +50,7 @@ def evaluate_and_keep(run: Run, last: bool) -> None:
 
 def score(run: Run, suite: EnvSuite, last: bool, bc_loss: float | None) -> None:
     """Run the evaluation's episodes and write their rows."""
-    config = run.config
-    episodes = (config.last_eval_episodes or config.eval_episodes) if last else config.eval_episodes
+    config, episodes = run.config, episodes_of(run, last)
     run.progress.say(f"evaluating {episodes} episodes")
     broken: list[EnvFailureError] = []
     rows = evaluate(
@@ -61,7 +63,40 @@ def score(run: Run, suite: EnvSuite, last: bool, bc_loss: float | None) -> None:
     run.progress.show(run.evaluations.append(Evaluation.of(run.clock, rows, bc_loss, suite)))
 
 
-def count_broken(run: Run, broken: Sequence[EnvFailureError]) -> None:
+def episodes_of(run: Run, last: bool) -> int:
+    """Return the number of episodes of an evaluation."""
+    return (run.config.last_eval_episodes if last else 0) or run.config.eval_episodes
+
+
+def take_in(run: Run, to_the_end: bool = False, logged: bool = True) -> None:
+    """Note the evaluations beside the training that are done, in the order of their steps.
+
+    Args:
+        to_the_end: wait for all of them
+        logged: the row of this step is in metrics.csv; else the log will write it
+    """
+    awaited = run.evaluations.awaited
+    if not awaited or run.evaluators is None or run.suite is None:
+        return
+    if to_the_end:
+        run.progress.say(f"waiting for {counted('evaluation[s]', len(awaited))}")
+    for job, answer in run.evaluators.answers(awaited, to_the_end):
+        if answer.broken:
+            count_broken(run, answer.broken)
+        if not answer.rows:
+            raise RuntimeError(answer.broken[-1])
+        awaited.remove(job)
+        found = Evaluation.of(job.step, answer.rows, job.bc_loss, run.suite)
+        run.progress.show(run.evaluations.append(found))
+        if logged or job.step != run.clock:
+            run.logger.amend(run.config.phase, job.step, found.metrics())
+        folder = run.folder / "checkpoints"
+        whole = checkpoint.place(folder, job.step)
+        if run.evaluations.best_step == job.step and whole.is_dir():
+            checkpoint.point(folder, "best", whole.name)
+
+
+def count_broken(run: Run, broken: Sequence[EnvFailureError | str]) -> None:
     """Say which episodes of an evaluation broke off; online they count as failures like any other."""
     left_out = counted("episode[s] of the evaluation broke off and [is|are] left out", len(broken))
     say(f"{left_out}; the last so: {broken[-1]}")

@@ -23,7 +23,7 @@ from trajrl.training import guards, holdout
 from trajrl.training.checked_calls import learn
 from trajrl.training.diagnostics import diagnostics
 from trajrl.training.distil import distil
-from trajrl.training.evaluation import evaluate_and_keep
+from trajrl.training.evaluation import evaluate_and_keep, take_in
 from trajrl.training.online import collecting_actor
 from trajrl.training.ope.select import kept_policies, rank, write
 from trajrl.training.q_values import q_values
@@ -116,6 +116,7 @@ def after_step(run: Run, taken: int = 1) -> None:
             evaluate_and_keep(run, last)
         if evaluated or means is not None:
             log(run, means)
+        take_in(run, to_the_end=bool(run.stop_reason))
     if evaluated:
         run.stop(run.team.broadcast(run.stop_reason))
     interrupted = run.team.any(run.interrupted)
@@ -171,7 +172,8 @@ def save(run: Run) -> None:
     if run.online:
         parts |= run.online.state_dict()
     folder = run.folder / "checkpoints"
-    path = checkpoint.save(folder, run.clock, parts)
+    awaited = [each.step for each in run.evaluations.awaited]
+    path = checkpoint.save(folder, run.clock, parts, awaited=awaited)
     if run.evaluations.best_step == run.clock:
         checkpoint.point(folder, "best", path.name)
 
@@ -180,6 +182,9 @@ def finish(run: Run) -> None:
     """Make the one-step student if one is asked for, and write episodes.parquet and summary.json."""
     if not run.team.leads:
         return
+    take_in(run, to_the_end=True)
+    if run.evaluators:
+        run.evaluators.close()
     student = {"distilled": distil(run)} if run.config.distil else {}
     with new_file(run.folder / "episodes.parquet") as path:
         run.episode_stats.frame().to_parquet(path)

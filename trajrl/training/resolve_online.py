@@ -46,7 +46,7 @@ def online_config(
         return resolve_config({**side, **chosen, "from_run": str(source), "first_step": made}, settings, file)
     carried = {
         "phase": "online", "from_run": str(source), "first_step": made,
-        "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0,
+        "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0, "eval_async": False,
         **offline_side(base.sampler, base.sampler_options, asked),
     }  # fmt: skip
     preset = online_preset(chosen.get("preset", base.preset), base, asks_for_a_metric(chosen, settings))

@@ -15,6 +15,7 @@ from trajrl.samplers.base.protocol import Sampler
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.action_units import ActionUnits
 from trajrl.training.config import RunConfig
+from trajrl.training.evaluators import Evaluators
 from trajrl.training.online import Online
 from trajrl.training.pending_updates import PendingUpdates
 from trajrl.training.progress import Progress
@@ -47,6 +48,7 @@ class Run:
     stop_reason: str = ""
     interrupted: bool = field(default=False, repr=False)
     online: Online | None = None
+    evaluators: Evaluators | None = field(default=None, repr=False)  # evaluate beside the training
     view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
     team: Team = field(default_factory=Team)
     pending: PendingUpdates = field(default_factory=PendingUpdates, repr=False)

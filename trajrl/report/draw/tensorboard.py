@@ -52,8 +52,8 @@ class LiveView:
 
     def _to_film(self, run: Run, last: bool) -> bool:
         """Say whether this evaluation is one to film."""
-        every = run.config.video_every
-        return every > 0 and (last or len(run.evaluations.entries) % every == 0)
+        every, beside = run.config.video_every, run.evaluators is not None  # films would stop the training
+        return every > 0 and (last or (not beside and len(run.evaluations.entries) % every == 0))
 
     def _film(self, run: Run, step: int) -> None:
         import pandas as pd

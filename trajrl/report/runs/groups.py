@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 INCIDENTAL = {  # how a run is carried out and watched: tells no groups apart
-    "seed", "device", "threads", "preset", "format", "memory", "eval_envs", "log_every", "eval_every",
+    "seed", "device", "threads", "preset", "format", "memory", "eval_envs", "eval_async", "eval_workers",
+    "log_every", "eval_every",
     "first_eval", "eval_episodes", "last_eval_episodes", "video_every", "checkpoint_every", "wandb",
     "mlflow", "env_timeout", "max_failures", "from_run", "first_step",
 }  # fmt: skip

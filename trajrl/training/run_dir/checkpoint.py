@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,19 @@ from trajrl.core.plain_file import open_to_read
 from trajrl.training.run_dir.checkpoint_parts import read_part, write_part
 
 
-def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: int = 2) -> Path:
-    """Write one checkpoint, make it the latest, and remove all but the newest `keep` and the best."""
-    final = folder / f"step-{step:09d}"
+def save(
+    folder: Path,
+    step: int,
+    parts: Mapping[str, Mapping[str, Any]],
+    keep: int = 2,
+    awaited: Collection[int] = (),
+) -> Path:
+    """Write one checkpoint, make it the latest, and remove all but the newest `keep` and the best.
+
+    Args:
+        awaited: steps that stay too: their evaluations are not done, and one may be the best
+    """
+    final = place(folder, step)
     scratch = _new_scratch(final)
     with _said(final, scratch):
         for name, state in parts.items():
@@ -40,8 +50,13 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Any]], keep: 
         sync_folder(folder)
     point(folder, "latest", final.name)
     shutil.rmtree(written_over, ignore_errors=True)
-    prune(folder, keep)
+    prune(folder, keep, awaited)
     return final
+
+
+def place(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of `step` lies, if there is one."""
+    return folder / f"step-{step:09d}"
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -114,11 +129,11 @@ def follow(folder: Path, name: str) -> Path | None:
         return None
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove checkpoints other than the newest `keep` and the best; light policies stay."""
-    best = follow(folder, "best")
+def prune(folder: Path, keep: int, awaited: Collection[int] = ()) -> None:
+    """Remove checkpoints other than the newest `keep`, the best and the awaited; light policies stay."""
+    kept = {follow(folder, "best"), *(place(folder, step) for step in awaited)}
     for path in sorted(folder.glob("step-*"))[:-keep]:
-        if path != best:
+        if path not in kept:
             shutil.rmtree(path)
 
 

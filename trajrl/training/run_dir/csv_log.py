@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -69,7 +69,7 @@ def append_csv(path: Path, columns: list[str], rows: list[Mapping[str, Any]]) ->
         writer.writerows(rows)
 
 
-def rewrite_csv(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+def rewrite_csv(path: Path, columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the file anew, whole or not at all."""
     with new_file(path) as scratch, scratch.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="")

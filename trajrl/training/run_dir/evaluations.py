@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,8 +88,16 @@ class Evaluation:
         return {f"eval/{name}": value for name, value in found.items() if value is not None}
 
 
+class Awaited(NamedTuple):
+    """An evaluation that runs beside the training and is not done."""
+
+    step: int
+    episodes: int
+    bc_loss: float | None
+
+
 class Evaluations:
-    """All evaluations of a run, written to evals.csv as they come."""
+    """All evaluations of a run, written to evals.csv as they come, in the order of their steps."""
 
     def __init__(
         self, folder: Path, seed: int, select_rank: int, average_return: float, average_score: float | None,
@@ -104,6 +112,7 @@ class Evaluations:
             "average_success": average_success,
         }
         self.entries: list[Evaluation] = []
+        self.awaited: list[Awaited] = []  # by step; what a kill loses of them is evaluated again
         self.unscored: list[tuple[int, float]] = []  # (step, loss) where there was no environment to score in
         self._bc_sum: Any = 0.0
         self._bc_count = 0
@@ -134,7 +143,8 @@ class Evaluations:
     @property
     def losses(self) -> list[tuple[int, float]]:
         """Return (step, behaviour-cloning loss) of every kept policy that has one, by step."""
-        scored = [(e.step, e.bc_loss) for e in self.entries if e.bc_loss is not None]
+        judged: list[Evaluation | Awaited] = [*self.entries, *self.awaited]
+        scored = [(e.step, e.bc_loss) for e in judged if e.bc_loss is not None]
         return sorted(scored + self.unscored)
 
     def bc_loss_rose(self, tolerance: float) -> bool:
@@ -192,20 +202,21 @@ class Evaluations:
         return {**found, "step": evaluations[-1].step, **success}
 
     def cut_back(self, step: int) -> None:
-        """Drop the rows of evaluations after `step`."""
-        cut_csv(self.path, step)
+        """Drop the rows of evaluations after `step`, and of those that are still awaited."""
+        cut_csv(self.path, min([step, *(each.step - 1 for each in self.awaited[:1])]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all evaluations and the loss collected since the last."""
         evaluations = [asdict(e) for e in self.entries]
         loss = {"bc_sum": float(self._bc_sum), "bc_count": self._bc_count, "unscored": self.unscored}
-        return {"evaluations": evaluations, **loss}
+        return {"evaluations": evaluations, **loss, "awaited": [list(each) for each in self.awaited]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the evaluations."""
         self.entries = [Evaluation(**e) for e in state["evaluations"]]
         self._bc_sum, self._bc_count = float(state["bc_sum"]), int(state["bc_count"])
         self.unscored = [(int(step), float(loss)) for step, loss in state.get("unscored", [])]
+        self.awaited = [Awaited(*each) for each in state.get("awaited", [])]
 
 
 def common_scale(evaluations: Sequence[Evaluation]) -> str:

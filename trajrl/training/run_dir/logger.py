@@ -77,6 +77,18 @@ class Logger:
         self.scalars(row, step)
         return row
 
+    def amend(self, phase: str, step: int, values: Mapping[str, float]) -> None:
+        """Put what became known later into the row of `step`, which is there or else made, and show it."""
+        row = {f"{phase}/{name}": value for name, value in values.items()}
+        self._columns += [name for name in ("step", *row) if name not in self._columns]
+        rows: list[dict[str, Any]] = list(read_csv(self.path))
+        place = next((each for each in rows if int(each["step"]) == step), None)
+        if place is None:
+            rows.append(place := {"step": step})
+        place.update(row)
+        rewrite_csv(self.path, self._columns, sorted(rows, key=lambda each: int(each["step"])))
+        self.scalars(row, step)
+
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Send scalars to TensorBoard only: what depends on the clock never goes into metrics.csv."""
         curves, facts = self._facts.take(values)

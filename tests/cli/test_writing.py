@@ -20,6 +20,7 @@ WRITERS = {
     "mix": ["store", "mix", "STORE:0.5", "STORE:0.5", "--transitions", "40", "--out", "OUT"],
     "pack": ["store", "pack", "STORE", "--out", "OUT"],
     "cluster": ["store", "cluster", "STORE", "--clusters", "2", "--out", "OUT"],
+    "filter": ["store", "filter", "STORE", "--where", "length > 0", "--out", "OUT"],
     "doctor": ["store", "doctor", "FOREIGN", "--fix", "--out", "OUT"],
     "collect": ["collect", "--env", "toy:point", "--policy", "random", "--steps", "10", "--out", "OUT"],
     "reference": ["collect", "--env", "toy:point", "--policy", "RUN", "--reference", "--out", "OUT"],

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from episodes import counting
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trajrl.store.episode import Episode
-from trajrl.store.split import stratified_share
+from trajrl.store.split import shared_out, stratified_share
 from trajrl.store.store import TrajectoryStore
 
 
@@ -68,3 +71,23 @@ def test_episodes_that_are_held_out_already_do_not_change_the_choice():
 def test_one_episode_is_refused():
     with pytest.raises(ValueError, match="one episode cannot be split"):
         stratified_share(valued([1.0]), 0.5, 0)
+
+
+@settings(max_examples=25)
+@given(st.integers(3, 60), st.lists(st.integers(1, 9), min_size=2, max_size=3), st.integers(0, 3))
+def test_shares_of_all_episodes_are_whole_and_apart(count, weights, seed):
+    store = TrajectoryStore.of(counting(1 + e % 4, source="ab"[e % 2]) for e in range(count))
+    shares = [weight / sum(weights) for weight in weights]
+    parts = shared_out(store, shares, seed)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(count))
+    for ids, share in zip(parts, shares):
+        assert len(ids) >= 1
+        assert abs(len(ids) - share * count) < 1 or len(ids) == 1 or min(shares) * count < 1
+
+
+def test_every_part_has_its_share_of_every_source_and_range_of_returns():
+    store = TrajectoryStore.of(counting(1 + e % 20, source="ab"[e % 2]) for e in range(400))
+    for ids, share in zip(shared_out(store, [0.7, 0.2, 0.1], 0), (0.7, 0.2, 0.1)):
+        sources = store.table.source[ids]
+        assert abs((sources == "a").sum() - share * 200) <= 2
+        assert abs(store.table.returns[ids].mean() - store.table.returns.mean()) < 0.6

@@ -134,7 +134,9 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
             return _leave_quietly()
         if debug:
             traceback.print_exc()
-        print(f"error: {harmless(one_line(error))}", file=sys.stderr, flush=True)
+        print(
+            f"error: {harmless(one_line(error))}", *shown_below(error), sep="\n", file=sys.stderr, flush=True
+        )
         return 2 if isinstance(error, UsageError) else 1
     finally:
         speak_to_stderr(False)
@@ -232,6 +234,12 @@ def one_line(error: Exception) -> str:
     if (ours or isinstance(error, ValueError | KeyError | OSError | ImportError)) and text:
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def shown_below(error: Exception) -> list[str]:
+    """Return what trajrl's own errors show below their line: the place in a text, by a caret."""
+    ours = type(error).__module__.startswith("trajrl.")
+    return [harmless(note) for note in getattr(error, "__notes__", ())] if ours else []
 
 
 def _plain(value: Any) -> Any:

@@ -57,6 +57,22 @@ def _held_folder(path: Path) -> tuple[Path, int]:
 
 
 @contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to write files into; at a clean exit it gets the name `path`, which must be free."""
+    scratch = Scratch(path)
+    try:
+        folder = scratch.folder / path.name
+        folder.mkdir()
+        yield folder
+        with said(path):
+            sync_folder(folder)
+            os.rename(folder, path)  # onto a folder that is empty, or onto nothing
+            sync_folder(path.parent)
+    finally:
+        scratch.remove()
+
+
+@contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a place to write to; what stands there at a clean exit gets the name `path`."""
     scratch = Scratch(path)

@@ -41,7 +41,7 @@ def own(name: str, kind: str) -> Any:
             "or its folder on PYTHONPATH"
         ) from error
     if not hasattr(module, attribute):
-        names = [known for known, value in vars(module).items() if isinstance(value, type)]
+        names = [known for known, value in vars(module).items() if callable(value)]
         raise ValueError(unknown(f"{kind} in {place}", attribute, names))
     return getattr(module, attribute)
 

@@ -17,7 +17,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 
-TYPED = ("agent", "env", "format", "grid", "metric", "offline_sampler", "sampler", "set")  # options of names
+TYPED = (
+    "agent",
+    "env",
+    "format",
+    "grid",
+    "metric",
+    "offline_sampler",
+    "reward",
+    "sampler",
+    "set",
+)  # options of names
 
 
 @dataclass

@@ -167,3 +167,51 @@ CRITERION_SCORE = (
     "Look for points that rise together: then the criterion could have stood in for the environment. A cloud "
     "without a slope says that it could not, for this run."
 )
+REWARDS = (
+    "Look for where reward is earned: all the way, or at one step near the end. A single step that outweighs "
+    "all others is either the goal or an error of the recording."
+)
+RETURN_SO_FAR = "Look for stretches without gain: nothing is learned from them but how to leave them."
+ACTIONS = (
+    "Look for lines that lie on an edge of the box for long: a policy with tanh outputs imitates them badly. "
+    "Lines that jump at every step are noise of the recording policy."
+)
+OBSERVATIONS = (
+    "Look for jumps between two steps, which are resets that nobody flagged, and for lines that never move, "
+    "which tell a network nothing."
+)
+SAMPLES = (
+    "Look for where good and poor episodes part: a sampler can favour what comes before. Five episodes from "
+    "the least return to the most, evenly apart in rank."
+)
+FACTS = (
+    "Look at the fingerprint before you compare results: two stores with the same one hold the same episodes."
+)
+BY_SOURCE = (
+    "Look for sources whose returns lie apart, and for one that holds most of the steps: uniform sampling "
+    "learns mostly from that one."
+)
+RETURN_BY_LENGTH = (
+    "Look for a line through zero, where return is the time survived, and for groups that earn more in the "
+    "same time. Each point is one episode."
+)
+NUMBERS_OF_COLUMNS = (
+    "Look for dimensions whose std is 0, which tell nothing, and for ranges a thousand times those of "
+    "others, which drown them unless observations are normalised."
+)
+CLUSTERS_OF_DATA = (
+    "Look for a cluster of high return and few episodes: balanced sampling draws it as often as the others."
+)
+DOCTOR = (
+    "Look at errors (E) before anything is trained; warnings (W) are what to know first, notes (I) change "
+    "nothing. `store doctor X.h5 --fix` mends what can be mended without guessing."
+)
+EDITS = "Look at what was dropped: results on edited data do not compare with those on the original."
+LENGTHS = (
+    "Look for a pile at one length: that is a time limit, and its episodes should be truncated, not "
+    "terminated. Short episodes beside it are failures, or quick successes."
+)
+TRAJECTORIES_OF_DATA = (
+    "Look for clusters that hold one source or one band of return: then balancing clusters balances quality. "
+    "Points close together are trajectories of a similar course."
+)

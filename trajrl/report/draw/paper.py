@@ -90,11 +90,12 @@ def draw(figure: Figure, canvas: Any) -> None:
     if isinstance(figure, Heat):
         _heat(figure, canvas, axes)
     else:
-        _chart(figure, axes)
+        draw_chart(figure, axes)
     axes.set(xlabel=figure.x_label, ylabel=figure.y_label)
 
 
-def _chart(chart: Chart, axes: Axes) -> None:
+def draw_chart(chart: Chart, axes: Axes) -> None:
+    """Draw a chart onto axes; labels are for who calls."""
     if chart.kind == "shares":
         _shares(chart, axes)
     else:

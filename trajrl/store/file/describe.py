@@ -45,8 +45,18 @@ def _describe(path: Path, file: h5py.File) -> dict[str, Any]:
         "action_box": _box(attributes, int(file["actions"].shape[1])),
         "action_box_from": box_origin(attributes),
         "environment": attributes.get("environment"), "source_format": provenance.get("format"),
+        "edits": edits(provenance),
         "provenance": provenance, "fingerprint": attributes["fingerprint"],
     }  # fmt: skip
+
+
+def edits(provenance: dict[str, Any]) -> list[str]:
+    """Return what was done to the store since it was made, a sentence each."""
+    return [
+        f"{one['edit']} of {one['from']['file']}: {one['kept']['episodes']} of {one['from']['episodes']} "
+        "episodes"
+        for one in provenance.get("edits", ())
+    ]
 
 
 def _box(attributes: dict[str, Any], width: int) -> list[list[float]] | None:

@@ -34,6 +34,9 @@ class StoreWriter:
         self.attributes = dict(attributes or {})
         self.table = Table()
         self.num_steps = 0
+        self.statistics: Mapping[
+            str, np.ndarray
+        ] = {}  # arrays that belong to labels, kept beside the moments
         self.obs_moments, self.action_moments, self.reward_moments = Moments(), Moments(), Moments()
         self._spools: dict[str, Spool] = {}
         refuse_foreign(self.path)
@@ -71,7 +74,7 @@ class StoreWriter:
         if not len(self.table):
             raise ValueError(f"there is not one episode to write to {self.path}")
         statistics = {
-            **self.obs_moments.named("obs"), **self.action_moments.named("action"),
+            **self.statistics, **self.obs_moments.named("obs"), **self.action_moments.named("action"),
             **self.reward_moments.named("reward"),
         }  # fmt: skip
         written = self._scratch.folder / "store.h5"

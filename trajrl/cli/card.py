@@ -12,6 +12,7 @@ import numpy as np
 
 from trajrl.core.json_file import read_object
 from trajrl.core.paths import DEMO_STORE
+from trajrl.store.places import named
 from trajrl.training.run_dir.boards import flat
 from trajrl.training.run_dir.csv_log import read_csv
 from trajrl.training.run_dir.distilled import NAME, facts
@@ -43,7 +44,7 @@ def card(
     made = read_object(folder / "versions.json") if (folder / "versions.json").exists() else {}
     return {
         "agent": config.agent, "step": step, "seed": config.seed, "environment": config.env or "not named",
-        "data": {"name": Path(config.data).name, "fingerprint": made.get("data_fingerprint")},
+        "data": {"name": named(config.data), "fingerprint": made.get("data_fingerprint")},
         "scores": student_scores(folder, step) if which == NAME else scores(folder, config.seed, step),
         "checkpoint": which, "licence": licence(store, made.get("data_fingerprint")),
         "trained_with": {name: value for name, value in made.items() if name != "data_fingerprint"},

@@ -12,6 +12,7 @@ from trajrl.cli.common import Common, refuse_existing, say
 from trajrl.cli.option import ALIKE, silent
 from trajrl.core.atomic_files import Scratch, said, write_text
 from trajrl.samplers import make_sampler
+from trajrl.store.places import join_places, named
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent
@@ -41,7 +42,7 @@ class Export(Common):
         str, silent(ALIKE["checkpoint"], "distilled where the run has a student, else last")
     ] = ""
     """Which policy: last, best, selected, distilled, or the step of an evaluation."""
-    data: Annotated[str, silent("PATH", "the run's own")] = ""
+    data: Annotated[tuple[str, ...], silent("PATH ...", "the run's own")] = ()
     """Data to check on, where the run's own is no longer there."""
     windows: int = 64
     """Windows to check on."""
@@ -94,7 +95,7 @@ class Export(Common):
         say(f"{card_file(out)}: what it is, from which data, what it scored")
         kind = "one-step student of the policy" if which == "distilled" else "policy"
         say(f"{out}: {run.config.agent}, {kind} of step {step}, {size / 1024:.0f} KiB")
-        where = f"{len(windows)} windows of {Path(self._data(run.config)).name}"
+        where = f"{len(windows)} windows of {named(self._data(run.config))}"
         share = "" if box is None or box.is_unit else " of half the box"
         say(f"largest difference from the live policy on {where}: {found['max_difference']:.1e}{share}")
         times = found["milliseconds"], found["live_milliseconds"]
@@ -107,7 +108,7 @@ class Export(Common):
         return {"out": str(out), "format": self.format, "bytes": size, **facts, **found}
 
     def _data(self, config: RunConfig) -> str:
-        return self.data or config.data
+        return join_places(self.data) if self.data else config.data
 
     def _store(self, config: RunConfig) -> TrajectoryStore:
         """Open the run's data."""

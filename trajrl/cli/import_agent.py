@@ -8,8 +8,10 @@ import tyro
 
 from trajrl.agents import make_agent
 from trajrl.cli.common import Common, say
+from trajrl.cli.option import silent
 from trajrl.core.registry import unknown
 from trajrl.envs import NO_ENVIRONMENT, make_suite
+from trajrl.store.places import join_places
 
 IMPORTS = {  # agent -> the files, and how their tensors are named
     "diffusion_ql": (
@@ -36,7 +38,7 @@ class ImportAgent(Common):
     """The environment the policy acts in; none: not known."""
     out: Path
     """Folder of the new run."""
-    data: str = ""
+    data: Annotated[tuple[str, ...], silent("PATH|NAME ...", "none")] = ()
     """The data to fine-tune on; it may be given later."""
 
     def run(self) -> dict[str, Any]:
@@ -58,7 +60,8 @@ class ImportAgent(Common):
                 "give the environment it was trained in"
             )
         settings = [f"agent.{name}={value}" for name, value in found.config.items()]
-        chosen = {"agent": self.agent, "env": self.env, "data": self.data or NO_DATA, "seed": self.seed}
+        data = join_places(self.data) if self.data else NO_DATA
+        chosen = {"agent": self.agent, "env": self.env, "data": data, "seed": self.seed}
         config = resolve_config({**chosen, "preset": "standard"}, settings)
         folder = new_folder(config, str(self.out))
         size = found.obs_dim, found.action_dim

@@ -65,7 +65,7 @@ class Online(Choices):
     """Seconds until a silent environment counts as hung and is started again."""
     max_failures: Annotated[int | None, silent("K", "10")] = None
     """Environments that crash or hang until the run stops, with a checkpoint."""
-    data: Annotated[str | None, silent("PATH|NAME", "the offline run's")] = None
+    data: Annotated[tuple[str, ...] | None, silent("PATH|NAME ...", "the offline run's")] = None
     """The offline run's data; without --from only runs that learned from it are taken."""
     env: Annotated[str | None, silent("ID", "the offline run's")] = None
     """Environment to act in: suite:name, a Gymnasium id or package.module:callable."""

@@ -11,6 +11,7 @@ import tyro
 from trajrl.cli.common import Common, UsageError, say
 from trajrl.cli.option import silent
 from trajrl.cli.text_table import show_table
+from trajrl.store.places import join_places
 
 if TYPE_CHECKING:
     from trajrl.training.ope.select import Ranking
@@ -40,7 +41,7 @@ class Select(Common):
     """fqe: value by fitted Q evaluation.  cautious_fqe: less what leaving the data's actions costs.
     td, bc_loss: the agent's own losses.  q_start: its own Q at o_0.
     score: evaluations in the environment.  wis, doubly_robust: for policies that have a likelihood."""
-    data: Annotated[str, silent("PATH|NAME", "the runs' own")] = ""
+    data: Annotated[tuple[str, ...], silent("PATH|NAME ...", "the runs' own")] = ()
     """Data to judge on, with all its episodes."""
     on: Literal["auto", "held", "all"] = "auto"
     """Episodes of td and bc_loss.  auto: those that were held out, where there are any; else all."""
@@ -70,8 +71,9 @@ class Select(Common):
         policies = kept_policies(folders(self.runs), self.trust)
         first = max(1, self.updates // FIRST)
         fitting = fqe.Config(members=self.members, first_updates=first, updates=self.updates)
+        data = join_places(self.data) if self.data else ""
         question = Question(
-            self.data, self.on, self.gamma, self.horizon, self.steps, self.seed, self.caution, fitting
+            data, self.on, self.gamma, self.horizon, self.steps, self.seed, self.caution, fitting
         )
         ranking = rank(policies, self.by, question)
         show(ranking)

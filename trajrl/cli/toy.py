@@ -140,7 +140,7 @@ class Toy(Common):
         if begun:
             refuse_other(setting, folder)
         command = Offline(
-            data=f"bandit:{self.dataset}", agent=self.agent, steps=self.steps, preset="standard",
+            data=(f"bandit:{self.dataset}",), agent=self.agent, steps=self.steps, preset="standard",
             out=str(folder), resume_or_start=self.resume, set=self.chosen(setting, begun), seed=setting.seed,
         )  # fmt: skip
         run = command.opened(Team())

@@ -16,6 +16,7 @@ from trajrl.cli.option import silent
 from trajrl.core.console import fresh_line
 from trajrl.core.json_file import read_object
 from trajrl.samplers.options import split_roles
+from trajrl.store.places import join_places, named
 
 if TYPE_CHECKING:
     from trajrl.training.run import Run
@@ -34,8 +35,9 @@ SHOWN = {
 class Choices(Common):
     """Options that every training command shares; what is not given comes from the preset."""
 
-    data: Annotated[str | None, silent("PATH|NAME", "the embedded demo store")] = None
-    """A store, a file or folder of a known format, or a name such as hopper-medium-v2."""
+    data: Annotated[tuple[str, ...] | None, silent("PATH|NAME ...", "the embedded demo store")] = None
+    """A store, a file or folder of a known format, or a name such as hopper-medium-v2; several stores, or a
+    pattern in quotes such as 'shards/*.h5', are one."""
     env: Annotated[str | None, silent("ID", "the one the data was recorded in")] = None
     """suite:name, a Gymnasium id, package.module:callable, or none: learn without evaluating."""
     agent: Annotated[str | None, silent("NAME", DEFAULT_AGENT)] = None
@@ -143,6 +145,8 @@ class Choices(Common):
         names = [f.name for f in fields(self) if f.name not in NOT_FIELDS]
         values = {name: getattr(self, name) for name in names}
         values |= {name: spoken(values[name]) for name in SPOKEN if values.get(name) is not None}
+        if self.data is not None:
+            values["data"] = join_places(self.data)
         return {name: value for name, value in values.items() if value is not None and value is not False}
 
     def explain(self, phase: str, source: str = "") -> dict[str, Any]:
@@ -208,8 +212,8 @@ def introduce(run: Run) -> None:
     """Say what is about to be learned from what."""
     config, store = run.config, run.store
     say(f"{config.agent}, sampler {config.sampler}")
-    name = Path(config.data).name
-    say(f"{len(store.live)} episodes, {store.num_steps} steps of {name}; the run is in {run.folder}")
+    data = named(config.data)
+    say(f"{len(store.live)} episodes, {store.num_steps} steps of {data}; the run is in {run.folder}")
     average = run.evaluations.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
     success = "" if average["average_success"] is None else f", success {average['average_success']:.0%}"

@@ -23,6 +23,7 @@ from trajrl.report.runs import cache
 from trajrl.report.runs.folders import RunFolder, scan
 from trajrl.report.runs.groups import group_names
 from trajrl.report.runs.tables import EPISODES, EVALS, METRICS, Kind, by_success
+from trajrl.store.places import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,7 @@ def _row(run: RunFolder) -> dict[str, Any]:
     config, summary = run.config, run.summary
     row: dict[str, Any] = {"run": run.name}
     row.update({name: config.get(name, "") for name in ("phase", "agent", "sampler", "metric")})
-    row.update(env=run.environment, data=Path(str(config.get("data", ""))).name, seed=config.get("seed", 0))
+    row.update(env=run.environment, data=named(str(config.get("data", ""))), seed=config.get("seed", 0))
     row.update(steps=config.get("steps", 0), finished=run.finished)
     row.update(score_name=scale_name(summary))
     in_returns = row["score_name"] == SUCCESS and "scale" not in summary  # an old summary

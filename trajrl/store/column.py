@@ -1,6 +1,7 @@
 """Column: one flat array of the store, a base (mapped or in RAM) and a tail that grows with new episodes.
 
-The base is an array, or whatever else gives rows by index: shards of several files, blocks of a far one.
+The base is an array, or shards of several files.  These lie apart, so a row has a place there: who reads many
+rows of one episode asks for the place of one and counts from it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Rows(Protocol):
-    """What a column asks of a base that is no array: numpy's names, and nothing is ever written."""
+    """What a column asks of a base that is no array; nothing is ever written to it."""
+
+    @property
+    def num_places(self) -> int:
+        """Return the number of places."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -29,8 +34,11 @@ class Rows(Protocol):
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Return rows [start, stop), a view or a copy."""
 
-    def take(self, index: np.ndarray, axis: int = 0) -> np.ndarray:
-        """Copy rows by index, any shape: (...,) -> (..., *width)."""
+    def place(self, row: np.ndarray) -> np.ndarray:
+        """Return where rows (...,) lie; the rows of one episode lie one after the other."""
+
+    def take_at(self, place: np.ndarray) -> np.ndarray:
+        """Copy the rows in places, any shape: (...,) -> (..., *width)."""
 
 
 class Column:
@@ -40,6 +48,7 @@ class Column:
         # A plain view of an array: np.memmap's own indexing is slower.
         self.base = np.asarray(base) if isinstance(base, np.ndarray) else base
         self._tail = np.empty((0, *self.base.shape[1:]), self.base.dtype)
+        self._num_places = len(base) if isinstance(base, np.ndarray) else base.num_places
         self._used = 0  # rows of the tail in use
         self._resident: torch.Tensor | None = None
         self._kept_on: tuple[torch.device, ...] = ()  # its device, by the names that mean it: cuda, cuda:0
@@ -66,13 +75,31 @@ class Column:
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Copy rows by index, any shape: (...,) -> (..., *width)."""
+        return self._at(self._place(index))
+
+    def place(self, row: np.ndarray) -> np.ndarray:
+        """Return where `take_at` finds rows (...,): one by one where it is another place, mostly the same."""
+        return row if self._resident is not None else self._place(row)
+
+    def _place(self, row: np.ndarray) -> np.ndarray:
+        if isinstance(self.base, np.ndarray):
+            return row
         if not self._used:
-            return self.base.take(index, axis=0)
-        if not len(self.base):
-            return self._tail[: self._used].take(index, axis=0)
-        online = index >= len(self.base)
-        out = self.base.take(np.where(online, 0, index), axis=0)
-        out[online] = self._tail[: self._used].take(index[online] - len(self.base), axis=0)
+            return self.base.place(row)
+        online = row >= len(self.base)
+        behind = row + (self.base.num_places - len(self.base))
+        return np.where(online, behind, self.base.place(np.where(online, 0, row)))
+
+    def _at(self, place: np.ndarray) -> np.ndarray:
+        """Copy the rows in places, which go on in the tail."""
+        base, size = self.base, self._num_places
+        if not size:
+            return self._tail[: self._used].take(place, axis=0)
+        online = place >= size if self._used else None
+        inside = place if online is None else np.where(online, 0, place)
+        out = base.take(inside, axis=0) if isinstance(base, np.ndarray) else base.take_at(inside)
+        if online is not None:
+            out[online] = self._tail[: self._used].take(place[online] - size, axis=0)
         return out
 
     def slice(self, start: int, stop: int) -> np.ndarray:
@@ -86,11 +113,16 @@ class Column:
 
     def take(self, index: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
         """Copy rows by index to a tensor on `device`: (...,) -> (..., *width)."""
+        return self.take_at(self.place(index), device)
+
+    def take_at(self, place: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Copy the rows in places, which `place` gave, to a tensor on `device`: (...,) -> (..., *width)."""
         import torch
 
         if self._resident is not None and torch.device(device) in self._kept_on:
-            return self._resident[torch.from_numpy(index).to(device, non_blocking=True)]
-        return torch.from_numpy(self.rows(index)).to(device, non_blocking=True)
+            return self._resident[torch.from_numpy(place).to(device, non_blocking=True)]
+        rows = self._at(place) if self._resident is None else self.rows(place)
+        return torch.from_numpy(rows).to(device, non_blocking=True)
 
     def keep_on(self, device: str | torch.device) -> None:
         """Hold a copy of the whole column on `device`, so that `take` needs no transfer of rows."""

@@ -5,6 +5,8 @@ total = n + count      S = S_old + S_block + (mean_block - mean_old)^2 n count /
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -18,8 +20,22 @@ class Moments:
     def add(self, rows: np.ndarray) -> None:
         """Take in rows (n, width)."""
         block = rows.astype(np.float64)
-        n, mean = len(block), block.mean(0)
-        squares, low, high = np.square(block - mean).sum(0), block.min(0), block.max(0)
+        mean = block.mean(0)
+        self._take(len(block), mean, np.square(block - mean).sum(0), block.min(0), block.max(0))
+
+    @classmethod
+    def of(cls, named: Mapping[str, np.ndarray], prefix: str, count: int) -> Moments:
+        """Make the moments of `count` rows from what `named` returned of them."""
+        found = cls()
+        mean, std, low, high = (named[f"{prefix}_{name}"] for name in ("mean", "std", "min", "max"))
+        found._take(count, mean, std**2 * max(0, count - 1), low, high)
+        return found
+
+    def join(self, other: Moments) -> None:
+        """Take in the rows that another has taken in."""
+        self._take(other.count, other.mean, other.squares, other.low, other.high)
+
+    def _take(self, n: int, mean: np.ndarray, squares: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
         if not self.count:
             self.count, self.mean, self.squares, self.low, self.high = n, mean, squares, low, high
             return

@@ -8,7 +8,7 @@ shaped by two elementwise functions that `gather` applies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,19 +48,34 @@ class TrajectoryStore:
         self.shape_action: Shape = _as_found
         self.version = 0  # counts every append, eviction, cut and relabelling: caches compare it
         self.relabelled = 0  # how often rewards and marks were replaced
-        self.path: Path | None = None
+        self.path: Path | None = None  # the file it was opened from, of several the first
+        self.num_files = 0
         self._marks = np.array([np.iinfo(np.int64).max >> 1])
         self._marked_to = 0  # rows of extras["terminal"] that were searched for marks
         self.derived: dict[Any, Any] = {}  # computed of rewards, marks and lengths; emptied when they change
 
     @classmethod
-    def open(cls, path: str | Path, memory: str = "auto") -> TrajectoryStore:
-        """Open a store file; memory is 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)."""
-        path = Path(path).expanduser()
-        from trajrl.store.file.reader import read_parts  # it needs h5py, which a store in memory does without
+    def open(cls, path: str | Path | Sequence[str | Path], memory: str = "auto") -> TrajectoryStore:
+        """Open a store file, or several as one; a text may be a pattern, or names as a shell takes them.
 
-        store = cls.from_parts(read_parts(path, memory))
-        store.path = path
+        Args:
+            memory: 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)
+        """
+        # They need h5py, which a store in memory does without.
+        from trajrl.store.file.reader import read_parts
+        from trajrl.store.places import expand, split_places
+        from trajrl.store.shards import read_shards
+
+        if isinstance(path, Path):
+            found = [path.expanduser()]
+        else:
+            names = split_places(path) if isinstance(path, str) else expand(map(str, path))
+            found = [Path(name).expanduser() for name in names]
+        store = cls.from_parts(
+            read_parts(found[0], memory) if len(found) == 1 else read_shards(found, memory)
+        )
+        store.path = found[0]
+        store.num_files = len(found)
         return store
 
     @classmethod
@@ -85,7 +100,8 @@ class TrajectoryStore:
         """Return how much there is, of what, and where it comes from."""
         counts = f"{len(self.live):,} episodes", f"{self.num_steps:,} steps"
         widths = f"obs {self.obs.width}", f"actions {self.actions.width}"
-        origin = self.attributes.get("environment", ""), str(self.path or "in memory")
+        more = f" and {self.num_files - 1} more" if self.num_files > 1 else ""
+        origin = self.attributes.get("environment", ""), f"{self.path or 'in memory'}{more}"
         return one_line(self, *counts, *widths, *origin)
 
     def __len__(self) -> int:

@@ -120,14 +120,19 @@ def gather(
         discount = np.where(ended, 0.0, spec.return_gamma ** (stop - first)).astype(np.float32)
         returns = returns_to_go(store, first, stop, spec.return_gamma, device)
         returned = returns, _to(discount, device)
+    # Where the episodes begin in each column; their rows follow one another from there on.
+    obs_place, action_place = store.obs.place(start + episode), store.actions.place(start)  # (B,), (B,)
+    reward_place = store.rewards.place(first)  # (B,)
     obs, prev_actions, history_mask = _histories(
-        store, start, start + episode, np.stack(last), spec.history, device
+        store, action_place, obs_place, np.stack(last), spec.history, device
     )
-    actions, action_mask = _chunk(store, first, reach, spec.chunk, device)
-    rewards, mask = _rewards(store, first, k, spec.n, device)
+    actions, action_mask = _chunk(store, action_place + step, reach, spec.chunk, device)
+    rewards, mask = _rewards(store, reward_place, k, spec.n, device)
     after: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if spec.next_actions:
-        after = _chunk(store, first + k, np.where(terminated, 0, reach - k), spec.chunk, device)
+        after = _chunk(
+            store, action_place + bootstrap, np.where(terminated, 0, reach - k), spec.chunk, device
+        )
     return SequenceBatch(
         obs[0], prev_actions[0], history_mask[0], actions, action_mask, rewards, mask,
         _to(k, device), _to(terminated, device), obs[1], prev_actions[1], history_mask[1],
@@ -168,11 +173,15 @@ def _histories(
     size: int,
     device: str | torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the H observations ending at `last` (L, B), the action before each, and their mask."""
+    """Return the H observations ending at `last` (L, B), the action before each, and their mask.
+
+    Args:
+        start, obs_start: (B,) places of the episodes' first action and first observation
+    """
     offset = last[..., None] + np.arange(1 - size, 1)  # (L, B, H)
     inside = np.maximum(offset, 0)
-    obs = store.obs.take(inside + obs_start[:, None], device)
-    prev = store.shape_action(store.actions.take(np.maximum(offset - 1, 0) + start[:, None], device))
+    obs = store.obs.take_at(inside + obs_start[:, None], device)
+    prev = store.shape_action(store.actions.take_at(np.maximum(offset - 1, 0) + start[:, None], device))
     mask = offset >= 0
     if (
         last.min(initial=size) < size
@@ -185,9 +194,9 @@ def _histories(
 def _chunk(
     store: TrajectoryStore, first: np.ndarray, valid: np.ndarray, size: int, device: str | torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the N actions from row `first` on, of which `valid` (B,) are real, and their mask."""
+    """Return the N actions from place `first` on, of which `valid` (B,) are real, and their mask."""
     row, mask = _run(first, valid, size)
-    actions = store.shape_action(store.actions.take(row, device))  # (B, N, act)
+    actions = store.shape_action(store.actions.take_at(row, device))  # (B, N, act)
     _zero(actions, ~mask)
     return actions, _to(mask, device)
 
@@ -195,9 +204,9 @@ def _chunk(
 def _rewards(
     store: TrajectoryStore, first: np.ndarray, valid: np.ndarray, size: int, device: str | torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the n rewards from row `first` on, of which `valid` (B,) are real, and their mask."""
+    """Return the n rewards from place `first` on, of which `valid` (B,) are real, and their mask."""
     row, mask = _run(first, valid, size)
-    rewards = store.shape_reward(store.rewards.take(row, device))  # (B, n)
+    rewards = store.shape_reward(store.rewards.take_at(row, device))  # (B, n)
     _zero(rewards, ~mask)
     return rewards, _to(mask, device)
 

@@ -14,6 +14,7 @@ from trajrl.formats.base.importer import context
 from trajrl.store.action_box import SCALED
 from trajrl.store.file.describe import describe_store
 from trajrl.store.normalize import REWARD_TRANSFORMS
+from trajrl.store.places import split_places
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.action_units import ActionUnits, action_units
 from trajrl.training.config import NO_DATA, RunConfig
@@ -47,11 +48,15 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
         raise ValueError(
             "this run was made from imported weights and names no data to learn from; give --data"
         )
-    if not Path(config.data).exists() and config.data.partition(":")[0] in ENVS:
-        made = data_made_by(config.data)
+    places = split_places(config.data)
+    if len(places) > 1:
+        return open_shards(places, config, shared)
+    data = places[0]
+    if not Path(data).exists() and data.partition(":")[0] in ENVS:
+        made = data_made_by(data)
         if made is not None:
             return made
-    path = Path(config.data) if Path(config.data).exists() else locate_dataset(config.data)
+    path = Path(data) if Path(data).exists() else locate_dataset(data)
     if config.format == "auto" and recognise(path) == "trajrl":
         mapped = shared and config.memory == "auto" and not describe_store(path)["packed"]
         store = TrajectoryStore.open(path, "map" if mapped else config.memory)
@@ -61,6 +66,23 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     source = open_source(path, config.format)
     store = TrajectoryStore.of(source.episodes())
     store.attributes.update(context(source))
+    return store
+
+
+def open_shards(places: list[str], config: RunConfig, shared: bool) -> TrajectoryStore:
+    """Open several store files as one."""
+    paths = [Path(place).expanduser() for place in places]
+    for path in paths:
+        found = recognise(path) if config.format == "auto" else config.format
+        if found != "trajrl":
+            raise ValueError(
+                f"{path} is data of the format {found}, and several files are one where each is a store: "
+                f"`store import {path} --out X.h5` makes one"
+            )
+    packed = shared and any(describe_store(path)["packed"] for path in paths)
+    mapped = shared and config.memory == "auto" and not packed
+    store = TrajectoryStore.open(places, "map" if mapped else config.memory)
+    warn_of_copies(paths[0], shared and not mapped and config.memory != "map")
     return store
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
-from trajrl.cli.bench.generated import forget, generated, read_through
-from trajrl.cli.common import Common, say
+from trajrl.cli.bench.generated import forget, read_through
+from trajrl.cli.bench.one_thread import one_thread
+from trajrl.cli.bench.windows import Windows
+from trajrl.cli.common import say
 from trajrl.cli.option import silent
 from trajrl.cli.text_table import as_text, show_table
 from trajrl.core.paths import PLACE
@@ -23,55 +24,6 @@ if TYPE_CHECKING:
     from trajrl.store.window import Anchors, WindowSpec
 
 LIMIT_MS, LIMIT_MAPPED = 0.6, 1.5  # what a batch may take from memory, and how much more when it is mapped
-
-
-@dataclass(frozen=True, kw_only=True)
-class Windows(Common):
-    """What both benchmarks draw."""
-
-    COUNTS: ClassVar[tuple[str, ...]] = ("transitions", "batch", "history", "chunk", "batches")
-
-    transitions: int = 1_000_000
-    """Transitions of the generated store."""
-    batch: int = 256
-    """Windows gathered at a time."""
-    history: int = 8
-    """Observations of a window's history, H."""
-    chunk: int = 5
-    """Actions of a window's chunk, N."""
-    batches: int = 200
-    """Batches of each measured round."""
-    obs_dim: int = 17
-    """Numbers in an observation of the generated store."""
-    action_dim: int = 6
-    """Numbers in an action."""
-    scratch: Annotated[Path | None, silent("PATH", "a temporary folder")] = None
-    """Folder for the generated store, which is removed at the end."""
-
-    def file(self) -> AbstractContextManager[Path]:
-        """Make the store, and remove it afterwards."""
-        return generated(self.transitions, self.seed, self.scratch, self.obs_dim, self.action_dim)
-
-    @property
-    def spec(self) -> WindowSpec:
-        """Return the windows to gather."""
-        from trajrl.store.window import WindowSpec
-
-        return WindowSpec(self.history, self.chunk)
-
-    def anchors(self, store: TrajectoryStore, name: str) -> list[Anchors]:
-        """Draw every batch's anchors beforehand, uniform over steps."""
-        import numpy as np
-
-        from trajrl.core.rng import stream
-        from trajrl.store.window import Anchors
-
-        found = []
-        for index in range(self.batches):
-            row = stream(self.seed, f"bench {name}", index).integers(store.num_steps, size=self.batch)
-            episode = np.searchsorted(store.table.start, row, side="right") - 1
-            found.append(Anchors(episode, row - store.table.start[episode], np.ones(self.batch, np.float32)))
-        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +48,14 @@ class BenchStore(Windows):
         """Take the store given, else make one and remove it afterwards."""
         return nullcontext(self.data) if self.data else super().file()
 
+    shards: int = 0
+    """Compare drawing from this many files with drawing from one that holds the same; 0: do not."""
+
     def run(self) -> dict[str, Any]:
         """Measure on a generated file."""
-        return store(self)
+        from trajrl.cli.bench.shards import shards
+
+        return shards(self, self.shards) if self.shards else store(self)
 
 
 def gather(options: BenchGather) -> dict[str, Any]:
@@ -187,19 +144,6 @@ def milliseconds(store: TrajectoryStore, anchors: list[Anchors], spec: WindowSpe
 def median(ordered: list[float]) -> float:
     """Return the middle one of an odd number of sorted times."""
     return ordered[len(ordered) // 2]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one core."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 OPEN = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ def read_parts(path: Path, memory: str = "auto") -> Parts:
             small = path.stat().st_size <= RAM_LIMIT_BYTES
             mapped = memory == "map" or (memory == "auto" and not packed and not small)
             parts = _read(file, names, mapped)
-            _check(parts)
+            check_fit(parts.columns, parts.table)
         except PermissionError as error:
             raise ValueError(str(error)) from error
         except DAMAGE as error:
@@ -62,10 +63,14 @@ def _read(file: h5py.File, names: list[str], mapped: bool) -> Parts:
     # One map of the open file, not of its name: the name may by now belong to a newer store.
     buffer = mmap.mmap(file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ) if mapped else None
     columns = {name: Column(_rows(file[name], buffer)) for name in names if is_column(name)}
-    table, attributes = read_table(file, names), read_attributes(file)
+    return Parts(columns, read_table(file, names), facts(file, names))
+
+
+def facts(file: h5py.File, names: list[str]) -> dict[str, Any]:
+    """Read the attributes, and the statistics with them."""
     statistics = [name for name in names if name.startswith("stats/")]
-    attributes["statistics"] = {name.removeprefix("stats/"): file[name][:] for name in statistics}
-    return Parts(columns, table, attributes)
+    kept = {name.removeprefix("stats/"): file[name][:] for name in statistics}
+    return {**read_attributes(file), "statistics": kept}
 
 
 def read_table(file: h5py.File, names: list[str]) -> Table:
@@ -91,9 +96,8 @@ def _rows(dataset: h5py.Dataset, buffer: mmap.mmap | None) -> np.ndarray:
     return np.frombuffer(buffer, dataset.dtype, count, dataset.id.get_offset()).reshape(dataset.shape)
 
 
-def _check(parts: Parts) -> None:
+def check_fit(columns: Mapping[str, Sized], table: Table) -> None:
     """Refuse a file whose columns and table do not fit: windows would be read from the wrong place."""
-    columns, table = parts.columns, parts.table
     length, steps, rows = table.length, len(columns["actions"]), len(columns["obs"])
     if not (len(table) and (length >= 1).all() and (table.start == np.cumsum(length) - length).all()):
         raise ValueError("table/start and table/length do not describe episodes one after the other")

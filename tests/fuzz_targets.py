@@ -22,7 +22,9 @@ from foreign import (
     npz,
     ogbench,
     pickled,
+    replay_buffer,
     robomimic,
+    zarr_store,
 )  # fmt: skip
 from fuzz import damaged, damaged_member
 
@@ -36,6 +38,7 @@ class Target:
     inside: bool = False  # half of the cases damage a member of a zip and mend its checksum
     headroom: int = 0  # mebibytes that reading a good file takes besides
     mend: Callable[[Path], None] | None = None  # called on the damaged twin
+    slow: bool = False  # a twin of another target
 
     def size(self, good: Path) -> int:
         """Return the size of the good file."""
@@ -228,7 +231,7 @@ TARGETS = {
     "d4rl": Target(made(hdf5, "x.hdf5", FLAT), foreign),
     "journal": Target(write_journal, journal),
     "lerobot": Target(made(lerobot_set, "x", lerobot([4, 5])), foreign),
-    "lerobot-v2.1": Target(made(lerobot_set, "x", lerobot([4, 5]), "v2.1"), foreign),
+    "lerobot-v2.1": Target(made(lerobot_set, "x", lerobot([4, 5]), "v2.1"), foreign, slow=True),
     "minari": Target(made(minari_set, "x-v0", minari([4, 5])), foreign),
     "npz": Target(made(npz, "x.npz", FLAT), foreign, inside=True),
     "npz-folder": Target(made(recordings, "x"), foreign, inside=True),
@@ -237,6 +240,8 @@ TARGETS = {
     "robomimic": Target(made(hdf5, "x.hdf5", robomimic({"demo_0": 4, "demo_1": 5})), foreign),
     "policy": Target(write_policy, policy, inside=True),
     "store": Target(write_store, store),
+    "zarr": Target(made(zarr_store, "x.zarr", replay_buffer([4, 5])), foreign),
+    "zarr-zip": Target(made(zarr_store, "x.zip", replay_buffer([4, 5])), foreign, inside=True, slow=True),
     "weights": Target(write_weights, weights, inside=True),
 }
 BAD = Target(made(lambda path: path.write_text("good") and path, "x"), misread)

@@ -17,6 +17,7 @@ EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript"), "minari": ("minari",), "mlflow": ("mlflow",),
     "ogbench": ("ogbench",),
     "ray": ("ray",), "robotics": ("gymnasium_robotics",), "wandb": ("wandb",),
+    "zarr": ("numcodecs",),
 }  # fmt: skip
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -79,6 +80,12 @@ def need_wandb(tmp_path):
     from trajrl.training.run_dir.boards import WandbLog
 
     WandbLog(tmp_path, RunConfig())
+
+
+def need_zarr(tmp_path):
+    from trajrl.formats.zarr.array import decoder
+
+    decoder({"id": "blosc"}, "x")(bytes(16), 64)
 
 
 def need_mlflow(tmp_path):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
 import os
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +185,45 @@ def lerobot_set(
         "".join(json.dumps({"task_index": i, "task": task}) + "\n" for i, task in enumerate(tasks))
     )
     return folder
+
+
+def replay_buffer(lengths: list[int], **more: Any) -> Arrays:
+    """Return the arrays of a diffusion_policy replay buffer: as many observations as actions, no rewards."""
+    count = sum(lengths)
+    found = {
+        "data/state": normal("obs", count, 5), "data/action": np.tanh(normal("act", count, 2)),
+        "data/keypoint": normal("key", count, 3, 2), "data/n_contacts": np.ones((count, 1), np.float32),
+        "data/img": np.zeros((count, 8, 8, 3), np.float32), "meta/episode_ends": np.cumsum(lengths), **more,
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def zarr_store(path: Path, arrays: Arrays, codec: str | None = "zlib", rows: int = 4, **said: Any) -> Path:
+    """Write a zarr store of version 2: a folder, or a zip where the name says so."""
+    packed = {None: bytes, "zlib": zlib.compress, "gzip": gzip.compress, "bz2": bz2.compress}
+    packed["zstd"] = lambda raw: bytes(pa.compress(raw, "zstd"))
+    packed["lz4"] = lambda raw: len(raw).to_bytes(4, "little") + bytes(pa.compress(raw, "lz4_raw"))
+    files = {".zgroup": b'{"zarr_format": 2}'}
+    for name, value in arrays.items():
+        chunks = (max(1, min(rows, len(value))), *(-(-n // 2) for n in value.shape[1:]))
+        files[f"{name}/.zarray"] = json.dumps({
+            "zarr_format": 2, "shape": value.shape, "chunks": chunks, "dtype": value.dtype.str, "order": "C",
+            "compressor": {"id": codec} if codec else None, "fill_value": 0, "filters": None, **said,
+        }).encode()  # fmt: skip
+        for index in np.ndindex(*(-(-n // c) for n, c in zip(value.shape, chunks))):
+            part = value[tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, chunks))]
+            whole = np.zeros(chunks, value.dtype)
+            whole[tuple(map(slice, part.shape))] = part
+            files[f"{name}/{'.'.join(map(str, index))}"] = packed[codec](whole.tobytes())
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, raw in files.items():
+                archive.writestr(name, raw)
+        return path
+    for name, raw in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(raw)
+    return path
 
 
 def table(arrays: Arrays) -> pa.Table:

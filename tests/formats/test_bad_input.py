@@ -24,13 +24,15 @@ from foreign import (
     npz,
     ogbench,
     pickled,
+    replay_buffer,
     robomimic,
+    zarr_store,
 )  # fmt: skip
 
 from trajrl.formats import import_source, open_source
 
 ROOT = Path(__file__).parents[2]
-FORMATS = ("d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "robomimic")
+FORMATS = ("d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "robomimic", "zarr")
 ENDINGS = {
     "d4rl": "x.hdf5",
     "lerobot": "x",
@@ -39,11 +41,12 @@ ENDINGS = {
     "ogbench": "x.npz",
     "pickle": "x.pkl",
     "robomimic": "x.hdf5",
+    "zarr": "x.zip",
 }
 ACTIONS = {
     "d4rl": "actions", "lerobot": "action", "minari": "episode_1/actions", "npz": "actions",
     "ogbench": "actions",
-    "pickle": "actions", "robomimic": "data/demo_1/actions",
+    "pickle": "actions", "robomimic": "data/demo_1/actions", "zarr": "data/action",
 }  # fmt: skip
 
 
@@ -53,6 +56,7 @@ def columns(format: str) -> dict:
     return {
         "d4rl": flat, "npz": flat, "pickle": flat, "minari": minari([4, 5]), "ogbench": ogbench([4, 5]),
         "robomimic": robomimic({"demo_0": 4, "demo_1": 5}), "lerobot": lerobot([4, 5]),
+        "zarr": replay_buffer([4, 5]),
     }[format]  # fmt: skip
 
 
@@ -63,6 +67,8 @@ def write(format: str, folder: Path, arrays: dict) -> Path:
         return minari_set(path, arrays)
     if format == "lerobot":
         return lerobot_set(path, arrays)
+    if format == "zarr":
+        return zarr_store(path, arrays)
     if format == "pickle":
         return pickled(path, [arrays])
     return npz(path, arrays) if path.suffix == ".npz" else hdf5(path, arrays)
@@ -70,7 +76,11 @@ def write(format: str, folder: Path, arrays: dict) -> Path:
 
 def content(path: Path) -> Path:
     """Return the file that holds the numbers."""
-    places = (path / "data/main_data.hdf5", path / "data/chunk-000/file-000.parquet")
+    places = (
+        path / "data/main_data.hdf5",
+        path / "data/chunk-000/file-000.parquet",
+        path / "data/action/0.0",
+    )
     return next((place for place in places if place.exists()), path)
 
 
@@ -201,7 +211,7 @@ def test_the_command_line_gives_one_line_and_exit_code_1(tmp_path):
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.splitlines() == [
         f"error: {tmp_path / 'x.hdf5'} is text, not data; "
-        "trajrl reads D4RL, LeRobot, Minari, robomimic, OGBench, npz and pickle files"
+        "trajrl reads D4RL, LeRobot, Minari, robomimic, OGBench, npz, pickle and zarr files"
     ]
     assert not (tmp_path / "o.h5").exists()
 

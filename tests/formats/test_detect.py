@@ -19,9 +19,11 @@ from foreign import (
     npz,
     ogbench,
     pickled,
+    replay_buffer,
     robomimic,
     shared,
     store_of,
+    zarr_store,
 )
 
 from trajrl import Episode
@@ -40,6 +42,7 @@ def made(kind: str, path):
         "minari": lambda: hdf5(path, minari([3])), "pickle": lambda: pickled(path, []),
         "ogbench": lambda: npz(path.with_suffix(".npz"), ogbench([3])).rename(path),
         "lerobot": lambda: lerobot_set(path, lerobot([3])),
+        "zarr": lambda: zarr_store(path, replay_buffer([3])),
         "npz-folder": lambda: npz(path / "1.npz", d4rl(5, ends=(4,))).parent,
         "npz": lambda: npz(path.with_suffix(".npz"), ogbench([3], rewards=np.zeros(4))).rename(path),
     }  # fmt: skip

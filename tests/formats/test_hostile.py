@@ -25,7 +25,9 @@ LIMIT = int(os.environ.get("TRAJRL_FUZZ_SECONDS", "7200"))
 
 
 @pytest.mark.timeout(LIMIT)
-@pytest.mark.parametrize("target", sorted(TARGETS))
+@pytest.mark.parametrize(
+    "target", [pytest.param(name, marks=[pytest.mark.slow] * TARGETS[name].slow) for name in sorted(TARGETS)]
+)
 def test_damaged_files_are_read_or_refused_in_one_line(target):
     count = cases(60)
     failures = fuzz(target, count)

@@ -82,7 +82,7 @@ def test_any_episodes_come_back_the_same(format, episodes):
 
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize(
-    "format", [pytest.param(f, marks=[pytest.mark.slow] * f.startswith("lerobot-")) for f in sorted(EXPORTS)]
+    "format", [pytest.param(f, marks=[pytest.mark.slow] * f.startswith("lerobot")) for f in sorted(EXPORTS)]
 )
 def test_real_files_come_back_the_same(name, format, tmp_path):
     import_source(open_source(shared(name)), tmp_path / "a.h5")

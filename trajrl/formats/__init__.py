@@ -31,6 +31,7 @@ FORMATS = {
     "pickle": "trajrl.formats.pickle.reader:Pickle",
     "robomimic": "trajrl.formats.robomimic.reader:Robomimic",
     "trajrl": "trajrl.formats.native:Native",
+    "zarr": "trajrl.formats.zarr.reader:Zarr",
 }
 
 EXPORTS = {

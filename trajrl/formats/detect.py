@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-KNOWN = "D4RL, LeRobot, Minari, robomimic, OGBench, npz and pickle files"
+KNOWN = "D4RL, LeRobot, Minari, robomimic, OGBench, npz, pickle and zarr files"
 WHOLE = "download or copy it again"
 
 
@@ -71,6 +71,8 @@ def _hdf5(path: Path) -> str:
 def _zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.NameToInfo.keys() & {".zgroup", "zarr.json", "meta/episode_ends/.zarray"}:
+                return "zarr"
             names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is not a whole npz file ({error}); {WHOLE}") from error
@@ -85,6 +87,8 @@ def _zip(path: Path) -> str:
 def _folder(path: Path) -> str:
     if (path / "meta" / "info.json").exists():
         return "lerobot"
+    if any((path / name).exists() for name in (".zgroup", "zarr.json", "meta/episode_ends/.zarray")):
+        return "zarr"
     for data in (path / "data", path):
         if (data / "metadata.json").exists() or (data / "main_data.hdf5").exists():
             return "minari"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 SENTENCES = {  # [one|many], or [ending of many]
+    "absent_chunks": "chunk[s] [is|are] not stored, and [was|were] read as the file's fill value",
     "absent_demos": "demonstration[s] [is|are] named by a mask but not in the file",
     "absent_episodes": "episode[s] that the metadata promise [is|are] not in the file",
     "absent_shards": "shard[s] [is|are] missing from the numbered set",

@@ -22,7 +22,9 @@ class Reading(Common):
 
     source: Positional[str]
     """A file, a folder of shards, a LeRobot or Minari set, or a name such as hopper-medium-v2."""
-    format: Literal["auto", "d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "robomimic"] = "auto"
+    format: Literal["auto", "d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "robomimic", "zarr"] = (
+        "auto"
+    )
     """What the source is; auto looks at its content."""
     env: Annotated[str, silent("ID", "as the source says")] = ""
     """Environment to record, with its action box."""

@@ -14,7 +14,7 @@ ONLY_FOR = {  # option -> the formats that read it; the others read every option
     "ends": (*FLAT, "lerobot"),
     "horizon": FLAT,
     "filter": ("robomimic",),
-    "obs_keys": ("lerobot", "minari", "robomimic"),
+    "obs_keys": ("lerobot", "minari", "robomimic", "zarr"),
     "split": ("ogbench",),
     "trust_pickle": ("pickle",),
 }

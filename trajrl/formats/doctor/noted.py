@@ -22,6 +22,7 @@ class Meaning(NamedTuple):
 
 
 MEANINGS = {
+    "absent_chunks": Meaning(WARNING, "rows that were never written look like rows of that value"),
     "absent_demos": Meaning(WARNING, "a filter gives fewer demonstrations than its name promises", PERSON),
     "absent_episodes": Meaning(ERROR, "the policy is trained on a part of the set", PERSON),
     "absent_shards": Meaning(

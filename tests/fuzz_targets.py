@@ -23,6 +23,8 @@ from foreign import (
     ogbench,
     pickled,
     replay_buffer,
+    rlds,
+    rlds_set,
     robomimic,
     zarr_store,
 )  # fmt: skip
@@ -80,6 +82,22 @@ def mend(twin: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     whole.write_text(json.dumps(known))
+
+
+def mend_records(twin: Path) -> None:
+    """Write lengths and checksums of records anew, so that the damage is met behind them."""
+    from trajrl.formats.rlds.crc32c import masked_crc32c
+
+    for path in twin.glob("*.tfrecord*"):
+        raw, place = path.read_bytes(), 0
+        found = b""
+        while len(raw) >= place + 16:
+            length = min(int.from_bytes(raw[place : place + 8], "little"), len(raw) - place - 16)
+            head, content = length.to_bytes(8, "little"), raw[place + 12 : place + 12 + length]
+            found += head + masked_crc32c(head).to_bytes(4, "little")
+            found += content + masked_crc32c(content).to_bytes(4, "little")
+            place += 16 + length
+        path.write_bytes(found)
 
 
 def foreign(path: Path) -> None:
@@ -237,6 +255,7 @@ TARGETS = {
     "npz-folder": Target(made(recordings, "x"), foreign, inside=True),
     "ogbench": Target(made(npz, "x.npz", ogbench([4, 5])), foreign, inside=True),
     "pickle": Target(made(pickled, "x.pkl", [FLAT]), foreign),
+    "rlds": Target(made(rlds_set, "x", rlds([4, 5])), foreign, mend=mend_records),
     "robomimic": Target(made(hdf5, "x.hdf5", robomimic({"demo_0": 4, "demo_1": 5})), foreign),
     "policy": Target(write_policy, policy, inside=True),
     "store": Target(write_store, store),

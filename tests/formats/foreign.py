@@ -226,6 +226,115 @@ def zarr_store(path: Path, arrays: Arrays, codec: str | None = "zlib", rows: int
     return path
 
 
+def rlds(lengths: list[int], **more: Any) -> list[Arrays]:
+    """Return the steps of RLDS episodes: one more than actions, whose own action and reward mean nothing."""
+    found = []
+    for number, length in enumerate(lengths):
+        rows, texts = length + 1, [b"push" if number % 2 == 0 else b"pull"] * (length + 1)
+        steps = {
+            "observation/state": normal("obs", rows, 3, seed=number), "observation/image": [b"jpeg"] * rows,
+            "action": np.tanh(normal("act", rows, 2, seed=number)),
+            "reward": normal("rew", rows, seed=number) * ~at(rows, length), "is_first": at(rows, 0),
+            "is_last": at(rows, length), "is_terminal": at(rows, length) & (number % 2 == 0),
+            "discount": np.ones(rows, np.float32), "language_instruction": texts, **more,
+        }  # fmt: skip
+        found.append({name: value for name, value in steps.items() if value is not None})
+    return found
+
+
+def example(steps: Arrays) -> bytes:
+    """Return steps as TFDS puts them into a record, by protobuf's own package."""
+    features = Example().features.feature
+    for name, value in steps.items():
+        if isinstance(value, list):
+            features[f"steps/{name}"].bytes_list.value.extend(value)
+        elif value.dtype.kind == "f":
+            features[f"steps/{name}"].float_list.value.extend(value.ravel().tolist())
+        else:
+            features[f"steps/{name}"].int64_list.value.extend(value.ravel().astype(int).tolist())
+    message = Example()
+    message.features.MergeFrom(Features(feature=features))
+    return message.SerializeToString()
+
+
+def _messages() -> tuple[Any, Any]:
+    """Return the classes of tf.train.Example and Features, made from their description."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="t", syntax="proto3")
+    for name, kind in (
+        ("BytesList", kinds.TYPE_BYTES),
+        ("FloatList", kinds.TYPE_FLOAT),
+        ("Int64List", kinds.TYPE_INT64),
+    ):
+        file.message_type.add(name=name).field.add(name="value", number=1, type=kind, label=3)
+    feature = file.message_type.add(name="Feature")
+    for number, name in enumerate(("bytes_list", "float_list", "int64_list"), 1):
+        kind = name.title().replace("_", "")
+        feature.field.add(name=name, number=number, type=11, type_name=f".t.{kind}", label=1)
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=kinds.TYPE_STRING, label=1)
+    entry.field.add(name="value", number=2, type=11, type_name=".t.Feature", label=1)
+    features.field.add(name="feature", number=1, type=11, type_name=".t.Features.FeatureEntry", label=3)
+    file.message_type.add(name="Example").field.add(
+        name="features", number=1, type=11, type_name=".t.Features", label=1
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = [pool.FindMessageTypeByName(f"t.{name}") for name in ("Example", "Features")]
+    return tuple(message_factory.GetMessageClass(one) for one in found)
+
+
+Example, Features = _messages()
+
+
+def tfrecord(path: Path, records: list[bytes]) -> Path:
+    """Write a TFRecord file by TensorBoard's own writer."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        for record in records:
+            writer.write(record)
+        writer.flush()
+    return path
+
+
+def rlds_set(folder: Path, episodes: list[Arrays], shards: int = 1, **said: Any) -> Path:
+    """Write a TFDS folder: shards of a training split, features.json and dataset_info.json."""
+    folder.mkdir(parents=True)
+    parts = [episodes[n::shards] for n in range(shards)]
+    for number, part in enumerate(parts):
+        name = f"x-train.tfrecord-{number:05d}-of-{shards:05d}"
+        tfrecord(folder / name, [example(steps) for steps in part])
+    tree: Arrays = {}
+    for name, value in episodes[0].items():
+        *places, leaf = name.split("/")
+        inner = tree
+        for place in places:
+            inner = inner.setdefault(place, {"featuresDict": {"features": {}}})["featuresDict"]["features"]
+        inner[leaf] = _described(leaf, value)
+    steps = {"sequence": {"feature": {"featuresDict": {"features": tree}}, "length": "-1"}}
+    (folder / "features.json").write_text(json.dumps({"featuresDict": {"features": {"steps": steps}}}))
+    lengths = [str(len(part)) for part in parts]
+    info = {"name": "x", "version": "1.0.0", "fileFormat": "tfrecord", **said}
+    info["splits"] = [{"name": "train", "shardLengths": lengths}]
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    return folder
+
+
+def _described(name: str, value: Any) -> Arrays:
+    """Return what features.json says of one feature."""
+    if isinstance(value, list):
+        image = {"shape": {"dimensions": ["64", "64", "3"]}, "dtype": "uint8", "encodingFormat": "jpeg"}
+        return {"image": image} if name == "image" else {"text": {}}
+    shape = {"dimensions": [str(n) for n in value.shape[1:]]} if value.ndim > 1 else {}
+    return {"tensor": {"shape": shape, "dtype": str(value.dtype), "encoding": "none"}}
+
+
 def table(arrays: Arrays) -> pa.Table:
     """Return columns as a table: vectors are lists of a fixed size."""
     count = max(len(value) for value in arrays.values())

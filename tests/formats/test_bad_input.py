@@ -25,6 +25,8 @@ from foreign import (
     ogbench,
     pickled,
     replay_buffer,
+    rlds,
+    rlds_set,
     robomimic,
     zarr_store,
 )  # fmt: skip
@@ -32,7 +34,8 @@ from foreign import (
 from trajrl.formats import import_source, open_source
 
 ROOT = Path(__file__).parents[2]
-FORMATS = ("d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "robomimic", "zarr")
+SHARD = "x-train.tfrecord-00000-of-00001"
+FORMATS = ("d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "rlds", "robomimic", "zarr")
 ENDINGS = {
     "d4rl": "x.hdf5",
     "lerobot": "x",
@@ -41,12 +44,13 @@ ENDINGS = {
     "ogbench": "x.npz",
     "pickle": "x.pkl",
     "robomimic": "x.hdf5",
+    "rlds": "x",
     "zarr": "x.zip",
 }
 ACTIONS = {
     "d4rl": "actions", "lerobot": "action", "minari": "episode_1/actions", "npz": "actions",
     "ogbench": "actions",
-    "pickle": "actions", "robomimic": "data/demo_1/actions", "zarr": "data/action",
+    "pickle": "actions", "robomimic": "data/demo_1/actions", "zarr": "data/action", "rlds": "action",
 }  # fmt: skip
 
 
@@ -56,7 +60,7 @@ def columns(format: str) -> dict:
     return {
         "d4rl": flat, "npz": flat, "pickle": flat, "minari": minari([4, 5]), "ogbench": ogbench([4, 5]),
         "robomimic": robomimic({"demo_0": 4, "demo_1": 5}), "lerobot": lerobot([4, 5]),
-        "zarr": replay_buffer([4, 5]),
+        "zarr": replay_buffer([4, 5]), "rlds": rlds([9])[0],
     }[format]  # fmt: skip
 
 
@@ -67,6 +71,8 @@ def write(format: str, folder: Path, arrays: dict) -> Path:
         return minari_set(path, arrays)
     if format == "lerobot":
         return lerobot_set(path, arrays)
+    if format == "rlds":
+        return rlds_set(path, [arrays])
     if format == "zarr":
         return zarr_store(path, arrays)
     if format == "pickle":
@@ -76,12 +82,8 @@ def write(format: str, folder: Path, arrays: dict) -> Path:
 
 def content(path: Path) -> Path:
     """Return the file that holds the numbers."""
-    places = (
-        path / "data/main_data.hdf5",
-        path / "data/chunk-000/file-000.parquet",
-        path / "data/action/0.0",
-    )
-    return next((place for place in places if place.exists()), path)
+    places = ("data/main_data.hdf5", "data/chunk-000/file-000.parquet", SHARD)
+    return next((path / place for place in places if (path / place).exists()), path)
 
 
 def assert_refused(path: Path, said: str, kind: type[Exception] = ValueError, **options) -> None:
@@ -120,7 +122,7 @@ def test_an_empty_file(format, tmp_path):
 def test_text_with_the_right_ending(format, tmp_path):
     path = write(format, tmp_path, columns(format))
     content(path).write_text("this is no data\n" * 50)
-    assert_refused(path, "is text, not data|not a whole HDF5 file|is not a parquet file")
+    assert_refused(path, "is text, not data|not a whole HDF5 file|is not a parquet file|no TFRecord file")
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -211,7 +213,7 @@ def test_the_command_line_gives_one_line_and_exit_code_1(tmp_path):
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.splitlines() == [
         f"error: {tmp_path / 'x.hdf5'} is text, not data; "
-        "trajrl reads D4RL, LeRobot, Minari, robomimic, OGBench, npz, pickle and zarr files"
+        "trajrl reads D4RL, LeRobot, Minari, robomimic, OGBench, RLDS, npz, pickle and zarr files"
     ]
     assert not (tmp_path / "o.h5").exists()
 

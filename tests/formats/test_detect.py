@@ -11,6 +11,7 @@ import pytest
 from foreign import (
     chained,
     d4rl,
+    example,
     hdf5,
     lerobot,
     lerobot_set,
@@ -20,9 +21,11 @@ from foreign import (
     ogbench,
     pickled,
     replay_buffer,
+    rlds,
     robomimic,
     shared,
     store_of,
+    tfrecord,
     zarr_store,
 )
 
@@ -42,6 +45,7 @@ def made(kind: str, path):
         "minari": lambda: hdf5(path, minari([3])), "pickle": lambda: pickled(path, []),
         "ogbench": lambda: npz(path.with_suffix(".npz"), ogbench([3])).rename(path),
         "lerobot": lambda: lerobot_set(path, lerobot([3])),
+        "rlds": lambda: tfrecord(path, [example(steps) for steps in rlds([3])]),
         "zarr": lambda: zarr_store(path, replay_buffer([3])),
         "npz-folder": lambda: npz(path / "1.npz", d4rl(5, ends=(4,))).parent,
         "npz": lambda: npz(path.with_suffix(".npz"), ogbench([3], rewards=np.zeros(4))).rename(path),

@@ -29,6 +29,7 @@ FORMATS = {
     "npz-folder": "trajrl.formats.npz.folder:NpzFolder",
     "ogbench": "trajrl.formats.ogbench.reader:OGBench",
     "pickle": "trajrl.formats.pickle.reader:Pickle",
+    "rlds": "trajrl.formats.rlds.reader:RLDS",
     "robomimic": "trajrl.formats.robomimic.reader:Robomimic",
     "trajrl": "trajrl.formats.native:Native",
     "zarr": "trajrl.formats.zarr.reader:Zarr",

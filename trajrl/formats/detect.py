@@ -5,8 +5,10 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from trajrl.formats.rlds.tfrecord import HEAD, length_of
+
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-KNOWN = "D4RL, LeRobot, Minari, robomimic, OGBench, npz, pickle and zarr files"
+KNOWN = "D4RL, LeRobot, Minari, robomimic, OGBench, RLDS, npz, pickle and zarr files"
 WHOLE = "download or copy it again"
 
 
@@ -29,6 +31,8 @@ def recognise(path: Path) -> str:
         return _zip(path)
     if head[:1] == b"\x80" or head[:2] in (b"(l", b"(d", b"]q", b"}q"):
         return "pickle"
+    if length_of(head[:HEAD]) is not None:
+        return "rlds"
     raise ValueError(f"{path} is {_not_data(head)}")
 
 
@@ -89,6 +93,8 @@ def _folder(path: Path) -> str:
         return "lerobot"
     if any((path / name).exists() for name in (".zgroup", "zarr.json", "meta/episode_ends/.zarray")):
         return "zarr"
+    if any(path.glob("*.tfrecord*")) or (path / "features.json").exists():
+        return "rlds"
     for data in (path / "data", path):
         if (data / "metadata.json").exists() or (data / "main_data.hdf5").exists():
             return "minari"

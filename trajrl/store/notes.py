@@ -27,6 +27,7 @@ SENTENCES = {  # [one|many], or [ending of many]
     "index_gaps": "frame[s] [has|have] an `index` that does not follow the one before (it is not used)",
     "inferred_ends": "end[s] [was|were] inferred: the file has no flag for [it|them]",
     "joined_cuts": "timeout[s] in the middle of a demonstration [was|were] joined",
+    "last_rewards": "reward[s] other than 0 of a last step, where RLDS defines none, [was|were] given up",
     "left_frames":
         "feature[s] of images or video [was|were] left where [it is|they are]: nothing of [it|them] was read",
     "length_mismatches": "episode[s] [has|have] another length than the set's list says (kept as found)",

@@ -22,9 +22,9 @@ class Reading(Common):
 
     source: Positional[str]
     """A file, a folder of shards, a LeRobot or Minari set, or a name such as hopper-medium-v2."""
-    format: Literal["auto", "d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "robomimic", "zarr"] = (
-        "auto"
-    )
+    format: Literal[
+        "auto", "d4rl", "lerobot", "minari", "npz", "ogbench", "pickle", "rlds", "robomimic", "zarr"
+    ] = "auto"
     """What the source is; auto looks at its content."""
     env: Annotated[str, silent("ID", "as the source says")] = ""
     """Environment to record, with its action box."""
@@ -35,8 +35,8 @@ class Reading(Common):
     obs_keys: Annotated[tuple[str, ...], silent("NAME ...", "the format's own order")] = ()
     """Observation groups to concatenate, in this order."""
     ends: Literal["auto", "flags", "resets"] = "auto"
-    """What ends an episode: the file's flags, jumps in the state, or what its family needs.  `flags` of a
-    LeRobot set, whose episodes are numbered, reads next.done as a termination."""
+    """What ends an episode: the file's flags, jumps in the state, or what its family needs.  `flags` reads
+    next.done of a LeRobot set as a termination, and the last step of RLDS as one with an action."""
     horizon: int = 0
     """Steps after which an episode is cut where the file has no timeouts; 0: the family's own."""
     filter: str = ""

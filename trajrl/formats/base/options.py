@@ -11,11 +11,11 @@ ENDS = ("auto", "flags", "resets")
 SPLITS = ("train", "val", "all")
 FLAT = ("d4rl", "npz", "pickle")  # columns in which episodes lie one behind another
 ONLY_FOR = {  # option -> the formats that read it; the others read every option that is not here
-    "ends": (*FLAT, "lerobot"),
+    "ends": (*FLAT, "lerobot", "rlds"),
     "horizon": FLAT,
     "filter": ("robomimic",),
-    "obs_keys": ("lerobot", "minari", "robomimic", "zarr"),
-    "split": ("ogbench",),
+    "obs_keys": ("lerobot", "minari", "rlds", "robomimic", "zarr"),
+    "split": ("ogbench", "rlds"),
     "trust_pickle": ("pickle",),
 }
 

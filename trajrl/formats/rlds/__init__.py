@@ -1,0 +1,1 @@
+"""RLDS episodes in TFDS records, in."""

@@ -12,7 +12,6 @@ from functools import cache
 import numpy as np
 
 POLYNOMIAL = 0x82F63B78  # bits in the order in which they arrive
-LANES = 1024
 FEW = 4096  # bytes for which one lane is enough
 ONES = 0xFFFFFFFF
 
@@ -36,14 +35,15 @@ def crc32c(content: bytes | memoryview) -> int:
 
 def _from_zero(content: np.ndarray) -> int:
     """Return the state after bytes (n,) from a state of 0, which zeros before them do not change."""
-    length = -(-len(content) // LANES)
-    lanes = np.zeros(LANES * length, np.uint8)
+    count = 1 << (len(content).bit_length() // 2 + 2)  # lanes; four times as many as each is long
+    length = -(-len(content) // (2 * count))  # of a lane, in pairs of bytes
+    lanes = np.zeros(2 * count * length, np.uint8)
     lanes[len(lanes) - len(content) :] = content
-    columns = np.ascontiguousarray(lanes.reshape(LANES, length).T)  # (length, LANES)
-    state, table = np.zeros(LANES, np.uint32), _table()
+    columns = np.ascontiguousarray(lanes.view("<u2").reshape(count, length).T)  # (length, count)
+    state, table = np.zeros(count, np.uint32), _table_of_pairs()
     for column in columns:
-        state = table[(state ^ column) & 255] ^ (state >> 8)
-    zeros = _zeros(length)
+        state = table.take(state.astype(np.uint16) ^ column) ^ (state >> 16)
+    zeros = _zeros(2 * length)
     while len(state) > 1:
         state = _apply(zeros, state[0::2]) ^ state[1::2]
         zeros = _apply(zeros, zeros)
@@ -71,6 +71,14 @@ def _apply(operator: np.ndarray, states: np.ndarray) -> np.ndarray:
     for bit, image in enumerate(operator):
         found ^= np.where((states >> np.uint32(bit)) & np.uint32(1), image, np.uint32(0))
     return found
+
+
+@cache
+def _table_of_pairs() -> np.ndarray:
+    """Return what each pair of bytes does to a state of 0, the first one lowest, (65536,)."""
+    pairs, table = np.arange(1 << 16, dtype=np.uint32), _table()
+    once = table[pairs & 255] ^ (pairs >> 8)
+    return table[once & 255] ^ (once >> 8)
 
 
 @cache

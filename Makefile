@@ -55,7 +55,8 @@ lint: $(STAMP) ## ruff, the formatter's check, and the type checker over the pac
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(STAMP) ## the site, into out/site: pages, every option, the public names; a warning is an error
+docs: $(STAMP) ## the site, into out/site: pages, executed notebooks, every option, the public names; a warning is an error
+	$(BIN)/python docs/execute_notebooks.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "$(BIN)/python -m http.server -d out/site   shows it on this machine, search and all"
 

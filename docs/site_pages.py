@@ -1,6 +1,7 @@
-"""What the site has beside docs/: options from the program's own help, the public names, the project's files.
+"""What the site has beside docs/: options from the program's own help, the public names, the project's files,
+and the notebooks as `make docs` executed them.
 
-A hook of MkDocs.  Nothing it adds is kept in a file, so that nothing can differ from the program.
+A hook of MkDocs.  Nothing it adds is kept in the repository, so that nothing can differ from the program.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import notebook_pages  # beside this file
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 from trajrl import _PUBLIC
@@ -30,6 +33,9 @@ ELSEWHERE = {  # files that the site shows under a name of its own
     "CONTRIBUTING.md": "project/CONTRIBUTING.md",
     "data/LICENSES.md": "project/LICENSES.md",
 }
+EXECUTED = Path(os.environ.get("SITE_NOTEBOOKS") or ROOT / "out" / "notebooks")
+NOTEBOOKS = {f"analysis/{path.name}": path for path in sorted((ROOT / "analysis").glob("*.ipynb"))}
+ELSEWHERE |= {source: f"notebooks/{path.stem}.md" for source, path in NOTEBOOKS.items()}
 FENCE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -38,10 +44,23 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made."""
     files.remove(files.src_uris["README.md"])
     for source, name in ELSEWHERE.items():
-        files.append(File.generated(config, name, content=(ROOT / source).read_text()))
+        if source not in NOTEBOOKS:
+            files.append(File.generated(config, name, content=(ROOT / source).read_text()))
+    for path in NOTEBOOKS.values():
+        add_notebook(files, config, EXECUTED / path.name)
     files.append(File.generated(config, "reference/options.md", content=options()))
     files.append(File.generated(config, "reference/python.md", content=public_names()))
     return files
+
+
+def add_notebook(files: Files, config: Any, path: Path) -> None:
+    """Add the page of an executed notebook, and its pictures."""
+    if not path.exists():
+        raise PluginError(f"{path} is not there; `make docs` executes the notebooks first")
+    text, pictures = notebook_pages.page(path)
+    files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+    for name, content in pictures.items():
+        files.append(File.generated(config, f"notebooks/{name}", content=content))
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:

@@ -95,6 +95,8 @@ def test_what_the_online_phase_brought_is_the_run_that_gained_most():
     })  # fmt: skip
     found = findings.online(Table("online", "t", "c", rows))
     assert found.text == "Online, run b went from 10 to 40; at the worst it lay 5 below where it began."
+    found = findings.online(Table("online", "t", "c", rows.assign(drop=0.0)))
+    assert found.text == "Online, run b went from 10 to 40, and no evaluation lay below where it began."
 
 
 def test_stores_are_never_pooled_in_data_and_draws_by_source(two_runs):

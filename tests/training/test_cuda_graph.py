@@ -96,7 +96,10 @@ def test_recorded_updates_are_the_agents_own(name, choice):
     assert bool(stand_in.records) != (name in ON_THE_HOST)
 
 
-@pytest.mark.parametrize("name", ["acfql", "diffusion_ql", "edp", "rlpd"])
+@pytest.mark.parametrize(
+    "name",
+    ["edp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("acfql", "diffusion_ql", "rlpd"))],
+)
 def test_in_half_precision_too(name):
     agents = slow(name), slow(name)
     agents[1].substitute("learn", RecordedUpdates(agents[1], traced(agents[1])))
@@ -113,7 +116,7 @@ def test_in_half_precision_too(name):
 def test_what_is_recorded_never_waits_for_the_host(name, choice):
     agent = slow(name, **choice)
     batch, watched = windows(agent), 0
-    for step in range(24):
+    for step in range(12):  # past every start, ramp and delay of these choices
         noise = agent.draw(batch, torch_stream(0, "agent", step))
         agent.prepare()
         with nullcontext() if agent.stage() is None else NoWaiting() as mode:

@@ -58,21 +58,28 @@ def scratch_names(source: str) -> set[str]:
     }
 
 
+WHOLE = 6  # every sixth place is tried by the whole command
+
+
 @pytest.mark.parametrize("phase", ["offline", "online"])
 def test_a_resume_writes_through_no_link_to_a_users_file(made, phase, tmp_path, capsys):
     victim = tmp_path / "precious.txt"
     victim.write_text("precious")
-    for place in places(made / phase):
-        run = tmp_path / "run"
-        shutil.copytree(made / phase, run)
+    run = shutil.copytree(made / phase, tmp_path / "run")
+    for number, place in enumerate(places(made / phase)):
         (run / place).parent.mkdir(exist_ok=True)
+        before = (run / place).read_bytes() if (run / place).exists() else None
         (run / place).unlink(missing_ok=True)
         (run / place).symlink_to(victim)
-        assert resume(run, phase) == 1, place
-        assert "outside" in capsys.readouterr().err, place
-        assert victim.read_text() == "precious", place
-        let_locks_go()
-        shutil.rmtree(run)
+        with pytest.raises(ValueError, match="outside"):
+            folder.refuse_links_out(run)  # what a resume asks before it opens anything
+        if number % WHOLE == 0:
+            assert resume(run, phase) == 1, place
+            assert "outside" in capsys.readouterr().err, place
+            assert victim.read_text() == "precious", place
+        (run / place).unlink()
+        if before is not None:
+            (run / place).write_bytes(before)
 
 
 @pytest.mark.slow

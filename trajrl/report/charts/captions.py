@@ -13,8 +13,8 @@ SUCCESS = (
 SCORES = (
     "Look at 'last' and 'mean of last 10' first: they are what a user gets who trains once and stops. "
     "'best' is chosen by the score itself, which nobody has offline: a wide gap to it means luck or "
-    "instability. 'selected' is what `select` chose, else the smallest behaviour-cloning loss. Intervals are "
-    "across seeds; a single run has none."
+    "instability. 'selected' is what the command select chose, else the smallest behaviour-cloning loss. "
+    "Intervals are across seeds; a single run has none."
 )
 PROFILES = (
     "Look for a curve that lies above another everywhere: that group is better whatever score one asks "

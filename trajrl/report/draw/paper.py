@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,21 +47,26 @@ RC: dict[Any, Any] = {
 
 def save(figures: Sequence[Figure], folder: Path, format: str, overwrite: bool = False) -> list[Path]:
     """Write every figure into `folder`, named by its key; returns the paths."""
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
-
     if format not in FORMATS:
         raise ValueError(f"figures for papers are {', '.join(FORMATS)}; got '{format}'")
     paths = [folder / f"{file_name(figure.key)}.{format}" for figure in figures]
     for path in paths:
         refuse_existing(path, overwrite, is_figure)
-    with matplotlib.rc_context(RC):
-        for figure, path in zip(figures, paths):
-            canvas = Canvas(figsize=(WIDTH, HEIGHT))
-            draw(figure, canvas)
-            with new_file(path) as scratch:
-                canvas.savefig(scratch, dpi=DOTS_PER_INCH, metadata=DETAILS[format])
+    for figure, path in zip(figures, paths):
+        with new_file(path) as scratch:
+            write(figure, scratch, format)
     return paths
+
+
+def write(figure: Figure, place: Path | IO[bytes], format: str, dots_per_inch: int = DOTS_PER_INCH) -> None:
+    """Draw one figure into a file, or into what takes bytes."""
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    with matplotlib.rc_context(RC):
+        canvas = Canvas(figsize=(WIDTH, HEIGHT))
+        draw(figure, canvas)
+        canvas.savefig(place, format=format, dpi=dots_per_inch, metadata=DETAILS[format])
 
 
 MARK = "trajrl report"

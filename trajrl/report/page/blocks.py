@@ -136,12 +136,13 @@ def _panel(panel: Panel, place: int, room: Room | None) -> str:
 
 def _figure(key: str, kind: str, title: str, caption: str, rows: pd.DataFrame, controls: str) -> str:
     wide = "" if kind == "chart" else ' class="wide"'
+    rows_in_words = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
     said = escape(f"{title}. {caption} The numbers are in the table below.")
     return (
         f'<figure data-key="{escape(key)}" id="{anchor(key)}" data-kind="{kind}"{wide}>'
         f"<h3>{escape(title)}</h3>"
         f'<div class="controls">{controls}</div><div class="plot" role="img" aria-label="{said}"></div>'
-        f"<figcaption>{escape(caption)}</figcaption><details><summary>Numbers as a table ({len(rows)} rows)"
+        f"<figcaption>{escape(caption)}</figcaption><details><summary>Numbers as a table ({rows_in_words})"
         f"</summary>{table_block(rows, title)}</details></figure>"
     )
 

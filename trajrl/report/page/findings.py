@@ -147,10 +147,10 @@ def _relative(off: float) -> str:
 def online(table: Table) -> Finding:
     """Say what the online phase brought to the run that gained most, and what it cost on the way."""
     row = table.rows.loc[table.rows["gain"].idxmax()]
-    return Finding(
-        f"Online, run {row['run']} went from {row['before']:.3g} to {row['last']:.3g}; at the worst it lay "
-        f"{row['drop']:.3g} below where it began.", table.key,
-    )  # fmt: skip
+    went = f"Online, run {row['run']} went from {row['before']:.3g} to {row['last']:.3g}"
+    if row["drop"] > 0:
+        return Finding(f"{went}; at the worst it lay {row['drop']:.3g} below where it began.", table.key)
+    return Finding(f"{went}, and no evaluation lay below where it began.", table.key)
 
 
 def _charts(items: Sequence[object]) -> Iterator[Chart]:

@@ -163,3 +163,24 @@ def test_answers_are_those_of_python_row_by_row(text):
     ]  # fmt: skip
     expected = [bool(eval(text.replace("return", "result"), {"abs": abs}, row)) for row in rows]
     assert where(table(), text).yes.tolist() == expected
+
+
+WORDS = (
+    "return length success source 'a' 1 - not and or in is None ( ) , < == + mean quantile column [ ] { } : "
+    "lambda if else * ** ' = f'' b'' ... . @ \\ # \0 \u00fc 1e999 0x1 yield await import"
+).split(" ")
+
+
+@settings(max_examples=150)
+@given(st.one_of(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), st.text(max_size=20)))
+def test_any_text_is_answered_or_refused_in_one_line(text):
+    try:
+        found = where(table(), text)
+    except ValueError as error:
+        said = str(error)
+    else:
+        assert found.yes.shape == found.unknown.shape == (6,)
+        assert not (found.yes & found.unknown).any()
+        return
+    assert said.startswith("--where: ")
+    assert "\n" not in said

@@ -62,7 +62,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     scratch = Scratch(path)
     try:
         folder = scratch.folder / path.name
-        folder.mkdir()
+        with said(path):
+            folder.mkdir()
         yield folder
         with said(path):
             sync_folder(folder)

@@ -48,8 +48,8 @@ def _ends(facts: dict[str, Any]) -> Finding:
         of = "" if known == facts["episodes"] else f", of the {known:,} of which that is known"
         success = f"{facts['success']:,} of them succeed{of}"
     return Finding(
-        f"{facts['terminated']:,} episodes end because the task does, {facts['truncated']:,} were cut; "
-        f"{success}.",
+        f"{counted('[episode ends|episodes end] because the task does', facts['terminated'])}, "
+        f"{counted('[was|were] cut', facts['truncated'])}; {success}.",
         "facts",
     )
 

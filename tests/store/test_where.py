@@ -165,10 +165,56 @@ def test_answers_are_those_of_python_row_by_row(text):
     assert where(table(), text).yes.tolist() == expected
 
 
-WORDS = (
-    "return length success source 'a' 1 - not and or in is None ( ) , < == + mean quantile column [ ] { } : "
-    "lambda if else * ** ' = f'' b'' ... . @ \\ # \0 \u00fc 1e999 0x1 yield await import"
-).split(" ")
+WORDS = [
+    "return",
+    "length",
+    "success",
+    "source",
+    "'a'",
+    "1",
+    "-",
+    "not",
+    "and",
+    "or",
+    "in",
+    "is",
+    "None",
+    "(",
+    ")",
+    ",",
+    "<",
+    "==",
+    "+",
+    "mean",
+    "quantile",
+    "column",
+    "[",
+    "]",
+    "{",
+    "}",
+    ":",
+    "lambda",
+    "if",
+    "else",
+    "*",
+    "**",
+    "'",
+    "=",
+    "f''",
+    "b''",
+    "...",
+    ".",
+    "@",
+    "\\",
+    "#",
+    "\x00",
+    "ü",
+    "1e999",
+    "0x1",
+    "yield",
+    "await",
+    "import",
+]
 
 
 @settings(max_examples=150)

@@ -56,9 +56,9 @@ def edited(path: Path, edit, name: str = "y.h5") -> tuple[dict, TrajectoryStore]
 
 def test_filter_keeps_episodes_phases_labels_clusters_and_attributes(path):
     old = open_to_edit(path)
-    found, new = edited(path, kept_where(old, "column('train') and length > 2")[0])
-    ids = [e for e in range(12) if e % 2 == 0 and old.table.length[e] > 2]
-    assert 0 < len(ids) < 6
+    found, new = edited(path, kept_where(old, "column('train') and length > 2 or phase == 'online'")[0])
+    ids = [e for e in range(12) if (e % 2 == 0 and old.table.length[e] > 2) or e % 4 == 3]
+    assert 3 < len(ids) < 9
     for e, kept in zip(ids, new.episodes(), strict=True):
         assert_same(old.episode(e), kept)
     for name in ("phase", "train", "score", "cluster", "success", "returns"):

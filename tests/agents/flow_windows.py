@@ -80,14 +80,14 @@ def poisoned(batch: SequenceBatch) -> SequenceBatch:
 def bandit_windows(spec: WindowSpec, rows: int, seed: int, reward: Any) -> SequenceBatch:
     """Draw one-step episodes with actions uniform in the box, and reward(actions (B, act)) (B,)."""
     rng = torch_stream(seed, "bandit")
-    actions = torch.rand(rows, spec.chunk, ACT, generator=rng) * 2 - 1
+    actions = torch.rand(rows, spec.num_actions, ACT, generator=rng) * 2 - 1
     shape, one = (rows, spec.history), torch.ones(rows, spec.n, dtype=torch.bool)
     none = torch.zeros(rows, dtype=torch.int64)
     after = torch.zeros(rows, spec.chunk, ACT), torch.zeros(rows, spec.chunk, dtype=torch.bool)
     end = reward(actions[:, 0]), torch.zeros(rows), torch.zeros(*shape, OBS), torch.zeros(*shape, ACT)
     return SequenceBatch(
         torch.zeros(*shape, OBS), torch.zeros(*shape, ACT), torch.ones(shape, dtype=torch.bool),
-        actions, torch.ones(rows, spec.chunk, dtype=torch.bool), reward(actions[:, 0])[:, None], one,
+        actions, torch.ones(rows, spec.num_actions, dtype=torch.bool), reward(actions[:, 0])[:, None], one,
         none + 1, none == 0, torch.zeros(*shape, OBS), torch.zeros(*shape, ACT),
         torch.ones(shape, dtype=torch.bool), torch.ones(rows), none, none,
         *(after if spec.next_actions else (None, None)),

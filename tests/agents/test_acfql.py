@@ -312,7 +312,7 @@ def test_presets_are_configs(name):
     published = {key: found.pop(key) for key in list(found) if key.startswith("run.")}
     config = make_config("acfql", **found)
     assert published.get("run.steps") == (None if config.normalize_q else 1_000_000)
-    assert config.normalize_q == (name in ("demo", "standard"))
+    assert config.normalize_q == (name in ("demo", "small", "standard"))
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_published_alpha(name, env, alpha, q_agg, gamma):
     assert (config.alpha, config.q_agg, config.gamma) == (alpha, q_agg, gamma)
 
 
-PUBLISHED = sorted(set(PRESETS) - {"demo", "standard"})
+PUBLISHED = sorted(set(PRESETS) - {"demo", "small", "standard"})
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -25,9 +25,10 @@ TINY = {"width": 16, "hidden": (16, 16), "depth": 2, "gru_width": 8, "candidates
     "diffusion_steps": 3, "q_start": 0, "clip": 1.0, "actor_clip": 1.0, "critic_clip": 1.0}  # fmt: skip
 TINY_OF = {"edp": {"diffusion_steps": 30, "solver_steps": 4}}  # what fewer levels would not allow
 OTHER_CHOICES = {
-    "acfql": [{"actor": "best_of_n"}],
+    "acfql": [{"actor": "best_of_n"}, {"q_agg": "lower"}],
     "cal_ql": [{"form": "plain"}, {"calibrate": False}],
     "cql": [{"form": "plain"}],
+    "dqc": [{"backup": "expectile", "partial_chunks": "drop", "q_agg": "lower"}],
     "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}],
     "edp": [{"q_term": "crr"}, {"q_term": "iql"}, {"q_term": "awr"}],
     "trajectory_ql": [{"expectile": 0.7}],

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from trajrl.nets.targets import copy_of, follow, masked_mean, masked_return, td_target
+from trajrl.nets.targets import (
+    copy_of,
+    follow,
+    masked_mean,
+    masked_return,
+    pooled,
+    quantile_loss,
+    td_target,
+)
 
 REWARDS = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, float("nan")], [1.0, 2.0, float("nan")]])
 MASK = torch.tensor([[True, True, True], [True, True, False], [True, True, False]])
@@ -67,3 +75,16 @@ def test_targets_follow_slowly_and_a_copy_does_not_learn() -> None:
     torch.testing.assert_close(target.weight, before + 0.25)
     follow(target.parameters(), net.parameters(), 1.0)
     assert torch.equal(target.weight, net.weight)
+
+
+def test_an_ensemble_is_pooled_by_mean_least_or_lower_bound() -> None:
+    q = torch.tensor([[1.0, 4.0], [3.0, 4.0]])
+    assert pooled(q, "mean", 2.0).tolist() == [2.0, 4.0]
+    assert pooled(q, "min", 2.0).tolist() == [1.0, 4.0]
+    assert pooled(q, "lower", 2.0).tolist() == pytest.approx([2.0 - 2.0 * 2**0.5, 4.0])
+
+
+def test_a_quantile_is_where_its_loss_is_least() -> None:
+    values, goals = torch.arange(101.0), torch.arange(101.0)[:, None]
+    losses = quantile_loss(values - goals, 0.9).sum(1)  # of every goal
+    assert int(losses.argmin()) == 90

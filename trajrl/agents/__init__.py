@@ -26,6 +26,7 @@ AGENTS: dict[str, str] = {
     "cal_ql": "trajrl.agents.cal_ql:CalQL",
     "cql": "trajrl.agents.cql:CQL",
     "diffusion_ql": "trajrl.agents.diffusion_ql:DiffusionQL",
+    "dqc": "trajrl.agents.dqc:DQC",
     "edp": "trajrl.agents.edp:EDP",
     "eg_ood": "trajrl.agents.eg_ood:EGOOD",
     "ifql": "trajrl.agents.ifql:IFQL",

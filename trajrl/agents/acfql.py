@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.base.candidates import padded, repeated
-from trajrl.agents.base.checks import at_least_one, chunk_lengths, one_of, shares
+from trajrl.agents.base.checks import at_least_one, chunk_lengths, not_negative, one_of, one_of_many, shares
 from trajrl.agents.base.learner import BOTH, Learner, Metrics, draw_rows, histories, next_chunk, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import Batches, History, by_role
@@ -28,7 +28,7 @@ from trajrl.nets.ensemble import Critic
 from trajrl.nets.flow import VelocityField, straight_path
 from trajrl.nets.history import HistoryNet
 from trajrl.nets.mlp import MLP
-from trajrl.nets.targets import follow, masked_mean, td_target
+from trajrl.nets.targets import AGGREGATES, follow, masked_mean, pooled, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 
 __all__ = ["ACFQL", "PRESETS", "Config", "Noise", "preset"]
@@ -51,7 +51,8 @@ class Config:
     normalize_q: bool = True  # divide the Q term by mean |Q|, so that one alpha serves many tasks
     samples: int = 32  # candidates of best_of_n; raising it trusts the critic more and costs time
     flow_steps: int = 10  # Euler steps of the flow; raising it: truer samples, slower updates
-    q_agg: str = "mean"  # one value from the ensemble: mean, or min, which is more cautious
+    q_agg: str = "mean"  # one value from the ensemble: mean, or min or lower, which are more cautious
+    doubt: float = 1.0  # deviations of the ensemble that lower lies below its mean; raising it: more cautious
     beta: float = 1.0  # share of the policy's action in the bootstrap; the rest is the data's next chunk
     partial_chunks: str = "pad"  # windows cut by an episode's end: pad trains the critic on them, or drop
     count_padding: bool = False  # True: the flow loss divides by padded entries too, as published
@@ -74,9 +75,11 @@ class Config:
 
     def validate(self) -> None:
         """Check what can be checked without data; nets and optimisers check their own."""
-        one_of(self, actor=("distill", "best_of_n"), q_agg=("mean", "min"), partial_chunks=("pad", "drop"))
+        one_of(self, actor=("distill", "best_of_n"), q_agg=AGGREGATES, partial_chunks=("pad", "drop"))
         at_least_one(self, "chunk", "history", "samples", "flow_steps", "critics", "width", "depth")
         shares(self, "action_margin", "beta")
+        not_negative(self, "doubt")
+        one_of_many(self)
         chunk_lengths(self)
 
     @property
@@ -277,4 +280,4 @@ class ACFQL(Learner):
 
     def pool(self, q: Tensor) -> Tensor:
         """Return one value (...) from the ensemble's (E, ...)."""
-        return q.mean(0) if self.config.q_agg == "mean" else q.amin(0)
+        return pooled(q, self.config.q_agg, self.config.doubt)

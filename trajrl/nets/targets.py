@@ -79,6 +79,21 @@ def expectile_loss(u: Tensor, expectile: float) -> Tensor:
     return torch.where(u < 0, 1 - expectile, expectile) * u.square()
 
 
+def quantile_loss(u: Tensor, quantile: float) -> Tensor:
+    """Return |quantile - 1[u < 0]| |u|, elementwise; in u = Q - V the best V is that quantile of Q."""
+    return torch.where(u < 0, 1 - quantile, quantile) * u.abs()
+
+
+AGGREGATES = ("mean", "min", "lower")
+
+
+def pooled(q: Tensor, how: str, doubt: float) -> Tensor:
+    """Return one value (...) from an ensemble's (E, ...): mean, min, or lower = mean - doubt * deviation."""
+    if how == "min":
+        return q.amin(0)
+    return q.mean(0) - doubt * q.std(0) if how == "lower" else q.mean(0)
+
+
 @torch.no_grad()
 def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
     """Move targets after the optimiser's step: theta' <- theta' + tau (theta - theta').  Polyak and EMA."""

@@ -81,7 +81,7 @@ def with_window(
     table: Mapping[str, str], name: str, options: Mapping[str, Any], spec: WindowSpec
 ) -> dict[str, Any]:
     """Return the options, the length of the agent's windows filled in where none was given."""
-    known, steps = resolved_options(table, name, options), max(spec.chunk, spec.n)
+    known, steps = resolved_options(table, name, options), max(spec.num_actions, spec.n)
     unset = [key for key, value in known.items() if key.rpartition(".")[2] == "window" and value == 0]
     return {**options, **dict.fromkeys(unset, steps)}
 

@@ -43,6 +43,7 @@ class WindowSpec:
     horizon: int | None = None  # n: rewards from the anchor to the bootstrap; None: the chunk
     next_actions: bool = False  # also gather the chunk at the bootstrap, for SARSA-style targets
     return_gamma: float | None = None  # also gather the return to go, discounted so
+    actions: int = 0  # actions gathered, where a critic sees more than the chunk that a policy gives; 0: N
 
     def __post_init__(self) -> None:
         if self.horizon is None:
@@ -50,6 +51,8 @@ class WindowSpec:
         for name in ("history", "chunk", "horizon"):
             if getattr(self, name) < 1:
                 raise ValueError(f"a window's {name} must be at least 1; got {getattr(self, name)}")
+        if self.actions and self.actions < self.chunk:
+            raise ValueError(f"a window's actions hold its chunk, {self.chunk}; got {self.actions}")
         if self.return_gamma is not None and not 0 <= self.return_gamma <= 1:
             raise ValueError(f"a window's return_gamma must be between 0 and 1; got {self.return_gamma}")
 
@@ -57,6 +60,11 @@ class WindowSpec:
     def n(self) -> int:
         """Return the horizon as a plain integer."""
         return self.chunk if self.horizon is None else self.horizon
+
+    @property
+    def num_actions(self) -> int:
+        """Return how many actions are gathered from the anchor on."""
+        return self.actions or self.chunk
 
 
 class Anchors(NamedTuple):
@@ -73,7 +81,7 @@ class SequenceBatch(NamedTuple):
     obs: torch.Tensor  # (B, H, obs)
     prev_actions: torch.Tensor  # (B, H, act)  the action before each observation of the history
     history_mask: torch.Tensor  # (B, H) bool
-    actions: torch.Tensor  # (B, N, act)
+    actions: torch.Tensor  # (B, N, act); more of them where WindowSpec.actions says so
     action_mask: torch.Tensor  # (B, N) bool
     rewards: torch.Tensor  # (B, n)
     mask: torch.Tensor  # (B, n) bool
@@ -126,7 +134,7 @@ def gather(
     obs, prev_actions, history_mask = _histories(
         store, action_place, obs_place, np.stack(last), spec.history, device
     )
-    actions, action_mask = _chunk(store, action_place + step, reach, spec.chunk, device)
+    actions, action_mask = _chunk(store, action_place + step, reach, spec.num_actions, device)
     rewards, mask = _rewards(store, reward_place, k, spec.n, device)
     after: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if spec.next_actions:

@@ -63,3 +63,9 @@ def chunk_lengths(config: Any) -> None:
             f"horizon must not be below the critic's chunk, {config.seen}: the rewards of its actions "
             f"count; got {config.horizon}"
         )
+
+
+def one_of_many(config: Any) -> None:
+    """Check that an ensemble whose deviation is asked for has several critics."""
+    if config.q_agg == "lower" and config.critics < 2:
+        raise ValueError("q_agg lower needs the deviation of at least 2 critics; raise critics")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 Net = TypeVar("Net", bound=nn.Module)
 Metrics = dict[str, Tensor]  # scalars on the device, by name
+VALUES = ("critic", "value", "baseline")  # how the names of optimisers of values begin
 BOTH = ("policy", "values")  # roles of an agent with both kinds of terms
 
 
@@ -64,6 +65,7 @@ class Learner:
     Config: ClassVar[Any]  # the dataclass Config of the module that defines the agent
     config: AgentConfig
     learns_online = True  # False: it clones, and its own episodes teach it nothing new
+    rising = (0, 0)  # the update from which on critics' rates rise, and over how many; (0, 0): not at all
     updates_per_batch = 1  # mini-batches that `update` takes at once
     roles: ClassVar[tuple[str, ...]] = ()  # BOTH where `learn` takes a batch for each by `by_role`
 
@@ -156,9 +158,20 @@ class Learner:
 
     def prepare(self) -> None:
         """Set the numbers on the device that the count of updates decides: learning rates."""
-        for part in self.parts.values():
+        for name, part in self.parts.items():
             if isinstance(part, Optimiser):
-                part.prepare(self.updates)
+                part.prepare(self.updates, self.share_of_rate(name))
+
+    def raise_rates(self, first: int, over: int) -> None:
+        """Let the rates of critics and values rise to their own over updates from `first` on."""
+        self.rising = first, over
+
+    def share_of_rate(self, optimiser: str) -> float:
+        """Return the share of its learning rate that an optimiser takes at the next update."""
+        first, over = self.rising
+        if not over or not optimiser.startswith(VALUES):
+            return 1.0
+        return min(1.0, max(1, self.updates - first + 1) / over)
 
     def stage(self) -> Hashable:
         """Return what the host decides of the next update: updates of one stage do the same to other numbers.

@@ -27,11 +27,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fql_online": {**PUBLISHED, "chunk": 1, "alpha": 10.0},
     "paper": {**PUBLISHED, "alpha": 100.0},  # QC-FQL; alpha is to be tuned per environment
     "qc": {**PUBLISHED, "actor": "best_of_n"},
+    "small": {  # QC-FQL for two cores: scale-free, so that one alpha serves all tasks; smaller networks
+        "width": 256,
+        "depth": 3,
+        "flow_steps": 5,
+        "run.sampler": "uniform",
+    },
     "standard": {},
 }
 ROOMS: dict[str, Any] = {  # the demo on toy:rooms: short, so a nearer horizon, small and fast networks
     "gamma": 0.95, "width": 128, "depth": 2, "flow_steps": 5, "actor_lr": 1e-3, "critic_lr": 1e-3,
     "run.steps": 4_000, "run.batch_size": 128,
+}  # fmt: skip
+SHORT: dict[str, Any] = {  # and minutes for both phases
+    "run.eval_every": 1_000, "run.eval_episodes": 50, "run.env_steps": 6_000, "run.learning_starts": 500,
+    "run.warmup_steps": 1_000, "run.envs": 5,
 }  # fmt: skip
 D4RL: dict[str, Any] = {"run.steps": 500_000}  # offline_steps of the public runs on D4RL
 CAUTIOUS: dict[str, Any] = {"q_agg": "min"}
@@ -84,9 +94,9 @@ def preset(name: str, env: str) -> dict[str, Any]:
         raise ValueError(unknown("preset of acfql", name, PRESETS))
     table = {"fql": FQL, "fql_online": FQL + FQL_ONLINE}.get(name, ())
     found = dict(PRESETS[name])
-    if name == "demo" and env == "toy:rooms":
-        found |= ROOMS
-    if "late_targets" in found and any(fits(env, pattern) for pattern in SPARSE):
+    if name in ("demo", "small") and env == "toy:rooms":
+        found |= ROOMS | (SHORT if name == "small" else {})
+    if ("late_targets" in found or name == "small") and any(fits(env, pattern) for pattern in SPARSE):
         found["run.env_options"] = {"sparse": True}
     if "late_targets" in found and any(fits(env, pattern) for pattern in MAZES):
         found["run.reward"] = "iql_antmaze"

@@ -107,6 +107,16 @@ def capped(p: np.ndarray, limit: float) -> np.ndarray:
     return p
 
 
+def recent(f: Facts, half_life: float, floor: float) -> np.ndarray:
+    """Halve an episode's steps for every half-life of later ones, one episode at a time."""
+    order = f.length[f.online]
+    later = iter([sum(order[i + 1 :]) + t / 2 for i, t in enumerate(order)])
+    data = sum(order) + sum(f.length[~f.online]) / 2
+    later = [next(later) if new else data for new in f.online]
+    mass = f.length * 0.5 ** (np.array(later) / (half_life * sum(f.length)))
+    return (1 - floor) * mass / mass.sum() + floor / len(mass)
+
+
 def at_last(f: Facts, p: np.ndarray) -> list[np.ndarray]:
     return [np.append(np.zeros(t - 1), mass) for t, mass in zip(f.length, p, strict=True)]
 
@@ -128,6 +138,7 @@ LAWS: dict[str, Callable[[Facts], np.ndarray]] = {
     "priority-q": lambda f: ranked(f.variance),
     "priority-td": lambda f: ranked(f.td),
     "product": lambda f: balanced(f, ranked(f.td)),
+    "recent": lambda f: recent(f, half_life=0.3, floor=0.2),
     "roles": lambda f: (weighted(f, advantage(f), temperature=0.5) + uniform(f)) / 2,
     "roles-late": lambda f: (
         (0.75 * uniform(f) + 0.25 * top(f, 0.4, 0.0) + ranked(f.td)) / 2

@@ -25,6 +25,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "product": ("cluster*priority", {"clusters": 3, "refresh_every": 2, "beta": 1.0}),
     "product-cursor": ("cluster*priority", {"clusters": 2, "start": "backward_cursor"}),
     "quality": ("quality", {"states": 2, "refresh_every": 2, "over_steps": 5, "score_rows": 60}),
+    "recent": ("recent", {"half_life": 0.3, "floor": 0.2}),
     "roles": ("roles", {"policy": "weighted", "values": "uniform", "temperature": 0.5}),
     "roles-late": (
         "roles",

@@ -176,3 +176,30 @@ def test_actions_are_stored_in_the_units_of_the_store(tmp_path):
     stored = collector.store.episode(1).actions[:, 0]
     np.testing.assert_allclose(stored, 1 + 3 * np.arange(5) / 100, rtol=1e-6)
     collector.close()
+
+
+def test_a_buffer_hides_the_oldest_episodes_and_a_resume_hides_the_same(tmp_path):
+    collector = acting(tmp_path, "uneven", buffer=12)
+    take(collector, 60)
+    table = collector.store.table
+    live = collector.store.live
+    assert collector.store.num_steps <= 12
+    assert live[-1] == len(table) - 1
+    assert (np.diff(live) == 1).all(), "an episode in the middle is gone, not the oldest"
+    before = int(live[0]) - 1
+    assert collector.store.num_steps + int(table.length[before]) > 12, "one more would have fitted"
+    assert before > 0, "not even one new episode has given way"
+    assert len(on_disk(tmp_path)) == collector.kept
+    state = collector.state_dict()
+    collector.close()
+    again = acting(tmp_path, "uneven", buffer=12)
+    again.load_state_dict(state)
+    assert again.store.live.tolist() == live.tolist()
+    again.close()
+
+
+def test_an_episode_longer_than_the_buffer_is_drawn_from(tmp_path):
+    collector = acting(tmp_path, "uneven", buffer=1)
+    take(collector, 30)
+    assert len(collector.store.live) == 1
+    collector.close()

@@ -61,9 +61,9 @@ class Optimiser:
         self.rate = torch.full((), lr, dtype=kind, device=device)  # at the next step
         self.factor = 1.0  # that it holds
 
-    def prepare(self, update: int) -> None:
-        """Set the rate of the steps to come: those of one update, counted over the run."""
-        factor = decay_factor(self.decay, update, self.decay_steps)
+    def prepare(self, update: int, share: float = 1.0) -> None:
+        """Set the rate of the steps to come: those of one update, counted over the run, and a share of it."""
+        factor = share * decay_factor(self.decay, update, self.decay_steps)
         if factor != self.factor:
             self.rate.fill_(self.lr * factor)
             self.factor = factor

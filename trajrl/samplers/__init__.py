@@ -26,6 +26,7 @@ SAMPLERS = {
     "priority": "trajrl.samplers.priority:PrioritySampler",
     "product": "trajrl.samplers.product:ProductSampler",
     "quality": "trajrl.samplers.quality:QualitySampler",
+    "recent": "trajrl.samplers.recent:RecentSampler",
     "roles": "trajrl.samplers.roles:RolesSampler",
     "top": "trajrl.samplers.top:TopSampler",
     "uniform": "trajrl.samplers.uniform:UniformSampler",

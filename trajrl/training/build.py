@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from trajrl.agents import make_agent
+from trajrl.agents.base.learner import Learner
 from trajrl.core import cpu
 from trajrl.core.compile import compile_losses
 from trajrl.core.distributed import Team
@@ -136,8 +137,17 @@ def build_online(
     if suite is None:
         raise ValueError("the online phase needs an environment, and the data names none; give --env")
     collector = OnlineCollector(folder, suite, agent, store, config, units.data.from_unit)
+    if config.critic_warmup:
+        slow_start(config, agent)
     sampler, warmup_sampler = online_samplers(config, store, agent.spec)
     return sampler, Online(collector, warmup_sampler, Rows(store), config.offline_mode == "keep")
+
+
+def slow_start(config: RunConfig, agent: Agent) -> None:
+    """Let the critics' learning rates rise over the first updates of the phase."""
+    if not isinstance(agent, Learner):
+        raise ValueError(f"critic_warmup needs an agent that can raise its rates; {config.agent} cannot")
+    agent.raise_rates(config.first_step, config.critic_warmup)
 
 
 def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device) -> Agent:

@@ -94,6 +94,8 @@ class RunConfig:
     begin_with: str = "policy"  # who acts until then: the offline policy, or random actions
     warmup_steps: int = 20_000  # environment steps until `sampler` takes over from `warmup_sampler`
     warmup_sampler: str = "uniform"  # what draws until then
+    buffer: int = 0  # steps that may be drawn, the oldest episodes give way; 0: all.  raising it: older data
+    critic_warmup: int = 0  # updates over which the critics' learning rates rise; raising it: a calmer start
     explore_noise: float = 0.0  # deviation of noise added to actions while collecting; raising it: bolder
     offline_mode: str = "keep"  # offline data: keep in one pool, mix or anneal by fraction, or drop
     offline_fraction: float = 0.5  # of every batch that is offline, under mix and at the start of anneal
@@ -143,7 +145,7 @@ class RunConfig:
         for name in (
             "seed", "eval_every", "first_eval", "last_eval_episodes", "select_rank", "learning_starts",
             "early_stop", "first_step", "warmup_steps", "explore_noise", "anneal_steps", "env_timeout",
-            "video_every", "holdout_min_episodes", "distil",
+            "video_every", "buffer", "critic_warmup", "holdout_min_episodes", "distil",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")

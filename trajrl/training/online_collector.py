@@ -41,6 +41,7 @@ class OnlineCollector:
     ) -> None:  # fmt: skip
         """Start at environment step 0; `recorded` turns actions in [-1, 1] into the units of the store."""
         self.store, self.recorded, self.max_failures = store, recorded, config.max_failures
+        self.buffer = config.buffer
         self.rollout = Collector(suite, actor, Streams(config.seed, "env"), config.envs, source="online")
         self.journal = Journal(folder / "journal")
         self.unknown: deque[Record] = deque(self.journal.replay())  # on disk, but not yet in the store
@@ -101,6 +102,17 @@ class OnlineCollector:
         if meta["broken"]:
             self.store.table.broken[number] = True
             self.store.evict([number])
+        if self.buffer:
+            self.hide_oldest(number)
+
+    def hide_oldest(self, newest: int) -> None:
+        """Take the oldest episodes out of sampling until the others fit the buffer; all stay on disk."""
+        live = self.store.live
+        lengths = self.store.table.length[live]
+        over = np.cumsum(lengths[::-1])[::-1] > self.buffer  # with all that came later it holds too many
+        gone = live[over & (live != newest)]
+        if len(gone):
+            self.store.evict(gone)
 
     def adopt(self) -> None:
         """Take in what an earlier session wrote after the checkpoint and this one did not make again."""

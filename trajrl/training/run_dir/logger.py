@@ -44,6 +44,10 @@ class Logger:
         self._folder = folder / "tb" if tensorboard else None
         self._board: Any = None
 
+    def show_on(self, board: Board) -> None:
+        """Let another board have what TensorBoard gets."""
+        self.others = (*self.others, board)
+
     def add(self, metrics: Mapping[str, Tensor]) -> None:
         """Take in the metrics of one update; nothing is read from the device."""
         import torch

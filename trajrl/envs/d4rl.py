@@ -49,6 +49,11 @@ class D4rlSuite(Suite):
         super().__init__(name, options)
 
     @classmethod
+    def data_name(cls, name: str) -> str:
+        """Return the name of the data set, which is the environment's too."""
+        return name
+
+    @classmethod
     def knows(cls, name: str) -> bool:
         """Return whether D4RL has the name."""
         return name in table("d4rl_reference_scores")

@@ -37,6 +37,7 @@ OBJECTS = 14  # where qpos of cubes, buttons, drawer and window begins, behind t
 TOLERANCE = 0.04  # metres within which an object is at its target
 BALL = 15  # where qpos of antsoccer's ball begins
 DATASETS = ("-play", "-noisy", "-navigate", "-stitch", "-explore")
+TASKS = 5  # of each environment
 BLOCK_ROWS = 1 << 18  # rows relabelled at a time
 
 
@@ -71,6 +72,24 @@ class OgbenchSuite(Suite):
     def knows(cls, name: str) -> bool:
         """Recognise a task's name by the word that all of them have."""
         return "-singletask-" in name
+
+    @classmethod
+    def tasks(cls, name: str) -> tuple[str, ...]:
+        """Return the five tasks of cube-double, cube-double-v0 or cube-double-play-v0; a task is itself."""
+        if "-singletask" in name:
+            return (name,)
+        family, _, version = (name if re.search(r"-v\d+$", name) else f"{name}-v0").rpartition("-")
+        return tuple(f"{family}{usual(family)}-singletask-task{i}-{version}" for i in range(1, TASKS + 1))
+
+    @classmethod
+    def note(cls) -> str:
+        """Name the version of the package whose rule it is: earlier ones had another."""
+        return f"rewards and success as ogbench {version('ogbench')} has them: those of the state acted in"
+
+    @classmethod
+    def data_name(cls, name: str) -> str:
+        """Return the name of the data set that a task belongs to."""
+        return parse(name).dataset
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Make the environment; its draws from numpy's global generator are its own."""

@@ -1,10 +1,13 @@
 """OGBench's scripted oracles: play data of the manipulation environments and point mazes, made on the spot.
 
-An episode has 1000 steps; when the script of one object is done, the environment picks a new target.
+An episode has 1000 steps; when the script of one object is done, the environment picks a new target.  As
+where the published sets were made, a puzzle's gripper stays closed, and an episode of a scene whose cube gets
+out of sight is recorded again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -12,14 +15,20 @@ import gymnasium
 import numpy as np
 
 from trajrl.envs.base.global_rng import GlobalState
-from trajrl.envs.base.scripted import Demonstration
+from trajrl.envs.base.scripted import Demonstration, always
 from trajrl.envs.base.wrappers import EnvOptions, wrap
-from trajrl.envs.ogbench import make_ogbench, parse, recorded, single_task
+from trajrl.envs.ogbench import OBJECTS, make_ogbench, parse, recorded, single_task
 from trajrl.envs.ogbench_waypoints import AnyCell, WaypointScript
 
 STEPS = 1000
 MAZES = "pointmaze"
 SCRIPTS = {"cube": ("cube",), "puzzle": ("button",), "scene": ("cube", "button", "drawer", "window")}
+CLOSED = ("puzzle",)  # families whose gripper never opens
+FAR_RIGHT, FAR_LEFT, DRAWER = (
+    0.29,
+    -0.3,
+    (0.06, 0.08),
+)  # metres: a cube beyond is out of sight but in the drawer
 STACKING = {  # range of the probability, drawn per episode, that a cube is put on another
     "double": (0.0, 0.25),
     "octuple": (0.0, 0.35),
@@ -48,7 +57,9 @@ def demonstration(name: str) -> Demonstration:
         max_episode_steps=STEPS,
     )
     env = wrap(raw, EnvOptions(), name)
-    return Demonstration(env, PlayScript(raw, words[0], words[1]), recorded(name), f"ogbench:{environment}")
+    seen = cube_in_sight if words[0] == "scene" else always
+    script = PlayScript(raw, words[0], words[1])
+    return Demonstration(env, script, recorded(name), f"ogbench:{environment}", seen)
 
 
 def in_maze(name: str) -> Demonstration:
@@ -65,7 +76,8 @@ class PlayScript:
 
     def __init__(self, env: gymnasium.Env, family: str, size: str) -> None:
         self._raw: Any = env.unwrapped
-        self._oracles = {name: make_oracle(name, env) for name in SCRIPTS[family]}
+        closed = {"gripper_always_closed": True} if family in CLOSED else {}
+        self._oracles = {name: make_oracle(name, env, **closed) for name in SCRIPTS[family]}
         self._stacking = STACKING.get(size, (0.5, 0.5))
         self._globals = GlobalState()
 
@@ -89,7 +101,14 @@ class PlayScript:
             self._oracle.reset(obs, info)
 
 
-def make_oracle(name: str, env: gymnasium.Env) -> Any:
+def make_oracle(name: str, env: gymnasium.Env, **options: Any) -> Any:
     """Build the package's planning oracle for one kind of object."""
     module = import_module(f"ogbench.manipspace.oracles.plan.{name}_plan")
-    return getattr(module, f"{name.title()}PlanOracle")(env=env)
+    return getattr(module, f"{name.title()}PlanOracle")(env=env, **options)
+
+
+def cube_in_sight(extras: Mapping[str, np.ndarray]) -> bool:
+    """Say whether an episode's cube was always where the camera sees it, or in the drawer."""
+    _, y, z = extras["qpos"][:, OBJECTS : OBJECTS + 3].T  # (T,) each
+    in_drawer = (z >= DRAWER[0]) & (z <= DRAWER[1])
+    return not bool((y >= FAR_RIGHT).any() or ((y <= FAR_LEFT) & ~in_drawer).any())

@@ -36,6 +36,11 @@ class ToySuite(Suite):
         self.kind, self.makes_data = name, name == "rooms"
         super().__init__(name, options)
 
+    @classmethod
+    def data_name(cls, name: str) -> str:
+        """Return where the data is made: in the environment itself, if it has some."""
+        return f"{cls.prefix}:{name}" if name == "rooms" else ""
+
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Return the environment with its time limit."""
         return gymnasium.wrappers.TimeLimit(TOYS[self.kind](), TOYS[self.kind].horizon)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import count
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +20,15 @@ from trajrl.cli.collect.journal import (
     summary,
 )
 from trajrl.cli.collect.medium_replay import finish, learn, met
-from trajrl.cli.collect.recipes import MAZE, env_of, file_of, make_policy, of_policy, of_recipe, other_options
+from trajrl.cli.collect.recipes import (
+    SCRIPTS,
+    env_of,
+    file_of,
+    make_policy,
+    of_policy,
+    of_recipe,
+    other_options,
+)
 from trajrl.cli.common import Common, UsageError, progress, refuse_existing, say
 from trajrl.cli.option import silent
 from trajrl.core.paths import POLICIES
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     from trajrl.store.episode import Episode
 
 NOWHERE = Path()
+MANY = 5_000  # steps of a script for which processes of its own are worth their start
 PART_NUMBERS = 10**9  # numbers of a script's episodes that one part may use
 
 
@@ -51,7 +59,8 @@ class Collect(Common):
     """random, oracle (the environment's own script), a run directory, or FILE.npz (see data/README.md)."""
     recipe: str = ""
     """Instead of --policy: random, medium, expert, medium-expert, skewed, medium-replay (learned online),
-    pointmaze-play (OGBench's script)."""
+    or by OGBench's scripts: pointmaze-play, cube-single-play, cube-double-play, cube-triple-play, scene-play,
+    puzzle-3x3-play."""
     policies: Annotated[Path | None, silent("DIR", "data/policies")] = None
     """Where a recipe finds its policy files, such as hopper-medium.npz."""
     out: Annotated[Path, silent("PATH", "ENVIRONMENT-RECIPE.h5 with --recipe")] = NOWHERE
@@ -176,7 +185,7 @@ class Collect(Common):
             raise ValueError(f"{what}: leave --{disturbed[0]} out")
         if self.recipe and self.source:
             raise ValueError("a recipe labels its episodes by policy: leave --source out")
-        if (self.policy == "oracle" or self.recipe == MAZE) and self.set:
+        if (self.policy == "oracle" or self.recipe in SCRIPTS) and self.set:
             raise ValueError(f"an oracle acts in its environment as it is: leave --set {self.set[0]} out")
 
     def parts(self) -> list[Part]:
@@ -195,11 +204,13 @@ class Collect(Common):
 
     def scripted(self, number: int, part: Part, waiting: Collection) -> Iterator[Episode]:
         """Yield episodes of the environment's own script without end."""
-        from trajrl.envs.base.scripted import demonstrate
+        from trajrl.cli.collect.scripted import Asked, episodes
 
-        shown, first = make_demonstration(self.env), number * PART_NUMBERS + waiting.episodes[number]
-        disturbed = part.noise, part.epsilon
-        return (demonstrate(shown, self.seed, n, part.source, *disturbed) for n in count(first))
+        asked = Asked(self.env, self.seed, part.source, part.noise, part.epsilon)
+        left = self.steps * part.share - waiting.steps[number]
+        return episodes(
+            asked, number * PART_NUMBERS + waiting.episodes[number], self.envs if left > MANY else 1
+        )
 
     def acted(
         self, suite: Suite, policy: Actor | None, number: int, part: Part, waiting: Collection

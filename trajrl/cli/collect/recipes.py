@@ -4,6 +4,8 @@
     medium          the medium policy                    medium-expert   half of each
     skewed          a quarter expert, the rest medium    medium-replay   all an agent met from nothing on
     pointmaze-play  OGBench's controller of point mazes, under the noise of its data
+    cube-double-play, cube-single-play, cube-triple-play, puzzle-3x3-play, scene-play
+                    OGBench's planning oracles, as its data sets were made
 
 The others are D4RL's recipes (and the demo store's, `skewed`).  medium_replay.py makes medium-replay.
 """
@@ -15,7 +17,7 @@ from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trajrl.core.paths import DATA, POLICIES
 from trajrl.core.registry import unknown
@@ -24,17 +26,37 @@ if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
     from trajrl.rollout.history_queue import Actor
 
-REPLAY, MAZE = "medium-replay", "pointmaze-play"
+REPLAY = "medium-replay"
 DEMO_ENVIRONMENT = "Hopper-v4"  # that of the demo store
-MAZE_ENV, MAZE_NOISE = "ogbench:pointmaze-medium-navigate-singletask-v0", 0.5  # unless others are named
+
+
+class Script(NamedTuple):
+    """The recipe of an environment's own script."""
+
+    env: str  # where none is named
+    kind: str  # what the name of any other begins with
+    noise: float = 0.0  # unless another is named
+    label: str = "play"  # of its episodes
+
+
+PLAYED = ("cube-double-play", "cube-single-play", "cube-triple-play", "puzzle-3x3-play", "scene-play")
+SCRIPTS: dict[str, Script] = {
+    **{
+        name: Script(f"ogbench:{name}-v0", f"ogbench:{name.removesuffix('-play')}-")
+        for name in PLAYED
+    },
+    "pointmaze-play": Script(
+        "ogbench:pointmaze-medium-navigate-singletask-v0", "ogbench:pointmaze-", 0.5, "navigate"
+    ),
+}  # fmt: skip
 RECIPES: dict[str, dict[str, float]] = {
     "expert": {"expert": 1.0},
     "medium": {"medium": 1.0},
     "medium-expert": {"medium": 0.5, "expert": 0.5},
     REPLAY: {},
-    MAZE: {},
     "random": {"random": 1.0},
     "skewed": {"expert": 0.25, "medium": 0.75},
+    **{name: {} for name in SCRIPTS},
 }
 
 
@@ -59,8 +81,8 @@ def of_recipe(
     """Return the parts of a recipe; policies are files called <environment>-medium.npz and -expert.npz."""
     if recipe not in RECIPES:
         raise ValueError(unknown("recipe", recipe, RECIPES))
-    if recipe == MAZE:
-        return in_maze(env, noise if any(noise) else (MAZE_NOISE,), epsilon)
+    if recipe in SCRIPTS:
+        return of_script(recipe, env, noise, epsilon)
     family = family_of(env)
     parts: list[Part] = []
     for level, share in RECIPES[recipe].items():
@@ -74,14 +96,19 @@ def of_recipe(
     return parts
 
 
+def recipe_for(env: str) -> str:
+    """Return the recipe of an environment's own script; empty where the script has none."""
+    return next((name for name, script in SCRIPTS.items() if env.startswith(script.kind)), "")
+
+
 def env_of(recipe: str) -> str:
     """Return the environment that a recipe is made in where none is named."""
-    return MAZE_ENV if recipe == MAZE else DEMO_ENVIRONMENT
+    return SCRIPTS[recipe].env if recipe in SCRIPTS else DEMO_ENVIRONMENT
 
 
 def file_of(recipe: str, env: str) -> str:
     """Return the name of a recipe's store where none is given."""
-    return f"{recipe}.h5" if recipe == MAZE else f"{family_of(env)}-{recipe}.h5"
+    return f"{recipe}.h5" if recipe in SCRIPTS else f"{family_of(env)}-{recipe}.h5"
 
 
 def family_of(env: str) -> str:
@@ -89,12 +116,12 @@ def family_of(env: str) -> str:
     return re.split(r"[-_]v?\d|-", env.rpartition(":")[2])[0].lower()
 
 
-def in_maze(env: str, noise: tuple[float, ...], epsilon: float) -> list[Part]:
-    """Return the parts of the recipe for point mazes: the environment's own script, with noise."""
-    kind = MAZE_ENV.partition("-")[0]
-    if not env.startswith(kind):
-        raise ValueError(f"the recipe {MAZE} is for {kind}-..., such as {MAZE_ENV}; got {env}")
-    return rungs("oracle", 1.0, noise, epsilon, "navigate")
+def of_script(recipe: str, env: str, noise: tuple[float, ...], epsilon: float) -> list[Part]:
+    """Return the parts of an environment's own script, with its usual noise where none is named."""
+    script = SCRIPTS[recipe]
+    if not env.startswith(script.kind):
+        raise ValueError(f"the recipe {recipe} is for {script.kind}..., such as {script.env}; got {env}")
+    return rungs("oracle", 1.0, noise if any(noise) else (script.noise,), epsilon, script.label)
 
 
 def of_policy(policy: str, noise: tuple[float, ...], epsilon: float, source: str) -> list[Part]:

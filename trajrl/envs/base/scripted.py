@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 
+from trajrl.core.console import say
 from trajrl.core.rng import integer, stream
 from trajrl.store.episode import Episode
+
+ATTEMPTS = 100  # at one episode
 
 
 class Demonstrates(Protocol):
@@ -21,6 +25,11 @@ class Demonstrates(Protocol):
         """Choose the next action, (act,) in [-1, 1]."""
 
 
+def always(extras: Mapping[str, np.ndarray]) -> bool:
+    """Keep every episode."""
+    return True
+
+
 class Demonstration(NamedTuple):
     """A script and the environment it acts in."""
 
@@ -28,15 +37,32 @@ class Demonstration(NamedTuple):
     script: Demonstrates
     records: tuple[str, ...]  # entries of info that are kept, as they were before each step
     name: str  # the environment, as data should name it
+    keeps: Callable[[Mapping[str, np.ndarray]], bool] = always  # by its extras; else it is recorded again
 
 
 def demonstrate(
     shown: Demonstration, seed: int, number: int, source: str, noise: float = 0.0, epsilon: float = 0.0
 ) -> Episode:
-    """Run episode `number` of the run with `seed`; `noise` and `epsilon` are those of `disturbed`."""
-    env, script, records, _ = shown
-    obs, info = env.reset(seed=integer(seed, "demonstrate", number) >> 32)
-    rng = stream(seed, "demonstrate/act", number)
+    """Run episode `number` of the run with `seed`, again where the demonstration does not keep it.
+
+    Args:
+        noise: of `disturbed`, as is epsilon
+    """
+    for attempt in range(ATTEMPTS):
+        found = attempted(shown, seed, (number, attempt) if attempt else (number,), source, noise, epsilon)
+        if shown.keeps(found.extras):
+            return found
+        say(f"episode {number} of {shown.name} is recorded again: its script does not keep this one")
+    raise ValueError(f"episode {number} of {shown.name} was recorded {ATTEMPTS} times, and none is kept")
+
+
+def attempted(
+    shown: Demonstration, seed: int, index: tuple[int, ...], source: str, noise: float, epsilon: float
+) -> Episode:
+    """Run one episode; all its randomness is that of (seed, index)."""
+    env, script, records = shown.env, shown.script, shown.records
+    obs, info = env.reset(seed=integer(seed, "demonstrate", *index) >> 32)
+    rng = stream(seed, "demonstrate/act", *index)
     script.begin(obs, info, rng)
     seen, actions, rewards = [obs], [], []
     kept: dict[str, list[np.ndarray]] = {name: [] for name in records}

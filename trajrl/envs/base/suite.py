@@ -59,6 +59,21 @@ class Suite:
         return False
 
     @classmethod
+    def tasks(cls, name: str) -> tuple[str, ...]:
+        """Return the tasks that a name stands for, in their published order: mostly itself alone."""
+        return (name,)
+
+    @classmethod
+    def note(cls) -> str:
+        """Return what must stand beside every number of this suite; mostly nothing."""
+        return ""
+
+    @classmethod
+    def data_name(cls, name: str) -> str:
+        """Return the name of the offline data that belongs to an environment; empty where none has one."""
+        return f"{cls.prefix}:{name}" if cls.makes_data else ""
+
+    @classmethod
     def recorded_with(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that a store's attributes say it was recorded under."""
         return {}

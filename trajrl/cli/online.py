@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -48,6 +50,10 @@ class Online(Choices):
     """Who acts until the first update."""
     warmup_steps: Annotated[int | None, silent("N", "the preset's")] = None
     """Environment steps until --sampler takes over; until then draws are uniform."""
+    buffer: Annotated[int | None, silent("N", "0: all")] = None
+    """Steps that may be drawn: the oldest episodes, the data's first, give way to new ones."""
+    critic_warmup: Annotated[int | None, silent("N", "0")] = None
+    """Updates over which the critics' learning rates rise from 0 to their own."""
     explore_noise: Annotated[float | None, silent("S", "0")] = None
     """Standard deviation of noise added to actions while collecting; actions lie in [-1, 1]."""
     offline_mode: Annotated[
@@ -65,6 +71,11 @@ class Online(Choices):
     """Seconds until a silent environment counts as hung and is started again."""
     max_failures: Annotated[int | None, silent("K", "10")] = None
     """Environments that crash or hang until the run stops, with a checkpoint."""
+    watch: bool = False
+    """Show the run as a page that refreshes, to browsers of this machine alone; DIR/watch/index.html
+    keeps it."""
+    watch_port: Annotated[int, silent("N", "any that is free")] = 0
+    """Port of 127.0.0.1 that the page is given at."""
     data: Annotated[tuple[str, ...] | None, silent("PATH|NAME ...", "the offline run's")] = None
     """The offline run's data; without --from only runs that learned from it are taken."""
     env: Annotated[str | None, silent("ID", "the offline run's")] = None
@@ -87,12 +98,37 @@ class Online(Choices):
         run = watched(self.resumed() if self.resumes() else self.fresh())
         from trajrl.training import loop
 
-        with stop_politely(run):
+        with self.shown(run), stop_politely(run):
             loop.online(run)
         answer = report(run)
         say_outcome(answer["online"], run.evaluations.scale)
         gave_up = run.online is not None and run.online.collector.gave_up
         return {**answer, "failed": bool(run.stop_reason and gave_up)}
+
+    @contextmanager
+    def shown(self, run: Run) -> Iterator[None]:
+        """Give the page of a run while it works, if that was asked for."""
+        if not self.watch:
+            yield
+            return
+        from trajrl.report.draw.watch import Watch
+        from trajrl.report.page.watch import Server
+
+        page, others = Watch(run), run.view
+        run.logger.show_on(page)
+
+        def view(run: Run, last: bool) -> None:
+            if others is not None:
+                others(run, last)
+            page(run, last)
+
+        run.show_with(view)
+        server = Server(run.folder, self.watch_port)
+        say(f"watch it at {server.address}; {run.folder}/watch/index.html keeps what it said last")
+        try:
+            yield
+        finally:
+            server.close()
 
     def fresh(self) -> Run:
         """Build a new run from an offline one."""
@@ -139,7 +175,8 @@ class Online(Choices):
 
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given; the seed and the data are the offline run's unless given."""
-        given = {name: value for name, value in super().chosen().items() if name not in ("from_run", "steps")}
+        own = ("from_run", "steps", "watch", "watch_port")
+        given = {name: value for name, value in super().chosen().items() if name not in own}
         if "offline_fraction" in given and self.config is None and not self.resumes():
             given.setdefault("offline_mode", "mix")
         return given

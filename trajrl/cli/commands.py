@@ -14,6 +14,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "offline": ("trajrl.cli.offline:Offline", "learn a policy from a store"),
     "online": ("trajrl.cli.online:Online", "continue learning in the environment"),
+    "protocol": (
+        "trajrl.cli.protocol:Protocol",
+        "offline, then online, on every task and seed, as published",
+    ),
     "report": ("trajrl.cli.report:Report", "show what runs learned, and from what, as one page"),
     "select": ("trajrl.cli.select:Select", "rank what runs keep, and say which checkpoint to take"),
     "store": ("", "import, export, look into, edit, repair and mix trajectory stores"),

@@ -65,7 +65,7 @@ class Sweep(Choices):
         from trajrl.training.run_dir.folder import lock
 
         out, grid, base = Path(self.out or "runs/sweep"), read_grid(self.grid), self.base()
-        resources = self.resources()
+        resources = engine_resources(self)
         seeds = range(self.seed, self.seed + self.seeds)
         planned = trials(out, grid, base, list(seeds), self.trust)
         check(planned, grid, self.set)
@@ -92,17 +92,6 @@ class Sweep(Choices):
         }
         return (*(f"{name}={value}" for name, value in plain.items()), *self.set)
 
-    def resources(self) -> Resources:
-        """Return what the engine may use."""
-        for name, least in (("seeds", 1), ("cpus", 1), ("workers", 0), ("retries", 0), ("gpus", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} must be at least {least}; got {getattr(self, name)}")
-        if self.gpus > 1 and not self.gpus.is_integer():
-            raise ValueError(f"--gpus is a whole number, or a share of one such as 0.5; got {self.gpus:g}")
-        if self.address and self.engine != "ray":
-            raise ValueError("--address is for --engine ray")
-        return Resources(self.cpus, self.gpus, self.workers, self.retries, self.address)
-
     def answer(self, out: Path, found: Any, names: list[str]) -> dict[str, Any]:
         """Print the table and return the counts."""
         from trajrl.sweep.results import HEADER, STATES, table
@@ -120,6 +109,18 @@ class Sweep(Choices):
             "out": str(out), "results": str(out / "results.csv"), "trials": len(found), **states,
             "unfinished": open_ones, "rows": json.loads(found.to_json(orient="records")),
         }  # fmt: skip
+
+
+def engine_resources(command: Any) -> Resources:
+    """Return what the engine may use, by a command's options."""
+    for name, least in (("seeds", 1), ("cpus", 1), ("workers", 0), ("retries", 0), ("gpus", 0)):
+        if getattr(command, name) < least:
+            raise ValueError(f"--{name} must be at least {least}; got {getattr(command, name)}")
+    if command.gpus > 1 and not command.gpus.is_integer():
+        raise ValueError(f"--gpus is a whole number, or a share of one such as 0.5; got {command.gpus:g}")
+    if command.address and command.engine != "ray":
+        raise ValueError("--address is for --engine ray")
+    return Resources(command.cpus, command.gpus, command.workers, command.retries, command.address)
 
 
 class Progress:

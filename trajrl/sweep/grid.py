@@ -28,6 +28,7 @@ class Trial:
     cell: tuple[tuple[str, str], ...]  # its place in the grid
     seed: int
     trust: bool = False  # --trust was given
+    words: tuple[str, ...] = ("offline",)  # the command that does it, and what it takes besides
 
     @property
     def finished(self) -> bool:

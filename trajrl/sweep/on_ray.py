@@ -206,4 +206,5 @@ def unpacked(values: dict[str, Any]) -> Trial:
     """Undo `packed`."""
     cell = tuple((str(key), str(value)) for key, value in values["cell"])
     paths = {name: Path(values[name]) for name in ("folder", "log")}
-    return Trial(**{**values, **paths, "cell": cell, "settings": tuple(values["settings"])})
+    words = {name: tuple(values[name]) for name in ("settings", "words")}
+    return Trial(**{**values, **paths, **words, "cell": cell})

@@ -1,4 +1,5 @@
-"""One trial in a process of its own: `offline --resume-or-start`: from its latest checkpoint, if any.
+"""One trial in a process of its own: `offline --resume-or-start`, or what its words say: from its latest
+checkpoint, if any.
 
 The process dies with the one that started it, so that a sweep that was killed leaves nothing running.
 """
@@ -47,7 +48,7 @@ class Engine(Protocol):
 
 def command(trial: Trial) -> list[str]:
     """Return the words that run a trial, or continue it."""
-    words = [sys.executable, "-m", "trajrl", "offline", "--resume-or-start", "--out", str(trial.folder)]
+    words = [sys.executable, "-m", "trajrl", *trial.words, "--resume-or-start", "--out", str(trial.folder)]
     words += ["--trust"] if trial.trust else []
     return [*words, "--seed", str(trial.seed), "--set", *trial.settings]
 

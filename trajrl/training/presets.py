@@ -10,7 +10,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "last_eval_episodes": 20, "checkpoint_every": 500,
     },
     "small": {
-        "steps": 100_000, "log_every": 1_000, "eval_every": 25_000, "eval_episodes": 25,
+        "steps": 100_000, "batch_size": 128, "log_every": 1_000, "eval_every": 25_000, "eval_episodes": 25,
         "checkpoint_every": 5_000,
     },
     "standard": {

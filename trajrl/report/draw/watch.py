@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.console import say
 from trajrl.report.draw.clips import film_policy
 from trajrl.report.draw.video import NoFramesError
 from trajrl.report.page.watch import write_film, write_state
@@ -36,13 +37,15 @@ class Watch:
         self._film: dict[str, str] = {"name": "", "text": NO_FILM}
         self._draws = run.episode_stats.frame()["draws"].to_numpy()  # (E,) at the last look that saw more
         self._since = np.zeros(0, np.int64)  # (E,) and what it saw
+        self._given_up = False  # True: the page cannot be written
         self._films = True  # False: the environment cannot be filmed
         self.write(run, False)
 
     def __call__(self, run: Run, last: bool) -> None:
         """Film the last episode, and write the page."""
-        if self._films and run.suite is not None and run.evaluations.entries:
-            self.film(run)
+        seen = run.evaluations.entries
+        if self._films and run.suite is not None and seen and seen[-1].step == run.clock:
+            self.film(run)  # of an evaluation that comes later the policy of its step is gone
         self.write(run, last)
 
     def film(self, run: Run) -> None:
@@ -79,7 +82,14 @@ class Watch:
         """Write the page as the run stands."""
         config = run.config
         title = f"{config.agent} in {run.suite.name if run.suite else 'no environment'}, seed {config.seed}"
-        write_state(run.folder, f"{title}: {Path(run.folder).name}", self.state(run, last))
+        state = self.state(run, last)
+        if self._given_up:
+            return
+        try:
+            write_state(run.folder, f"{title}: {Path(run.folder).name}", state)
+        except OSError as error:  # nor is a page
+            self._given_up = True
+            say(f"note: the run continues without its page: {error}")
 
     def state(self, run: Run, last: bool) -> dict[str, Any]:
         """Return what the page shows."""
@@ -119,7 +129,7 @@ def by_age(episodes: pd.DataFrame, draws: np.ndarray) -> list[dict[str, Any]]:
     own = np.flatnonzero(online & alive)
     if len(own):
         later = np.cumsum(steps[own][::-1])[::-1]  # steps from this episode on to the newest
-        place = np.minimum(3, np.floor(4 * (later - steps[own] / 2) / later[0])).astype(int)
+        place = np.minimum(3, np.floor(4 * (later - steps[own]) / later[0])).astype(int)
         for number, name in enumerate(QUARTERS):
             mine = np.zeros(len(draws), bool)
             mine[own[place == number]] = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
+from functools import cache, partial
 from html import escape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +20,6 @@ from trajrl.core.atomic_files import new_file, write_text
 HOST = "127.0.0.1"
 FOLDER = "watch"
 STATE, PAGE = "state.json", "index.html"
-TEMPLATE = Path(__file__).with_name("watch.html")
 FILM = re.compile(r"episode-\d+\.mp4")
 MOST_FILMS = 2  # kept: the one shown, and the one before, which a browser may still be reading
 
@@ -32,8 +31,14 @@ def write_state(folder: Path, title: str, state: dict[str, Any]) -> None:
     place.mkdir(exist_ok=True)
     write_text(place / STATE, text)
     inside = text.replace("<", "\\u003c")
-    page = TEMPLATE.read_text(encoding="utf-8").replace("@TITLE@", escape(title)).replace("@STATE@", inside)
+    page = template().replace("@TITLE@", escape(title)).replace("@STATE@", inside)
     write_text(place / PAGE, page, encoding="utf-8")
+
+
+@cache
+def template() -> str:
+    """Return the page without its numbers; read once, so that a run needs its own files alone."""
+    return Path(__file__).with_name("watch.html").read_text(encoding="utf-8")
 
 
 def write_film(folder: Path, step: int, mp4: bytes) -> str:

@@ -46,9 +46,12 @@ TASKS = {
 REMEDIES: dict[str, tuple[str, ...]] = {
     "none": (),
     "offline share kept": ("offline_mode=mix", "offline_fraction=0.5", "offline_sampler=uniform"),
-    "no offline data, warm-up": ("offline_mode=drop", "learning_starts=5000", "begin_with=policy"),
+    "no offline data, warm-up": (
+        "offline_mode=drop",
+        "begin_with=policy",
+    ),  # until the preset's learning_starts
     "lower bound": ("agent.q_agg=lower", "agent.doubt=1"),
-    "slower critic at first": ("critic_warmup=5000",),
+    "slower critic at first": ("critic_warmup=2000",),
     "recent episodes": ("sampler=recent",),
     "cluster, then td_error_rank": ("sampler=priority", "metric=td_error_rank"),
 }

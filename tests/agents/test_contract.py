@@ -28,7 +28,7 @@ OTHER_CHOICES = {
     "acfql": [{"actor": "best_of_n"}, {"q_agg": "lower"}],
     "cal_ql": [{"form": "plain"}, {"calibrate": False}],
     "cql": [{"form": "plain"}],
-    "dqc": [{"backup": "expectile", "partial_chunks": "drop", "q_agg": "lower"}],
+    "dqc": [{"backup": "expectile", "q_agg": "lower"}],
     "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}],
     "edp": [{"q_term": "crr"}, {"q_term": "iql"}, {"q_term": "awr"}],
     "trajectory_ql": [{"expectile": 0.7}],

@@ -111,14 +111,18 @@ def test_no_gradient_of_the_short_critic_or_of_v_reaches_the_long_one():
 
 
 def test_it_learns_a_bandit():
-    agent = make_agent("dqc", OBS, ACT, seed=1, width=32, depth=2, samples=16, chunk=1, critic_chunk=1,
+    agent = make_agent("dqc", OBS, ACT, seed=1, width=32, depth=2, samples=16, chunk=1, horizon=1,
                        actor_lr=3e-3, critic_lr=3e-3, tau=0.1)  # fmt: skip
     assert reward_after(agent, 100, corner) > 0.4
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"critic_chunk": 1}, "critic_chunk, 1, is at least chunk, 2"), ({"horizon": 3}, "must not be below")],
+    [
+        ({"critic_chunk": 1}, r"without it\), 1, is at least chunk, 2"),
+        ({"critic_chunk": 0, "horizon": 1}, r"without it\), 1, is at least chunk, 2"),
+        ({"horizon": 3}, "horizon must not be below critic_chunk, 4"),
+    ],
 )
 def test_lengths_that_do_not_fit_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):

@@ -6,8 +6,8 @@
     L_V  = mean |kappa_b - 1[u < 0]| |u|,   u = mean_j D'_j(o, a_t .. a_{t+m-1}) - V(o)
     L_pi = L_flow over m actions;  of several samples the best by D acts
 
-h is critic_chunk, m is chunk.  D is an expectile over how the long chunk goes on behind the short one: above
-one half, what the first m actions are worth if the rest is done well.
+h is critic_chunk (else the horizon), m is chunk.  D is an expectile over how the long chunk goes on behind the
+short one: above one half, what the first m actions are worth if the rest is done well.
 
 Paper: Li et al. 2025 (Decoupled Q-chunking).
 """
@@ -51,10 +51,8 @@ class Config:
     """Defaults are the published lengths: a critic over 25 actions, a policy of 5."""
 
     chunk: int = 5  # m, actions the policy gives, executed open loop; raising it: bolder, slower to react
-    critic_chunk: int = (
-        25  # h, actions the long critic sees; raising it: values travel faster, harder to learn
-    )
-    horizon: int = 0  # rewards before the bootstrap, 0: critic_chunk; raising it: values travel faster
+    critic_chunk: int = 0  # h, actions the long critic sees, 0: the horizon; raising it: harder to learn
+    horizon: int = 25  # rewards before the bootstrap; raising it: values travel faster
     history: int = 1  # H, observations seen; above 1 a GRU each of policy, values and critics reads them
     history_actions: bool = True  # the GRUs also see the action before each observation
     gru_width: int = 128  # of the history's summary; raising it: remembers more, slower
@@ -91,23 +89,27 @@ class Config:
         shares(self, "kappa_d", "kappa_b")
         not_negative(self, "doubt")
         one_of_many(self)
-        if self.critic_chunk < self.chunk:
+        at_least_one(self, "horizon")
+        if self.seen < self.chunk:
             raise ValueError(
-                f"critic_chunk, {self.critic_chunk}, is at least chunk, {self.chunk}: the long critic sees "
-                "what the policy gives, and more"
+                f"critic_chunk (or the horizon, without it), {self.seen}, is at least chunk, {self.chunk}: the "
+                "long critic sees what the policy gives, and more"
             )
-        if self.horizon and self.horizon < self.critic_chunk:
+        if self.horizon < self.seen:
             raise ValueError(
                 f"horizon must not be below critic_chunk, {self.critic_chunk}: the rewards of its actions "
                 f"count; got {self.horizon}"
             )
 
     @property
+    def seen(self) -> int:
+        """Return how many actions the long critic sees."""
+        return self.critic_chunk or self.horizon
+
+    @property
     def spec(self) -> WindowSpec:
         """Return the windows to learn from."""
-        return WindowSpec(
-            self.history, self.chunk, self.horizon or self.critic_chunk, actions=self.critic_chunk
-        )
+        return WindowSpec(self.history, self.chunk, self.horizon, actions=self.seen)
 
 
 class Noise(NamedTuple):
@@ -139,7 +141,7 @@ class DQC(Learner):
             )
             return HistoryNet(own, head)
 
-        self.long = self.part("long", critic(config.critic_chunk * action_dim))
+        self.long = self.part("long", critic(config.seen * action_dim))
         self.critic, self.target = self.with_copy("critic", "target", critic(self.size))
         encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
         value = MLP(encoder.context_dim, hidden, 1, rng, layer_norm=config.critic_norm, **style)

@@ -6,8 +6,8 @@
     L_V  = mean |kappa_b - 1[u < 0]| |u|,   u = mean_j D'_j(o, a_t .. a_{t+m-1}) - V(o)
     L_pi = L_flow over m actions;  of several samples the best by D acts
 
-h is critic_chunk (else the horizon), m is chunk.  D is an expectile over how the long chunk goes on behind the
-short one: above one half, what the first m actions are worth if the rest is done well.
+h is critic_chunk (else the horizon), m is chunk.  D is an expectile over how the long chunk goes on behind
+the short one: above one half, what the first m actions are worth if the rest is done well.
 
 Paper: Li et al. 2025 (Decoupled Q-chunking).
 """
@@ -92,8 +92,8 @@ class Config:
         at_least_one(self, "horizon")
         if self.seen < self.chunk:
             raise ValueError(
-                f"critic_chunk (or the horizon, without it), {self.seen}, is at least chunk, {self.chunk}: the "
-                "long critic sees what the policy gives, and more"
+                f"critic_chunk (or the horizon, without it), {self.seen}, is at least chunk, {self.chunk}: "
+                "the long critic sees what the policy gives, and more"
             )
         if self.horizon < self.seen:
             raise ValueError(

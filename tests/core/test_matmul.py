@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trajrl.core import cpu
+from trajrl.core import cpu, products
 from trajrl.nets.ensemble import EnsembleLinear
 from trajrl.nets.mlp import FEW, affine
 
@@ -77,3 +77,45 @@ def test_a_row_does_not_feel_the_rows_beside_it(inner, outer):
 def test_sums_and_products_agree(inner):
     weight, bias, x = random(1, inner), random(1), random(40, inner)
     assert torch.allclose(affine(x, weight, bias), x @ weight.T + bias, atol=1e-5)
+
+
+@pytest.fixture
+def restored():
+    yield
+    products.set_products("exact", "cpu")
+
+
+def test_fast_products_are_rounded_where_there_are_some(monkeypatch, restored):
+    monkeypatch.setattr(cpu, "precise", lambda: False)
+    assert products.set_products("fast", "cpu") == "factors in bfloat16, sums in float32"
+    assert torch.get_float32_matmul_precision() == "medium"
+    assert products.set_products("fast", "cuda") == "factors in TF32, sums in float32"
+    assert torch.get_float32_matmul_precision() == "high"
+
+
+def test_a_processor_without_fast_products_says_so_and_multiplies_exactly(monkeypatch, capsys, restored):
+    monkeypatch.setattr(cpu, "precise", lambda: True)
+    assert "no such products" in products.set_products("fast", "cpu")
+    assert "this processor has no products of bfloat16 factors" in capsys.readouterr().out
+
+
+def test_a_run_that_asks_for_exact_has_it_after_one_that_did_not(monkeypatch, restored):
+    monkeypatch.setattr(cpu, "suits", lambda path: False)
+    torch.set_float32_matmul_precision("medium")
+    assert products.set_products("exact", "cpu") == "float32"
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (AMD, "amd-avx512"),
+        (INTEL + "amx_tile", "intel-amx"),
+        ("GenuineIntel avx2", "intel-avx2"),
+        ("", "other"),
+    ],
+)
+def test_kinds_of_processors(tmp_path, text, kind):
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert cpu.kind_of(path) == kind

@@ -10,7 +10,9 @@ import torch
 from torch.nn import functional
 
 from trajrl.core.rng import torch_stream
-from trajrl.nets.activation import ACTIVATIONS, activation, mish
+from trajrl.nets import activation as activation_module
+from trajrl.nets import mish_kernel
+from trajrl.nets.activation import ACTIVATIONS, activation, mish, use_kernel
 from trajrl.nets.ensemble import Critic, EnsembleMLP
 from trajrl.nets.mlp import INITS, MLP
 
@@ -53,6 +55,52 @@ def test_mish_of_every_number_in_half_precision_is_rounded_once() -> None:
         assert torch.equal(mish(x), found)
     (slope,), (ours,) = (torch.autograd.grad(y.sum(), at) for y, at in ((truth, exact), (found, x)))
     torch.testing.assert_close(ours.double(), slope, rtol=0, atol=5e-3)  # rounded twice
+
+
+@pytest.fixture
+def kernel():
+    if not use_kernel(True):
+        pytest.skip("there is no C compiler here")
+    yield
+    use_kernel(False)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_compiled_mish_is_as_exact(kernel, kind: torch.dtype) -> None:
+    x = torch.linspace(-30, 30, 2001, dtype=torch.float64).to(kind).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    truth, found = functional.mish(exact), mish(x)
+    (slope,), (ours,) = (torch.autograd.grad(y.sum(), at) for y, at in ((truth, exact), (found, x)))
+    close = {"rtol": 1e-6, "atol": 1e-6} if kind == torch.float32 else {"rtol": 4e-3, "atol": 1e-5}
+    assert found.dtype == kind
+    torch.testing.assert_close(found.double(), truth, **close)
+    torch.testing.assert_close(ours.double(), slope, rtol=0, atol=1e-6 if kind == torch.float32 else 5e-3)
+    with torch.no_grad():
+        assert torch.equal(mish(x), found)
+
+
+def test_the_compiled_mish_knows_what_is_no_number(kernel) -> None:
+    x = torch.tensor([torch.nan, torch.inf, -torch.inf, -1e30, 1e30], requires_grad=True)
+    found = mish(x)
+    (slope,) = torch.autograd.grad(found.nan_to_num().sum(), x)
+    assert found[0].isnan()
+    assert found[1:].tolist() == pytest.approx([torch.inf, 0, 0, 1e30])
+    assert slope[3:].tolist() == pytest.approx([0, 1])
+
+
+def test_the_compiled_mish_gives_a_row_the_same_bits_among_others(kernel) -> None:
+    x, of = torch.randn(64, 33, generator=torch_stream(1, "test")), activation("mish")
+    with torch.no_grad():
+        assert torch.equal(of(x)[3:4], of(x[3:4]))
+        assert torch.equal(of(x[:, ::2]), of(x[:, ::2].contiguous()))  # what does not lie in order
+
+
+def test_without_a_compiler_torchs_operations_serve(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(mish_kernel, "COMPILERS", ("no-such-compiler",))
+    monkeypatch.setattr(activation_module, "compiled", mish_kernel.compiled.__wrapped__)
+    assert not use_kernel(True)
+    assert "there is no C compiler here" in capsys.readouterr().out
+    assert torch.equal(mish(rows()), mish(rows()))
 
 
 def test_mish_in_half_precision_takes_what_does_not_lie_in_order() -> None:

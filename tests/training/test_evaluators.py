@@ -9,6 +9,7 @@ from faults import run_and_kill
 from same_run import assert_same_run, final
 from small_runs import reopened, settings, small_online, small_run, trained, write_store
 
+from trajrl.nets.activation import use_kernel
 from trajrl.training import loop
 from trajrl.training.evaluators import Evaluators
 from trajrl.training.run_dir import checkpoint
@@ -139,3 +140,13 @@ def test_online_evaluates_in_the_loop(store, whole, tmp_path):
     assert small_online(tmp_path / "online", source.folder).evaluators is None
     with pytest.raises(ValueError, match="eval_async serves the offline phase"):
         small_online(tmp_path / "refused", source.folder, eval_async="true")
+
+
+def test_workers_compute_as_the_run_does(store, tmp_path):
+    for name, changes in (("loop", {}), ("beside", {"eval_async": "true"})):
+        loop.offline(
+            small_run(tmp_path / name, store, agent="diffusion_ql", steps=6, kernels="compiled", **changes)
+        )
+    assert_same_run(tmp_path / "loop", tmp_path / "beside")
+    assert json.loads((tmp_path / "loop/versions.json").read_text()).get("kernels") in ("compiled", None)
+    use_kernel(False)

@@ -63,7 +63,7 @@ class Offline(Choices):
         with fresh_folder(config, self.out) as folder:
             team.broadcast((config, folder, None))
             run = build.build(config, folder, team=team)
-            describe_run(folder, run.config, run.store)
+            describe_run(folder, run.config, run.store, run.arithmetic)
         introduce(run)
         if line := short_line(config):
             say(line)

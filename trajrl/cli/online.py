@@ -142,7 +142,7 @@ class Online(Choices):
             run = build.build(config, folder)
             refuse_other_data(source, config, run.store)
             offline_to_online.take_over(run, source)
-            describe_run(folder, run.config, run.store)
+            describe_run(folder, run.config, run.store, run.arithmetic)
         introduce(run)
         say(f"continuing from {source}, which made {config.first_step} updates")
         say(schedule(config))

@@ -27,6 +27,9 @@ from trajrl.core.console import say
 CPUINFO = Path("/proc/cpuinfo")
 PRECISE = 1e-3  # of sums of 256 products of normal numbers: float32 is off by 4e-5, bfloat16 by 2e-1
 
+MAKERS = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
+VECTORS = {"amx_tile": "amx", "avx512f": "avx512", "avx2": "avx2"}  # the widest first
+
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt
 KEPT = 32 * 2**20  # bytes, the most that glibc takes as its threshold
 
@@ -151,6 +154,14 @@ def suits(cpuinfo: Path) -> bool:
         return False
     words = set(text.split())
     return "AuthenticAMD" in words and "avx512f" in words and "amx_tile" not in words
+
+
+def kind_of(cpuinfo: Path) -> str:
+    """Return the kind of processor that speeds are compared within: its maker, and its widest vectors."""
+    words = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    maker = next((name for mark, name in MAKERS.items() if mark in words), "other")
+    vectors = next((name for flag, name in VECTORS.items() if flag in words), "")
+    return f"{maker}-{vectors}" if vectors else maker
 
 
 def precise() -> bool:

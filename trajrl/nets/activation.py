@@ -1,6 +1,7 @@
 """Activations by name.  Mish on the CPU is one function of its own: one exponential, few passes over memory.
 
-Half precision has 65,536 numbers: there it is looked up, rounded once.
+Half precision has 65,536 numbers: there it is looked up, rounded once.  A run that asks for it has a compiled
+kernel instead (mish_kernel), in one pass.
 
 Without gradients, as acting has it, a number has the same bits wherever it stands among others.
 
@@ -20,12 +21,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from trajrl.nets.mish_kernel import Kernel, compiled
+
 Activation = Callable[[Tensor], Tensor]
 LOG2_E = 1.4426950408889634  # 2^(x log2 e) is e^x in half the time of torch's own exponential on the CPU
 HALF = torch.tensor(0.5)
 FLAT = 20.0  # above this exp(x) is cut off where the derivative is wanted: there mish'(x) is 1
 LARGEST = torch.finfo(torch.float32).max  # in place of infinity, of which mish is infinity or 0 and no NaN
 LANES = 32  # single numbers that torch's loops on the CPU take at a time, at most
+_kernel: Kernel | None = None  # what use_kernel chose
 SERIAL, GRAIN = 16_384, 32_768  # numbers up to which torch uses one thread, and that it gives to each further
 
 
@@ -35,6 +39,8 @@ def mish(x: Tensor) -> Tensor:
         return functional.mish(x)
     if torch.is_grad_enabled() and x.requires_grad:
         return _Mish.apply(x)
+    if (kernel := _kernel_for(x)) is not None:
+        return kernel.mish(x)
     if x.dtype == torch.bfloat16:
         return _low_half(_looked_up(x))
     f = x.mul(LOG2_E).exp2_().add_(1)
@@ -42,12 +48,28 @@ def mish(x: Tensor) -> Tensor:
     return above.addcdiv_(above.clamp(max=LARGEST), _inverse(f, out=f), value=-1)
 
 
+def use_kernel(wanted: bool) -> bool:
+    """Compute mish by a compiled kernel from now on, or by torch's operations; returns whether it does."""
+    global _kernel
+    _kernel = compiled() if wanted else None
+    return _kernel is not None
+
+
+def _kernel_for(x: Tensor) -> Kernel | None:
+    """Return the kernel where it was asked for and serves: on plain tensors."""
+    if _kernel is None or x.dtype not in (torch.float32, torch.bfloat16):
+        return None
+    return None if torch._C._functorch.is_functorch_wrapped_tensor(x) else _kernel
+
+
 class _Mish(torch.autograd.Function):
     """Keeps 1 - mish'(x) instead of the input, so that the backward pass is one product."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        if x.dtype == torch.bfloat16:
+        if (kernel := _kernel_for(x)) is not None:
+            found, rest = kernel.mish_and_rest(x)
+        elif x.dtype == torch.bfloat16:
             both = _looked_up(x)
             found, rest = _low_half(both), _low_half(both >> 16)
         else:

@@ -20,6 +20,7 @@ from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.options import with_length, with_window
 from trajrl.store.normalize import statistics
 from trajrl.training.action_units import action_units
+from trajrl.training.arithmetic import set_arithmetic
 from trajrl.training.config import RunConfig
 from trajrl.training.cuda_graph import record_updates
 from trajrl.training.data import find_suite, open_data, shape
@@ -60,7 +61,7 @@ def build(
 def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, team: Team) -> Run:
     """Build the run of one process."""
     team.share(config.batch_size)  # refused before anything is written
-    number = set_threads(config)
+    number, arithmetic = set_arithmetic(config)
     if config.threads == cpu.MEASURED:
         config = replace(config, threads=number)  # kept: what continues from here has the same bits
     store = open_data(config, shared=team.size > 1) if store is None else store
@@ -96,7 +97,8 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         config=config, folder=folder, store=store, agent=agent, sampler=sampler, suite=suite,
         evaluations=evaluations, episode_stats=EpisodeStats(store, sampler, agent.spec.n),
         logger=Logger(folder, others=boards(folder, config) if team.leads else (), config=config),
-        progress=Progress(config.end, config.phase), online=online, team=team, units=units, held_out=held,
+        progress=Progress(config.end, config.phase), arithmetic=arithmetic, online=online, team=team,
+        units=units, held_out=held,
         validation=Validation(config, store, held) if len(held) else None,
         evaluators=Evaluators(folder, config, suite) if config.eval_async and suite else None,
     )  # fmt: skip
@@ -186,5 +188,5 @@ def fits(store: TrajectoryStore, device: torch.device) -> bool:
 
 
 def set_threads(config: RunConfig) -> int:
-    """Set torch's threads as the run's config says; returns how many there are."""
-    return cpu.set_threads(config.threads)
+    """Set torch's threads, products and kernels as a run's config says; returns the number of threads."""
+    return set_arithmetic(config)[0]

@@ -20,6 +20,7 @@ from trajrl.core.atomic_files import write_text
 from trajrl.core.compile import MODES
 from trajrl.core.json_file import parse_object, read_bytes, require_finite
 from trajrl.core.paths import DEMO_STORE
+from trajrl.core.products import KINDS
 from trajrl.core.registry import unknown
 from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.training.action_units import ANSWERS
@@ -73,6 +74,10 @@ class RunConfig:
     memory: str = "auto"  # the store in memory: ram, map or auto by size
     device: str = "auto"  # where to learn: auto takes the GPU where there is one, cpu, cuda or cuda:1
     dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
+    matmul: str = "exact"  # fast: factors of float32 products are rounded, on a GPU to TF32
+    kernels: str = (
+        "torch"  # compiled: Mish on a CPU by a C kernel, where there is a compiler; other last bits
+    )
     compile: str = "off"  # torch.compile of the losses: off, default, reduce-overhead or max-autotune
     graph: bool = False  # True: on a CUDA device a whole update is recorded once and replayed
     wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise
@@ -115,6 +120,7 @@ class RunConfig:
             "actions": ANSWERS, "after_success": ("keep", "cut"),
             "begin_with": ("policy", "random"), "offline_mode": ("keep", "mix", "anneal", "drop"),
             "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "compile": MODES,
+            "matmul": KINDS, "kernels": ("torch", "compiled"),
             "reward": tuple(REWARD_TRANSFORMS), "early_stop_by": tuple(CRITERIA),
             "select_by": ("", *CRITERIA),
         }  # fmt: skip

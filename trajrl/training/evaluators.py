@@ -145,11 +145,11 @@ class Evaluators:
 
 def serve(pipe: Connection, folder: Path, config: RunConfig, kind: Any, own_name: str, options: Any) -> None:
     """Answer jobs until the pipe closes, as it does when the run's process is gone."""
-    from trajrl.core.cpu import set_threads
+    from trajrl.training.arithmetic import set_arithmetic
     from trajrl.training.run_dir.load_run import LoadedRun
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it
-    set_threads(config.threads)
+    set_arithmetic(config)
     run, suite = LoadedRun(folder, config), None
     while True:
         try:

@@ -43,6 +43,7 @@ class Run:
     held_out: np.ndarray  # (m,) ids of the episodes that are never learned from
     validation: Validation | None  # measures the agent on them; None: there are none
     progress: Progress
+    arithmetic: dict[str, str] = field(default_factory=dict)  # how it computes where not by default
     step: int = 0
     seconds: float = 0.0  # of training, evaluations included, over all restarts
     stop_reason: str = ""

@@ -1,8 +1,9 @@
 """`bench update`: updates per second beside the plain algorithm, in one run, in turns, medians.
 
 plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up, its products by the
-library that torch chooses; eager, compiled and bfloat16 are diffusion_ql; recorded is the whole update as one
-CUDA graph, on a GPU alone.  Drawing the batches is part of an update on both sides.
+library that torch chooses; eager, compiled and bfloat16 are diffusion_ql, kernels and kernels_bfloat16 the
+same under --set kernels=compiled; recorded is the whole update as one CUDA graph, on a GPU alone.  Drawing
+the batches is part of an update on both sides.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from trajrl.cli.bench.plain import load_plain, parity
 from trajrl.cli.bench.rounds import Pace, per_second, ratio, rounds
 from trajrl.cli.common import Common, say
 from trajrl.core.compile import compile_losses
-from trajrl.core.cpu import as_torch_has_it, set_threads
+from trajrl.core.cpu import CPUINFO, as_torch_has_it, kind_of, set_threads
+from trajrl.nets.activation import use_kernel
+from trajrl.nets.mish_kernel import compiled as compiled_kernel
 from trajrl.samplers import make_sampler
 
 if TYPE_CHECKING:
@@ -89,6 +92,9 @@ class BenchUpdate(Common):
             "eager": self._learning(store, "diffusion_ql", size),
             "bfloat16": self._learning(store, "diffusion_ql", size, bfloat16=True),
         }
+        if self.device == "cpu" and compiled_kernel() is not None:
+            found["kernels"] = with_kernels(found["eager"])
+            found["kernels_bfloat16"] = with_kernels(found["bfloat16"])
         if self.compile:
             found["compiled"] = self._learning(store, "diffusion_ql", size, compiled=True)
         if self.device.startswith("cuda"):
@@ -170,24 +176,29 @@ class BenchUpdate(Common):
         return {
             "plain": rate("plain"), "eager": rate("eager"), "compiled": rate("compiled"),
             "bfloat16": rate("bfloat16"), "recorded": rate("recorded"),
+            "kernels": rate("kernels"), "kernels_bfloat16": rate("kernels_bfloat16"),
             "ratio": ratio(plain.wall, eager.wall), "ratio_cpu": ratio(plain.cpu, eager.cpu),
             "bfloat16_ratio": ratio(plain.cpu, paces["bfloat16"].cpu),
-            "compiled_ratio": ratio(plain.cpu, paces["compiled"].cpu) if "compiled" in paces else None,
+            **{
+                f"{name}_ratio": ratio(plain.cpu, paces[name].cpu) if name in paces else None
+                for name in ("compiled", "kernels", "kernels_bfloat16")
+            },
             "plain_per_cpu_second": per_second(plain.cpu), "eager_per_cpu_second": per_second(eager.cpu),
             "limit_share": ratio(limits, eager.cpu), "gflop_per_update": operations / 1e9,
             "gflop_per_second": product * per_second(paces["product"].cpu) / 1e9, "parity_error": error,
             "trajectory_ql": {
                 str(history): ratio(paces[f"history {history}"].cpu, eager.cpu) for history in self.histories
             },
-            "threads": torch.get_num_threads(), "device": self.device, "load": os.getloadavg()[0],
+            "threads": torch.get_num_threads(), "device": self.device,
+            "kind": kind_of(CPUINFO), "load": os.getloadavg()[0],
             "rounds": self.rounds, "updates": self.updates, "batch_size": self.batch_size,
         }  # fmt: skip
 
     def _tell(self, found: dict[str, Any]) -> None:
         """Print what was found."""
-        for name in ("plain", "eager", "compiled", "bfloat16", "recorded"):
+        for name in ("plain", "eager", "compiled", "bfloat16", "kernels", "kernels_bfloat16", "recorded"):
             if found[name] is not None:
-                say(f"{name:<9} {found[name]:7.1f} updates/s")
+                say(f"{name:<16} {found[name]:7.1f} updates/s")
         say(
             f"diffusion_ql makes {found['ratio_cpu']:.2f} updates in the processor time of a plain one "
             f"({found['ratio']:.2f} by the clock, load {found['load']:.1f}), "
@@ -196,6 +207,19 @@ class BenchUpdate(Common):
         say(f"largest difference from the plain version {found['parity_error']:.1e}")
         for history, times in found["trajectory_ql"].items():
             say(f"trajectory_ql at H = {history} takes {times:.2f} times as long as diffusion_ql")
+
+
+def with_kernels(update: Callable[[], object]) -> Callable[[], object]:
+    """Return an update under --set kernels=compiled."""
+
+    def learn() -> object:
+        use_kernel(True)
+        try:
+            return update()
+        finally:
+            use_kernel(False)
+
+    return learn
 
 
 def make_store(obs_dim: int, action_dim: int, seed: int) -> TrajectoryStore:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
 from trajrl import __version__
@@ -101,14 +102,19 @@ def left_there(folder: Path) -> list[str]:
     return found + [name for name, paths in inside.items() if paths]
 
 
-def describe_run(folder: Path, config: RunConfig, store: TrajectoryStore | None) -> None:
-    """Write config.json, command.txt and versions.json."""
+def describe_run(
+    folder: Path,
+    config: RunConfig,
+    store: TrajectoryStore | None,
+    arithmetic: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write config.json, command.txt and versions.json, which also says how numbers were computed."""
     config.save(folder / "config.json")
     note_command(folder)
     names = ("torch", "numpy", "h5py", "faiss-cpu", "gymnasium", "mujoco", "ogbench", "pandas")
     found: dict[str, str | None] = {"python": platform.python_version(), "trajrl": __version__}
     found |= {name: version_of(name) for name in names}
-    found |= versions(ENVIRONMENTS)
+    found |= {**versions(ENVIRONMENTS), **arithmetic}
     if store is not None:
         found["data_fingerprint"] = data_of(store)
     write_text(folder / "versions.json", json.dumps(found, indent=2) + "\n")

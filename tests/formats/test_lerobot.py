@@ -172,6 +172,15 @@ def test_gaps_in_time_and_index_are_said(tmp_path):
     assert source.notes.first["index_gaps"] == "file-000.parquet, index 6"
 
 
+def test_episodes_that_the_list_places_elsewhere_are_said(tmp_path):
+    folder = lerobot_set(tmp_path / "x", lerobot([4, 5]))
+    listed = folder / "meta/episodes/chunk-000/file-000.parquet"
+    rewrite(listed, lambda columns: {**columns, "dataset_from_index": pa.chunked_array([pa.array([0, 5])])})
+    _, source = read(folder)
+    assert source.notes.counts["misplaced_episodes"] == 1
+    assert source.notes.first["misplaced_episodes"] == "episode 1, index 4, 5 listed"
+
+
 def test_an_episode_written_twice_is_said(tmp_path):
     arrays = {name: np.concatenate([value, value[4:]]) for name, value in lerobot([4, 5]).items()}
     episodes, source = read(lerobot_set(tmp_path / "x", arrays, lengths=[4, 5]))

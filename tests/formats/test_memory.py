@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import foreign
 import h5py
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import h5py, numpy
 from pathlib import Path
 from trajrl.formats import import_source, open_source
 import trajrl.formats.d4rl.reader, trajrl.formats.ogbench.reader, trajrl.store.file.writer
+import trajrl.formats.lerobot.reader, trajrl.formats.zarr.reader
 
 def peak():
     lines = open("/proc/self/status")
@@ -50,10 +52,41 @@ def ogbench(path: Path) -> None:
     np.savez(path, observations=obs, actions=np.zeros((ROWS, 2), np.float32), terminals=ends)
 
 
-@pytest.mark.parametrize(("make", "name"), [(d4rl, "x.hdf5"), (ogbench, "x.npz")])
+def lerobot(path: Path) -> None:
+    """Write a LeRobot set of 200 MB whose frames are one row group."""
+    number, frame = np.divmod(np.arange(ROWS), LENGTH)
+    obs = foreign.normal("obs", ROWS, WIDTH)
+    arrays = {
+        "observation.state": obs, "action": np.zeros((ROWS, 2), np.float32), "frame_index": frame,
+        "next.reward": np.zeros(ROWS, np.float32), "episode_index": number,
+    }  # fmt: skip
+    foreign.lerobot_set(path, arrays)
+
+
+def zarr(path: Path) -> None:
+    """Write a replay buffer of 200 MB."""
+    obs = np.zeros((ROWS, WIDTH), np.float32)
+    ends = np.arange(LENGTH, ROWS + 1, LENGTH)
+    arrays = {"data/state": obs, "data/action": np.zeros((ROWS, 2), np.float32), "meta/episode_ends": ends}
+    foreign.zarr_store(path, arrays, None, rows=500)
+
+
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (d4rl, "x.hdf5"),
+        (ogbench, "x.npz"),
+        pytest.param(lerobot, "x", marks=slow),
+        pytest.param(zarr, "x.zarr", marks=slow),
+    ],
+)
 def test_import_of_200_megabytes_takes_constant_memory(make, name, tmp_path):
     make(tmp_path / name)
-    assert (tmp_path / name).stat().st_size > 200e6
+    files = [file for file in (tmp_path / name, *(tmp_path / name).rglob("*")) if file.is_file()]
+    assert sum(file.stat().st_size for file in files) > 200e6
     command = [sys.executable, "-c", IMPORT, str(tmp_path / name), str(tmp_path / "out.h5")]
     ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     episodes, transitions, used_mib = map(int, ended.stdout.split())

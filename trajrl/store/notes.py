@@ -32,6 +32,7 @@ SENTENCES = {  # [one|many], or [ending of many]
         "feature[s] of images or video [was|were] left where [it is|they are]: nothing of [it|them] was read",
     "length_mismatches": "episode[s] [has|have] another length than the set's list says (kept as found)",
     "lost_episodes": "[EPISODE WAS|EPISODES WERE] LOST: one action and no observation after it",
+    "misplaced_episodes": "episode[s] [begins|begin] at another frame than the set's list says (not used)",
     "missing_attributes": "attribute[s] [is|are] missing",
     "no_rewards": "step[s] [has|have] no reward in the file; [it holds|they hold] 0",
     "outdated_ledger":

@@ -50,6 +50,7 @@ MEANINGS = {
         ERROR, "the list or the data lost frames; its own loader reads into the next episode", PERSON
     ),
     "lost_episodes": Meaning(ERROR, "nothing of those episodes is learned from"),
+    "misplaced_episodes": Meaning(WARNING, "none here; its own loader reads frames of other episodes"),
     "missing_attributes": Meaning(WARNING, "lengths or the environment are not stated and cannot be checked"),
     "no_rewards": Meaning(WARNING, "a critic learns nothing; give a suite that relabels, or imitate", PERSON),
     "outdated_ledger": Meaning(

@@ -24,6 +24,7 @@ LARGEST_JSON = 16 << 20  # bytes of info.json, or of one line
 MOST_TASKS = 1 << 20
 OWN = "trajrl/"  # columns of trajrl's own in the list of episodes
 OWN_FILE = "trajrl.json"
+FIRST = "dataset_from_index"
 
 
 class Feature(NamedTuple):
@@ -48,6 +49,7 @@ class Listed(NamedTuple):
 
     length: int
     own: Own | None = None
+    first: int | None = None  # `index` of its first frame
 
 
 @dataclass
@@ -210,10 +212,13 @@ def _packed_episodes(path: Path) -> Iterator[tuple[int, Listed]]:
         if (kind := kinds.get(name)) is None or kind.kind not in "iu":
             raise ValueError(f"{path} has no column '{name}' of whole numbers")
     own = [name for name in kinds if name.startswith(OWN) and kinds[name] is not None]
-    for rows in batches(path, ["episode_index", "length", *own], 8 * (2 + len(own)), most=1024):
+    first = [FIRST] if kinds.get(FIRST) is not None else []
+    columns = ["episode_index", "length", *first, *own]
+    for rows in batches(path, columns, 8 * len(columns), most=1024):
         for e, index in enumerate(rows["episode_index"].tolist()):
             kept = {name.removeprefix(OWN): rows[name][e] for name in own}
-            yield index, Listed(int(rows["length"][e]), _own(kept))
+            place = int(rows[FIRST][e]) if first else None
+            yield index, Listed(int(rows["length"][e]), _own(kept), place)
 
 
 def _own(kept: dict[str, Any]) -> Own | None:

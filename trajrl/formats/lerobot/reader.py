@@ -73,6 +73,9 @@ class LeRobot(Source):
             due = named.get(piece.number, Listed(length))
             short = whole and not again and due.length != length
             self.notes.add("length_mismatches", int(short), f"{where}, {length} frames, {due.length} listed")
+            place = piece.columns["index"][0] if "index" in piece.columns else due.first
+            wrong = due.first not in (None, place) and not piece.frame and not again
+            self.notes.add("misplaced_episodes", int(wrong), f"{where}, index {place}, {due.first} listed")
             seen.add(piece.number)
             frames += length
             episode = self._episode(piece, due.own if whole and due.length == length else None)

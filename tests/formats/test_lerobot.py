@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from foreign import lerobot, lerobot_set, normal, parquet, read
+from fuzz import cases
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from trajrl import TrajectoryStore
+from trajrl.core.rng import stream
 from trajrl.formats import import_source, open_source, recognise
 from trajrl.formats.doctor import examine
 
@@ -288,3 +294,35 @@ def test_a_link_out_of_the_set_is_refused_and_one_into_a_hubs_cache_is_followed(
     (folder / DATA).symlink_to(tmp_path / "1")
     with pytest.raises(ValueError, match="is a link out of"):
         open_source(folder)
+
+
+kinds = st.sampled_from(["f2", "f4", "f8", "i1", "u1", "i8", "u8", "?"])
+columns = st.dictionaries(
+    st.sampled_from(
+        [
+            "observation.state", "action", "next.reward", "next.done", "next.success", "next.truncated",
+            "timestamp", "frame_index", "episode_index", "index", "task_index", "terminal", "x",
+        ]
+    ),
+    st.tuples(kinds, arrays.array_shapes(min_dims=0, max_dims=2, max_side=3)),
+    max_size=6,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=cases(20), derandomize=True, suppress_health_check=list(HealthCheck))
+@given(found=columns, number=st.integers(0, 1000))
+def test_columns_of_any_kind_and_shape_are_read_or_refused(tmp_path, found, number):
+    rng = stream(number, "lerobot")
+    changed = {
+        name: (rng.standard_normal((9, *shape)) * 10).astype(kind) for name, (kind, shape) in found.items()
+    }
+    folder = tmp_path / "robot"
+    shutil.rmtree(folder, ignore_errors=True)
+    said = str(folder)
+    try:
+        lerobot_set(folder, lerobot([4, 5]) | changed, lengths=[4, 5])
+        assert all(len(episode) > 0 for episode in read(folder)[0])
+    except (ValueError, OSError) as error:
+        said = str(error)
+    assert str(folder) in said
+    assert "\n" not in said

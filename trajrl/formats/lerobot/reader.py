@@ -151,7 +151,7 @@ class LeRobot(Source):
     def _outcome(self, piece: Piece) -> tuple[bool, bool | None, dict[str, np.ndarray]]:
         """Say whether the MDP ended, whether the task was solved, and at which steps."""
         length, where = len(piece.columns["episode_index"]), f"episode {piece.number}"
-        flags = {name: _flag(piece, name) for name in self.layout.outcomes if name != "next.reward"}
+        flags = {name: self._flag(piece, name) for name in self.layout.outcomes if name != "next.reward"}
         done, solved = flags.get("next.done"), flags.get("next.success")
         marks = np.zeros(length, bool) if done is None or solved is None else done & solved
         if done is not None:
@@ -169,6 +169,16 @@ class LeRobot(Source):
             self.notes.add("ends_of_unknown_kind", int(piece.last and not known), where)
         extras = {"terminal": marks} if done is not None and solved is not None else {}
         return terminated, None if solved is None else bool(solved.any()), extras
+
+    def _flag(self, piece: Piece, name: str) -> np.ndarray:
+        """Return a flag of each frame (T,); anything but 0 and 1 is refused."""
+        found = piece.columns[name].reshape(len(piece.columns[name]))
+        wrong = (found != 0) & (found != 1)
+        if wrong.any():
+            row = int(wrong.argmax())
+            where = f"frame {piece.frame + row} of episode {piece.number}"
+            raise ValueError(f"{self.folder}: '{name}' is a flag, but {where} holds {found[row]}")
+        return found.astype(bool)
 
     def _rewards(self, piece: Piece) -> np.ndarray:
         """Return the rewards (T,); 0 where the set has none, which is said."""
@@ -233,15 +243,3 @@ class LeRobot(Source):
                 self._own_extras[feature] = (str(said.get("name", feature)), tuple(shape))
         if "attributes" in own:
             self.restore(str(own["attributes"]))
-
-
-def _flag(piece: Piece, name: str) -> np.ndarray:
-    """Return a flag of each frame (T,); anything but 0 and 1 is refused."""
-    found = piece.columns[name].reshape(len(piece.columns[name]))
-    wrong = (found != 0) & (found != 1)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise ValueError(
-            f"'{name}' is a flag, but frame {piece.frame + row} of episode {piece.number} holds {found[row]}"
-        )
-    return found.astype(bool)

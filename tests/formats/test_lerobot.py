@@ -123,10 +123,13 @@ def test_images_are_left_where_they_are_and_named(tmp_path):
     info["features"]["observation.images.top"] = {"dtype": "video", "shape": [3, 96, 96], "names": None}
     info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
     (folder / "meta/info.json").write_text(json.dumps(info))
+    (folder / "videos").mkdir()
+    (folder / "videos/file-000.mp4").write_bytes(bytes(1 << 20))
     import_source(open_source(folder), tmp_path / "x.h5")
     store = TrajectoryStore.open(tmp_path / "x.h5")
     kept = store.attributes["provenance"]
     assert kept["counts"]["left_frames"] == 1
+    assert kept["files"] == 4  # the video is not read
     assert kept["versions"]["frames"] == {"observation.images.top": [3, 96, 96]}
     assert store.table.lerobot_episode.tolist() == [0, 1]
     with pytest.raises(ValueError, match="top' are images, and episodes hold vectors"):
@@ -257,6 +260,12 @@ def test_an_info_that_says_nothing_of_use_is_refused(wrong, said, tmp_path):
     (folder / "meta/info.json").write_text(json.dumps(info | wrong))
     with pytest.raises(ValueError, match=said):
         open_source(folder)
+
+
+def test_a_file_of_a_set_is_refused_with_what_to_name(tmp_path):
+    folder = lerobot_set(tmp_path / "x", lerobot([4]))
+    with pytest.raises(ValueError, match=r"is a file; a LeRobot set is a folder with meta/info\.json"):
+        open_source(folder / DATA, "lerobot")
 
 
 def test_columns_of_another_shape_than_described_are_refused(tmp_path):

@@ -114,7 +114,11 @@ class Source:
     def provenance(self) -> dict[str, Any]:
         """Return where the data came from and what reading it changed; complete once it was read through."""
 
-        return {**describe_origin(self.path), "format": self.format, **self.reading()}
+        return {**describe_origin(self.path, self.parts()), "format": self.format, **self.reading()}
+
+    def parts(self) -> list[Path] | None:
+        """Return which files of its folder are the data; None: all of them."""
+        return None
 
     def reading(self) -> dict[str, Any]:
         """Return the options, versions and counts of this reading."""
@@ -151,11 +155,11 @@ def undamaged(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {(str(error).splitlines() or ['it is damaged'])[0]}") from error
 
 
-def describe_origin(path: Path) -> dict[str, Any]:
-    """Return name, bytes and blake2 of a file, or of all the files of a folder in order of name."""
+def describe_origin(path: Path, parts: list[Path] | None = None) -> dict[str, Any]:
+    """Return name, bytes and blake2 of a file, or of a folder's files in order of name: `parts`, or all."""
     if not path.is_dir():
         return {"file": path.name, "bytes": path.stat().st_size, "blake2": file_hash(path)}
-    files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    files = sorted(parts or (p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")))
     state = hashlib.blake2b(digest_size=16)
     for file in files:
         state.update(f"{file.relative_to(path)} {file_hash(file)}\n".encode())

@@ -84,6 +84,7 @@ class Frames:
         live = store.live
         self.sources = sorted(set(store.table.source[live].tolist()))
         self.tasks = [name or NO_TASK for name in self.sources]
+        self._numbers = {name: number for number, name in enumerate(self.sources)}
         self.judged = bool((store.table.success[live] >= 0).all())
         self.extras = dict(zip(_feature_names(store.extras), store.extras))
         self.fps = rate_of(store) or FPS
@@ -101,7 +102,7 @@ class Frames:
             found["next.success"] = last & (store.table.success[span.episode] == 1)
         found |= {name: steps(store.extras[extra], span) for name, extra in self.extras.items()}
         frame = np.arange(length)
-        task = self.sources.index(str(store.table.source[span.episode]))
+        task = self._numbers[str(store.table.source[span.episode])]
         found |= {
             "timestamp": (frame / self.fps).astype(np.float32), "frame_index": frame,
             "episode_index": np.full(length, number), "index": self.row + frame,
@@ -115,7 +116,7 @@ class Frames:
         table = self.store.table
         return {
             "terminated": span.terminated, "success": int(table.success[span.episode]),
-            "source": self.sources.index(str(table.source[span.episode])),
+            "source": self._numbers[str(table.source[span.episode])],
             "final": observations(self.store, span)[-1].tolist(),
         }  # fmt: skip
 

@@ -29,7 +29,7 @@ OFF_BEAT = 0.1  # of the time between two frames
 
 
 class LeRobot(Source):
-    """One data set: its folder, or its meta/info.json."""
+    """One data set: its folder."""
 
     format = "lerobot"
 
@@ -37,7 +37,9 @@ class LeRobot(Source):
         super().__init__(path, options)
         if options.ends == "resets":
             raise ValueError("the option ends=resets is for flat columns; LeRobot numbers its episodes")
-        self.folder = path if path.is_dir() else path.parent.parent
+        if not path.is_dir():
+            raise ValueError(f"{path} is a file; a LeRobot set is a folder with meta/info.json")
+        self.folder = path
         self.meta = read_metadata(self.folder)
         found = self.folder.glob("data/**/*.parquet")
         order = sorted(found, key=lambda file: [natural(Path(part)) for part in file.parts])
@@ -53,6 +55,10 @@ class LeRobot(Source):
     def label(self) -> str:
         """Return the name of the folder."""
         return self.options.source or self.folder.name
+
+    def parts(self) -> list[Path]:
+        """Return the files that were read: videos may be a thousand times as large."""
+        return [*(file for file in (self.folder / "meta").rglob("*") if file.is_file()), *self.files]
 
     def reading(self) -> dict[str, Any]:
         """Return options, versions and counts of this reading, with order and widths of the observations."""

@@ -55,6 +55,11 @@ class RLDS(Source):
         self.widths: dict[str, int] = {}
         self._read_origin()
 
+    def parts(self) -> list[Path]:
+        """Return the files that were read, of one split."""
+        described = (self.folder / name for name in ("features.json", "dataset_info.json"))
+        return [*(file for file in described if file.exists()), *self.files]
+
     def reading(self) -> dict[str, Any]:
         """Return options, versions and counts of this reading, with order and widths of the observations."""
         return {**super().reading(), "obs_keys": self.widths}

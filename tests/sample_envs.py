@@ -151,7 +151,7 @@ def dict_obs() -> gymnasium.Env:
 
 
 def image_obs() -> gymnasium.Env:
-    return with_spaces(Box(0, 255, (8, 8, 3), np.uint8), Box(-1, 1, (1,)))
+    return with_spaces(Box(0, 255, (8, 8, 3), np.float32), Box(-1, 1, (1,)))
 
 
 def discrete_obs() -> gymnasium.Env:

@@ -306,6 +306,10 @@ def test_every_config_field_is_read(name: str) -> None:
         for step in (1, 2, 3):  # some fields are read later than at the first update
             agent.update(batch, torch_stream(0, "agent", step))
         agent.act(at_anchor(batch, 1), generators(1), explore=True)
+    if kind.takes_images:
+        frames = (torch.zeros(len(batch.steps), 2 * batch.obs.shape[1], 4, 4, 3, dtype=torch.uint8),)
+        seeing = kind(OBS, ACT, Recorder(**vars(config)), statistics=STATISTICS, images={"front": (4, 4, 3)})
+        seeing.update(batch._replace(images=frames), torch_stream(0, "agent", 1))
     assert {f.name for f in fields(config)} - read == set()
 
 

@@ -35,7 +35,10 @@ def test_a_box_of_one_is_left_bit_for_bit():
     ("name", "words"),
     [
         ("dict_obs", "Dict observations .desired_goal, observation."),
-        ("image_obs", r"image observations of shape \(8, 8, 3\)"),
+        (
+            "image_obs",
+            r"image observations of shape \(8, 8, 3\).*images are \(height, width, channels\) of bytes",
+        ),
         ("discrete_obs", "Discrete observations"),
         ("discrete_action", r"Discrete\(2\) actions"),
         ("unbounded_action", "without bounds"),

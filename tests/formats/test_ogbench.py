@@ -149,9 +149,9 @@ def test_discrete_actions_are_refused(path):
         open_source(path)
 
 
-def test_pixels_are_refused(path):
-    npz(path, {**ogbench([3]), "observations": np.zeros((4, 64, 64, 3), np.uint8)})
-    with pytest.raises(ValueError, match="not images"):
+def test_pixels_of_another_layout_are_refused(path):
+    npz(path, {**ogbench([3]), "observations": np.zeros((4, 64, 64, 3), np.float32)})
+    with pytest.raises(ValueError, match="of bytes"):
         open_source(path)
 
 

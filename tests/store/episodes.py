@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,15 @@ def random_episode(
     )  # fmt: skip
 
 
+def filmed(seed: int, index: int, obs_dim: int = 2, **fields) -> Episode:
+    """Make a random episode with two images: every byte of frame u of `front` is u + 1, `side` is noise."""
+    plain = random_episode(seed, index, obs_dim=obs_dim)
+    rng, rows = stream(seed, "film", index), len(plain) + 1
+    front = np.broadcast_to(np.arange(1, rows + 1, dtype=np.uint8)[:, None, None, None], (rows, 4, 5, 3))
+    side = rng.integers(0, 256, (rows, 3, 2, 1), np.uint8)
+    return replace(plain, images={"side": side, "front": front}, **fields)
+
+
 def every_anchor(store: TrajectoryStore) -> Anchors:
     """Return each step of each episode once."""
     length = store.table.length
@@ -57,6 +67,9 @@ def assert_same(left: Episode, right: Episode) -> None:
     for name in ("obs", "actions", "rewards"):
         np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
     assert (left.terminated, left.success, left.source) == (right.terminated, right.success, right.source)
+    assert list(left.images) == list(right.images)
+    for name, frames in left.images.items():
+        np.testing.assert_array_equal(frames, right.images[name])
     assert set(left.extras) == set(right.extras)
     for name, column in left.extras.items():
         np.testing.assert_array_equal(column, right.extras[name])

@@ -78,10 +78,23 @@ def make_agent(
     device: str = "cpu",
     seed: int = 0,
     statistics: Mapping[str, Any] | None = None,
+    images: Mapping[str, tuple[int, ...]] | None = None,
     **config: Any,
 ) -> Agent:
-    """Build agent `name` from config fields; `statistics` (obs_mean, obs_std) serve normalize_obs."""
+    """Build agent `name` from config fields; `statistics` (obs_mean, obs_std) serve normalize_obs.
+
+    Args:
+        images: (height, width, channels) of every image that observations hold beside the vector
+    """
     kind = find(AGENTS, name, "agent")
+    shown = {"images": dict(images)} if images else {}
+    if shown and not getattr(kind, "takes_images", False):
+        others = ", ".join(other for other in AGENTS if find(AGENTS, other, "agent").takes_images)
+        raise ValueError(
+            f"{name} takes no images, and observations hold {', '.join(shown['images'])}; agents that take "
+            f"them: {others}"
+        )
     return kind(
-        obs_dim, action_dim, make_config(name, **config), device=device, seed=seed, statistics=statistics
-    )
+        obs_dim, action_dim, make_config(name, **config), device=device, seed=seed, statistics=statistics,
+        **shown,
+    )  # fmt: skip

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trajrl.agents.base.candidates import padded, repeated
 from trajrl.agents.base.checks import at_least_one, chunk_lengths, not_negative, one_of, one_of_many, shares
+from trajrl.agents.base.images import ImageConfig
 from trajrl.agents.base.learner import BOTH, Learner, Metrics, draw_rows, histories, next_chunk, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import Batches, History, by_role
@@ -36,7 +37,7 @@ SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ImageConfig):
     """Defaults are QC-FQL with a scale-free Q term; chunk 1 gives FQL, and BFN under best_of_n."""
 
     actor: str = "distill"  # distill: acts in one step, maximises Q; best_of_n: stays on the data, slower
@@ -81,6 +82,7 @@ class Config:
         not_negative(self, "doubt")
         one_of_many(self)
         chunk_lengths(self)
+        self.check_images()
 
     @property
     def seen(self) -> int:
@@ -106,6 +108,7 @@ class ACFQL(Learner):
     """Flow Q-learning over chunks."""
 
     config: Config
+    takes_images = True
     roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
@@ -124,7 +127,7 @@ class ACFQL(Learner):
     def build_actor(self, rng: torch.Generator) -> None:
         """Build the flow and, under distill, the one-step policy, which reads the same context."""
         config, hidden = self.config, (self.config.width,) * self.config.depth
-        encoder = build_encoder(config, self.obs_dim, self.action_dim, rng, config.history)
+        encoder = build_encoder(config, self.obs_dim, self.action_dim, rng, config.history, self.images)
         flow = VelocityField(encoder.context_dim, self.size, hidden, rng, layer_norm=config.actor_norm)
         self.actor = self.part("actor", HistoryNet(encoder, flow))
         if config.actor == "distill":
@@ -137,7 +140,7 @@ class ACFQL(Learner):
     def build_critic(self, rng: torch.Generator) -> None:
         """Build the critics and their target."""
         config, hidden = self.config, (self.config.width,) * self.config.depth
-        encoder = build_encoder(config, self.obs_dim, self.action_dim, rng, config.history)
+        encoder = build_encoder(config, self.obs_dim, self.action_dim, rng, config.history, self.images)
         critic = Critic(
             config.critics, encoder.context_dim + self.seen, hidden, rng,
             activation="gelu", init="xavier", layer_norm=config.critic_norm, norm_eps=1e-6,
@@ -251,7 +254,7 @@ class ACFQL(Learner):
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Choose chunks (V, N, act); exploring or not, the policy samples as it does in training."""
         noise = draw_rows(rng, self.candidates, self.size, device=self.device)  # (V, M, D)
-        chunks = self.propose(History(*map(padded, history)), noise)
+        chunks = self.propose(history.each(padded), noise)
         return chunks.unflatten(1, (self.config.chunk, self.action_dim))
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.base.candidates import draw_candidates, padded_history
+from trajrl.agents.base.images import ImageConfig
 from trajrl.agents.base.learner import Learner, Metrics, histories
 from trajrl.agents.base.networks import build_actor, check
 from trajrl.agents.base.proposer import proposer
@@ -29,7 +30,7 @@ from trajrl.store.window import SequenceBatch, WindowSpec
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ImageConfig):
     """Defaults clone single actions from single observations."""
 
     history: int = 1  # observations the policy sees; above 1 a GRU reads them
@@ -56,6 +57,7 @@ class Config:
     def validate(self) -> None:
         """Check what can be checked without data."""
         check(self)
+        self.check_images()
         for name in ("history", "chunk", "width", "depth", "gru_width", "gru_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
@@ -84,13 +86,14 @@ class BCDiffusion(Learner):
     """A diffusion policy trained on the data's actions."""
 
     config: Config
+    takes_images = True
     learns_online = False  # it would clone its own episodes
     roles = ("policy",)
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
         self.width = config.chunk * action_dim  # D, of a flattened chunk
-        actor = build_actor(config, obs_dim, action_dim, self.init_rng, config.chunk)
+        actor = build_actor(config, obs_dim, action_dim, self.init_rng, config.chunk, images=self.images)
         self.actor = self.part("actor", actor)
         self.ema_actor = self.part("ema_actor", copy_of(self.actor))
         self.optimiser = self.part(

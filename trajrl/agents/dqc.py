@@ -228,7 +228,7 @@ class DQC(Learner):
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Choose chunks (V, m, act): of several samples of the flow the best by the short critic."""
         noise = draw_rows(rng, self.config.samples, self.size, device=self.device)  # (V, M, D)
-        chunks = self.propose(History(*map(padded, history)), noise)
+        chunks = self.propose(history.each(padded), noise)
         return chunks.unflatten(1, (self.config.chunk, self.action_dim))
 
     def propose(self, history: History, noise: Tensor) -> Tensor:

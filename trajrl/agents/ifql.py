@@ -168,7 +168,7 @@ class IFQL(Learner):
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Choose actions (V, 1, act): of several samples of the flow the best by the lower critic."""
         rows, count = len(rng), self.config.samples
-        history = History(*map(padded, history))
+        history = history.each(padded)
         noise = draw_rows(rng, count, self.action_dim, device=self.device)  # (V, M, act)
         context = repeated(self.context(self.actor.encoder, history)[:rows], count)  # (V M or more, ctx)
         actions = self.actor.head.sample(context, padded(noise.flatten(0, 1)), self.config.flow_steps)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from trajrl.agents.base.checks import above_zero, at_least_one, not_negative, shares
 from trajrl.agents.base.gaussian import GaussianLearner
+from trajrl.agents.base.images import ImageConfig
 from trajrl.agents.base.learner import BOTH, Metrics, histories, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import Batches, by_role
@@ -36,7 +37,7 @@ __all__ = ["IQL", "PRESETS", "Config", "Noise", "preset"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ImageConfig):
     """Defaults are the published ones for locomotion; other task families are in the presets."""
 
     expectile: float = 0.7  # tau_e; raising it: V nearer the best action of the data, more overestimation
@@ -68,6 +69,7 @@ class Config:
         shares(self, "expectile", "dropout")
         not_negative(self, "beta")
         above_zero(self, "weight_max")
+        self.check_images()
         if self.dropout == 1:
             raise ValueError("dropout 1 leaves nothing of the policy; it must be below 1")
 
@@ -87,13 +89,14 @@ class IQL(GaussianLearner):
     """Implicit Q-learning."""
 
     config: Config
+    takes_images = True
     roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
         hidden, rng, norm = (config.width,) * config.depth, self.init_rng, config.critic_norm
         actor, value, critic = (
-            build_encoder(config, obs_dim, action_dim, rng, config.history) for _ in range(3)
+            build_encoder(config, obs_dim, action_dim, rng, config.history, self.images) for _ in range(3)
         )
         size = actor.context_dim
         policy = BoundedGaussian(size, hidden, action_dim, rng, init="orthogonal")

@@ -173,7 +173,7 @@ class ReBRAC(Learner):
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Choose actions (V, 1, act); exploring adds Gaussian noise."""
-        context = self.context(self.actor.encoder, History(*map(padded, history)))
+        context = self.context(self.actor.encoder, history.each(padded))
         action = self.actor.head(context).tanh()[: len(rng)]  # (V, act)
         if explore:
             noise = draw_rows(rng, self.action_dim, device=self.device)  # (V, act)

@@ -252,7 +252,7 @@ class RLPD(Learner):
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Choose chunks (V, N, act): a sample where exploring, else the tanh of the mean."""
-        context = self.context(self.actor.encoder, History(*map(padded, history)))
+        context = self.context(self.actor.encoder, history.each(padded))
         mean, log_std = self.actor.head(context)  # (V or more, D) both
         chunks = mean.tanh()
         if explore:

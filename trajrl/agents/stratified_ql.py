@@ -201,7 +201,7 @@ class StratifiedQL(TargetActorLearner):
         config, (now, _), real = self.config, histories(batch), batch.mask[:, 0]
         actions = torch.where(batch.action_mask[..., None], batch.actions, 0.0)
         grown = self.strata.is_open and self.strata.take(
-            History(*map(all_gather_rows, now)), all_gather_rows(actions), all_gather_rows(real)
+            now.each(all_gather_rows), all_gather_rows(actions), all_gather_rows(real)
         )  # rows of the whole batch: every process holds the same subsample
         if self.strata.size and (grown or self.updates % config.refresh_every == 0):
             follow(self.judging.parameters(), self.target.parameters(), 1.0)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.base.candidates import padded
+from trajrl.agents.base.images import ImageConfig
 from trajrl.agents.base.learner import BOTH, Learner, Metrics, draw_rows, histories, td_report
 from trajrl.agents.base.networks import build_encoder
 from trajrl.agents.base.protocol import Batches, History, by_role
@@ -31,7 +32,7 @@ SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ImageConfig):
     """Defaults are the published ones, but for normalize_obs, which needs the data's statistics."""
 
     alpha: float = 2.5  # weight of Q against cloning; raising it: further from the data
@@ -66,6 +67,7 @@ class Config:
         for name in ("alpha", "target_noise", "noise_clip", "explore_noise"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+        self.check_images()
 
     @property
     def spec(self) -> WindowSpec:
@@ -90,16 +92,17 @@ class TD3BC(Learner):
     """TD3 with behaviour cloning."""
 
     config: Config
+    takes_images = True
     roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
         rng = self.init_rng
         hidden = (config.width,) * config.depth
-        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history, self.images)
         actor = MLP(encoder.context_dim, hidden, action_dim, rng, activation="relu")
         self.actor = self.part("actor", HistoryNet(encoder, actor))
-        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history)
+        encoder = build_encoder(config, obs_dim, action_dim, rng, config.history, self.images)
         critic = Critic(
             config.critics, encoder.context_dim + action_dim, hidden, rng,
             activation="relu", layer_norm=config.critic_norm,
@@ -170,7 +173,7 @@ class TD3BC(Learner):
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
         """Choose actions (V, 1, act); exploring adds Gaussian noise."""
-        context = self.context(self.actor.encoder, History(*map(padded, history)))
+        context = self.context(self.actor.encoder, history.each(padded))
         action = self.actor.head(context).tanh()[: len(rng)]  # (V, act)
         if explore:
             noise = draw_rows(rng, self.action_dim, device=self.device)  # (V, act)

@@ -27,6 +27,7 @@ from torch import Tensor
 from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
 from trajrl.agents.base.checks import at_least_one, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
+from trajrl.agents.base.images import ImageConfig
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, next_chunk, td_report
 from trajrl.agents.base.networks import Actor, Critics, build_actor, build_critics
 from trajrl.agents.base.proposer import proposer
@@ -43,7 +44,7 @@ __all__ = ["PRESETS", "Config", "Noise", "TrajectoryQL", "preset"]
 
 
 @dataclass(frozen=True)
-class Config(DiffusionConfig):
+class Config(DiffusionConfig, ImageConfig):
     """Defaults suit a task of which nothing is known yet."""
 
     history: int = 8  # H, observations seen; raising it: remembers more, slower; 1: no GRU at all
@@ -72,6 +73,7 @@ class Config(DiffusionConfig):
         """Check what can be checked without data."""
         super().validate()
         at_least_one(self, "chunk", "critic_chunk", "target_candidates")
+        self.check_images()
         shares(self, "beta", "doubt")
         if self.critic_chunk > self.chunk:
             raise ValueError(
@@ -114,15 +116,19 @@ class TrajectoryQL(TargetActorLearner):
     """Diffusion Q-learning on windows of trajectories."""
 
     config: Config
+    takes_images = True
     roles = BOTH
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)
         self.width, self.seen = config.chunk * action_dim, config.critic_chunk * action_dim  # flattened
         size = obs_dim, action_dim, self.init_rng
-        actor = build_actor(config, *size, chunk=config.chunk, own_encoder=not config.share_encoder)
+        own = not config.share_encoder
+        actor = build_actor(config, *size, chunk=config.chunk, own_encoder=own, images=self.images)
         self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", actor)
-        critic = build_critics(config, *size, config.critic_chunk, config.critic_context == "context")
+        critic = build_critics(
+            config, *size, config.critic_chunk, config.critic_context == "context", self.images
+        )
         self.critic, self.target = self.with_copy("critic", "target", critic)
         self.baseline = self.part("baseline", self._baseline()) if config.expectile else None  # V
         self.actor_optimiser = self.adam("actor_optimiser", config.actor_lr, config.actor_clip, self.actor)

@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "cluster": ("trajrl.cli.store.cluster:Cluster", "cluster trajectories and write the labels"),
         "delete": ("trajrl.cli.store.delete:Delete", "leave episodes or columns out"),
         "doctor": ("trajrl.cli.store.command:Doctor", "find what is wrong with a source, and repair it"),
+        "embed": ("trajrl.cli.store.embed:Embed", "replace images by features of a frozen encoder"),
         "export": ("trajrl.cli.store.command:Export", "write a store in another format"),
         "filter": ("trajrl.cli.store.filter:Filter", "keep the episodes that a question is true of"),
         "import": ("trajrl.cli.store.command:Import", "read any known format into a store"),

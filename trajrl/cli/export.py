@@ -123,20 +123,22 @@ class Export(Common):
 
     def _windows(self, agent: Agent, store: TrajectoryStore) -> list[Window]:
         """Let the live policy act on histories of the store, each step equally likely."""
-        from trajrl.agents.base.protocol import History
+        from trajrl.agents.base.protocol import history_of
         from trajrl.core.rng import stream
         from trajrl.rollout.export import act_noted
         from trajrl.store.window import gather
 
-        if (store.obs_dim, store.action_dim) != (getattr(agent, "obs_dim", store.obs_dim), agent.action_dim):
+        sizes, shown = (store.obs_dim, store.action_dim), getattr(agent, "images", {})
+        own = getattr(agent, "obs_dim", store.obs_dim), agent.action_dim
+        if sizes != own or store.image_shapes != shown:
             raise ValueError(
                 "the data has other observations or actions than the run; give its own as --data"
             )
         anchors = make_sampler("uniform", store).sample(stream(self.seed, "export"), self.windows)
         batch = gather(store, anchors, agent.spec)
-        histories = (batch.obs, batch.prev_actions, batch.history_mask)
+        history = history_of(batch)
         return [
-            act_noted(agent, History(*(part[i : i + 1] for part in histories)), self.seed, i)
+            act_noted(agent, history.rows(slice(i, i + 1)), self.seed, i, tuple(store.images))
             for i in range(self.windows)
         ]
 
@@ -144,7 +146,6 @@ class Export(Common):
         self, path: Path, agent: Agent, windows: list[Window], box: ActionBox | None
     ) -> dict[str, Any]:
         """Compare the file with the live policy, and time both."""
-        from trajrl.agents.base.protocol import History
         from trajrl.core.rng import torch_stream
         from trajrl.rollout import export
 
@@ -155,7 +156,7 @@ class Export(Common):
                 f"the exported policy differs from the live one by {distance:.2g}, "
                 f"more than {export.TOLERANCE:g}; no file is written"
             )
-        inputs, history = export.arrays(windows[0]), History(*windows[0].inputs[:3])
+        inputs, history = export.arrays(windows[0]), windows[0].history
         rng = [torch_stream(self.seed, "policy", 0)]
         return {
             "windows": len(windows), "max_difference": distance,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SHORT_STEPS = 2_000  # of the offline phase that runs first where there is no run to continue from
 LEARNED = (  # what a policy is made of
-    "data", "env", "agent", "format", "reward", "actions", "after_success", "holdout",
+    "data", "obs_keys", "env", "agent", "format", "reward", "actions", "after_success", "holdout",
 )  # fmt: skip
 
 

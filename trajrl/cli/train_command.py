@@ -38,6 +38,8 @@ class Choices(Common):
     data: Annotated[tuple[str, ...] | None, silent("PATH|NAME ...", "the embedded demo store")] = None
     """A store, a file or folder of a known format, or a name such as hopper-medium-v2; several stores, or a
     pattern in quotes such as 'shards/*.h5', are one."""
+    obs_keys: Annotated[str | None, silent("state,NAME,...", "all that the data has")] = None
+    """What is seen of observations with images: state, the vector, and images by name."""
     env: Annotated[str | None, silent("ID", "the one the data was recorded in")] = None
     """suite:name, a Gymnasium id, package.module:callable, or none: learn without evaluating."""
     agent: Annotated[str | None, silent("NAME", DEFAULT_AGENT)] = None

@@ -1,15 +1,17 @@
-"""toy:NAME: two tiny environments in plain numpy, and the random walk that made data in the second.
+"""toy:NAME: tiny environments in plain numpy, and the walks that made data in two of them.
 
-    toy:point    a point with inertia is to rest at the origin; dense reward, ends by leaving the field
-    toy:rooms    two rooms and a door, one of four goals in the far room; reward 1 there, nothing before
+    toy:point         a point with inertia is to rest at the origin; dense reward, ends by leaving the field
+    toy:rooms         two rooms and a door, one of four goals in the far room; reward 1 there, nothing before
+    toy:rooms-pixels  the same, seen from above as an image of 64 x 64 pixels and nothing else
 
 The walker of toy:rooms finds the door and walks about behind it, whatever goal is asked for: it meets that
-goal in one episode of six.
+goal in one episode of six.  That of toy:rooms-pixels heads for the goal in four episodes of five.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import gymnasium
@@ -23,17 +25,18 @@ from trajrl.envs.base.scripted import Demonstration, demonstrate
 from trajrl.envs.base.suite import Suite
 from trajrl.envs.base.wrappers import EnvOptions
 from trajrl.store.episode import Episode
+from trajrl.store.images import Seen
 
 
 class ToySuite(Suite):
-    """point or rooms, with the data of the random walk where there is one."""
+    """point, rooms or rooms-pixels, with the data of a walk where there is one."""
 
     prefix = "toy"
 
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
         if name not in TOYS:
             raise ValueError(unknown("toy environment", name, TOYS))
-        self.kind, self.makes_data = name, name == "rooms"
+        self.kind, self.makes_data = name, name in WALKED
         super().__init__(name, options)
 
     @classmethod
@@ -46,15 +49,15 @@ class ToySuite(Suite):
         return gymnasium.wrappers.TimeLimit(TOYS[self.kind](), TOYS[self.kind].horizon)
 
     def episodes(self) -> Iterator[Episode]:
-        """Yield 300 episodes of the random walk; always the same ones."""
+        """Yield 300 episodes of the walk; always the same ones."""
         shown = demonstration(self.kind)
         for number in range(300):
             yield demonstrate(shown, 0, number, "oracle")
 
     def score(self, episode_return: float) -> Score:
         """Put a return on a scale from 0, standing still, to 100, the best possible."""
-        if self.kind == "rooms":
-            return Score(100.0 * episode_return, "toy:rooms (100 = goal reached)")
+        if self.kind in WALKED:
+            return Score(100.0 * episode_return, f"toy:{self.kind} (100 = goal reached)")
         return Score(
             normalised(episode_return, -Point.horizon, 0.0), "toy:point (100 = always at the origin)"
         )
@@ -105,7 +108,7 @@ class Rooms(gymnasium.Env):
         super().reset(seed=seed)
         self._x, self._y = self.np_random.uniform((-0.95, -0.5), (-0.75, 0.5)).tolist()
         self._goal = self.goals[int(self.np_random.integers(4))]
-        return self._see(), {"success": False}
+        return self._see(), self._say(False)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Move; a wall stops the part of the move that runs into it."""
@@ -116,10 +119,58 @@ class Rooms(gymnasium.Env):
             x = self._x
         self._x, self._y = x, y
         there = (x - self._goal[0]) ** 2 + (y - self._goal[1]) ** 2 < self.reach**2
-        return self._see(), float(there), there, False, {"success": there}
+        return self._see(), float(there), there, False, self._say(there)
+
+    def _say(self, there: bool) -> dict[str, Any]:
+        return {"success": there}
 
     def _see(self) -> np.ndarray:
         return np.array([self._x, self._y, *self._goal], np.float32)
+
+
+class RoomsPixels(Rooms):
+    """Rooms as an image: walls white, the goal green, the walker red, each blurred over its edge."""
+
+    side = 64  # pixels
+    pixel = 2.1 / side  # of the field, which is seen with a margin
+    observation_space = Box(0, 255, (side, side, 3), np.uint8)  # type: ignore[arg-type]
+
+    def _see(self) -> np.ndarray:
+        frame = self._walls().copy()
+        for channel, (x, y), radius in ((1, self._goal, self.reach), (0, (self._x, self._y), 0.07)):
+            place, drawn = self._disc(x, y, radius)
+            part = frame[place]
+            part += drawn[..., None] * (255.0 * np.eye(3)[channel] - part)
+        return frame.round().astype(np.uint8)
+
+    def _say(self, there: bool) -> dict[str, Any]:
+        return {"success": there, "place": np.array([self._x, self._y]), "goal": self._goal}
+
+    @classmethod
+    @cache
+    def _walls(cls) -> np.ndarray:
+        """Return the empty rooms (side, side, 3), 255 where a wall is."""
+        middle = cls._middles()
+        wall = (np.abs(middle) < cls.pixel) & (np.abs(middle[:, None]) > cls.door)
+        return np.repeat(255.0 * wall[..., None], 3, axis=2)
+
+    @classmethod
+    @cache
+    def _middles(cls) -> np.ndarray:
+        """Return where the middles of the pixels lie, (side,), from left to right, and from the bottom up."""
+        return (np.arange(cls.side) + 0.5) * cls.pixel - 1.05
+
+    def _disc(self, x: float, y: float, radius: float) -> tuple[tuple[slice, slice], np.ndarray]:
+        """Return a part of the image, and how much of each of its pixels a disc covers."""
+        middle, reach = self._middles(), radius + self.pixel
+        right = slice(*np.searchsorted(middle, (x - reach, x + reach)))
+        down = slice(*np.searchsorted(middle, (-y - reach, -y + reach)))
+        beyond = np.hypot(middle[right] - x, middle[down, None] + y) - radius
+        return (down, right), np.clip(0.5 - beyond / self.pixel, 0, 1)
+
+    def render(self) -> np.ndarray:
+        """Return the image enlarged."""
+        return self._see().repeat(4, axis=0).repeat(4, axis=1)
 
 
 class Stroller:
@@ -134,20 +185,34 @@ class Stroller:
         self._way: list[tuple[float, float]] = [(-0.1, 0.0), (0.1, 0.0)]
         self._pace = rng.uniform(0.6, 1.0)
 
-    def act(self, obs: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+    def act(self, obs: Seen, info: dict[str, Any]) -> np.ndarray:
         """Step towards the next point of the way."""
-        if np.hypot(*(obs[:2] - self._way[0])) < 0.08:
+        place = obs[:2] if isinstance(obs, np.ndarray) else info["place"].astype(np.float32)
+        if np.hypot(*(place - self._way[0])) < 0.08:
             self._way = self._way[1:] or [tuple(self._rng.uniform(*self.places))]
-        ahead = (np.asarray(self._way[0]) - obs[:2]) / Rooms.stride
+        ahead = (np.asarray(self._way[0]) - place) / Rooms.stride
         ahead = self._pace * ahead / max(1.0, float(np.abs(ahead).max()))
         return np.clip(ahead + self.noise * self._rng.standard_normal(2), -1, 1).astype(np.float32)
 
 
+class Guide(Stroller):
+    """Goes through the door and, in four episodes of five, to the goal; in the others it strolls."""
+
+    share = 0.8
+
+    def begin(self, obs: Any, info: dict[str, Any], rng: np.random.Generator) -> None:
+        """Start an episode; all randomness comes from `rng`."""
+        super().begin(obs, info, rng)
+        if rng.random() < self.share:
+            self._way.append(info["goal"])
+
+
 def demonstration(name: str) -> Demonstration:
-    """Return the scripted behaviour of toy:rooms."""
-    if name != "rooms":
-        raise ValueError(f"toy:{name} has no scripted oracle; toy:rooms has one")
-    return Demonstration(ToySuite(name).make(0), Stroller(), (), f"toy:{name}")
+    """Return the scripted behaviour of toy:rooms and toy:rooms-pixels."""
+    if name not in WALKED:
+        raise ValueError(f"toy:{name} has no scripted oracle; {' and '.join(WALKED)} have one")
+    return Demonstration(ToySuite(name).make(0), WALKED[name](), (), f"toy:{name}")
 
 
-TOYS: dict[str, type[Point] | type[Rooms]] = {"point": Point, "rooms": Rooms}
+TOYS: dict[str, type[Point] | type[Rooms]] = {"point": Point, "rooms": Rooms, "rooms-pixels": RoomsPixels}
+WALKED: dict[str, type[Stroller]] = {"rooms": Stroller, "rooms-pixels": Guide}  # who made the data

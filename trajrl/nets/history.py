@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from trajrl.nets.image_encoder import ImageEncoder
+
 Head = TypeVar("Head", bound=nn.Module)
 NARROWEST = 4  # a GRU's own products of fewer columns give a row other bits among other rows
 
@@ -29,9 +31,16 @@ class HistoryEncoder(nn.Module):
         rng: torch.Generator,
         *,
         actions: bool = True,
+        images: ImageEncoder | None = None,
     ) -> None:
-        """Build the GRU where there is a history; with `actions` it sees the action before each step."""
+        """Build the GRU where there is a history; with `actions` it sees the action before each step.
+
+        Args:
+            images: makes features of an observation's images, which join its numbers
+        """
         super().__init__()
+        self.images = images
+        obs_dim += images.width if images is not None else 0
         self.history, self.actions = history, actions
         self.context_dim = obs_dim + (width if history > 1 else 0)
         if history == 1:
@@ -48,8 +57,14 @@ class HistoryEncoder(nn.Module):
             for weight in self.gru.values():
                 weight.uniform_(-1 / sqrt(width), 1 / sqrt(width), generator=rng)
 
-    def forward(self, obs: Tensor, prev_actions: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, obs: Tensor, prev_actions: Tensor, mask: Tensor, images: tuple[Tensor, ...] = ()
+    ) -> Tensor:
         """Return cat(o_t, c_t); what the mask (B, H) leaves out is never read."""
+        if self.images is not None:
+            if self.history == 1:  # what is not read is not encoded
+                obs, images = obs[:, -1:], tuple(frames[:, -1:] for frames in images)
+            obs = torch.cat((obs, self.images(images)), -1)  # (B, H, obs + features)
         now = obs[:, -1]  # (B, obs)
         if self.history == 1:
             return now

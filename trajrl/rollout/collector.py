@@ -19,6 +19,7 @@ from trajrl.core.console import say
 from trajrl.rollout.episode_recorder import EnvFailureError, Finished, Recording, Streams
 from trajrl.rollout.history_queue import Actor, Queues
 from trajrl.store.episode import Episode
+from trajrl.store.images import Seen, parts_of
 
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
@@ -228,9 +229,9 @@ class Absent(gymnasium.Env):
         raise RuntimeError(f"it could not be built again ({self._error})")
 
 
-def check_finite(obs: np.ndarray, reward: float) -> None:
+def check_finite(obs: Seen, reward: float) -> None:
     """Refuse NaN and inf, which would poison every statistic and network."""
-    if not (np.isfinite(obs).all() and np.isfinite(reward)):
+    if not (np.isfinite(parts_of(obs)[0]).all() and np.isfinite(reward)):
         raise ValueError("it returned an observation or a reward that is not finite")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from trajrl.core.rng import integer
 from trajrl.store.episode import Episode
+from trajrl.store.images import Seen, stacked
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Recording:
 
     number: int
     seed: int
-    obs: list[np.ndarray] = field(default_factory=list)
+    obs: list[Seen] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     extras: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -66,12 +67,12 @@ class Recording:
     info: dict[str, Any] = field(default_factory=dict)  # of the last step
     success: bool | None = None
 
-    def begin(self, obs: np.ndarray, info: dict[str, Any]) -> None:
+    def begin(self, obs: Seen, info: dict[str, Any]) -> None:
         """Take in what the reset gave."""
         self.obs.append(obs)
         self.info = info
 
-    def add(self, action: np.ndarray, reward: float, obs: np.ndarray, info: dict[str, Any]) -> None:
+    def add(self, action: np.ndarray, reward: float, obs: Seen, info: dict[str, Any]) -> None:
         """Take in one step; the entries of info to be kept are as they were before it."""
         for name in self.records:
             self.extras.setdefault(name, []).append(np.array(self.info[name]))
@@ -88,5 +89,6 @@ class Recording:
         if not self.actions:
             return None
         extras = {name: np.stack(column) for name, column in self.extras.items()}
-        obs, actions, rewards = np.stack(self.obs), np.stack(self.actions), np.asarray(self.rewards)
-        return Episode(obs, actions, rewards, terminated, self.success, source, extras)
+        obs, images = stacked(self.obs)
+        actions, rewards = np.stack(self.actions), np.asarray(self.rewards)
+        return Episode(obs, actions, rewards, terminated, self.success, source, extras, images)

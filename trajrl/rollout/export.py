@@ -1,6 +1,7 @@
 """Export: one policy step as a file that runs without trajrl, and the proof that it is the same policy.
 
     in   obs (1, H, obs)   prev_actions (1, H, act)   mask (1, H)   normal (1, Z)   exponential (1, Z')
+         and each image under its key, (1, H, height, width, channels) uint8, before the noise
     out  actions (1, N, act)
 
 The history is explicit, padding first; noise is an input, N(0, 1) and Exp(1), where the policy draws any;
@@ -48,7 +49,13 @@ class PolicyStep(nn.Module):
     middle: Tensor  # (act,) of the box
     reach: Tensor  # (act,) half its width
 
-    def __init__(self, agent: Agent, kinds: Sequence[str], box: ActionBox | None = None) -> None:
+    def __init__(self, agent: Agent, window: Window, box: ActionBox | None = None) -> None:
+        """Take in the agent.
+
+        Args:
+            window: what a step is given looks like this one
+            box: that actions are taken and given in; None: [-1, 1]
+        """
         super().__init__()
         self.scales = box is not None and not box.is_unit  # else the graph is the agent's alone
         if box is not None:
@@ -56,16 +63,17 @@ class PolicyStep(nn.Module):
             self.register_buffer("reach", torch.from_numpy(box.half))
         found = getattr(agent, "parts", vars(agent))
         self.nets = nn.ModuleDict({name: net for name, net in found.items() if isinstance(net, nn.Module)})
-        self.kinds = tuple(kinds)
+        self.kinds, self.images = window.kinds, len(window.images)
         self._agent = [agent]  # in a list: it is no module
 
-    def forward(self, obs: Tensor, prev_actions: Tensor, mask: Tensor, *noise: Tensor) -> Tensor:
+    def forward(self, obs: Tensor, prev_actions: Tensor, mask: Tensor, *others: Tensor) -> Tensor:
         """Return the chunk of actions (1, N, act)."""
         if self.scales:
             inside = (prev_actions - self.middle) / self.reach.clamp(min=float(FLAT))
             prev_actions = torch.where(mask[..., None], inside, 0.0)
+        images, noise = others[: self.images], others[self.images :]
         with Given({kind: numbers[0] for kind, numbers in zip(self.kinds, noise)}):
-            chunk = self._agent[0].act(History(obs, prev_actions, mask), [torch.Generator()], False)
+            chunk = self._agent[0].act(History(obs, prev_actions, mask, images), [torch.Generator()], False)
         chunk = chunk.float().clamp(-1, 1)
         return self.middle + self.reach * chunk if self.scales else chunk
 
@@ -74,9 +82,21 @@ class PolicyStep(nn.Module):
 class Window:
     """What the live policy was given and what it chose."""
 
-    inputs: tuple[Tensor, ...]  # obs, prev_actions, mask, then one row of numbers for each law
+    inputs: tuple[Tensor, ...]  # obs, prev_actions, mask, the images, one row of numbers for each law
     kinds: tuple[str, ...]
     actions: Tensor  # (1, N, act)
+    images: tuple[str, ...] = ()  # their keys
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return what the inputs are called, in order."""
+        return (*NAMES, *self.images, *self.kinds)
+
+    @property
+    def history(self) -> History:
+        """Return what the policy saw."""
+        obs, prev_actions, mask, *others = self.inputs
+        return History(obs, prev_actions, mask, tuple(others[: len(self.images)]))
 
     def within(self, box: ActionBox | None) -> Window:
         """Return the window with its actions brought from [-1, 1] into a box."""
@@ -86,16 +106,17 @@ class Window:
         prev_actions, actions = (
             torch.from_numpy(box.from_unit(part.cpu().numpy())) for part in (prev_actions, self.actions)
         )
-        return Window((obs, prev_actions, *others), self.kinds, actions)
+        return Window((obs, prev_actions, *others), self.kinds, actions, self.images)
 
 
-def act_noted(agent: Agent, history: History, seed: int, number: int) -> Window:
+def act_noted(agent: Agent, history: History, seed: int, number: int, images: tuple[str, ...] = ()) -> Window:
     """Let the agent act on one history (1, H, ...) and note what it drew."""
     with torch.no_grad(), Noted() as noted:
         chosen = agent.act(history, [torch_stream(seed, "policy", number)], False)
     kinds = tuple(kind for kind in KINDS if noted.drawn[kind])
     drawn = tuple(noted.numbers(kind)[None] for kind in kinds)
-    return Window((*history, *drawn), kinds, chosen.float().clamp(-1, 1))
+    seen = (history.obs, history.prev_actions, history.mask, *history.images)
+    return Window((*seen, *drawn), kinds, chosen.float().clamp(-1, 1), images)
 
 
 def write_policy(
@@ -115,7 +136,7 @@ def write_policy(
     example = windows[0]
     text = json.dumps({**facts, "check": [_listed(window) for window in windows[:KEPT]]})
     with _quiet(), torch.no_grad():
-        program = torch.export.export(PolicyStep(agent, example.kinds, box), example.inputs, strict=False)
+        program = torch.export.export(PolicyStep(agent, example, box), example.inputs, strict=False)
         if format == "torch":
             whole = io.BytesIO()  # torch would not say that a disk is full
             torch.export.save(program, whole, extra_files={"trajrl.json": text})
@@ -125,10 +146,9 @@ def write_policy(
 
 
 def _write_onnx(program: Any, example: Window, text: str, path: Path) -> None:
-    names = [*NAMES, *example.kinds]
     found = torch.onnx.export(
-        program, example.inputs, dynamo=True, verbose=False, input_names=names, output_names=["actions"],
-        external_data=False,
+        program, example.inputs, dynamo=True, verbose=False, input_names=list(example.names),
+        output_names=["actions"], external_data=False,
     )  # fmt: skip
     assert found is not None
     found.model.metadata_props["trajrl"] = text
@@ -189,8 +209,10 @@ def milliseconds(call: Callable[[], Any], seconds: float = 0.5, least: int = 20)
 
 
 def _listed(window: Window) -> dict[str, Any]:
-    names = (*NAMES, *window.kinds)
-    return {**{n: part.tolist() for n, part in zip(names, window.inputs)}, "actions": window.actions.tolist()}
+    return {
+        **{n: part.tolist() for n, part in zip(window.names, window.inputs)},
+        "actions": window.actions.tolist(),
+    }
 
 
 @contextmanager

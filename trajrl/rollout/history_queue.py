@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from trajrl.agents.base.protocol import History
+from trajrl.store.images import Seen, Shapes, parts_of
 from trajrl.store.window import WindowSpec
 
 TOLERANCE = 1e-4  # how far an action may leave [-1, 1] by rounding
@@ -23,7 +24,7 @@ class Actor(Protocol):
     """What acts: an agent, or anything else that has a window and chooses chunks for histories."""
 
     spec: WindowSpec
-    action_dim: int
+    action_dim: int  # one that sees images has `images` as well: their shapes by key, in its order
 
     @property
     def device(self) -> torch.device:
@@ -36,7 +37,12 @@ class Actor(Protocol):
 class HistoryQueue:
     """The last H observations of V environments and the action before each."""
 
-    def __init__(self, num_envs: int, history: int, obs_dim: int, action_dim: int) -> None:
+    def __init__(
+        self, num_envs: int, history: int, obs_dim: int, action_dim: int, images: Shapes | None = None
+    ) -> None:
+        self.images = {
+            name: np.zeros((num_envs, history, *shape), np.uint8) for name, shape in (images or {}).items()
+        }
         self.obs = np.zeros((num_envs, history, obs_dim), np.float32)
         self.prev_actions = np.zeros((num_envs, history, action_dim), np.float32)
         self.mask = np.zeros((num_envs, history), bool)
@@ -44,18 +50,25 @@ class HistoryQueue:
     def reset(self, row: int) -> None:
         """Forget everything: an episode begins."""
         self.obs[row], self.prev_actions[row], self.mask[row] = 0, 0, False
+        for frames in self.images.values():
+            frames[row] = 0
 
-    def push(self, row: int, action: np.ndarray | float, obs: np.ndarray) -> None:
+    def push(self, row: int, action: np.ndarray | float, obs: Seen) -> None:
         """Add what was done (0 at the start) and what was seen then; the oldest entry leaves."""
-        for queue, value in ((self.obs, obs), (self.prev_actions, action), (self.mask, True)):
+        vector, images = parts_of(obs)
+        shown = [(frames, images[name]) for name, frames in self.images.items()]
+        for queue, value in ((self.obs, vector), (self.prev_actions, action), (self.mask, True), *shown):
             queue[row, :-1] = queue[row, 1:]
             queue[row, -1] = value
 
     def show(self, rows: Sequence[int], device: str | torch.device = "cpu") -> History:
         """Copy the histories of some environments to tensors, (len(rows), H, ...)."""
         index = np.asarray(rows, np.int64)
-        columns = (self.obs, self.prev_actions, self.mask)
-        return History(*(torch.from_numpy(queue[index]).to(device) for queue in columns))
+        obs, prev_actions, mask, *images = (
+            torch.from_numpy(queue[index]).to(device)
+            for queue in (self.obs, self.prev_actions, self.mask, *self.images.values())
+        )
+        return History(obs, prev_actions, mask, tuple(images))
 
 
 class Queues:
@@ -74,18 +87,19 @@ class Queues:
         self.chunks[row].clear()
         self.last[row] = None
 
-    def see(self, row: int, obs: np.ndarray) -> None:
+    def see(self, row: int, obs: Seen) -> None:
         """Take in the observation that followed the last action."""
         if self.history is None:
             self.history = HistoryQueue(
-                self.num_envs, self.actor.spec.history, len(obs), self.actor.action_dim
-            )
+                self.num_envs, self.actor.spec.history, len(parts_of(obs)[0]), self.actor.action_dim,
+                getattr(self.actor, "images", None),
+            )  # fmt: skip
         before = self.last[row]
         self.history.push(row, 0.0 if before is None else before, obs)
 
     def act(
         self,
-        obs: np.ndarray,
+        obs: Sequence[Seen] | np.ndarray,
         rng: Sequence[torch.Generator],
         rows: Sequence[int] | None = None,
         explore: bool = False,

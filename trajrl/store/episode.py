@@ -1,6 +1,8 @@
 """Episode: one reset-to-end run of an environment, T actions between T+1 observations.
 
 obs   o_0 o_1 ... o_T        actions   a_0 ... a_{T-1}        rewards   r_0 ... r_{T-1}
+
+An observation is a vector, images under names, or both: obs (T+1, 0) where there are images alone.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from trajrl.store.images import PREFIX, check_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +26,7 @@ class Episode:
     success: bool | None = None  # None where neither the environment nor the data says
     source: str = ""
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)  # per-step columns, (T, ...)
+    images: Mapping[str, np.ndarray] = field(default_factory=dict)  # (T+1, height, width, channels) uint8
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -30,6 +35,7 @@ class Episode:
         set_field(self, "terminated", bool(self.terminated))
         set_field(self, "success", None if self.success is None else bool(self.success))
         set_field(self, "extras", {name: np.asarray(column) for name, column in self.extras.items()})
+        set_field(self, "images", {name: np.asarray(self.images[name]) for name in sorted(self.images)})
         self._check()
 
     def _check(self) -> None:
@@ -37,7 +43,7 @@ class Episode:
         if self.obs.ndim != 2 or self.actions.ndim != 2:
             raise ValueError(
                 "an episode takes obs (T+1, obs) and actions (T, act); "
-                f"got {self.obs.shape} and {self.actions.shape}"
+                f"got {self.obs.shape} and {self.actions.shape}; images are given by name, as images="
             )
         if length < 1:
             raise ValueError("an episode needs at least one action")
@@ -45,6 +51,7 @@ class Episode:
             raise ValueError(f"{length} actions need {length + 1} observations; got {len(self.obs)}")
         if self.rewards.shape != (length,):
             raise ValueError(f"{length} actions need rewards of shape ({length},); got {self.rewards.shape}")
+        check_images(self.images, length + 1)
         for name, column in self.extras.items():
             if column.ndim < 1 or len(column) != length:
                 raise ValueError(f"extra '{name}' has shape {column.shape}; its first axis must be {length}")
@@ -57,6 +64,13 @@ class Episode:
     def __len__(self) -> int:
         """Return T, the number of actions."""
         return len(self.actions)
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return every array under the name of its column in a store's file."""
+        columns = {"obs": self.obs, "actions": self.actions, "rewards": self.rewards}
+        columns.update({f"{PREFIX}{name}": frames for name, frames in self.images.items()})
+        return columns | {f"extras/{name}": column for name, column in self.extras.items()}
 
     @property
     def episode_return(self) -> float:

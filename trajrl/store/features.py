@@ -39,6 +39,7 @@ class FeatureSpec:
 
 def trajectory_features(store: TrajectoryStore, ids: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """Describe episodes (n,) by features (n, F) float32."""
+    store.require_vectors("clustering")
     out = np.empty((len(ids), sum(spec.blocks(store).values())), np.float32)
     step = max(1, BLOCK_STEPS // max(1, spec.keyframes))
     for first in range(0, len(ids), step):

@@ -26,6 +26,7 @@ from trajrl.core.console import say
 from trajrl.core.plain_file import open_to_read, open_to_write
 from trajrl.store.episode import Episode
 from trajrl.store.hashing import new_hash
+from trajrl.store.images import PREFIX
 
 SIZE = struct.Struct("<Q")
 
@@ -203,8 +204,7 @@ def _write_all(file: IO[bytes], block: bytes) -> None:
 
 def encode(episode: Episode, meta: Mapping[str, Any]) -> bytes:
     """Turn an episode and plain values into bytes."""
-    arrays = {"obs": episode.obs, "actions": episode.actions, "rewards": episode.rewards}
-    arrays.update({f"extras/{name}": column for name, column in episode.extras.items()})
+    arrays = episode.columns
     described = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     facts = {"terminated": episode.terminated, "success": episode.success, "source": episode.source}
     header = json.dumps({**facts, "meta": dict(meta), "arrays": described}, default=_plain).encode()
@@ -220,12 +220,13 @@ def decode(payload: bytes) -> tuple[Episode, dict[str, Any]]:
         count = int(np.prod(shape, dtype=int))
         arrays[name] = np.frombuffer(payload, np.dtype(kind), count, place).reshape(shape).copy()
         place += arrays[name].nbytes
-    extras = {
-        name.removeprefix("extras/"): array for name, array in arrays.items() if name.startswith("extras/")
-    }
+    extras, images = (
+        {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
+        for kind in ("extras/", PREFIX)
+    )
     episode = Episode(
         arrays["obs"], arrays["actions"], arrays["rewards"], header["terminated"], header["success"],
-        header["source"], extras,
+        header["source"], extras, images,
     )  # fmt: skip
     return episode, header["meta"]
 

@@ -16,6 +16,7 @@ from trajrl.core.rng import stream
 from trajrl.store.action_box import SCALED, ActionBox, box_origin, is_scaled, recorded_box, unit_box
 from trajrl.store.episode import Episode
 from trajrl.store.file.writer import StoreWriter
+from trajrl.store.images import described
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.table import PHASES
 
@@ -69,6 +70,11 @@ def choose(
     parts = [_part(index, path, share, transitions, seed) for index, (path, share) in enumerate(shares)]
     first = parts[0]
     for part in parts[1:]:
+        if part.store.image_shapes != first.store.image_shapes:
+            own, other = (described(p.store.obs_dim, p.store.image_shapes) for p in (part, first))
+            raise ValueError(
+                f"{part.path} has observations of {own}; {first.path} of {other}: they cannot be mixed"
+            )
         dims, expected = (
             (part.store.obs_dim, part.store.action_dim),
             (first.store.obs_dim, first.store.action_dim),

@@ -30,7 +30,7 @@ def statistics(store: TrajectoryStore) -> dict[str, np.ndarray]:
         for moments, column in ((obs, store.obs), (action, store.actions), (reward, store.rewards)):
             for first in range(0, len(column), BLOCK):
                 block = column.slice(first, min(first + BLOCK, len(column)))
-                moments.add(block.reshape(len(block), -1))
+                moments.add(block[:, None] if block.ndim == 1 else block)
     else:
         for episode in store.episodes():
             obs.add(episode.obs)

@@ -24,6 +24,7 @@ SENTENCES = {  # [one|many], or [ending of many]
         "step of an episode",
     "frame_gaps": "place[s] inside an episode [lacks|lack] frames; the episode was cut there",
     "ignored_timeouts": "timeout[s] out of step with the resets [was|were] ignored",
+    "images_left_out": "image[s] of the observations [was|were] not read; --obs-keys names what is",
     "index_gaps": "frame[s] [has|have] an `index` that does not follow the one before (it is not used)",
     "inferred_ends": "end[s] [was|were] inferred: the file has no flag for [it|them]",
     "joined_cuts": "timeout[s] in the middle of a demonstration [was|were] joined",

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trajrl.store.episode import Episode
+from trajrl.store.images import parted
 from trajrl.store.notes import Notes
 
 STORED, REPEATED, FOLLOWING, GIVEN_UP = range(4)  # where the last observation of an episode comes from
@@ -53,7 +54,7 @@ class Ends(NamedTuple):
 class Rows(NamedTuple):
     """Consecutive transitions."""
 
-    obs: np.ndarray  # (n, obs)
+    obs: np.ndarray  # (n, obs), or images (n, height, width, channels) uint8
     actions: np.ndarray  # (n, act)
     rewards: np.ndarray  # (n,)
     next_obs: np.ndarray | None = None  # (n, obs)
@@ -101,14 +102,15 @@ def cut(read: Read, ends: Ends, notes: Notes, source: str = "") -> Iterator[Epis
                 continue
             kept = stop - first - 1
             extras = {name: column[:kept] for name, column in rows.extras.items()}
+            seen, images = parted(rows.obs)
             yield Episode(
-                rows.obs, rows.actions[:kept], rows.rewards[:kept], terminated, None, source, extras
+                seen, rows.actions[:kept], rows.rewards[:kept], terminated, None, source, extras, images
             )
             continue
         notes.add("repeated_last_obs", int(last == REPEATED), f"row {stop - 1}")
         final = _final(read, rows, last, stop)
-        obs = np.concatenate([rows.obs, final.astype(rows.obs.dtype)])  # (T+1, obs)
-        yield Episode(obs, rows.actions, rows.rewards, terminated, None, source, rows.extras)
+        obs, images = parted(np.concatenate([rows.obs, final.astype(rows.obs.dtype)]))  # (T+1, obs)
+        yield Episode(obs, rows.actions, rows.rewards, terminated, None, source, rows.extras, images)
 
 
 def segment(

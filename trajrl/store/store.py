@@ -18,6 +18,7 @@ from trajrl.core.one_line import one_line
 from trajrl.store.column import Column
 from trajrl.store.episode import Episode
 from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
+from trajrl.store.images import PREFIX, STATE, chosen_keys, described, owns_last
 from trajrl.store.table import Table, phase_code
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class TrajectoryStore:
         self.actions = Column(np.empty((0, 0), np.float32))  # (S, act)
         self.rewards = Column(np.empty((0,), np.float32))  # (S,)
         self.extras: dict[str, Column] = {}  # (S, ...)
+        self.images: dict[str, Column] = {}  # (R, height, width, channels) uint8
         self.table = Table()
         self.attributes: dict[str, Any] = {}  # environment, action box, provenance, statistics
         self.shape_reward: Shape = _as_found
@@ -84,6 +86,7 @@ class TrajectoryStore:
         store = cls()
         columns = dict(parts.columns)
         store.obs, store.actions, store.rewards = map(columns.pop, ("obs", "actions", "rewards"))
+        store.images = {n.removeprefix(PREFIX): columns.pop(n) for n in list(columns) if n.startswith(PREFIX)}
         store.extras = {name.removeprefix("extras/"): column for name, column in columns.items()}
         store.table, store.attributes = parts.table, parts.attributes
         return store
@@ -99,7 +102,8 @@ class TrajectoryStore:
     def __repr__(self) -> str:
         """Return how much there is, of what, and where it comes from."""
         counts = f"{len(self.live):,} episodes", f"{self.num_steps:,} steps"
-        widths = f"obs {self.obs.width}", f"actions {self.actions.width}"
+        widths = [f"obs {self.obs.width}", f"actions {self.actions.width}"]
+        widths += [f"{name} {shape}" for name, shape in self.image_shapes.items()]
         more = f" and {self.num_files - 1} more" if self.num_files > 1 else ""
         origin = self.attributes.get("environment", ""), f"{self.path or 'in memory'}{more}"
         return one_line(self, *counts, *widths, *origin)
@@ -124,6 +128,19 @@ class TrajectoryStore:
         """Return the width of an observation."""
         return self.obs.width[0]
 
+    def require_vectors(self, what: str) -> None:
+        """Refuse, for `what` reads vectors alone, observations that are images alone."""
+        if not self.obs_dim:
+            raise ValueError(
+                f"{what} compares vectors; observations here are images ({', '.join(self.images)}) alone; "
+                "`store embed` writes vectors of them"
+            )
+
+    @property
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return (height, width, channels) of every image of an observation, in order."""
+        return {name: column.width for name, column in self.images.items()}
+
     @property
     def action_dim(self) -> int:
         """Return the width of an action."""
@@ -144,6 +161,8 @@ class TrajectoryStore:
         self.obs.append(episode.obs)
         self.actions.append(episode.actions)
         self.rewards.append(episode.rewards)
+        for name, frames in self.images.items():
+            frames.append(episode.images[name])
         for name, column in self.extras.items():
             column.append(
                 episode.extras.get(name, np.zeros((len(episode), *column.width), column.base.dtype))
@@ -162,11 +181,12 @@ class TrajectoryStore:
         table, start = self.table, int(self.table.start[e])
         stop = start + int(table.length[e])
         extras = {name: np.array(column.slice(start, stop)) for name, column in self.extras.items()}
+        images = {n: np.array(c.slice(start + e, stop + e + 1)) for n, c in self.images.items()}
         success = None if table.success[e] < 0 else bool(table.success[e])
         return Episode(
             np.array(self.obs.slice(start + e, stop + e + 1)), np.array(self.actions.slice(start, stop)),
             np.array(self.rewards.slice(start, stop)), bool(table.terminated[e]), success,
-            str(table.source[e]), extras,
+            str(table.source[e]), extras, images,
         )  # fmt: skip
 
     def episodes(self) -> Iterable[Episode]:
@@ -222,6 +242,17 @@ class TrajectoryStore:
         self.attributes["statistics"] = {**kept, **narrowed}
         self.version += 1
 
+    def keep_keys(self, keys: Iterable[str]) -> None:
+        """Let training see only these keys of an observation, images in this order: `state` is the vector."""
+        kept = chosen_keys(keys, self.obs_dim, self.images)
+        self.images = {name: self.images[name] for name in kept if name != STATE}
+        if STATE not in kept:
+            self.obs = Column(np.empty((len(self.obs), 0), np.float32))
+            found = self.attributes.get("statistics", {})
+            self.attributes["statistics"] = {
+                n: v[:0] if n.startswith("obs_") else v for n, v in found.items()
+            }
+
     def action_range(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest action recorded, per dimension: (act,), (act,)."""
         kept = self.attributes.get("statistics", {})
@@ -249,12 +280,13 @@ class TrajectoryStore:
 
     def keep_on(self, device: str | torch.device) -> None:
         """Hold observations, actions and rewards on the device, so that windows are gathered there."""
-        for column in (self.obs, self.actions, self.rewards):
+        for column in (self.obs, self.actions, self.rewards, *self.images.values()):
             column.keep_on(device)
 
     def _take_shapes(self, episode: Episode) -> None:
         self.obs = Column(np.empty((0, episode.obs.shape[1]), np.float32))
         self.actions = Column(np.empty((0, episode.actions.shape[1]), np.float32))
+        self.images = {n: Column(np.empty((0, *f.shape[1:]), np.uint8)) for n, f in episode.images.items()}
 
     def _add_extras(self, episode: Episode) -> None:
         """Give the store the per-step columns it lacks; earlier steps hold zeros."""
@@ -270,6 +302,10 @@ class TrajectoryStore:
                 f"this store has observations of {self.obs_dim} and actions of {self.action_dim} numbers; "
                 f"the episode has {got[0]} and {got[1]}"
             )
+        shown = {name: frames.shape[1:] for name, frames in episode.images.items()}
+        if shown != self.image_shapes:
+            here, there = described(self.obs_dim, self.image_shapes), described(got[0], shown)
+            raise ValueError(f"this store has observations of {here}; the episode has {there}")
         for name, column in episode.extras.items():
             kept = self.extras.get(name)
             if kept and (kept.width != column.shape[1:] or not holds(kept.base.dtype, column.dtype)):
@@ -289,11 +325,12 @@ def fingerprint(store: TrajectoryStore) -> str:
     """Hash the live episodes of a store; equal to that of the file they would be written to."""
     live = store.live
     columns = {"obs": store.obs, "actions": store.actions, "rewards": store.rewards}
+    columns.update({f"{PREFIX}{name}": column for name, column in store.images.items()})
     columns.update({f"extras/{name}": column for name, column in store.extras.items()})
     hashes = {name: new_hash() for name in columns}
     for e, start, length in zip(live, store.table.start[live], store.table.length[live]):
         for name, column in columns.items():
-            first, more = (start + e, 1) if name == "obs" else (start, 0)
+            first, more = (start + e, 1) if owns_last(name) else (start, 0)
             hashes[name].update(np.ascontiguousarray(column.slice(first, first + length + more)).data)
     described = {
         name: (column.base.dtype.str, column.width, hashes[name].hexdigest())

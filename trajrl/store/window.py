@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from trajrl.core.one_line import one_line, shaped
+from trajrl.store.frames import gather_frames, next_frames
 from trajrl.store.return_to_go import returns_to_go, stops
 
 if TYPE_CHECKING:
@@ -103,6 +104,21 @@ class SequenceBatch(NamedTuple):
     end_prev_actions: torch.Tensor | None = None  # (B, H, act)
     end_history_mask: torch.Tensor | None = None  # (B, H) bool
 
+    # Of a store with images: the frames of both histories, the first H of them those of this one.
+    images: tuple[torch.Tensor, ...] | None = None  # (B, F, height, width, channels) uint8, one for each key
+    next_image: torch.Tensor | None = None  # (B, H) where the next history's are; None: the last H
+
+    @property
+    def images_here(self) -> tuple[torch.Tensor, ...]:
+        """Return the images of the history, each (B, H, height, width, channels)."""
+        return tuple(frames[:, : self.obs.shape[1]] for frames in self.images or ())
+
+    @property
+    def images_next(self) -> tuple[torch.Tensor, ...]:
+        """Return the images of the next history, each (B, H, height, width, channels)."""
+        size = self.obs.shape[1]
+        return tuple(next_frames(frames, self.next_image, size) for frames in self.images or ())
+
     def __repr__(self) -> str:
         """Return the shapes and the device; the numbers stay where they are."""
         shapes = [shaped(name, getattr(self, name)) for name in ("obs", "actions", "rewards")]
@@ -141,12 +157,20 @@ def gather(
         after = _chunk(
             store, action_place + bootstrap, np.where(terminated, 0, reach - k), spec.chunk, device
         )
-    return SequenceBatch(
+    batch = SequenceBatch(
         obs[0], prev_actions[0], history_mask[0], actions, action_mask, rewards, mask,
         _to(k, device), _to(terminated, device), obs[1], prev_actions[1], history_mask[1],
         _to(np.array(anchors.weight, np.float32), device), _to(episode, device), _to(step, device), *after,
-        *returned, *((obs[2], prev_actions[2], history_mask[2]) if returned else ()),
     )  # fmt: skip
+    if returned:
+        batch = batch._replace(
+            returns=returned[0], end_discount=returned[1],
+            end_obs=obs[2], end_prev_actions=prev_actions[2], end_history_mask=history_mask[2],
+        )  # fmt: skip
+    if not store.images:
+        return batch
+    images, next_image = gather_frames(store, start + episode, step, k, (spec.history, spec.n), device)
+    return batch._replace(images=images, next_image=next_image)
 
 
 def _placed(
@@ -232,7 +256,7 @@ def _zero(values: torch.Tensor, padding: np.ndarray) -> None:
     """Set the padded rows of values (*padding.shape, ...) to zero, in place."""
     index = np.flatnonzero(padding)
     if len(index):
-        flat = values.view(padding.size, -1)
+        flat = values.view(padding.size, *values.shape[padding.ndim :])
         flat.index_fill_(0, _to(index, values.device), 0)
 
 

@@ -156,7 +156,7 @@ def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device)
     """Build the agent for the store's dimensions."""
     return make_agent(
         config.agent, store.obs_dim, store.action_dim, device=str(device), seed=config.seed,
-        statistics=statistics(store), **config.agent_options,
+        statistics=statistics(store), images=store.image_shapes, **config.agent_options,
     )  # fmt: skip
 
 
@@ -183,7 +183,8 @@ def choose_device(name: str) -> torch.device:
 
 def fits(store: TrajectoryStore, device: torch.device) -> bool:
     """Say whether the columns take less than half of the free memory of the device."""
-    size = sum(len(c) * int(np.prod(c.width)) * 4 for c in (store.obs, store.actions, store.rewards))
+    columns = (store.obs, store.actions, store.rewards, *store.images.values())
+    size = sum(len(c) * int(np.prod(c.width)) * c.base.dtype.itemsize for c in columns)
     return size < torch.cuda.mem_get_info(device)[0] / 2
 
 

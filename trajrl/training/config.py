@@ -41,6 +41,7 @@ class RunConfig:
         DEMO_STORE
     )  # a store file, a file or folder of a known format, or a name that resolves to one
     format: str = "auto"  # format of foreign data
+    obs_keys: str = ""  # of observations with images, by commas: state (the vector), and images; empty: all
     env: str = ""  # suite:name, a Gymnasium id or package.module:callable; empty: the data's; none
     agent: str = DEFAULT_AGENT  # the algorithm; `list agents` names them
     sampler: str = "uniform"  # a name, names joined by * for a product, or policy=NAME values=NAME

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trajrl.core.console import say
 from trajrl.core.trust import is_call, require_read
@@ -13,6 +13,7 @@ from trajrl.formats import locate_dataset, open_source, recognise
 from trajrl.formats.base.importer import context
 from trajrl.store.action_box import SCALED
 from trajrl.store.file.describe import describe_store
+from trajrl.store.images import EMBEDDING, described, keys_of
 from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.store.places import split_places
 from trajrl.store.store import TrajectoryStore
@@ -39,6 +40,21 @@ def shape(
 
 
 def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
+    """Open the data of a run, as much of its observations as the run sees.
+
+    Args:
+        shared: several processes open it: they map one file rather than hold a copy each
+    """
+    store = open_whole(config, shared)
+    if config.obs_keys:
+        try:
+            store.keep_keys(config.obs_keys.split(","))
+        except ValueError as error:
+            raise ValueError(f"--obs-keys {config.obs_keys}: {error}, in {config.data}") from error
+    return store
+
+
+def open_whole(config: RunConfig, shared: bool = False) -> TrajectoryStore:
     """Open the store, read foreign data into memory, or take the data that an environment makes itself.
 
     Args:
@@ -126,7 +142,12 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
         recorded = kind.recorded_with(store.attributes)
         if not (config.env_timeout or config.env_options.get("env_timeout")):
             note_in_process(name)
-        suite = make_suite(name, **{**recorded, **config.env_options, **env_timeout})
+        named = store.images or config.obs_keys
+        keys: dict[str, Any] = {"obs_keys": keys_of(store.obs_dim, store.images)} if named else {}
+        if EMBEDDING in store.attributes:
+            made = store.attributes[EMBEDDING]
+            keys = {"embed": made, "obs_keys": made["obs_keys"]}
+        suite = make_suite(name, **{**recorded, **config.env_options, **env_timeout, **keys})
     except NoEnvironmentError as missing:
         if config.env or config.online:
             raise
@@ -137,6 +158,9 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
             raise
         raise ValueError(f"{error} (the data names it; --env none trains without one)") from error
     suite.see(store)
+    if suite.images != store.image_shapes:
+        here, there = described(store.obs_dim, store.image_shapes), described(suite.obs_dim, suite.images)
+        raise ValueError(f"{config.data} shows {here}; environment {name} {there}: give --env or other data")
     if (suite.obs_dim, suite.action_dim) != (store.obs_dim, store.action_dim):
         raise ValueError(
             f"{config.data} has observations of {store.obs_dim} and actions of {store.action_dim} numbers; "

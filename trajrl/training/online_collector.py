@@ -9,7 +9,7 @@ turns out to be no function of its seed and actions, they are adopted as they ar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from trajrl.core.console import say
 from trajrl.rollout.collector import Collector, EnvFailureError, Finished, Streams
 from trajrl.rollout.history_queue import Actor
 from trajrl.store.hashing import new_hash
+from trajrl.store.images import Seen, stacked
 from trajrl.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -167,9 +168,15 @@ class OnlineCollector:
     def _digests(self) -> list[str]:
         """Return a digest of the observations and rewards of every open episode; empty where none is open."""
         return [
-            digest(np.stack(recording.obs), np.array(recording.rewards)) if recording else ""
+            digest(*columns_of(recording.obs), np.array(recording.rewards)) if recording else ""
             for recording in self.rollout.open
         ]
+
+
+def columns_of(seen: Sequence[Seen]) -> list[np.ndarray]:
+    """Return the columns of observations: the vectors, then each image."""
+    vectors, images = stacked(seen)
+    return [vectors, *images.values()]
 
 
 def digest(*arrays: np.ndarray) -> str:

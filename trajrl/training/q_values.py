@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import History, history_of
 from trajrl.core.distributed import Team, all_gather_rows
 from trajrl.store.window import Anchors, gather
 
@@ -47,7 +47,7 @@ def _in_blocks(store: TrajectoryStore, agent: Agent, anchors: Anchors, query: Qu
     values = []
     for rows in blocks(len(anchors.episode)):
         batch = gather(store, part_of(anchors, rows), agent.spec, agent.device)
-        history = History(batch.obs, batch.prev_actions, batch.history_mask)
+        history = history_of(batch)
         with torch.no_grad():
             values.append(query(history, batch.actions).float().cpu().numpy().T)
     return np.concatenate(values)

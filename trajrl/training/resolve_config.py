@@ -32,7 +32,7 @@ ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
 HANDFUL = 5  # evaluations and checkpoints, which a run has at least unless they would be nearer than NEAREST
 NEAREST = 100  # steps
 # What a checkpoint refers to: one sampler would take another's law for its own.
-LASTING = ("agent", "seed", "sampler", "offline_sampler", "warmup_sampler", "holdout",
+LASTING = ("agent", "obs_keys", "seed", "sampler", "offline_sampler", "warmup_sampler", "holdout",
            "holdout_min_episodes")  # fmt: skip
 
 

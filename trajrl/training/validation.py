@@ -147,7 +147,7 @@ def copy_of(agent: Agent, config: RunConfig, store: TrajectoryStore) -> Agent:
     zero = {"obs_mean": np.zeros(store.obs_dim), "obs_std": np.ones(store.obs_dim)}  # the state has the real
     return make_agent(
         config.agent, store.obs_dim, store.action_dim, device=str(agent.device), seed=config.seed,
-        statistics=zero, **config.agent_options,
+        statistics=zero, images=store.image_shapes, **config.agent_options,
     )  # fmt: skip
 
 

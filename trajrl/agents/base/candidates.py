@@ -26,7 +26,7 @@ def padded(rows: Tensor) -> Tensor:
 
 def padded_history(history: History) -> History:
     """Fill up the rows of a history."""
-    return History(*(padded(part) for part in history))
+    return history.each(padded)
 
 
 def repeated(context: Tensor, count: int) -> Tensor:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from trajrl.agents.base.protocol import Batches, History, Update, by_role
+from trajrl.agents.base.images import Shapes, augmented
+from trajrl.agents.base.protocol import Batches, History, Update, by_role, history_of, next_history_of
 from trajrl.core.one_line import changed, one_line
 from trajrl.core.rng import torch_stream
 from trajrl.nets.normaliser import Normaliser
@@ -67,6 +68,7 @@ class Learner:
     learns_online = True  # False: it clones, and its own episodes teach it nothing new
     rising = (0, 0)  # the update from which on critics' rates rise, and over how many; (0, 0): not at all
     updates_per_batch = 1  # mini-batches that `update` takes at once
+    takes_images: ClassVar[bool] = False  # True: its encoders are built with `images`, by ImageConfig
     roles: ClassVar[tuple[str, ...]] = ()  # BOTH where `learn` takes a batch for each by `by_role`
 
     def __init_subclass__(cls) -> None:
@@ -81,9 +83,11 @@ class Learner:
         device: str | torch.device = "cpu",
         seed: int = 0,
         statistics: Mapping[str, Any] | None = None,
+        images: Shapes | None = None,
     ) -> None:
         """Draw weights from the stream 'init' of `seed`; `statistics` serve config.normalize_obs."""
         config.validate()
+        self.images = dict(images or {})  # what observations hold beside the vector
         self.config = config
         self.obs_dim, self.action_dim = obs_dim, action_dim
         self.device = torch.device(device)
@@ -98,7 +102,7 @@ class Learner:
         """Return what it works on, how large it is, how far it is, and what is set other than by default."""
         nets = [part for part in self.parts.values() if isinstance(part, nn.Module)]
         weights = sum(weight.numel() for net in nets for weight in net.parameters())
-        widths = f"obs {self.obs_dim}", f"actions {self.action_dim}"
+        widths = [f"obs {self.obs_dim}", f"actions {self.action_dim}", *self.images]
         counts = f"{weights:,} weights", f"{self.updates:,} updates"
         return one_line(self, *widths, *counts, str(self.device), *changed(self.config))
 
@@ -121,7 +125,8 @@ class Learner:
 
     def context(self, encoder: HistoryEncoder, history: History) -> Tensor:
         """Return what `encoder` makes of a history, normalised: (B, ctx)."""
-        return encoder(self.normaliser(history.obs), history.prev_actions, history.mask)
+        obs = self.normaliser(history.obs)
+        return encoder(obs, history.prev_actions, history.mask, history.images)
 
     def act_by(self, student: OneStep | None) -> None:
         """Let a student propose actions from now on; None: the chain again."""
@@ -142,6 +147,8 @@ class Learner:
 
     def update(self, batch: SequenceBatch | Batches, rng: torch.Generator) -> Update:
         """Do one step of learning: draw its noise, set what its number decides, learn, count."""
+        if self.images:
+            batch = augmented(batch, self.config, rng)
         noise = self.draw(by_role(batch).values, rng)
         self.prepare()
         metrics, td_error = self.learn(batch, noise)
@@ -209,10 +216,7 @@ def draw_rows(rng: Sequence[torch.Generator], *shape: int, device: torch.device)
 
 def histories(batch: SequenceBatch) -> tuple[History, History]:
     """Return the history at the anchor and the one at the bootstrap."""
-    return (
-        History(batch.obs, batch.prev_actions, batch.history_mask),
-        History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask),
-    )
+    return history_of(batch), next_history_of(batch)
 
 
 def next_chunk(batch: SequenceBatch, count: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Networks of agents whose policy is a diffusion over windows, built from config fields of the same names.
 
-    encoder    history, history_actions, gru_width, gru_layers
+    encoder    history, history_actions, gru_width, gru_layers, image_*
     policy     width, depth, activation, actor_norm, diffusion_steps, schedule, solver, solver_steps
     critics    critics, width, depth, activation, critic_norm
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from trajrl.agents.base.images import Shapes, build_image_encoder, features_of
 from trajrl.core.registry import unknown
 from trajrl.nets.activation import activation
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
@@ -66,12 +67,22 @@ def fitting_chain(levels: int, schedule: str, solver: str, solver_steps: int) ->
 
 
 def build_encoder(
-    config: Any, obs_dim: int, action_dim: int, rng: torch.Generator, history: int
+    config: Any,
+    obs_dim: int,
+    action_dim: int,
+    rng: torch.Generator,
+    history: int,
+    images: Shapes | None = None,
 ) -> HistoryEncoder:
-    """Build a GRU over `history` steps; for 1, what takes the observation alone."""
+    """Build a GRU over `history` steps; for 1, what takes the observation alone.
+
+    Args:
+        images: shapes of what observations hold beside the vector; an agent that takes them passes its own
+    """
     return HistoryEncoder(
-        history, obs_dim, action_dim, config.gru_width, config.gru_layers, rng, actions=config.history_actions
-    )
+        history, obs_dim, action_dim, config.gru_width, config.gru_layers, rng,
+        actions=config.history_actions, images=build_image_encoder(config, images or {}, rng),
+    )  # fmt: skip
 
 
 def build_actor(
@@ -82,6 +93,7 @@ def build_actor(
     chunk: int = 1,
     own_encoder: bool = True,
     cos_first: bool = False,
+    images: Shapes | None = None,
 ) -> Actor:
     """Build the policy over chunks; without an encoder of its own it is given another's context.
 
@@ -89,8 +101,10 @@ def build_actor(
         chunk: actions given at once
         cos_first: order and spacing of the time embedding, see Denoiser
     """
-    encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if own_encoder else 1)
-    context_dim = obs_dim + (config.gru_width if config.history > 1 else 0)
+    own = images if own_encoder else None
+    encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if own_encoder else 1, own)
+    seen = obs_dim + features_of(config, images or {})
+    context_dim = seen + (config.gru_width if config.history > 1 else 0)
     denoiser = Denoiser(
         chunk * action_dim, context_dim, (config.width,) * config.depth, rng,
         activation=config.activation, layer_norm=config.actor_norm, cos_first=cos_first,
@@ -106,9 +120,11 @@ def build_critics(
     rng: torch.Generator,
     chunk: int = 1,
     sees_history: bool = True,
+    images: Shapes | None = None,
 ) -> Critics:
     """Build the ensemble over cat(context, a_t .. a_{t + chunk - 1})."""
-    encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if sees_history else 1)
+    history = config.history if sees_history else 1
+    encoder = build_encoder(config, obs_dim, action_dim, rng, history, images)
     critic = Critic(
         config.critics, encoder.context_dim + chunk * action_dim,
         (config.width,) * config.depth, rng, activation=config.activation, layer_norm=config.critic_norm,

@@ -26,6 +26,7 @@ class ChainAgent(Agent, ActsByChain, Protocol):
     """An agent that acts by a diffusion policy."""
 
     obs_dim: int
+    images: dict[str, tuple[int, ...]]
 
     def act_by(self, student: OneStep | None) -> None:
         """Let a student propose actions from now on; None: the chain again."""
@@ -43,4 +44,5 @@ def no_history(agent: ChainAgent) -> History:
     mask = torch.zeros(size, dtype=torch.bool)
     mask[:, -1] = True
     obs, actions = torch.zeros(*size, agent.obs_dim), torch.zeros(*size, agent.action_dim)
-    return History(*(part.to(agent.device) for part in (obs, actions, mask)))
+    images = tuple(torch.zeros(*size, *shape, dtype=torch.uint8) for shape in agent.images.values())
+    return History(obs, actions, mask, images).each(lambda part: part.to(agent.device))

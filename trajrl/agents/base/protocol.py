@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -46,6 +46,26 @@ class History(NamedTuple):
     obs: Tensor  # (V, H, obs)
     prev_actions: Tensor  # (V, H, act)
     mask: Tensor  # (V, H) bool
+    images: tuple[Tensor, ...] = ()  # (V, H, height, width, channels) uint8, one for each key
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> History:
+        """Return the history with every tensor changed."""
+        obs, prev_actions, mask = map(change, self[:3])
+        return History(obs, prev_actions, mask, tuple(map(change, self.images)))
+
+    def rows(self, index: Tensor | slice) -> History:
+        """Return some of the rows."""
+        return self.each(lambda part: part[index])
+
+
+def history_of(batch: SequenceBatch) -> History:
+    """Return the history at the anchors of a batch."""
+    return History(batch.obs, batch.prev_actions, batch.history_mask, batch.images_here)
+
+
+def next_history_of(batch: SequenceBatch) -> History:
+    """Return the history that ends where the bootstrap is taken."""
+    return History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask, batch.images_next)
 
 
 class Agent(Protocol):

@@ -43,6 +43,10 @@ SHORT: dict[str, Any] = {  # and minutes for both phases
     "run.eval_every": 1_000, "run.eval_episodes": 50, "run.env_steps": 6_000, "run.learning_starts": 500,
     "run.warmup_steps": 1_000, "run.envs": 5,
 }  # fmt: skip
+PIXELS: dict[str, Any] = {  # the same seen as images: a small encoder, and few updates of it
+    **ROOMS, "image_features": 64, "image_patch": 4, "width": 256, "alpha": 30.0, "run.steps": 3_000,
+    "run.eval_every": 1_000, "run.first_eval": 0,
+}  # fmt: skip
 D4RL: dict[str, Any] = {"run.steps": 500_000}  # offline_steps of the public runs on D4RL
 CAUTIOUS: dict[str, Any] = {"q_agg": "min"}
 HANDS: dict[str, Any] = {**D4RL, **CAUTIOUS}
@@ -96,6 +100,8 @@ def preset(name: str, env: str) -> dict[str, Any]:
     found = dict(PRESETS[name])
     if name in ("demo", "small") and env == "toy:rooms":
         found |= ROOMS | (SHORT if name == "small" else {})
+    if name == "demo" and env == "toy:rooms-pixels":
+        found |= PIXELS
     if ("late_targets" in found or name == "small") and any(fits(env, pattern) for pattern in SPARSE):
         found["run.env_options"] = {"sparse": True}
     if "late_targets" in found and any(fits(env, pattern) for pattern in MAZES):

@@ -95,4 +95,5 @@ def as_windows(batch: tuple[Any, ...], device: str) -> Any:
         zero + 1, not_done[:, 0] == 0, next_obs[:, None], actions[:, None], real, torch.ones(len(obs)),
         zero, zero,
     )  # fmt: skip
-    return SequenceBatch(*(part.to(device) for part in windows[:15]))
+    moved = {name: part.to(device) for name, part in windows._asdict().items() if part is not None}
+    return windows._replace(**moved)

@@ -33,6 +33,7 @@ class EnvSuite(Protocol):
     name: str  # what the user asked for, resolvable again
     obs_dim: int
     action_dim: int
+    images: dict[str, tuple[int, ...]]  # (height, width, channels) of what is shown beside the vector
     action_box: ActionBox  # what [-1, 1] stands for in the environment's own units
     options: EnvOptions  # what is done to the environment, complete; goes into config.json
     records: tuple[str, ...]  # entries of info that recorded episodes keep, as they were before each step

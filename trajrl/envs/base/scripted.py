@@ -11,6 +11,7 @@ import numpy as np
 from trajrl.core.console import say
 from trajrl.core.rng import integer, stream
 from trajrl.store.episode import Episode
+from trajrl.store.images import Seen, stacked
 
 ATTEMPTS = 100  # at one episode
 
@@ -18,10 +19,10 @@ ATTEMPTS = 100  # at one episode
 class Demonstrates(Protocol):
     """A script with a plan."""
 
-    def begin(self, obs: np.ndarray, info: dict[str, Any], rng: np.random.Generator) -> None:
+    def begin(self, obs: Any, info: dict[str, Any], rng: np.random.Generator) -> None:
         """Plan an episode; all randomness comes from `rng`."""
 
-    def act(self, obs: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+    def act(self, obs: Any, info: dict[str, Any]) -> np.ndarray:
         """Choose the next action, (act,) in [-1, 1]."""
 
 
@@ -64,7 +65,8 @@ def attempted(
     obs, info = env.reset(seed=integer(seed, "demonstrate", *index) >> 32)
     rng = stream(seed, "demonstrate/act", *index)
     script.begin(obs, info, rng)
-    seen, actions, rewards = [obs], [], []
+    seen: list[Seen] = [obs]
+    actions, rewards = [], []
     kept: dict[str, list[np.ndarray]] = {name: [] for name in records}
     success: bool | None = None
     terminated = truncated = False
@@ -79,7 +81,8 @@ def attempted(
         found = info.get("success", info.get("is_success"))
         success = success if found is None else bool(success) or bool(np.any(found))
     extras = {name: np.stack(column) for name, column in kept.items()}
-    return Episode(np.stack(seen), np.stack(actions), np.array(rewards), terminated, success, source, extras)
+    vectors, images = stacked(seen)
+    return Episode(vectors, np.stack(actions), np.array(rewards), terminated, success, source, extras, images)
 
 
 def disturbed(action: np.ndarray, rng: np.random.Generator, noise: float, epsilon: float) -> np.ndarray:

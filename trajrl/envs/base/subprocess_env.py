@@ -47,6 +47,7 @@ class SubprocessEnv(gymnasium.Env):
         self.metadata = {"render_fps": facts["render_fps"]}
         self.keep, self.whole, self.limit = facts["keep"], facts["whole"], facts["limit"]
         self.action_box = facts["action_box"]
+        self.obs_dim, self.images = facts["obs_dim"], facts["images"]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -140,7 +141,7 @@ def facts_of(suite: Any, env: gymnasium.Env) -> dict[str, Any]:
     return {
         "spaces": (env.observation_space, env.action_space), "render_fps": env.metadata.get("render_fps"),
         "keep": suite.keep, "whole": suite.whole, "limit": suite.limit,
-        "action_box": suite.action_box,
+        "action_box": suite.action_box, "obs_dim": suite.obs_dim, "images": suite.images,
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.reference_scores import measured
 from trajrl.envs.base.subprocess_env import SubprocessEnv
-from trajrl.envs.base.wrappers import Canonical, EnvOptions, wrap
+from trajrl.envs.base.wrappers import Embedded, EnvOptions, Unscaled, wrap
 from trajrl.store.episode import Episode
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class Suite:
                 f"{self.name} takes no arguments of its own; got {', '.join(self.options.arguments)}"
             )
         env = self.make(0)
-        assert isinstance(env, Canonical | SubprocessEnv)
+        assert isinstance(env, Unscaled | Embedded | SubprocessEnv)
         self.keep, self.whole, self.limit = env.keep, env.whole, env.limit
         self.action_box = env.action_box  # what [-1, 1] stands for in the environment's own units
-        self.obs_dim = int(np.prod(env.observation_space.shape or ()))
+        self.obs_dim, self.images = env.obs_dim, dict(env.images)
         self.action_dim = int(np.prod(env.action_space.shape or ()))
         env.close()
 
@@ -88,7 +88,7 @@ class Suite:
         raise NotImplementedError(f"{type(self).__name__} does not say how to build an environment")
 
     def make(self, seed: int, render: bool = False) -> gymnasium.Env:
-        """Return one environment; float32 flat observations, actions in [-1, 1], reset once with `seed`."""
+        """Return one environment; flat observations or parts by key, actions in [-1, 1], reset once."""
         if self.options.env_timeout:
             return SubprocessEnv(self.name, type(self), self.own_name, self.options, seed, render)
         return self.make_here(seed, render)

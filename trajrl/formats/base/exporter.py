@@ -14,6 +14,7 @@ from trajrl.store.column import Column
 from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
 
+SHOWS_IMAGES = ("npz", "ogbench", "robomimic")
 Write = Callable[[TrajectoryStore, Path], None]
 
 
@@ -34,6 +35,11 @@ def export(
     refuse_existing(path, overwrite)
     if not len(store.live):
         raise ValueError("the store has not one episode to export")
+    if store.images and format not in SHOWS_IMAGES:
+        raise ValueError(
+            f"a {format} file as trajrl writes it holds vectors, and this store has images "
+            f"({', '.join(store.images)}): export it as {' or '.join(SHOWS_IMAGES)}"
+        )
     write(store, path)
     return {
         "format": format, "out": str(path), "episodes": len(store.live), "transitions": store.num_steps,
@@ -45,6 +51,7 @@ def size_on_disk(store: TrajectoryStore) -> int:
     """Return how many bytes an export takes at most: observations may be stored twice."""
     extras = sum(column.base.dtype.itemsize * int(np.prod(column.width)) for column in store.extras.values())
     row = 4 * (2 * store.obs_dim + store.action_dim + 1) + 16 + extras
+    row += 2 * sum(int(np.prod(column.width)) for column in store.images.values())
     group = 4096 + 1024 * (len(store.extras) + 28)  # headers, where each episode has its own
     return store.num_steps * row + group * len(store.live) + (1 << 20)
 
@@ -60,6 +67,11 @@ def spans(store: TrajectoryStore) -> Iterator[Span]:
 def observations(store: TrajectoryStore, span: Span) -> np.ndarray:
     """Return o_0 ... o_T of an episode, (T+1, obs)."""
     return store.obs.slice(span.obs_start, span.obs_start + span.length + 1)
+
+
+def images(column: Column, span: Span) -> np.ndarray:
+    """Return the frames of an episode, (T+1, height, width, channels)."""
+    return column.slice(span.obs_start, span.obs_start + span.length + 1)
 
 
 def steps(column: Column, span: Span) -> np.ndarray:

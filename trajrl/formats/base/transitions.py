@@ -11,10 +11,12 @@ from trajrl.core.console import plain_progress
 from trajrl.formats.base.columns import Column, block_rows, narrow
 from trajrl.formats.base.options import Options
 from trajrl.store.episode import Episode
+from trajrl.store.images import is_image
 from trajrl.store.notes import Notes
 from trajrl.store.segment import Flags, Rows, Rules, cut, differs, find_ends
 
 FLAGS = ("terminals", "timeouts", "starts")
+CHANNELS = 16  # at most, of an image
 
 
 class Transitions:
@@ -36,7 +38,8 @@ class Transitions:
     def note_casts(self, notes: Notes) -> None:
         """Count columns that are not stored as the store keeps them."""
         for role, column in self.roles.items():
-            kept = np.dtype(bool) if role in FLAGS else np.dtype(np.float32)
+            seen = role in ("obs", "next_obs") and is_image(column.shape, column.dtype)
+            kept = np.dtype(bool) if role in FLAGS else np.dtype(np.uint8 if seen else np.float32)
             where = f"'{self._names[role]}' is {column.dtype}"
             notes.add("cast_columns", int(column.dtype != kept), where)
             flat = role in ("rewards", *FLAGS)
@@ -61,7 +64,10 @@ class Transitions:
         return np.concatenate([block for block in blocks if block is not None])
 
     def wide(self, role: str, start: int, stop: int) -> np.ndarray:
-        """Return observations or actions as (n, width) float32."""
+        """Return observations or actions as (n, width) float32; images as they are."""
+        column = self.roles[role]
+        if role != "actions" and is_image(column.shape, column.dtype):
+            return column.read(start, stop)
         return narrow(self.roles[role].read(start, stop).reshape(stop - start, -1))
 
     def rows(self, start: int, stop: int) -> Rows:
@@ -136,16 +142,24 @@ class Transitions:
 
 
 def check_numbers(path: Path | str, name: str, column: Column, what: str) -> None:
-    """Refuse pixels and discrete choices: trajrl learns from vectors of numbers."""
-    if len(column.shape) > 2:
+    """Refuse stacks, images in another layout and discrete choices."""
+    seen = what == "observations" and is_image(column.shape, column.dtype)
+    if seen and column.shape[1] <= CHANNELS < column.shape[3]:
         raise ValueError(
-            f"{path}: '{name}' has shape {column.shape}; trajrl reads vectors, not images or stacks"
+            f"{path}: '{name}' has shape {column.shape}: channels first; the file must be written with them "
+            "last, (rows, height, width, channels)"
+        )
+    if len(column.shape) > 2 and not seen:
+        raise ValueError(
+            f"{path}: '{name}' is {column.dtype} of shape {column.shape}; trajrl reads vectors, and images "
+            "(rows, height, width, channels) of bytes"
         )
     if what == "actions" and column.dtype.kind in "iub":
         raise ValueError(f"{path}: '{name}' are {column.dtype}: discrete actions, which no agent here takes")
-    if what == "observations" and column.dtype == np.uint8 and column.shape[-1] >= 256:
+    if what == "observations" and not seen and column.dtype == np.uint8 and column.shape[-1] >= 256:
         raise ValueError(
-            f"{path}: '{name}' has shape {column.shape} of bytes: pixels, which no agent here takes"
+            f"{path}: '{name}' has shape {column.shape} of bytes: pixels without their height and width; "
+            "images are (rows, height, width, channels)"
         )
 
 

@@ -59,6 +59,7 @@ MEANINGS = {
     "repeated_last_obs": Meaning(INFORMATION, "none; no value is ever taken of that observation"),
     "repeated_numbers": Meaning(WARNING, "an episode that was written twice is learned from twice"),
     "reshaped_columns": Meaning(INFORMATION, "none; (N, 1) against (N,) would broadcast to (N, N)"),
+    "images_left_out": Meaning(INFORMATION, "none, where the rest of an observation says enough"),
     "skipped_members": Meaning(INFORMATION, "none; they hold no numbers for each step"),
     "terminal_and_timeout": Meaning(WARNING, "a reader that prefers the timeout bootstraps through the end"),
     "terminal_marks": Meaning(

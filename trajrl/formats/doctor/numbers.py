@@ -119,7 +119,8 @@ def pixels(survey: Survey, source: Source) -> Iterator[Finding]:
     if survey.whole_obs and survey.obs_low.size >= PIXELS and survey.obs_high.max() <= 255:
         yield Finding(
             ERROR, "pixels", f"observations are {survey.obs_low.size} whole numbers from 0 to 255: images",
-            "no agent here takes images", count=survey.transitions,
+            "as flat numbers no network sees where they touch; record them as bytes of (rows, height, width, "
+            "channels)", count=survey.transitions,
         )  # fmt: skip
 
 

@@ -66,8 +66,8 @@ def mend(
 def good_steps(episode: Episode, jump: float) -> np.ndarray:
     """Return which steps (T,) can be learned from: their numbers and both observations are sound and near."""
     sound = {
-        name: (np.abs(getattr(episode, name)) <= HUGE).reshape(len(getattr(episode, name)), -1).all(1)
-        for name in COLUMNS
+        name: (np.abs(column) <= HUGE).all(tuple(range(1, column.ndim)))
+        for name, column in ((name, getattr(episode, name)) for name in COLUMNS)
     }  # a comparison with NaN is False
     good = sound["obs"][:-1] & sound["obs"][1:] & sound["actions"] & sound["rewards"]
     if jump:
@@ -83,16 +83,18 @@ def pieces(episode: Episode, good: np.ndarray) -> Iterator[Episode]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(np.int8)))
     for start, stop in edges.reshape(-1, 2).tolist():
         extras = {name: column[start:stop] for name, column in episode.extras.items()}
+        images = {name: frames[start : stop + 1] for name, frames in episode.images.items()}
         yield replace(
             episode, obs=episode.obs[start : stop + 1], actions=episode.actions[start:stop], extras=extras,
             rewards=episode.rewards[start:stop], terminated=episode.terminated and stop == len(good),
+            images=images,
         )  # fmt: skip
 
 
 def open_end(episode: Episode, done: Counter[str]) -> Episode | None:
     """Mark an episode truncated; an observation that was made up for its end goes, with the last action."""
     done["ends marked truncated"] += 1
-    if not np.array_equal(episode.obs[-1], episode.obs[-2]):
+    if not all(np.array_equal(seen[-1], seen[-2]) for seen in (episode.obs, *episode.images.values())):
         return replace(episode, terminated=False)
     done["last actions given up"] += 1
     if len(episode) == 1:
@@ -100,7 +102,7 @@ def open_end(episode: Episode, done: Counter[str]) -> Episode | None:
     extras = {name: column[:-1] for name, column in episode.extras.items()}
     return replace(
         episode, obs=episode.obs[:-1], actions=episode.actions[:-1], rewards=episode.rewards[:-1],
-        terminated=False, extras=extras,
+        terminated=False, extras=extras, images={n: f[:-1] for n, f in episode.images.items()},
     )  # fmt: skip
 
 

@@ -99,8 +99,8 @@ def take(survey: Survey, episode: Episode, jump: float) -> None:
 def hash_of(episode: Episode) -> bytes:
     """Hash the actions and observations of an episode."""
     state = new_hash()
-    for column in (episode.actions, episode.obs):
-        state.update(column.data)
+    for column in (episode.actions, episode.obs, *episode.images.values()):
+        state.update(np.ascontiguousarray(column).data)
     return state.digest()
 
 
@@ -108,13 +108,14 @@ def _take_numbers(survey: Survey, episode: Episode, e: int) -> None:
     """Take in ranges, boxes and kinds of numbers, of rows that hold numbers at all."""
     finite = {}
     for name in COLUMNS:
-        column = getattr(episode, name).reshape(-1, getattr(episode, name)[0].size)
+        column = getattr(episode, name)
+        column = column.reshape(len(column), -1) if column.size else np.empty((len(column), 0))
         good = np.isfinite(column).all(1)
         survey.bad[name].add(~good, e)
         survey.huge[name].add((np.abs(np.where(good[:, None], column, 0)) > HUGE).any(1), e)
         finite[name] = column[good]
     obs, actions, rewards = finite["obs"], finite["actions"], finite["rewards"]
-    if len(obs):
+    if obs.size:
         survey.obs_low, survey.obs_high = _widen(survey.obs_low, survey.obs_high, obs)
         survey.whole_obs = survey.whole_obs and bool((obs == np.round(obs)).all() and obs.min() >= 0)
         zeros = (episode.obs == 0).all(1)

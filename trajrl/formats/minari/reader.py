@@ -23,6 +23,7 @@ from trajrl.formats.base.source import Labelled, Source, inside
 from trajrl.formats.base.transitions import check_numbers
 from trajrl.store.episode import Episode
 from trajrl.store.file.bounds import Unpacked
+from trajrl.store.images import is_image, parted
 
 Tree = dict[str, Any]  # array at every leaf
 GOAL_ORDER = ("observation", "achieved_goal", "desired_goal")  # as trajrl.envs sees goal environments
@@ -101,9 +102,8 @@ class Minari(Source):
             if key not in tree:
                 raise ValueError(f"{self.path}: '{name}' has no '{key}'; it has {', '.join(tree)}")
         actions = self._matrix(tree["actions"], f"{name}/actions", "actions")
-        obs = self._matrix(
-            self._side_by_side(tree["observations"], name), f"{name}/observations", "observations"
-        )
+        seen, images = self._parted(tree["observations"], name)
+        obs = self._matrix(seen, f"{name}/observations", "observations")
         length = len(actions)
         rewards = self._row(tree["rewards"], f"{name}/rewards", length)
         ended = self._row(tree["terminations"], f"{name}/terminations", length) != 0
@@ -125,15 +125,31 @@ class Minari(Source):
         success = None if "success" not in kept else bool(kept["success"])
         source = text(kept["source"]) if "source" in kept else self.label
         return Episode(
-            obs, actions, rewards, bool(ended[-1]), success, source, self._extras(tree, name, length)
-        )
+            obs, actions, rewards, bool(ended[-1]), success, source, self._extras(tree, name, length),
+            images,
+        )  # fmt: skip
 
-    def _side_by_side(self, observations: Any, name: str) -> np.ndarray:
-        """Return observations as one array; a dictionary needs an order of its keys."""
-        if not isinstance(observations, dict):
-            return np.asarray(observations)
+    def _parted(self, found: Any, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return observations as vectors and the images among them; of a dictionary those that keys name."""
+        if not isinstance(found, dict):
+            return parted(np.asarray(found))
+        shown = {key: np.asarray(part) for key, part in found.items() if not isinstance(part, dict)}
+        images = {key: part for key, part in shown.items() if is_image(part.shape, part.dtype)}
+        asked = self.options.obs_keys
+        kept = {key: frames for key, frames in images.items() if key in asked}
+        for key, frames in kept.items():
+            check_numbers(self.path, f"{name}/observations/{key}", ArrayColumn(frames), "observations")
+        if kept and len(kept) == len(asked):
+            return np.empty((len(next(iter(kept.values()))), 0), np.float32), kept
+        left = [key for key in images if key not in kept]
+        self.notes.add("images_left_out", len(left) if asked else 0, ", ".join(left))
+        vectors = {key: part for key, part in found.items() if key not in kept}
+        return self._side_by_side(vectors, name, tuple(key for key in asked if key not in kept)), kept
+
+    def _side_by_side(self, observations: Tree, name: str, asked: tuple[str, ...]) -> np.ndarray:
+        """Return a dictionary of observations as one array, in the order of its keys that was asked for."""
         have = ", ".join(observations)
-        keys = self.options.obs_keys or (goal_keys(observations) if set(observations) == GOAL else ())
+        keys = asked or (goal_keys(observations) if set(observations) == GOAL else ())
         if not keys:
             raise ValueError(
                 f"{self.path}: observations are a dictionary of {have}; choose an order with --obs-keys"
@@ -155,7 +171,8 @@ class Minari(Source):
             raise ValueError(
                 f"{self.path}: '{name}' holds {array.dtype} of shape {array.shape}, not vectors of numbers"
             )
-        check_numbers(self.path, name, ArrayColumn(array), what)
+        if what == "actions" or array[:1].size:
+            check_numbers(self.path, name, ArrayColumn(array), what)
         self.notes.add("cast_columns", int(array.dtype != np.float32), f"{name} is {array.dtype}")
         return narrow(array.reshape(len(array), -1))
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from trajrl.core.atomic_files import new_file
 from trajrl.formats.base.episode_table import attributes_of, ledger_of
-from trajrl.formats.base.exporter import observations, spans, steps
+from trajrl.formats.base.exporter import images, observations, spans, steps
 from trajrl.formats.npz.writer import NpzWriter
+from trajrl.store.images import PREFIX
 from trajrl.store.store import TrajectoryStore
 
 
@@ -21,6 +22,9 @@ def write_npz(store: TrajectoryStore, path: Path) -> None:
     with new_file(path) as place, NpzWriter(place) as file:
         rows = (observations(store, span) for span in spans(store))
         file.column("obs", (count + episodes, store.obs_dim), np.dtype(np.float32), rows)
+        for name, frames in store.images.items():
+            shown = (images(frames, span) for span in spans(store))
+            file.column(f"{PREFIX}{name}", (count + episodes, *frames.width), frames.base.dtype, shown)
         for name, column in columns.items():
             parts = (steps(column, span) for span in spans(store))
             file.column(name, (count, *column.width), column.base.dtype, parts)

@@ -1,6 +1,7 @@
 """npz files: trajrl's own, imitation's, stable-baselines', and flat columns under the usual key names.
 
-    trajrl       obs (R, obs), actions (S, act), rewards (S,), the ledger, extras/* (S, ...), `trajrl`, JSON
+    trajrl       obs (R, obs), actions (S, act), rewards (S,), the ledger, extras/* (S, ...), `trajrl`, JSON,
+                 images/* (R, height, width, channels)
     imitation    obs of T+1 rows for each episode, acts, rews, indices where acts are split, terminal (E,)
     others       observations, actions, rewards, and what they have of next_observations, terminals, timeouts,
                  episode_starts, masks, valids
@@ -23,6 +24,7 @@ from trajrl.formats.base.source import Labelled, Source
 from trajrl.formats.base.transitions import Transitions, check_numbers, flat_episodes
 from trajrl.formats.npz.npy import open_npz
 from trajrl.store.episode import Episode
+from trajrl.store.images import PREFIX, parted
 
 Columns = Mapping[str, Column]
 OWN = "trajrl"  # member of trajrl's own files
@@ -66,15 +68,17 @@ class Npz(Source):
         )
         if ledger is None:
             raise ValueError(f"{self.path} lacks a part of its table of episodes; export it again")
-        extras = {
-            name.removeprefix("extras/"): c for name, c in columns.items() if name.startswith("extras/")
-        }
+        extras, images = (
+            {name.removeprefix(kind): c for name, c in columns.items() if name.startswith(kind)}
+            for kind in ("extras/", PREFIX)
+        )
         steps, count = int(ledger.length.sum()), len(ledger.length)
         due = {
             "obs": steps + count,
             "actions": steps,
             "rewards": steps,
             **{f"extras/{name}": steps for name in extras},
+            **{f"{PREFIX}{name}": steps + count for name in images},
         }
         _lengths(self.path, columns, due)
         start = 0
@@ -84,6 +88,7 @@ class Npz(Source):
                 columns["obs"].read(start + e, stop + e + 1), columns["actions"].read(start, stop),
                 columns["rewards"].read(start, stop), bool(ledger.terminated[e]), ledger.success_of(e),
                 ledger.source[e], {name: np.array(c.read(start, stop)) for name, c in extras.items()},
+                {name: np.array(c.read(start + e, stop + e + 1)) for name, c in images.items()},
             )  # fmt: skip
             start = stop
 
@@ -104,11 +109,10 @@ class Npz(Source):
         for e, stop in enumerate(stops.tolist()):
             rewards = columns["rews"].read(start, stop) if "rews" in columns else np.zeros(stop - start)
             self.notes.add("no_rewards", 0 if "rews" in columns else stop - start, f"episode {e}")
-            obs = columns["obs"].read(start + e, stop + e + 1)
+            obs, images = parted(columns["obs"].read(start + e, stop + e + 1))
             acts = columns["acts"].read(start, stop).reshape(stop - start, -1)
-            yield Episode(
-                obs.reshape(len(obs), -1), acts, rewards.reshape(-1), bool(ended[e]), None, self.label
-            )
+            obs = obs if images else obs.reshape(len(obs), -1)
+            yield Episode(obs, acts, rewards.reshape(-1), bool(ended[e]), None, self.label, images=images)
             start = stop
 
     def _flat(self, columns: Columns, skipped: list[str]) -> Iterator[Episode]:

@@ -13,9 +13,10 @@ import numpy as np
 
 from trajrl.core.atomic_files import new_file
 from trajrl.formats.base.episode_table import attributes_of, ledger_of
-from trajrl.formats.base.exporter import Span, observations, spans, steps
+from trajrl.formats.base.exporter import Span, images, spans, steps
 from trajrl.formats.npz.writer import NpzWriter
 from trajrl.store.column import Column
+from trajrl.store.images import described
 from trajrl.store.store import TrajectoryStore
 
 
@@ -29,13 +30,24 @@ def write_ogbench(store: TrajectoryStore, path: Path) -> None:
         ) -> None:
             file.column(name, (rows, *width), dtype, (of(span) for span in spans(store)))
 
-        column("observations", (store.obs_dim,), np.dtype(np.float32), lambda span: observations(store, span))
+        seen = _seen(store)
+        column("observations", seen.width, seen.base.dtype, partial(images, seen))
         for name, kept in _columns(store):
             column(name, kept.width, kept.base.dtype, partial(_padded, kept))
         column("terminals", (), np.dtype(bool), lambda span: np.arange(span.length + 1) == span.length)
         for name, values in ledger_of(store).items():
             file.array(f"trajrl_{name}", values)
         file.array("trajrl_attributes", np.frombuffer(attributes_of(store).encode(), np.uint8))
+
+
+def _seen(store: TrajectoryStore) -> Column:
+    """Return the one column of observations that such a file holds: vectors, or one kind of images."""
+    if not store.images:
+        return store.obs
+    if store.obs_dim or len(store.images) > 1:
+        held = described(store.obs_dim, store.image_shapes)
+        raise ValueError(f"an OGBench file holds one image or one vector; this store has {held}")
+    return next(iter(store.images.values()))
 
 
 def _columns(store: TrajectoryStore) -> Iterator[tuple[str, Column]]:

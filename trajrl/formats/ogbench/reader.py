@@ -23,6 +23,7 @@ from trajrl.formats.base.source import Labelled, Source, inside, undamaged
 from trajrl.formats.base.transitions import check_numbers
 from trajrl.formats.npz.npy import open_npz
 from trajrl.store.episode import Episode
+from trajrl.store.images import is_image, parted
 
 MEMBERS = ("observations", "actions", "terminals")
 LEDGER = "trajrl_"  # members that only trajrl's own exports have
@@ -36,7 +37,7 @@ class OGBench(Source):
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__(path, options)
         self.shards = _shards(path, options.split) if path.is_dir() else [path]
-        self.width: tuple[int, int] | None = None
+        self.width: tuple[int | tuple[int, ...], int] | None = None
         with open_npz(self.shards[0]) as (columns, _):
             self._check(self.shards[0], columns)
             ones, kept = np.ones(columns["actions"].shape[1]), columns.get(f"{LEDGER}attributes")
@@ -77,7 +78,8 @@ class OGBench(Source):
             self._check(path, columns)
             for name in MEMBERS[:2]:
                 kind = columns[name].dtype
-                self.notes.add("cast_columns", int(kind != np.float32), f"'{name}' of {path.name} is {kind}")
+                kept = is_image(columns[name].shape, kind) or kind == np.float32
+                self.notes.add("cast_columns", int(not kept), f"'{name}' of {path.name} is {kind}")
             stops = _stops(path, columns)
             ledger, extras = self._ledger(path, columns, stops), self._extras(path, columns)
             start = 0
@@ -91,7 +93,7 @@ class OGBench(Source):
         self, path: Path, columns: Mapping[str, Column], start: int, stop: int, extras: Mapping[str, Column]
     ) -> Episode | None:
         """Return rows [start, stop) as an episode of stop - start - 1 actions."""
-        obs = narrow(columns["observations"].read(start, stop))
+        obs, images = parted(columns["observations"].read(start, stop))
         actions = narrow(columns["actions"].read(start, stop)[:-1])
         where = f"{path.name}, row {stop - 1}"
         self.notes.add("unfinished_tails", int(not columns["terminals"].read(stop - 1, stop)[0]), where)
@@ -104,7 +106,7 @@ class OGBench(Source):
             rewards = narrow(columns[f"{LEDGER}rewards"].read(start, stop)[:-1])
         else:
             self.notes.add("no_rewards", len(actions), where)
-        return Episode(obs, actions, rewards, False, None, self.label, found)
+        return Episode(narrow(obs), actions, rewards, False, None, self.label, found, images)
 
     def _extras(self, path: Path, columns: Mapping[str, Column]) -> dict[str, Column]:
         """Return the further members with one row of numbers for each observation."""
@@ -146,6 +148,8 @@ class OGBench(Source):
         rows = columns["actions"].shape[:1]
         for name in MEMBERS:
             shape, expected = columns[name].shape, 1 if name == "terminals" else 2
+            if is_image(shape, columns[name].dtype):
+                expected = 4
             if columns[name].dtype.kind not in "fiub" or len(shape) != expected:
                 raise ValueError(
                     f"{path}: '{name}' is {columns[name].dtype} of shape {shape}; rows of numbers are due"
@@ -154,7 +158,8 @@ class OGBench(Source):
                 raise ValueError(
                     f"{path}: '{name}' has {shape[0]} rows and 'actions' {rows[0]}; they must be equal"
                 )
-        width = columns["observations"].shape[1], columns["actions"].shape[1]
+        row = columns["observations"].shape[1:]
+        width = row[0] if len(row) == 1 else row, columns["actions"].shape[1]
         if self.width not in (None, width):
             raise ValueError(
                 f"{path} has observations and actions of {width} numbers; the shards before it {self.width}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from trajrl.core.atomic_files import new_file
 from trajrl.formats.base.episode_table import attributes_of
-from trajrl.formats.base.exporter import Span, observations, size_on_disk, solved, spans, steps
+from trajrl.formats.base.exporter import Span, images, observations, size_on_disk, solved, spans, steps
 from trajrl.formats.base.hdf5 import hdf5_file
 from trajrl.store.store import TrajectoryStore
 
@@ -52,6 +52,10 @@ def _demo(demo: h5py.Group, store: TrajectoryStore, span: Span, keys: list[tuple
     for key, first, last in keys:
         demo.create_dataset(f"obs/{key}", data=obs[:-1, first:last])
         demo.create_dataset(f"next_obs/{key}", data=obs[1:, first:last])
+    for key, column in store.images.items():
+        frames = images(column, span)
+        demo.create_dataset(f"obs/{key}", data=frames[:-1])
+        demo.create_dataset(f"next_obs/{key}", data=frames[1:])
     for name, column in store.extras.items():
         plain = "/" not in name and name not in RESERVED
         demo.create_dataset(name if plain else f"extras/{name}", data=steps(column, span))
@@ -60,6 +64,8 @@ def _demo(demo: h5py.Group, store: TrajectoryStore, span: Span, keys: list[tuple
 def _keys(store: TrajectoryStore) -> list[tuple[str, int, int]]:
     """Return name, first and last column of every observation, as the data came; else all of it as `flat`."""
     widths = _provenance(store).get("obs_keys")
+    if not store.obs_dim:
+        return []
     if not isinstance(widths, dict) or sum(widths.values()) != store.obs_dim:
         return [("flat", 0, store.obs_dim)]
     edges = np.cumsum([0, *widths.values()]).tolist()

@@ -1,7 +1,8 @@
-"""robomimic HDF5 files: one group for each demonstration, observations a dictionary of flat arrays.
+"""robomimic HDF5 files: one group for each demonstration, observations a dictionary of arrays.
 
     terminal mark[t] = dones[t] and rewards[t] >= 1        success = any mark        terminated = mark[T-1]
 
+Images, (T, height, width, channels) of bytes, are read where --obs-keys names them.
 `dones` without a reward of 1 only mark the end of a recording.  o_T is the last row of next_obs.
 
 Paper: Mandlekar et al. 2021 (robomimic).
@@ -17,13 +18,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.formats.base.columns import ArrayColumn, narrow
+from trajrl.formats.base.columns import ArrayColumn, Hdf5Column, narrow
 from trajrl.formats.base.hdf5 import child, columns_below, members, numbered, open_hdf5, text
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.formats.base.transitions import check_numbers
 from trajrl.store.episode import Episode
 from trajrl.store.file.bounds import Unpacked
+from trajrl.store.images import is_image
 
 ARM = ("eef_pos", "eef_quat", "gripper_qpos")
 LOW_DIM = (*(f"robot{i}_{key}" for i in (0, 1) for key in ARM), "object")  # the usual order
@@ -46,7 +48,10 @@ class Robomimic(Source):
             if "obs" not in first:
                 raise ValueError(f"{path}: '{self.demos[0]}' has no 'obs': {RAW}")
             obs = child(first, "obs")
-            self.keys = _keys(path, obs, options.obs_keys)
+            keys = _keys(path, obs, options.obs_keys)
+            self.cameras = tuple(key for key in keys if shows(obs, key))
+            self.keys = tuple(key for key in keys if key not in self.cameras)
+            self.left_out = [key for key in obs if shows(obs, key) and key not in keys]
             self.widths = {key: int(np.prod((child(obs, key).shape or ())[1:])) for key in self.keys}
             self.masks = _masks(file)
             self._read_attributes(group)
@@ -58,6 +63,7 @@ class Robomimic(Source):
         with open_hdf5(self.path) as file:
             group = child(file, "data")
             self._note_absent(group)
+            self.notes.add("images_left_out", len(self.left_out), ", ".join(self.left_out))
             unpacked = Unpacked(file)
             for demo in self.demos:
                 found = child(group, demo)
@@ -83,6 +89,7 @@ class Robomimic(Source):
         self.notes.add("terminal_marks", int(marks.sum()), f"{name}, step {int(marks.argmax())}")
         self.notes.add("constant_dones", int((done & ~marks).sum()), name)
         obs = self._observations(name, demo, "obs", len(actions))
+        images = {key: self._frames(name, demo, "obs", key, len(actions)) for key in self.cameras}
         extras = {"terminal": marks, **self._states(demo, len(actions))}
         terminated, source = bool(marks[-1]), self.label
         success: bool | None = bool(marks.any())
@@ -93,8 +100,12 @@ class Robomimic(Source):
         kept = len(actions)
         if "next_obs" in demo:
             obs = np.concatenate([obs, self._observations(name, demo, "next_obs", kept)[-1:]])
+            for key in self.cameras:
+                last = self._frames(name, demo, "next_obs", key, kept, kept - 1)
+                images[key] = np.concatenate([images[key], last])
         elif terminated:
             obs = np.concatenate([obs, obs[-1:]])
+            images = {key: np.concatenate([frames, frames[-1:]]) for key, frames in images.items()}
             self.notes.add("repeated_last_obs", 1, name)
         else:
             kept -= 1
@@ -103,7 +114,7 @@ class Robomimic(Source):
             self.notes.add("lost_episodes", 1, name)
             return None
         extras = {key: column[:kept] for key, column in extras.items()}
-        return Episode(obs, actions[:kept], rewards[:kept], terminated, success, source, extras)
+        return Episode(obs, actions[:kept], rewards[:kept], terminated, success, source, extras, images)
 
     def _array(self, name: str, demo: h5py.Group, key: str) -> np.ndarray:
         """Return one column of a demonstration, (T, ...)."""
@@ -131,7 +142,7 @@ class Robomimic(Source):
     def _observations(self, name: str, demo: h5py.Group, key: str, length: int) -> np.ndarray:
         """Return the chosen observations side by side, (T, obs)."""
         group = child(demo, key)
-        parts = []
+        parts = [np.empty((length, 0), np.float32)]
         for part in self.keys:
             if part not in group:
                 raise ValueError(f"{self.path}: '{name}/{key}' has no '{part}'; it has {', '.join(group)}")
@@ -143,6 +154,17 @@ class Robomimic(Source):
             check_numbers(self.path, f"{name}/{key}/{part}", ArrayColumn(found), "observations")
             parts.append(narrow(found.reshape(length, -1)))
         return np.concatenate(parts, axis=1)
+
+    def _frames(
+        self, name: str, demo: h5py.Group, key: str, camera: str, length: int, first: int = 0
+    ) -> np.ndarray:
+        """Return a camera's frames from row `first` on, (T, height, width, channels)."""
+        found = child(child(demo, key), camera)
+        if found.shape is None or len(found) != length:
+            rows = "no" if found.shape is None else len(found)
+            raise ValueError(f"{self.path}: '{name}/{key}/{camera}' has {rows} rows and its actions {length}")
+        check_numbers(self.path, f"{name}/{key}/{camera}", Hdf5Column(found), "observations")
+        return found[first:]
 
     def _states(self, demo: h5py.Group, length: int) -> dict[str, np.ndarray]:
         """Return the further columns of a demonstration that have one row for each action."""
@@ -200,6 +222,12 @@ class Robomimic(Source):
             self.notes.add("missing_attributes", 1, f"data: '{attribute}'")
         bare = [demo for demo in self.demos if "num_samples" not in child(group, demo).attrs]
         self.notes.add("missing_attributes", len(bare), f"{bare[0]}: 'num_samples'" if bare else "")
+
+
+def shows(group: h5py.Group, key: str) -> bool:
+    """Say whether a key of the observations holds images."""
+    found = child(group, key)
+    return isinstance(found, h5py.Dataset) and is_image(found.shape or (), found.dtype)
 
 
 def _keys(path: Path, group: h5py.Group, chosen: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.agents.base.protocol import history_of
 from trajrl.core.rng import stream, torch_stream
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Heat, Series
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from trajrl.agents.base.protocol import Agent, History
+    from trajrl.agents.base.protocol import Agent
     from trajrl.store.store import TrajectoryStore
 
 GRID = 21  # points along each action dimension
@@ -118,7 +119,6 @@ def values(agent: Agent, batch: SequenceBatch, actions: torch.Tensor) -> np.ndar
     """Return Q (S, M) of M chunks of actions (S, M, N, act) at each state of the batch."""
     import torch  # late here and below: a report without Q does without torch
 
-    from trajrl.agents.base.protocol import History
     from trajrl.training.q_values import blocks
 
     states, count = actions.shape[:2]
@@ -126,8 +126,7 @@ def values(agent: Agent, batch: SequenceBatch, actions: torch.Tensor) -> np.ndar
     flat = actions.flatten(0, 1)  # (S M, N, act)
     found = []
     for part in blocks(len(row)):
-        at = row[part]
-        history = History(batch.obs[at], batch.prev_actions[at], batch.history_mask[at])
+        history = history_of(batch).rows(row[part])
         with torch.no_grad():
             found.append(agent.value(history, flat[part]).float().cpu())
     return torch.cat(found).view(states, count).numpy()
@@ -145,10 +144,8 @@ def policy_actions(agent: Agent, batch: SequenceBatch, seed: int, count: int = S
     """Return chunks (S, M, N, act) that the policy gives at each state, as it acts in an evaluation."""
     import torch
 
-    from trajrl.agents.base.protocol import History
-
     row = torch.arange(len(batch.obs), device=batch.obs.device).repeat_interleave(count)
-    history: History = History(batch.obs[row], batch.prev_actions[row], batch.history_mask[row])
+    history = history_of(batch).rows(row)
     rng = [torch_stream(seed, "report/policy", i) for i in range(len(row))]
     with torch.no_grad():
         actions = agent.act(history, rng, explore=False)

@@ -19,6 +19,7 @@ def returns_of(store: TrajectoryStore, ids: np.ndarray) -> np.ndarray:
 
 def first_observations(store: TrajectoryStore, ids: np.ndarray) -> np.ndarray:
     """Return o_0 (n, obs) of episodes; one that is not all numbers is refused by name."""
+    store.require_vectors("a law of first observations")
     first = store.obs.rows(store.table.start[ids] + ids)
     all_finite(first.sum(1), ids, "first observation")
     return first

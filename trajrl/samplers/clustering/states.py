@@ -61,6 +61,7 @@ class StateClusters:
 
     def fit(self, store: TrajectoryStore) -> None:
         """Fit on at most FIT_ROWS rows of live episodes, drawn by the seed."""
+        store.require_vectors("clustering of states")
         length = store.table.length[store.live]
         total = np.cumsum(length)
         chosen = np.arange(total[-1])

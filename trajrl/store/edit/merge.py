@@ -46,7 +46,10 @@ def refuse_disagreement(stores: Sequence[TrajectoryStore]) -> None:
 
 
 def _widths(store: TrajectoryStore) -> str:
-    return f"observations of {_shape(store.obs.width)}, actions of {_shape(store.actions.width)} numbers"
+    shown = "".join(f", {name} of {_shape(shape)}" for name, shape in sorted(store.image_shapes.items()))
+    return (
+        f"observations of {_shape(store.obs.width)}, actions of {_shape(store.actions.width)} numbers{shown}"
+    )
 
 
 def _shape(width: tuple[int, ...]) -> str:
@@ -187,7 +190,7 @@ def _with_marks(episode: Episode, stores: Sequence[TrajectoryStore]) -> Episode:
 
 def _hash(episode: Episode) -> bytes:
     state = new_hash()
-    for column in (episode.obs, episode.actions, episode.rewards):
+    for column in (episode.obs, episode.actions, episode.rewards, *episode.images.values()):
         state.update(np.ascontiguousarray(column).data)
     return state.digest()
 

@@ -18,7 +18,7 @@ from trajrl.store.action_box import SCALED, is_scaled
 from trajrl.store.edit.values import CLUSTER
 from trajrl.store.episode import Episode
 from trajrl.store.file.describe import describe_store
-from trajrl.store.file.hdf5 import RESERVED, open_file
+from trajrl.store.file.hdf5 import RESERVED, datasets, is_column, open_file
 from trajrl.store.file.reader import RAM_LIMIT_BYTES
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.notes import counted
@@ -65,8 +65,8 @@ class Edit:
 def open_to_edit(path: Path) -> TrajectoryStore:
     """Open a store without holding it whole: mapped, or where it is packed and small, read."""
     with open_file(path) as file:
-        packed = bool(file["obs"].chunks)
-        num_bytes = sum(int(file[name].nbytes) for name in ("obs", "actions", "rewards"))
+        packed = bool(file["actions"].chunks)
+        num_bytes = sum(int(file[name].nbytes) for name in datasets(file) if is_column(name))
     if packed and num_bytes > RAM_LIMIT_BYTES:
         raise ValueError(
             f"{path} is packed and unpacks to {num_bytes >> 20} MiB; `{program()} store import {path} --out "

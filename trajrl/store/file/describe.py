@@ -12,6 +12,7 @@ from trajrl.core.damage import DAMAGE
 from trajrl.store.action_box import box_origin, recorded_box
 from trajrl.store.file.hdf5 import damaged, datasets, open_file, read_attributes
 from trajrl.store.file.reader import read_table
+from trajrl.store.images import PREFIX
 from trajrl.store.table import PHASES
 
 
@@ -30,11 +31,13 @@ def _describe(path: Path, file: h5py.File) -> dict[str, Any]:
     provenance = attributes.get("provenance") or {}
     counts = provenance.get("counts", {})
     terminated = int(table.terminated.sum())
+    shapes = {n.removeprefix(PREFIX): list(file[n].shape[1:]) for n in names if n.startswith(PREFIX)}
     return {
         "format": "trajrl", "path": str(path), "bytes": path.stat().st_size, "schema": attributes["schema"],
-        "packed": bool(file["obs"].chunks),
+        "packed": bool(file["actions"].chunks),
         "episodes": len(table), "transitions": int(table.length.sum()),
         "obs_dim": int(file["obs"].shape[1]), "action_dim": int(file["actions"].shape[1]),
+        **({"images": shapes} if shapes else {}),
         "lengths": spread(table.length), "returns": spread(table.returns),
         "terminated": terminated, "truncated": len(table) - terminated,
         "success": count(table.success == 1), "success_unknown": count(table.success < 0),
@@ -77,7 +80,8 @@ def count(values: np.ndarray) -> int:
 
 def _range(file: h5py.File, name: str) -> list[float]:
     """Return the smallest and largest number of a column, from the statistics kept with it."""
-    return [float(file[f"stats/{name}_min"][:].min()), float(file[f"stats/{name}_max"][:].max())]
+    low, high = file[f"stats/{name}_min"][:], file[f"stats/{name}_max"][:]
+    return [float(low.min()), float(high.max())] if low.size else []
 
 
 def _counts(names: list[str], codes: np.ndarray) -> dict[str, int]:

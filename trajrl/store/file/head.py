@@ -90,7 +90,8 @@ def read_head(place: Path) -> Head:
 
 def layout_of(dataset: h5py.Dataset) -> Layout:
     """Return where a column lies."""
-    return Layout(dataset.shape, dataset.dtype, None if dataset.chunks else dataset.id.get_offset())
+    offset = dataset.id.get_offset() if dataset.size else 0  # one of no bytes lies nowhere
+    return Layout(dataset.shape, dataset.dtype, None if dataset.chunks else offset)
 
 
 def state_of(descriptor: int) -> tuple[int, ...]:

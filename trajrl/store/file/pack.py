@@ -50,7 +50,7 @@ def _copy(source: Path, out: Path, packed: bool) -> None:
         with h5py.File(place, "w", **layout) as copy:
             names = _names(source, file)
             for name in names:
-                form = _chunks(file[name]) if packed and is_column(name) else {}
+                form = _chunks(file[name]) if packed and is_column(name) and file[name].size else {}
                 _copy_dataset(source, file[name], copy, name, form)
             for name, value in file.attrs.items():
                 make_room(copy, 0 if isinstance(value, h5py.Empty) else np.asarray(value).nbytes)

@@ -22,6 +22,7 @@ from trajrl.store.file.hdf5 import (
     read_attributes,
     source_names,
 )
+from trajrl.store.images import owns_last
 from trajrl.store.table import PHASES, Table
 
 RAM_LIMIT_BYTES = 1 << 30  # 'auto' maps larger files
@@ -90,7 +91,7 @@ def read_table(file: h5py.File, names: list[str]) -> Table:
 
 def _rows(dataset: h5py.Dataset, buffer: mmap.mmap | None) -> np.ndarray:
     """Return a view of a dataset in the map, or a copy of it."""
-    if buffer is None:
+    if buffer is None or not dataset.size:
         return dataset[:]
     count = int(np.prod(dataset.shape))
     return np.frombuffer(buffer, dataset.dtype, count, dataset.id.get_offset()).reshape(dataset.shape)
@@ -108,5 +109,8 @@ def check_fit(columns: Mapping[str, Sized], table: Table) -> None:
             f"obs has {rows} rows; {steps} steps in {len(table)} episodes need {steps + len(table)}"
         )
     for name, column in columns.items():
-        if name != "obs" and len(column) != steps:
+        if owns_last(name):
+            if len(column) != rows:
+                raise ValueError(f"{name} has {len(column)} frames; obs has {rows} rows")
+        elif len(column) != steps:
             raise ValueError(f"{name.removeprefix('extras/')} has {len(column)} rows; actions has {steps}")

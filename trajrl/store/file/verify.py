@@ -22,6 +22,7 @@ from trajrl.store.file.hdf5 import (
     seal_of,
 )
 from trajrl.store.hashing import digest
+from trajrl.store.images import owns_last
 from trajrl.store.table import PHASES
 
 BLOCK_STEPS = 1 << 22  # rewards summed at a time
@@ -96,9 +97,10 @@ def _table(file: h5py.File) -> str:
     if int(length.sum()) != steps or len(file["obs"]) != steps + len(length):
         rows = f"actions has {steps} rows and obs {len(file['obs'])}"
         return f"{int(length.sum())} steps in {len(length)} episodes; {rows}"
-    for name, dataset in ((name, file[name]) for name in datasets(file) if is_column(name) and name != "obs"):
-        if len(dataset) != steps:
-            return f"{name} has {len(dataset)} rows; actions has {steps}"
+    for name in filter(is_column, datasets(file)):
+        due = steps + len(length) if owns_last(name) else steps
+        if len(file[name]) != due:
+            return f"{name} has {len(file[name])} rows; {due} are due for {steps} actions"
     for name, size in {"source_code": len(table["source_names"]), "phase": len(PHASES)}.items():
         strange = (table[name] < 0) | (table[name] >= size)
         if strange.any():

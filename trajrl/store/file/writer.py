@@ -47,8 +47,7 @@ class StoreWriter:
     ) -> int:
         """Write one episode; `labels` are further columns of the table.  Returns its id."""
         labels = labels or {}
-        columns = {"obs": episode.obs, "actions": episode.actions, "rewards": episode.rewards}
-        columns.update({f"extras/{name}": column for name, column in episode.extras.items()})
+        columns = episode.columns
         self._check(
             episode, columns, labels
         )  # everything before anything is written: a refused episode leaves no rows
@@ -119,9 +118,9 @@ class StoreWriter:
         for name, column in columns.items():
             if name in self._spools and (wrong := self._spools[name].refuse(column)):
                 raise ValueError(f"column '{name}' of {where} {wrong}")
-            if not column[:1].size:
+            if not column[:1].size and not (name == "obs" and episode.images):
                 raise ValueError(f"column '{name}' of {where} has rows of no numbers")
-            if not name.startswith("extras/") and not np.isfinite(column).all():
+            if column.dtype.kind == "f" and not name.startswith("extras/") and not np.isfinite(column).all():
                 step = int(np.argwhere(~np.isfinite(column))[0][0])
                 raise ValueError(
                     f"{where} has NaN or inf in {name} at step {step}; "

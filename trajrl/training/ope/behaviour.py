@@ -44,7 +44,7 @@ def fitted_clone(
         optimiser.step(-_density(net, obs[rows], actions[rows]).mean())
 
     def log_prob(history: History, actions: Tensor) -> Tensor:
-        last = History(*(part[:, -1:] for part in history))
+        last = history.each(lambda part: part[:, -1:])
         with torch.no_grad():
             return _density(net, context(store, last), actions[:, 0])
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajrl.agents.base.protocol import History
+from trajrl.agents.base.protocol import History, history_of, next_history_of
 from trajrl.core.rng import stream, torch_stream
 from trajrl.nets.targets import masked_return
 from trajrl.store.window import Anchors, SequenceBatch, WindowSpec, gather
@@ -90,7 +90,7 @@ def policy_windows(
         chosen = np.flatnonzero(reach == n)
         spec = WindowSpec(actor.spec.history, actor.spec.chunk, int(n), next_actions=True)
         for rows, batch in _batches(store, rows_of(anchors, chosen), spec, actor.device):
-            there = History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask)
+            there = next_history_of(batch)
             own = chosen_actions(actor, there, seed, int(chosen[rows][0]))
             known = torch.ones(len(batch.steps), dtype=torch.bool, device=own.device)
             parts.append(_windows(store, batch, gamma, own, known))
@@ -130,6 +130,11 @@ def chosen_actions(actor: Actor, history: History, seed: int, index: int) -> Ten
 
 def context(store: TrajectoryStore, history: History) -> Tensor:
     """Return what a Q network sees of a history (V, ...): the observation, or all of them where H > 1."""
+    if store.images:
+        raise ValueError(
+            "this estimate learns from vectors, and the data has images as well; judge by bc_loss, td or "
+            "q_start, or a run on vectors that `store embed` wrote"
+        )
     mean, scale = (torch.as_tensor(part, device=history.obs.device) for part in _moments(store))
     seen = torch.where(history.mask[..., None], (history.obs - mean) * scale, 0.0)  # (V, H, obs)
     if seen.shape[1] == 1:
@@ -139,7 +144,7 @@ def context(store: TrajectoryStore, history: History) -> Tensor:
 
 def here_of(batch: SequenceBatch) -> History:
     """Return the history at the anchor."""
-    return History(batch.obs, batch.prev_actions, batch.history_mask)
+    return history_of(batch)
 
 
 def rows_of(anchors: Anchors, rows: np.ndarray | slice) -> Anchors:
@@ -169,7 +174,7 @@ def _reach(
 def _windows(
     store: TrajectoryStore, batch: SequenceBatch, gamma: float, next_actions: Tensor, known: Tensor
 ) -> Windows:
-    there = History(batch.next_obs, batch.next_prev_actions, batch.next_history_mask)
+    there = next_history_of(batch)
     return Windows(
         obs=context(store, here_of(batch)), actions=batch.actions.flatten(1),
         rewards=masked_return(batch.rewards, batch.mask, gamma),

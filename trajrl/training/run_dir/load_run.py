@@ -9,6 +9,7 @@ The policy keeps each environment's history and chunk.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from trajrl.envs import ENVS, NO_ENVIRONMENT, make_suite
 from trajrl.nets.one_step import OneStep
 from trajrl.rollout.collector import Queues
 from trajrl.store.action_box import ActionBox, recorded_box
+from trajrl.store.images import STATE, Seen, Shapes, described, keys_of
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint, distilled
 from trajrl.training.run_dir.selection import selected_step
@@ -51,7 +53,7 @@ class LoadedRun:
         """
         step = self.step(which)
         light, facts = checkpoint.policy_state(self.folder / "checkpoints", step)
-        size = self._facts(facts, step)[:2]
+        size, shown = self._facts(facts, step)[:2], self._images(facts, step)
         statistics = {
             "obs_mean": np.zeros(size[0]),
             "obs_std": np.ones(size[0]),
@@ -59,7 +61,7 @@ class LoadedRun:
         with as_written(self.folder / "config.json"):
             agent = make_agent(
                 self.config.agent, *size, device=device, seed=self.config.seed, statistics=statistics,
-                **{**self.config.agent_options, **options},
+                images=shown, **{**self.config.agent_options, **options},
             )  # fmt: skip
         try:
             agent.load_state_dict({**agent.state_dict(), **light})
@@ -116,8 +118,11 @@ class LoadedRun:
         """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
         name = self.vetted_environment(which, env)
         obs_dim, action_dim, own = self._kept(which)
-        suite = make_suite(name, **{**self._env_options(own, env), "env_timeout": 0.0, **options})
-        require_fit(str(self.folder), (obs_dim, action_dim), suite)
+        step = self.step(which)
+        shown = self._images(checkpoint.policy_state(self.folder / "checkpoints", step)[1], step)
+        keys = {"obs_keys": keys_of(obs_dim, shown)} if shown or self.config.obs_keys else {}
+        suite = make_suite(name, **{**self._env_options(own, env), "env_timeout": 0.0, **keys, **options})
+        require_fit(str(self.folder), (obs_dim, action_dim), suite, shown)
         require_box(str(self.folder), self.action_box(which), suite)
         return suite
 
@@ -134,6 +139,11 @@ class LoadedRun:
         """Read what stands beside a kept policy."""
         with as_written(self.folder / "checkpoints" / f"policy-{step:09d}" / "facts.json"):
             return int(facts["obs_dim"]), int(facts["action_dim"]), str(facts["environment"])
+
+    def _images(self, facts: dict[str, Any], step: int) -> dict[str, tuple[int, ...]]:
+        """Read the shapes of the images that a kept policy sees."""
+        with as_written(self.folder / "checkpoints" / f"policy-{step:09d}" / "facts.json"):
+            return {str(name): tuple(map(int, shape)) for name, shape in facts.get("images", {}).items()}
 
     def _require_known(self, env: str, own: str, arguments: Any) -> None:
         """Refuse to call what a policy kept here names, or to give it arguments, where nobody vouches."""
@@ -217,24 +227,39 @@ class Policy:
         self._rng = [torch_stream(self.seed, "policy", self.episodes + i) for i in range(n)]
         self.episodes += n
 
-    def act(self, obs: np.ndarray) -> np.ndarray:
+    def act(self, obs: Seen) -> np.ndarray:
         """Return the next action of every environment: (n, obs) -> (n, act), or (obs,) -> (act,).
 
         The action is in the environment's own units, within `action_box`: give it to env.step as it is.
+        Where the policy sees images, `obs` is a dictionary of them, (n, height, width, channels) or one
+        each, with the vector as `state` where it sees one.
         """
+        one, rows = in_rows(obs)
         if self._queues is None:
-            self.reset(1 if obs.ndim == 1 else len(obs))
+            self.reset(len(rows))
         assert self._queues is not None
-        rows = np.atleast_2d(np.asarray(obs, np.float32))
         with torch.no_grad():
             actions = self._queues.act(rows, self._rng)
         actions = self.action_box.from_unit(actions) if self.action_box else actions
-        return actions[0] if obs.ndim == 1 else actions
+        return actions[0] if one else actions
 
 
-def require_fit(name: str, takes: tuple[int, int], suite: Suite) -> None:
+def in_rows(obs: Seen) -> tuple[bool, Sequence[Seen]]:
+    """Return whether it is one environment's observation, and the observations row by row."""
+    if not isinstance(obs, Mapping):
+        return obs.ndim == 1, list(np.atleast_2d(np.asarray(obs, np.float32)))
+    one = any(np.ndim(part) == (1 if name == STATE else 3) for name, part in obs.items())
+    parts = {name: np.asarray(part)[None] if one else np.asarray(part) for name, part in obs.items()}
+    count = len(next(iter(parts.values())))
+    return one, [{name: part[row] for name, part in parts.items()} for row in range(count)]
+
+
+def require_fit(name: str, takes: tuple[int, int], suite: Suite, images: Shapes | None = None) -> None:
     """Refuse a policy that takes other observations or actions than an environment has."""
     needs = suite.obs_dim, suite.action_dim
+    if dict(images or {}) != suite.images:
+        sees, shows = described(takes[0], images or {}), described(needs[0], suite.images)
+        raise ValueError(f"{name} sees {sees}; {suite.name} shows {shows}")
     if takes != needs:
         raise ValueError(f"{name} acts on (obs, act) of {takes} numbers; {suite.name} has {needs}")
 

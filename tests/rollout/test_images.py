@@ -1,0 +1,84 @@
+"""What acting sees is what training saw, bit for bit: state and images, by way of queue and of store."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from trajrl import TrajectoryStore, WindowSpec, gather
+from trajrl.agents.base.protocol import History, history_of
+from trajrl.envs.base.suite import Suite
+from trajrl.envs.toy import RoomsPixels
+from trajrl.rollout.collector import Collector, Streams, in_order
+from trajrl.store.window import Anchors
+
+
+class BothKeys(RoomsPixels):
+    """Rooms with its place beside the image, and a second, smaller image."""
+
+    def __init__(self) -> None:
+        from gymnasium.spaces import Box, Dict
+
+        small = Box(0, 255, (16, 16, 3), np.uint8)
+        self.observation_space = Dict(
+            {"pixels": RoomsPixels.observation_space, "arm": Box(-2, 2, (4,), np.float32), "small": small}
+        )
+
+    def _see(self):
+        pixels = super()._see()
+        place = np.array([self._x, self._y, *self._goal], np.float32)
+        return {"pixels": pixels, "arm": place, "small": pixels[::4, ::4]}
+
+
+class BothSuite(Suite):
+    prefix = "both"
+
+    def build(self, seed: int, render: bool):
+        import gymnasium
+
+        return gymnasium.wrappers.TimeLimit(BothKeys(), 9)
+
+
+class Watcher:
+    """Acts at random, in chunks of two, and keeps every history that it was shown."""
+
+    spec = WindowSpec(3, 2, 2)
+    action_dim = 2
+    device = torch.device("cpu")
+
+    def __init__(self, images: dict) -> None:
+        self.images = images
+        self.shown: list[History] = []
+
+    def act(self, history: History, rng, explore: bool) -> torch.Tensor:
+        self.shown.append(history.each(torch.clone))
+        return torch.stack([torch.rand(2, 2, generator=row) * 2 - 1 for row in rng])
+
+
+@pytest.mark.parametrize("keys", [("pixels",), ("small", "state", "pixels"), ("state", "small")])
+def test_acting_sees_what_training_saw(keys: tuple[str, ...]) -> None:
+    from trajrl.envs.base.wrappers import EnvOptions
+
+    suite = BothSuite("rooms", EnvOptions(obs_keys=keys))
+    watcher = Watcher(suite.images)
+    collector = Collector(suite, watcher, Streams(4), 1, num_episodes=2)
+    episodes = [finished.episode for finished in in_order(collector)]
+    store = TrajectoryStore.of(episodes)
+    store.keep_keys(keys)
+    assert list(store.images) == list(suite.images) == [key for key in keys if key != "state"]
+    anchors = [(e, step) for e, episode in enumerate(episodes) for step in range(0, len(episode), 2)]
+    assert len(anchors) == len(watcher.shown) > 8
+    e, step = map(np.array, zip(*anchors))
+    seen = history_of(gather(store, Anchors(e, step, np.ones(len(e), np.float32)), watcher.spec))
+    for row, shown in enumerate(watcher.shown):
+        for trained, acted in zip((*seen[:3], *seen.images), (*shown[:3], *shown.images), strict=True):
+            assert trained.dtype == acted.dtype
+            assert torch.equal(trained[row : row + 1], acted)
+
+
+def test_an_environment_without_a_key_says_what_it_has() -> None:
+    from trajrl.envs.base.wrappers import EnvOptions
+
+    with pytest.raises(ValueError, match=r"no observation key 'pixel'; did you mean 'pixels'"):
+        BothSuite("rooms", EnvOptions(obs_keys=("pixel",)))

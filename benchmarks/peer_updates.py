@@ -1,9 +1,10 @@
-"""Time an update of every algorithm that d3rlpy has too: both libraries in turns, in the same minute.
+"""Time an update of every algorithm that d3rlpy has too, and of two beside JAX: in turns, in the same minute.
 
     python benchmarks/peer_updates.py --beside PEERS/bin/python
 
-PEERS is an environment with `pip install torch d3rlpy numpy`.  Equal batches and networks on both sides, a
-draw from 100,000 transitions included.  One thread each; medians of processor time, over rounds in turns.
+PEERS is an environment with `pip install torch d3rlpy jax numpy`; jax_updates.py is the side of JAX.  Equal
+batches and networks on both sides, a draw from 100,000 transitions included.  One thread each; medians of
+processor time, over rounds in turns.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ ALGORITHMS: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {  # batch, 
     "cql": (256, {"depth": 2, "lagrange": True}, {}),
     "cal_ql": (256, {"depth": 2, "lagrange": True}, {}),
     "rebrac": (1024, {}, {"depth": 3, "critic_norm": True}),
+    "diffusion_ql": (256, {}, {}),
+    "acfql": (256, {}, {}),
 }
+IN_JAX = ("diffusion_ql", "acfql")  # d3rlpy has neither
 PEERS = {
     "td3_bc": "TD3PlusBC", "sac": "SAC", "iql": "IQL", "awac": "AWAC", "cql": "CQL", "cal_ql": "CalQL",
     "rebrac": "ReBRAC",
@@ -65,6 +69,13 @@ def of_d3rlpy(name: str, kept: dict[str, np.ndarray]) -> Update:
     ).create(device="cpu:0")
     algorithm.build_with_dataset(dataset)
     return lambda: algorithm.update(dataset.sample_transition_batch(batch))
+
+
+def of_jax(name: str, kept: dict[str, np.ndarray]) -> Update:
+    """Return the jitted update of an algorithm; it draws its batch within the program."""
+    from jax_updates import of_jax as jitted
+
+    return jitted(name, kept, ALGORITHMS[name][0])
 
 
 def of_trajrl(name: str, kept: dict[str, np.ndarray]) -> Update:
@@ -100,7 +111,7 @@ def serve(library: str, seconds: float) -> None:
     kept, built = columns(), {}
     for name in map(str.strip, sys.stdin):
         if name not in built:
-            built[name] = (of_trajrl if library == "trajrl" else of_d3rlpy)(name, kept)
+            built[name] = {"trajrl": of_trajrl, "d3rlpy": of_d3rlpy, "jax": of_jax}[library](name, kept)
             milliseconds(built[name], 0.5)  # not counted: what a first call alone costs
         sys.__stdout__.write(f"time {milliseconds(built[name], seconds)}\n")  # a library may write there too
         sys.__stdout__.flush()
@@ -126,29 +137,30 @@ def asked(side: subprocess.Popen[str], name: str) -> float:
 
 def main() -> None:
     """Print a line for each algorithm, or one JSON object."""
-    parser = argparse.ArgumentParser(description="Updates of d3rlpy beside trajrl's, in turns.")
+    parser = argparse.ArgumentParser(description="Updates of d3rlpy and JAX beside trajrl's, in turns.")
     parser.add_argument("--beside", metavar="PYTHON", help="the python of an environment with d3rlpy")
     parser.add_argument("--only", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS))
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
-    parser.add_argument("--serve", choices=("trajrl", "d3rlpy"), help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=("trajrl", "d3rlpy", "jax"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         return serve(options.serve, options.seconds)
     if not options.beside:
         parser.error("--beside names the python of an environment where d3rlpy is installed")
-    sides = [
-        started(sys.executable, "trajrl", options.seconds), started(options.beside, "d3rlpy", options.seconds)
-    ]  # fmt: skip
+    libraries = {name: "jax" if name in IN_JAX else "d3rlpy" for name in options.only}
+    sides = {"trajrl": started(sys.executable, "trajrl", options.seconds)}
+    sides |= {one: started(options.beside, one, options.seconds) for one in set(libraries.values())}
     found = {}
-    for name in options.only:
-        rounds = [[asked(side, name) for side in sides] for _ in range(options.rounds)]
+    for name, library in libraries.items():
+        both = sides["trajrl"], sides[library]
+        rounds = [[asked(side, name) for side in both] for _ in range(options.rounds)]
         ours, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
-        found[name] = {"trajrl": ours, "d3rlpy": theirs, "ratio": ours / theirs}
-        line = f"trajrl {ours:7.2f} ms   d3rlpy {theirs:7.2f} ms   ratio {ours / theirs:.2f}"
-        print(f"{name:<10} {line}", flush=True)
-    for side in sides:
+        found[name] = {"trajrl": ours, library: theirs, "ratio": ours / theirs}
+        line = f"trajrl {ours:7.2f} ms   {library} {theirs:7.2f} ms   ratio {ours / theirs:.2f}"
+        print(f"{name:<12} {line}", flush=True)
+    for side in sides.values():
         side.communicate()
     if options.json:
         print(json.dumps(found))

@@ -13,7 +13,7 @@ import peer_updates
 
 
 def test_every_row_has_an_agent_here_and_an_algorithm_there():
-    assert set(peer_updates.ALGORITHMS) == set(peer_updates.PEERS)
+    assert set(peer_updates.ALGORITHMS) == {*peer_updates.PEERS, *peer_updates.IN_JAX}
     assert set(peer_updates.ALGORITHMS) <= set(AGENTS)
 
 

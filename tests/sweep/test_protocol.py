@@ -16,11 +16,13 @@ from small_runs import settings
 from small_sweeps import wait
 
 from trajrl.cli.main import dispatch
+from trajrl.cli.protocol import Protocol
 from trajrl.sweep import protocol
 from trajrl.sweep.process import command
 from trajrl.sweep.protocol_rows import aggregates, outcomes, rows
 from trajrl.sweep.published import published, table
 from trajrl.training.config import RunConfig
+from trajrl.training.resolve_config import resolve_config
 
 
 def test_tasks_are_numbers_of_those_there_are():
@@ -193,3 +195,16 @@ def test_a_kill_in_either_phase_changes_no_row(tmp_path):
     for name in ("rows", "aggregates", "outcomes"):
         whole, killed = ((tmp_path / part / f"{name}.csv").read_bytes() for part in ("whole", "killed"))
         assert whole == killed
+
+
+def test_the_papers_sizes_are_those_of_the_protocol_unless_the_agent_has_its_own():
+    def sizes(**options):
+        command = Protocol(environment="toy:rooms", **options)
+        words = command.settings("offline", Path("out"), {1: "toy:rooms"})
+        config = resolve_config({"phase": "offline"}, words)
+        return config.steps, config.eval_every, config.eval_episodes
+
+    assert sizes(agent="rebrac", preset="paper") == (1_000_000, 100_000, 50)
+    assert sizes(agent="acfql", preset="qc") == (1_000_000, 100_000, 50)
+    assert sizes(agent="rebrac", preset="small") == (100_000, 20_000, 25)
+    assert sizes(agent="rebrac", preset="paper", steps=7, eval_every=3) == (7, 3, 50)

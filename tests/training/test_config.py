@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from trajrl.agents import AGENTS
 from trajrl.training.config import RunConfig, convert, literal, merge, options, split_settings
+from trajrl.training.presets import PRESETS
 from trajrl.training.resolve_config import resolve_config, short_line
 
 
@@ -177,3 +179,12 @@ def test_standard_holds_out_a_tenth_of_fifty_episodes_and_a_share_asked_for_of_a
     assert share(preset="paper") == share(preset="demo") == share(holdout=0) == (0.0, 0)
     with pytest.raises(ValueError, match=r"holdout is a share of the episodes, .* below 1; got 1"):
         share(holdout=1.0)
+
+
+@pytest.mark.parametrize("agent", sorted(AGENTS))
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_agent_takes_every_preset_of_a_run(agent, preset):
+    config = resolve_config({"agent": agent, "preset": preset, "data": "x.h5", "env": "toy:point"})
+    assert config.agent == agent
+    if preset == "small":
+        assert config.steps == PRESETS["small"]["steps"]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trajrl.sweep.published import Published
 
 MADE = "data.h5"  # what --collect records
+PUBLISHED = {"steps": 1_000_000, "eval_every": 100_000, "eval_episodes": 50}  # of the offline phase
 BOTH = ("eval_every", "eval_episodes", "batch_size")  # options of either phase
 WHOLE_EPISODES = (
     "online, a transition is drawn from once its episode has ended (published code: as soon as it is seen)"
@@ -125,14 +126,26 @@ class Protocol(Common):
 
     def settings(self, phase: str, out: Path, tasks: dict[int, str]) -> tuple[str, ...]:
         """Return what all runs of a phase share, as settings."""
-        both = {name: value for name in BOTH if (value := getattr(self, name)) is not None}
+        given = {name: value for name in BOTH if (value := getattr(self, name)) is not None}
+        both = {**self.sizes(next(iter(tasks.values())), phase), **given}
         first = {"data": self.data_of(out, next(iter(tasks.values()))), "agent": self.agent}
         own = {**first, "preset": self.preset} if phase == "offline" else {"phase": "online"}
         length = {"offline": "steps", "online": "env_steps"}[phase]
         if (value := getattr(self, length)) is not None:
             own[length] = value
         more = self.online if phase == "online" else ()
-        return (*(f"{name}={value}" for name, value in {**own, **both}.items()), *self.set, *more)
+        return (*(f"{name}={value}" for name, value in {**both, **own}.items()), *self.set, *more)
+
+    def sizes(self, task: str, phase: str) -> dict[str, int]:
+        """Return the published sizes, for presets of a publication; an agent's own count of updates wins."""
+        from trajrl.training.presets import PRESETS
+        from trajrl.training.resolve_config import agent_preset
+
+        if self.preset in PRESETS.keys() - {"paper"}:
+            return {}
+        said, _ = agent_preset(self.preset, self.agent, task)
+        own = PUBLISHED if phase == "offline" else {}
+        return {name: value for name, value in own.items() if name != "steps" or "steps" not in said}
 
     def data_of(self, out: Path, task: str) -> str:
         """Return what to learn from: what was named, what --collect records, or the environment's own."""

@@ -31,6 +31,7 @@ from trajrl.training.presets import PRESETS
 ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
 HANDFUL = 5  # evaluations and checkpoints, which a run has at least unless they would be nearer than NEAREST
 NEAREST = 100  # steps
+DEFAULT_PRESET = "standard"
 # What a checkpoint refers to: one sampler would take another's law for its own.
 LASTING = ("agent", "obs_keys", "seed", "sampler", "offline_sampler", "warmup_sampler", "holdout",
            "holdout_min_episodes")  # fmt: skip
@@ -227,7 +228,8 @@ def agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dic
     table = getattr(module, "PRESETS", {})
     if preset not in {*PRESETS, *table}:
         raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
-    own = dict(module.preset(preset, env)) if hasattr(module, "preset") else dict(table.get(preset, {}))
+    named = preset if preset in table else DEFAULT_PRESET  # one of every run's, which this agent lacks
+    own = dict(module.preset(named, env)) if hasattr(module, "preset") else dict(table.get(named, {}))
     own.pop(ROW, None)
     run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
     return run, own

@@ -71,6 +71,22 @@ def test_a_lost_ratio_is_named(monkeypatch):
     assert [line.split()[0] for line in losses(table, {"fast": 1.5, "steady": 0.9})] == ["fast"]
 
 
+def test_ratios_are_those_of_one_kind_of_processor(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(plain.PLAIN.parent))
+    import check
+
+    monkeypatch.setattr(check, "TABLE", tmp_path / "ratios.json")
+    monkeypatch.setattr(check, "kind_of", lambda cpuinfo: "amd-avx2")
+    monkeypatch.setattr(check, "measure", lambda: {"fast": 1.0})
+    monkeypatch.setattr("sys.argv", ["check.py"])
+    check.TABLE.write_text(json.dumps({"intel-amx": {"fast": 9.0}}))
+    assert check.main() == 0  # another kind's ratio is no measure
+    assert "no ratios are committed for amd-avx2, only for intel-amx" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["check.py", "--write"])
+    assert check.main() == 0
+    assert json.loads(check.TABLE.read_text()) == {"amd-avx2": {"fast": 1.0}, "intel-amx": {"fast": 9.0}}
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -7,5 +7,5 @@ ARG TORCH=torch
 WORKDIR /trajrl
 COPY . .
 RUN pip install --no-cache-dir -c constraints.txt "$TORCH" && pip install --no-cache-dir -c constraints.txt .
-WORKDIR /work
+WORKDIR /home
 CMD ["sh", "-c", "trajrl offline --sampler cluster && trajrl online --metric td_error_rank"]

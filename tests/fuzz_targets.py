@@ -249,7 +249,7 @@ TARGETS = {
     "d4rl": Target(made(hdf5, "x.hdf5", FLAT), foreign),
     "journal": Target(write_journal, journal),
     "lerobot": Target(made(lerobot_set, "x", lerobot([4, 5])), foreign),
-    "lerobot-v2.1": Target(made(lerobot_set, "x", lerobot([4, 5]), "v2.1"), foreign, slow=True),
+    "lerobot-v2.0": Target(made(lerobot_set, "x", lerobot([4, 5]), "v2.0"), foreign, slow=True),
     "minari": Target(made(minari_set, "x-v0", minari([4, 5])), foreign),
     "npz": Target(made(npz, "x.npz", FLAT), foreign, inside=True),
     "npz-folder": Target(made(recordings, "x"), foreign, inside=True),

@@ -178,7 +178,8 @@ def lerobot_set(
         return folder
     for e in np.unique(number):
         part = {name: value[: len(number)][number == e] for name, value in arrays.items()}
-        parquet(folder / f"data/chunk-000/episode_{e:06d}.parquet", table(part))
+        content = table(part, fixed=version != "v2.0")  # older writers fixed no length
+        parquet(folder / f"data/chunk-000/episode_{e:06d}.parquet", content)
     lines = [{name: row[name] for name in ("episode_index", "tasks", "length")} for row in rows]
     (folder / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "meta/tasks.jsonl").write_text(
@@ -335,8 +336,8 @@ def _described(name: str, value: Any) -> Arrays:
     return {"tensor": {"shape": shape, "dtype": str(value.dtype), "encoding": "none"}}
 
 
-def table(arrays: Arrays) -> pa.Table:
-    """Return columns as a table: vectors are lists of a fixed size."""
+def table(arrays: Arrays, fixed: bool = True) -> pa.Table:
+    """Return columns as a table: vectors are lists, of a fixed size where that is asked for."""
     count = max(len(value) for value in arrays.values())
     columns = {}
     for name, value in arrays.items():
@@ -344,6 +345,7 @@ def table(arrays: Arrays) -> pa.Table:
         column = pa.array(rows.ravel())
         if value.ndim > 1:
             column = pa.FixedSizeListArray.from_arrays(column, rows.shape[1])
+            column = column if fixed else column.cast(pa.list_(column.type.value_type))
         lacking = pa.nulls(count - len(column), column.type)
         columns[name] = pa.chunked_array([column, lacking])
     return pa.table(columns)

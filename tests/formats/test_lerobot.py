@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from foreign import lerobot, lerobot_set, normal, parquet, read
+from foreign import lerobot, lerobot_set, normal, parquet, read, table
 from fuzz import cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +20,7 @@ from trajrl import TrajectoryStore
 from trajrl.core.rng import stream
 from trajrl.formats import import_source, open_source, recognise
 from trajrl.formats.doctor import examine
+from trajrl.formats.lerobot.footer import values_of
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 OFFICIAL = Path(__file__).parents[1] / "fixtures" / "lerobot"  # written by the official package
@@ -290,6 +291,31 @@ def test_rows_that_a_column_repeats_without_end_are_refused(tmp_path, monkeypatc
     pq.write_table(many, folder / DATA, compression="zstd")
     with pytest.raises(ValueError, match=r"unpacks to \d+ MiB, more than 50 times its size"):
         read(folder)
+
+
+def test_one_frame_of_endless_numbers_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("trajrl.store.file.bounds.UNPACKED", 1 << 20)
+    folder = lerobot_set(tmp_path / "x", lerobot([4]))
+    whole = pq.read_table(folder / DATA)
+    long = pa.array([[0.5] * (1 << 20)] * 4, pa.list_(pa.float32()))
+    pq.write_table(whole.set_column(1, "action", long), folder / DATA, compression="zstd")
+    assert (folder / DATA).stat().st_size < 1 << 16
+    with pytest.raises(ValueError, match=r"unpacks to 32 MiB, more than 50 times its size"):
+        read(folder)
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_the_values_of_a_footer_are_those_that_arrow_counts(fixed, tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(table(lerobot([40, 50]), fixed), path, row_group_size=32)
+    said, due = pq.read_metadata(path), {}
+    for group in range(said.num_row_groups):
+        for index in range(said.num_columns):
+            column = said.row_group(group).column(index)
+            due[column.path_in_schema] = due.get(column.path_in_schema, 0) + column.num_values
+    assert values_of(path) == due
+    assert due["frame_index"] == 90
+    assert sum(count for name, count in due.items() if name.startswith("action")) == 180
 
 
 def test_a_link_out_of_the_set_is_refused_and_one_into_a_hubs_cache_is_followed(tmp_path):

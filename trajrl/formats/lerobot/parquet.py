@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trajrl.formats.base.columns import BLOCK_BYTES
+from trajrl.formats.lerobot.footer import values_of
 from trajrl.store.file.bounds import MOST_COLUMNS, refuse_bomb
 
 MAGIC, TAIL = b"PAR1", 8  # bytes of footer length and magic at the end
@@ -117,14 +118,19 @@ def _next(path: Path, found: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
 def _refuse_claims(path: Path, file: pq.ParquetFile, names: Sequence[str], row_bytes: int) -> None:
     """Refuse rows that unpack to far more than the file holds, and columns that are not there.
 
-    Not by what is said of each chunk of a column: arrow ends the process where that contradicts itself.
+    A list of no fixed length may hold any number of values, so that those are counted.
     """
     have = file.schema_arrow.names
     for name in names:
         if have.count(name) != 1:
             wrong = "twice" if name in have else f"not; it has {', '.join(have[:40])}"
             raise ValueError(f"{path} has the column '{name}' {wrong}")
-    refuse_bomb(path, file.metadata.num_rows * row_bytes, path.stat().st_size, "write it without compression")
+    claimed = file.metadata.num_rows * row_bytes
+    if any(_is_loose(file.schema_arrow.field(name).type) for name in names):
+        places = tuple(f"{name}." for name in names)
+        values = [n for name, n in values_of(path).items() if f"{name}.".startswith(places)]
+        claimed = max(claimed, 8 * sum(values))
+    refuse_bomb(path, claimed, path.stat().st_size, "write it without compression")
 
 
 def as_rows(array: pa.Array, place: str, first: int = 0) -> np.ndarray:
@@ -160,6 +166,14 @@ def _width(array: pa.Array, place: str, first: int) -> int:
             "they must be equal"
         )
     return int(lengths[0]) if len(lengths) else 0
+
+
+def _is_loose(kind: pa.DataType) -> bool:
+    """Say whether a type is a list of no fixed length."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _is_loose(kind.storage_type)
+    fixed = pa.types.is_fixed_size_list(kind)
+    return _is_list(kind) and (not fixed or _is_loose(kind.value_type))
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -13,6 +13,7 @@ from episodes import counting, random_episode, write
 from trajrl import TrajectoryStore
 from trajrl.cli.main import dispatch
 from trajrl.cli.store.sparkline import BARS, PLAIN, sparkline
+from trajrl.core.rng import stream
 from trajrl.report.charts.episode import (
     MOST_STEPS,
     episode_charts,
@@ -21,6 +22,7 @@ from trajrl.report.charts.episode import (
     returns_so_far,
     thin_steps,
 )
+from trajrl.report.charts.space import principal
 from trajrl.report.page.contents import Table
 from trajrl.report.page.dataset import compose_dataset
 
@@ -131,6 +133,16 @@ def test_charts_of_an_episode_show_its_numbers():
     assert "(6 of 9 dimensions, which move most)" in episode_charts(wide, "k", "episode 4")[3].title
 
 
+def test_few_points_of_many_columns_lie_where_the_longer_way_puts_them():
+    x = stream(0, "test").standard_normal((8, 12)) * np.arange(1, 13)
+    points, explained = principal(x, [12])
+    scaled = (x - x.mean(0)) / x.std(0) / np.sqrt(12)
+    value, axes = np.linalg.eigh(scaled.T @ scaled)
+    expected = scaled @ axes[:, ::-1][:, :3]
+    np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-5)
+    np.testing.assert_allclose(explained, value[::-1][:3] / value.sum(), atol=1e-6)
+
+
 def test_samples_go_from_the_least_return_to_the_most():
     store = TrajectoryStore.of(counting(n) for n in (9, 3, 7, 1, 5))
     assert quantile_episodes(store) == [3, 1, 4, 2, 0]
@@ -167,7 +179,7 @@ def test_show_answers_and_prints_one_episode(path, capsys):
     assert "extras/terminal" in said
 
 
-@pytest.mark.parametrize("ending", ["png", "svg", "html"])
+@pytest.mark.parametrize("ending", [pytest.param("png", marks=pytest.mark.slow), "svg", "html"])
 def test_show_draws_and_replaces_only_what_trajrl_drew(path, tmp_path, capsys, ending):
     out = tmp_path / f"e.{ending}"
     words = ["store", "show", str(path), "--episode", "7", "--out", str(out)]

@@ -86,10 +86,19 @@ def principal(x: np.ndarray, widths: list[int]) -> tuple[np.ndarray, np.ndarray]
     scaled = Scaler.fit(x, widths)(x).astype(np.float64)
     scaled -= scaled.mean(0)
     count = min(3, x.shape[1])
-    points = Scaler.fit(x, widths, components=count)(x) if count < x.shape[1] else scaled
+    if x.shape[1] > len(x):
+        points = _of_few(scaled)
+    else:
+        points = Scaler.fit(x, widths, components=count)(x) if count < x.shape[1] else scaled
     explained = points.var(0) / max(scaled.var(0).sum(), 1e-12)
     missing = 3 - points.shape[1]
     return np.pad(points, ((0, 0), (0, missing))).astype(np.float32), np.pad(explained, (0, missing))
+
+
+def _of_few(centred: np.ndarray) -> np.ndarray:
+    """Return rows (n, F), n < F, along three components: from n x n products, not F x F."""
+    value, vector = np.linalg.eigh(centred @ centred.T)  # ascending
+    return (vector * np.sqrt(np.maximum(value, 0.0)))[:, ::-1][:, :3]
 
 
 def episode_columns(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from episodes import counting, random_episode, write
 
-from trajrl import TrajectoryStore
+from trajrl import Episode, TrajectoryStore
 from trajrl.cli.main import dispatch
 from trajrl.cli.store.sparkline import BARS, PLAIN, sparkline
 from trajrl.core.rng import stream
@@ -128,7 +128,7 @@ def test_charts_of_an_episode_show_its_numbers():
     assert grown.series[0].y.tolist() == [1, 2, 3, 4, 5]
     np.testing.assert_allclose(actions.series[0].y, episode.actions[:, 0])
     assert obs.series[0].x.tolist() == [0, 1, 2, 3, 4, 5]
-    assert obs.title == "Observations of episode 3"
+    assert obs.title == "Observations, episode 3"
     wide = random_episode(0, 4, obs_dim=9)
     assert "(6 of 9 dimensions, which move most)" in episode_charts(wide, "k", "episode 4")[3].title
 
@@ -141,6 +141,33 @@ def test_few_points_of_many_columns_lie_where_the_longer_way_puts_them():
     expected = scaled @ axes[:, ::-1][:, :3]
     np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-5)
     np.testing.assert_allclose(explained, value[::-1][:3] / value.sum(), atol=1e-6)
+
+
+def test_a_store_of_images_has_a_page_and_its_episodes_their_brightness(tmp_path, capsys):
+    episodes = [
+        Episode(np.zeros((4, 0)), np.zeros((3, 2)), np.full(3, e), False, images={
+            "front": np.full((4, 5, 6, 3), 51 * np.arange(4).reshape(4, 1, 1, 1), np.uint8)
+        }) for e in range(4)
+    ]  # fmt: skip
+    path = write(tmp_path / "x.h5", episodes)
+    contents = compose_dataset(path)
+    facts = dict(tables(contents)["facts"].rows.itertuples(index=False))
+    assert facts["observations"] == "front 5x6x3"
+    (note,) = contents.notes  # there are no vectors to group trajectories by
+    assert note.startswith("'Groups of trajectories' could not be shown: ")
+    (bright,) = [item for item in contents.items() if item.key == "sample-images-front"]
+    np.testing.assert_allclose(bright.series[0].y, [0, 0.2, 0.4, 0.6])
+    assert dispatch(["store", "show", str(path), "--episode", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert found["observation"] == "front 5x6x3"
+    assert found["columns"]["brightness of front"]["max"] == pytest.approx(0.6)
+    for words in (
+        ["filter", str(path), "--where", "episode > 0"],
+        ["relabel", str(path), "--reward-scale", "2"],
+    ):
+        assert dispatch(["store", *words, "--out", str(tmp_path / "y.h5"), "--overwrite"]) == 0
+        new = TrajectoryStore.open(tmp_path / "y.h5").episode(0)
+        np.testing.assert_array_equal(new.images["front"], episodes[0].images["front"])
 
 
 def test_samples_go_from_the_least_return_to_the_most():

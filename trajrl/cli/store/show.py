@@ -14,6 +14,7 @@ from trajrl.cli.common import Common, refuse_existing, say
 from trajrl.cli.option import silent
 from trajrl.cli.store.sparkline import sparkline
 from trajrl.cli.text_table import as_text, show_table, terminal_width
+from trajrl.store.images import described
 from trajrl.store.table import PHASES
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Show(Common):
         store = open_to_edit(self.store.expanduser())
         episode = store.episode(self.episode)
         facts = facts_of(store, self.episode)
+        if store.image_shapes:
+            facts["observation"] = described(store.obs_dim, store.image_shapes)
         show_table(("", ""), [(name, as_text(value)) for name, value in facts.items()])
         rows = list(column_rows(episode, self.dims))
         self._print(rows)
@@ -117,8 +120,11 @@ def facts_of(store: TrajectoryStore, e: int) -> dict[str, Any]:
 
 def column_rows(episode: Episode, most: int) -> Iterator[tuple[str, dict[str, float], np.ndarray]]:
     """Yield name, range and values over steps of each dimension; a line says how many are left out."""
+    from trajrl.report.charts.episode import brightness
+
     columns = {"reward": episode.rewards, "action": episode.actions, "obs": episode.obs}
     columns |= {f"extras/{name}": column for name, column in episode.extras.items()}
+    columns |= {f"brightness of {name}": brightness(frames) for name, frames in episode.images.items()}
     for name, column in columns.items():
         flat = column.reshape(len(column), -1).astype(np.float64)
         for d in range(min(most, flat.shape[1])):

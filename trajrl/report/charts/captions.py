@@ -215,3 +215,7 @@ TRAJECTORIES_OF_DATA = (
     "Look for clusters that hold one source or one band of return: then balancing clusters balances quality. "
     "Points close together are trajectories of a similar course."
 )
+BRIGHTNESS = (
+    "Look for a line that stands still while the robot moves, which is a camera that froze, and for jumps, "
+    "which are frames that were lost."
+)

@@ -20,15 +20,30 @@ MOST_STEPS = 1000  # points of a line; longer ones are thinned evenly, and the t
 
 def episode_charts(episode: Episode, key: str, name: str) -> list[Chart]:
     """Return rewards, actions and observations of an episode over its steps; `name` says which one it is."""
-    rewards = episode.rewards[:, None]
-    found = [
-        _over_steps(rewards, f"{key}-rewards", f"Rewards of {name}", captions.REWARDS, "reward"),
-        _over_steps(np.cumsum(rewards, 0, np.float64), f"{key}-return", f"Return of {name} so far",
-                    captions.RETURN_SO_FAR, "return so far"),
-        _over_steps(episode.actions, f"{key}-actions", f"Actions of {name}", captions.ACTIONS, "action"),
-        _over_steps(flat(episode.obs), f"{key}-obs", f"Observations of {name}", captions.OBSERVATIONS, "obs"),
-    ]  # fmt: skip
-    return found
+    grown = _so_far(episode.rewards)[:, None]
+    columns = {
+        "rewards": ("Rewards", episode.rewards[:, None], captions.REWARDS, "reward"),
+        "return": ("Return so far", grown, captions.RETURN_SO_FAR, "return so far"),
+        "actions": ("Actions", episode.actions, captions.ACTIONS, "action"),
+        "obs": ("Observations", episode.obs, captions.OBSERVATIONS, "obs"),
+    }  # fmt: skip
+    for image, frames in episode.images.items():
+        words = captions.BRIGHTNESS, "brightness"
+        columns[f"images-{image}"] = (f"Brightness of {image}", brightness(frames)[:, None], *words)
+    return [
+        _over_steps(column, f"{key}-{part}", f"{title}, {name}", caption, label)
+        for part, (title, column, caption, label) in columns.items()
+        if column.shape[1]
+    ]
+
+
+def brightness(frames: np.ndarray) -> np.ndarray:
+    """Return the mean of every image (n, height, width, channels) of bytes, from 0 to 1: (n,)."""
+    return frames.reshape(len(frames), -1).mean(1, dtype=np.float64) / 255
+
+
+def _so_far(rewards: np.ndarray) -> np.ndarray:
+    return np.cumsum(rewards, dtype=np.float64)
 
 
 def quantile_episodes(store: TrajectoryStore, count: int = 5) -> list[int]:
@@ -44,18 +59,13 @@ def returns_so_far(store: TrajectoryStore, ids: Sequence[int]) -> Chart:
     series, thinned = [], False
     for place, e in enumerate(ids):
         start, length = int(store.table.start[e]), int(store.table.length[e])
-        grown = np.cumsum(store.rewards.slice(start, start + length), dtype=np.float64)
+        grown = _so_far(store.rewards.slice(start, start + length))
         steps, thin = thin_steps(length)
         thinned |= thin
         name = f"episode {e}, return {store.table.returns[e]:.5g}"
         series.append(Series(name, steps, grown[steps], place=place))
     title = "How returns grow" + (f" (every line at {MOST_STEPS} steps)" if thinned else "")
     return Chart("samples-returns", title, captions.SAMPLES, "step", "return so far", series)
-
-
-def flat(column: np.ndarray) -> np.ndarray:
-    """Return rows of any shape (T, ...) as rows of numbers (T, n)."""
-    return column.reshape(len(column), -1)
 
 
 def thin_steps(length: int) -> tuple[np.ndarray, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trajrl.report.charts.dataset import describe_groups
+from trajrl.store.images import described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ def fact_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("environment", facts["environment"] or "none is named"),
         ("size", f"{facts['episodes']:,} episodes, {facts['transitions']:,} steps, "
                  f"{facts['bytes'] / 1e6:,.1f} MB{packed}"),
-        ("observations", f"{facts['obs_dim']} numbers, {_range(facts['obs_range'])}"),
+        ("observations", _observations(facts)),
         ("actions", f"{facts['action_dim']} numbers, {_range(facts['action_range'])}{_box(facts)}"),
         ("lengths", _spread(facts["lengths"])),
         ("returns", _spread(facts["returns"])),
@@ -49,6 +50,13 @@ def _phases(found: dict[str, int]) -> str:
 
 def _range(ends: list[float]) -> str:
     return f"from {ends[0]:.4g} to {ends[1]:.4g}"
+
+
+def _observations(facts: dict[str, Any]) -> str:
+    """Say what an observation is: numbers and their range, images and their sizes."""
+    shapes = {name: tuple(shape) for name, shape in facts.get("images", {}).items()}
+    numbers = f", numbers {_range(facts['obs_range'])}" if facts["obs_range"] else ""
+    return described(facts["obs_dim"], shapes) + numbers
 
 
 def _spread(found: dict[str, float]) -> str:

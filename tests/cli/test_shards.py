@@ -68,8 +68,14 @@ def test_a_stopped_run_of_shards_resumes_to_the_same_numbers(data, tmp_path, cap
     other = run("offline", "--resume", "--out", tmp_path / "b", "--steps", 50, "--data", *parts[::-1])
     said = capsys.readouterr().err
     assert (other, "other data" in said or "is not the data" in said) == (1, True), said
-    assert not run("select", tmp_path / "b", "--by", "bc_loss", "--data", *parts[:2])
-    assert not run("export", tmp_path / "b", "--format", "torch", "--data", *parts)
+
+
+@pytest.mark.slow
+def test_a_run_is_judged_and_exported_on_shards(data, tmp_path):
+    parts = [data / f"part-{part}.h5" for part in range(3)]
+    assert not run("offline", "--data", *parts, *TINY, "--steps", 20, "--out", tmp_path / "a")
+    assert not run("select", tmp_path / "a", "--by", "bc_loss", "--data", *parts[:2])
+    assert not run("export", tmp_path / "a", "--format", "torch", "--data", *parts)
 
 
 def test_what_is_no_store_is_refused_in_one_line(data, tmp_path, capsys):
@@ -95,3 +101,43 @@ def test_processes_of_one_run_map_the_shards(data):
         False,
         True,
     ]
+
+
+def test_a_run_of_a_far_store_learns_as_a_run_of_the_file(data, tmp_path, monkeypatch):
+    from trajrl.cli.bench.range_server import serving
+
+    monkeypatch.setenv("TRAJRL_FAR_CACHE", str(tmp_path / "cache"))
+    with serving(data) as url:
+        for name, place in {"near": data / "whole.h5", "far": f"{url}whole.h5"}.items():
+            assert not run("offline", "--data", place, *TINY, "--steps", 20, "--out", tmp_path / name)
+    pd.testing.assert_frame_equal(metrics(tmp_path / "near"), metrics(tmp_path / "far"), check_exact=True)
+
+
+def test_info_of_several_files_adds_them_up(data, capsys, monkeypatch, tmp_path):
+    from trajrl.cli.bench.range_server import serving
+
+    monkeypatch.setenv("TRAJRL_FAR_CACHE", str(tmp_path / "cache"))
+    with serving(data) as url:
+        found = {}
+        for name, places in {
+            "one": [data / "whole.h5"], "far": [f"{url}whole.h5"], "parts": [f"{data}/part-?.h5"],
+            "mixed": [f"{url}part-0.h5", data / "part-1.h5", data / "part-2.h5"],
+        }.items():  # fmt: skip
+            assert not run("store", "info", *places, "--json")
+            found[name] = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    same = (
+        "episodes",
+        "transitions",
+        "lengths",
+        "returns",
+        "obs_range",
+        "action_range",
+        "sources",
+        "obs_dim",
+    )
+    for name in same:
+        assert found["one"][name] == found["far"][name] == found["parts"][name] == found["mixed"][name], name
+    assert found["one"]["fingerprint"] == found["far"]["fingerprint"] != found["parts"]["fingerprint"]
+    assert (found["parts"]["fingerprint"], found["parts"]["files"]) == (found["mixed"]["fingerprint"], 3)
+    assert run("store", "info") == 2
+    assert "name a store file" in capsys.readouterr().err

@@ -77,9 +77,14 @@ class Column:
         """Copy rows by index, any shape: (...,) -> (..., *width)."""
         return self._at(self._place(index))
 
+    @property
+    def whole(self) -> bool:
+        """Say whether the place of every row is the row itself."""
+        return self._resident is not None or isinstance(self.base, np.ndarray)
+
     def place(self, row: np.ndarray) -> np.ndarray:
         """Return where `take_at` finds rows (...,): one by one where it is another place, mostly the same."""
-        return row if self._resident is not None else self._place(row)
+        return row if self.whole else self._place(row)
 
     def _place(self, row: np.ndarray) -> np.ndarray:
         if isinstance(self.base, np.ndarray):

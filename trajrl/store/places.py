@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
+from trajrl.store.remote.addresses import far_files, is_far
+
 
 def split_places(text: str) -> list[str]:
     """Return the files that a text names."""
@@ -60,11 +62,15 @@ def _words(text: str) -> list[str]:
 def _files(word: str) -> list[str]:
     if exists(word) or not has_magic(word):
         return [word]
+    if is_far(word):
+        return far_files(word)
     return sorted(glob(str(Path(word).expanduser()), recursive=True))
 
 
 def exists(name: str) -> bool:
     """Say whether there is a file or folder of this name."""
+    if is_far(name):
+        return False
     try:
         return Path(name).expanduser().exists()
     except OSError:  # a text too long for a name

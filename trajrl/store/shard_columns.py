@@ -9,11 +9,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 
+import h5py
 import numpy as np
 
 from trajrl.core.program import program
 from trajrl.store.address_range import PAGE, AddressRange
+from trajrl.store.file.hdf5 import recorded_digest
 from trajrl.store.file.head import Head, Layout
+from trajrl.store.hashing import FAR_BLOCK, digest
+from trajrl.store.remote.far_blocks import FarBlocks, FarPart
+from trajrl.store.remote.far_head import FarHead
 from trajrl.store.shard_rows import ShardRows, fits, lay_out
 
 MOST_COPIED = 1 << 20  # bytes of one part
@@ -21,6 +26,9 @@ MOST_COPIED = 1 << 20  # bytes of one part
 
 def read_rows(heads: Sequence[Head], name: str) -> np.ndarray:
     """Read a column of all files into one array."""
+    if any(isinstance(head, FarHead) for head in heads) and not any(head.packed for head in heads):
+        found = mapped_rows(heads, name)
+        return found[0 : len(found)]
     layouts = [head.columns[name] for head in heads]
     out = np.empty((sum(map(len, layouts)), *layouts[0].shape[1:]), layouts[0].dtype)
     first = 0
@@ -28,6 +36,7 @@ def read_rows(heads: Sequence[Head], name: str) -> np.ndarray:
         with head.file() as file:
             if layout.row_bytes:
                 file[name].read_direct(out[first : first + len(layout)])
+                _require_as_written(head, file[name], out[first : first + len(layout)])
         first += len(layout)
     return out
 
@@ -44,7 +53,13 @@ def mapped_rows(heads: Sequence[Head], name: str) -> np.ndarray | ShardRows:
     for head, layout, place in zip(heads, layouts, at.tolist()):
         _place(there, head, name, layout, lead, lead + width * place)
     array = there.array(like.dtype, (int(at[-1] + rows[-1]), *like.shape[1:]), lead)
-    return ShardRows(array, np.concatenate([[0], np.cumsum(rows)]), at)
+    far = [
+        FarPart(head.fetcher, _offset(layout) // FAR_BLOCK, place, place + len(layout))
+        for head, layout, place in zip(heads, layouts, at.tolist())
+        if isinstance(head, FarHead)
+    ]
+    blocks = FarBlocks(far, width, len(heads) == 1) if far else None
+    return ShardRows(array, np.concatenate([[0], np.cumsum(rows)]), at, blocks)
 
 
 def _lead(layouts: Sequence[Layout]) -> int:
@@ -69,6 +84,12 @@ def _place(there: AddressRange, head: Head, name: str, layout: Layout, lead: int
         spare.write(np.ascontiguousarray(source[name][:]).data)
         spare.flush()
         there.place(spare.fileno(), at % PAGE, size, at)
+
+
+def _require_as_written(head: Head, dataset: h5py.Dataset, rows: np.ndarray) -> None:
+    """Compare what came from far away with its digest."""
+    if isinstance(head, FarHead) and digest(rows) != recorded_digest(dataset):
+        raise ValueError(f"{head.place} sends other bytes than were written, in {dataset.name}")
 
 
 def _offset(layout: Layout) -> int:

@@ -9,32 +9,33 @@ at[s] - first[s] of a row by its leading bits; rows in a block where a shard end
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import gcd
 
 import numpy as np
 
 from trajrl.store.address_range import PAGE
+from trajrl.store.remote.far_blocks import FarBlocks
 
 TABLE_BITS = 14  # of the number of entries: they stay in a core's own cache
 ENDS_HERE = -1  # in the table, where no shift is below 0: more than one shard has rows in this block
 
-Bring = Callable[[np.ndarray], None]  # sees to it that the rows (n,) in these places are there
+
+PIECE_BYTES = 1 << 22  # of a slice that is copied from afar at a time
 
 
 class ShardRows:
     """Rows 0 .. first[-1] - 1 of shards that lie apart in one array; they are never written."""
 
     def __init__(
-        self, array: np.ndarray, first: np.ndarray, at: np.ndarray, bring: Bring | None = None
+        self, array: np.ndarray, first: np.ndarray, at: np.ndarray, far: FarBlocks | None = None
     ) -> None:
         """Take shards that begin at rows `first` (S + 1,), its last the total, and at places `at` (S,).
 
         Args:
-            bring: called with the places of rows before they are read, where they are not all here
+            far: brings the rows that are not here
         """
         self._array, self._first, self._at = array, first, at
-        self._shift, self._bring = at - first[:-1], bring
+        self._shift, self.far = at - first[:-1], far
         self._bits = max(0, int(first[-1]).bit_length() - TABLE_BITS)
         self._table = self._shifts_by_block()
 
@@ -53,9 +54,10 @@ class ShardRows:
 
     def take_at(self, place: np.ndarray) -> np.ndarray:
         """Copy the rows in places, any shape: (...,) -> (..., *width)."""
-        if self._bring is not None:
-            self._bring(place.ravel())
-        return self._array.take(place, axis=0)
+        if self.far is None:
+            return self._array.take(place, axis=0)
+        with self.far.holding(place.ravel()):
+            return self._array.take(place, axis=0)
 
     @property
     def num_places(self) -> int:
@@ -73,12 +75,17 @@ class ShardRows:
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Return rows [start, stop): a view where one shard holds them and all are here."""
         start, stop, _ = rows.indices(len(self))
-        parts = [self._array[low:high] for low, high in self._stretches(start, stop)]
-        if self._bring is None:
+        stretches = self._stretches(start, stop)
+        if self.far is None:
+            parts = [self._array[low:high] for low, high in stretches]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
-        for low, high in self._stretches(start, stop):
-            self._bring(np.arange(low, high))
-        return np.concatenate(parts)
+        most = max(1, PIECE_BYTES // max(1, self._array[:1].nbytes))
+        places = [
+            np.arange(first, min(first + most, high))
+            for low, high in stretches
+            for first in range(low, high, most)
+        ]
+        return np.concatenate([self._array[0:0], *map(self.take_at, places)])
 
     def _stretches(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the places [low, high) that rows [start, stop) take up, one pair for each shard."""

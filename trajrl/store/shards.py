@@ -9,38 +9,81 @@ types, action box, units, environment) must agree.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from trajrl.core.program import program
 from trajrl.store.action_box import is_scaled, recorded_box
 from trajrl.store.column import Column
-from trajrl.store.file.head import Head, read_head
-from trajrl.store.file.reader import MEMORY, RAM_LIMIT_BYTES, Parts
+from trajrl.store.file.describe import describe
+from trajrl.store.file.head import SIZE, Head, read_head
+from trajrl.store.file.reader import MEMORY, RAM_LIMIT_BYTES, Parts, read_parts
+from trajrl.store.places import join_places
+from trajrl.store.remote.addresses import is_far
+from trajrl.store.remote.far_head import read_far_head
 from trajrl.store.shard_columns import mapped_rows, read_rows
 from trajrl.store.shard_table import joined_attributes, joined_table
 
 SAME = ("environment", "units")  # attributes that say how the numbers are meant
 
 
-def read_shards(places: Sequence[Path], memory: str = "auto") -> Parts:
+def read_places(places: Sequence[str], memory: str = "auto") -> Parts:
+    """Open one store or several, here or elsewhere."""
+    found = [place if is_far(place) else Path(place).expanduser() for place in places]
+    alone = found[0]
+    return (
+        read_parts(alone, memory)
+        if len(found) == 1 and isinstance(alone, Path)
+        else read_shards(found, memory)
+    )
+
+
+def read_shards(places: Sequence[Path | str], memory: str = "auto") -> Parts:
     """Open store files as one, mapped or read into memory."""
     if memory not in MEMORY:
         raise ValueError(f"memory is auto, map or ram; got '{memory}'")
-    heads = [read_head(place) for place in places]
+    heads = [head_of(place) for place in places]
     require_alike(heads)
     total = sum(layout.row_bytes * len(layout) for head in heads for layout in head.columns.values())
     packed = next((head for head in heads if head.packed), None)
     if packed and memory == "map":
         unpack = f"`{program()} store import {packed.place} --out X.h5` unpacks it"
         raise ValueError(f"{packed.place} is packed and cannot be mapped; {unpack}")
-    mapped = memory == "map" or (memory == "auto" and not packed and total > RAM_LIMIT_BYTES)
+    far = any(map(is_far, places))
+    mapped = memory == "map" or (memory == "auto" and not packed and (far or total > RAM_LIMIT_BYTES))
     columns = {name: Column((mapped_rows if mapped else read_rows)(heads, name)) for name in heads[0].columns}
+    if len(heads) == 1:
+        return Parts(columns, heads[0].table, heads[0].attributes)
     return Parts(columns, joined_table(heads), joined_attributes(heads))
+
+
+def describe_places(places: Sequence[str]) -> dict[str, Any]:
+    """Return what one store or several as one hold, as plain values; no column is read."""
+    heads = [head_of(place if is_far(place) else Path(place).expanduser()) for place in places]
+    sizes = [head.state[SIZE] for head in heads]
+    if len(heads) == 1:
+        return describe(heads[0], sizes[0])
+    require_alike(heads)
+    rows = {name: sum(len(head.columns[name]) for head in heads) for name in heads[0].columns}
+    columns = {
+        name: replace(
+            layout, shape=(rows[name], *layout.shape[1:]), offset=None if any(h.packed for h in heads) else 0
+        )
+        for name, layout in heads[0].columns.items()
+    }
+    whole = Head(join_places(places), joined_table(heads), joined_attributes(heads), columns, ())
+    return {**describe(whole, sum(sizes)), "files": len(heads)}
+
+
+def head_of(place: Path | str) -> Head:
+    """Describe a store file, here or elsewhere."""
+    return read_far_head(str(place)) if is_far(place) else read_head(Path(place))
 
 
 def require_alike(heads: Sequence[Head]) -> None:
     """Refuse files whose numbers do not mean the same, and a file that is there twice; one line says what."""
-    first, seen = heads[0], dict[str, Path]()
+    first, seen = heads[0], dict[str, Path | str]()
     for head in heads:
         if wrong := _unlike(head, first):
             raise ValueError(f"{head.place} {wrong}: they are not parts of one store")

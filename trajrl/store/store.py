@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Shape = Callable[[torch.Tensor], torch.Tensor]
 
+MARKED_ROWS = 1 << 24  # searched for marks at a time
 MOMENTS = ("obs_", "action_", "reward_")  # statistics that are taken over steps
 
 
@@ -51,33 +52,29 @@ class TrajectoryStore:
         self.version = 0  # counts every append, eviction, cut and relabelling: caches compare it
         self.relabelled = 0  # how often rewards and marks were replaced
         self.path: Path | None = None  # the file it was opened from, of several the first
-        self.num_files = 0
+        self.opened_from = ""  # in words
         self._marks = np.array([np.iinfo(np.int64).max >> 1])
         self._marked_to = 0  # rows of extras["terminal"] that were searched for marks
-        self.derived: dict[Any, Any] = {}  # computed of rewards, marks and lengths; emptied when they change
+        self.derived: dict[Any, Any] = {}  # computed of columns, marks and lengths; emptied when they change
 
     @classmethod
     def open(cls, path: str | Path | Sequence[str | Path], memory: str = "auto") -> TrajectoryStore:
-        """Open a store file, or several as one; a text may be a pattern, or names as a shell takes them.
+        """Open a store, or several as one: files, addresses, patterns, or a text of such words.
 
         Args:
             memory: 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)
         """
-        # They need h5py, which a store in memory does without.
-        from trajrl.store.file.reader import read_parts
+        # It needs h5py, which a store in memory does without.
         from trajrl.store.places import expand, split_places
-        from trajrl.store.shards import read_shards
+        from trajrl.store.shards import read_places
 
         if isinstance(path, Path):
-            found = [path.expanduser()]
+            names = [str(path)]
         else:
             names = split_places(path) if isinstance(path, str) else expand(map(str, path))
-            found = [Path(name).expanduser() for name in names]
-        store = cls.from_parts(
-            read_parts(found[0], memory) if len(found) == 1 else read_shards(found, memory)
-        )
-        store.path = found[0]
-        store.num_files = len(found)
+        store = cls.from_parts(read_places(names, memory))
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        store.path, store.opened_from = Path(names[0]).expanduser(), f"{names[0]}{more}"
         return store
 
     @classmethod
@@ -104,8 +101,7 @@ class TrajectoryStore:
         counts = f"{len(self.live):,} episodes", f"{self.num_steps:,} steps"
         widths = [f"obs {self.obs.width}", f"actions {self.actions.width}"]
         widths += [f"{name} {shape}" for name, shape in self.image_shapes.items()]
-        more = f" and {self.num_files - 1} more" if self.num_files > 1 else ""
-        origin = self.attributes.get("environment", ""), f"{self.path or 'in memory'}{more}"
+        origin = self.attributes.get("environment", ""), self.opened_from or "in memory"
         return one_line(self, *counts, *widths, *origin)
 
     def __len__(self) -> int:
@@ -240,6 +236,7 @@ class TrajectoryStore:
         kept = self.attributes.get("statistics", {})
         narrowed = {n: v[columns] for n, v in kept.items() if n.startswith("obs_")}
         self.attributes["statistics"] = {**kept, **narrowed}
+        self.derived.clear()
         self.version += 1
 
     def keep_keys(self, keys: Iterable[str]) -> None:
@@ -273,8 +270,10 @@ class TrajectoryStore:
         """Return the action rows with a terminal mark in order, closed by a row beyond every episode."""
         column = self.extras.get("terminal")
         if column is not None and self._marked_to < len(column):
-            found = np.flatnonzero(column.slice(self._marked_to, len(column))) + self._marked_to
-            self._marks = np.concatenate([self._marks[:-1], found, self._marks[-1:]])
+            firsts = range(self._marked_to, len(column), MARKED_ROWS)
+            blocks = ((first, column.slice(first, min(first + MARKED_ROWS, len(column)))) for first in firsts)
+            found = [np.flatnonzero(block) + first for first, block in blocks]
+            self._marks = np.concatenate([self._marks[:-1], *found, self._marks[-1:]])
             self._marked_to = len(column)
         return self._marks
 

@@ -144,14 +144,12 @@ def gather(
         discount = np.where(ended, 0.0, spec.return_gamma ** (stop - first)).astype(np.float32)
         returns = returns_to_go(store, first, stop, spec.return_gamma, device)
         returned = returns, _to(discount, device)
-    # Where the episodes begin in each column; their rows follow one another from there on.
-    obs_place, action_place = store.obs.place(start + episode), store.actions.place(start)  # (B,), (B,)
-    reward_place = store.rewards.place(first)  # (B,)
+    obs_place, action_place, reward_place = _begins(store, episode, start)
     obs, prev_actions, history_mask = _histories(
         store, action_place, obs_place, np.stack(last), spec.history, device
     )
     actions, action_mask = _chunk(store, action_place + step, reach, spec.num_actions, device)
-    rewards, mask = _rewards(store, reward_place, k, spec.n, device)
+    rewards, mask = _rewards(store, reward_place + step, k, spec.n, device)
     after: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if spec.next_actions:
         after = _chunk(
@@ -187,6 +185,21 @@ def _placed(
         bad = int(outside.argmax())
         raise ValueError(f"step {step[bad]} is outside episode {episode[bad]} of length {length[bad]}")
     return episode, step, start, length
+
+
+def _begins(
+    store: TrajectoryStore, episode: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places (B,) of the first observation, action and reward of episodes; the others follow."""
+    if store.obs.whole and store.actions.whole and store.rewards.whole:
+        return start + episode, start, start
+    size, places = store.derived.get("places", (0, ()))
+    if size != len(store):  # looked up once for all episodes: a batch then takes a few of them
+        starts, ids = store.table.start, np.arange(len(store))
+        places = store.obs.place(starts + ids), store.actions.place(starts), store.rewards.place(starts)
+        store.derived["places"] = len(store), places
+    obs, actions, rewards = (of.take(episode) for of in places)
+    return obs, actions, rewards
 
 
 def _marked(store: TrajectoryStore, row: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from trajrl.store.file.describe import describe_store
 from trajrl.store.images import EMBEDDING, described, keys_of
 from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.store.places import split_places
+from trajrl.store.remote.addresses import is_far
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.action_units import ActionUnits, action_units
 from trajrl.training.config import NO_DATA, RunConfig
@@ -65,7 +66,7 @@ def open_whole(config: RunConfig, shared: bool = False) -> TrajectoryStore:
             "this run was made from imported weights and names no data to learn from; give --data"
         )
     places = split_places(config.data)
-    if len(places) > 1:
+    if len(places) > 1 or is_far(places[0]):
         return open_shards(places, config, shared)
     data = places[0]
     if not Path(data).exists() and data.partition(":")[0] in ENVS:
@@ -86,8 +87,8 @@ def open_whole(config: RunConfig, shared: bool = False) -> TrajectoryStore:
 
 
 def open_shards(places: list[str], config: RunConfig, shared: bool) -> TrajectoryStore:
-    """Open several store files as one."""
-    paths = [Path(place).expanduser() for place in places]
+    """Open several store files as one; those that lie elsewhere are shared through the cache on disk."""
+    paths = [Path(place).expanduser() for place in places if not is_far(place)]
     for path in paths:
         found = recognise(path) if config.format == "auto" else config.format
         if found != "trajrl":
@@ -98,7 +99,8 @@ def open_shards(places: list[str], config: RunConfig, shared: bool) -> Trajector
     packed = shared and any(describe_store(path)["packed"] for path in paths)
     mapped = shared and config.memory == "auto" and not packed
     store = TrajectoryStore.open(places, "map" if mapped else config.memory)
-    warn_of_copies(paths[0], shared and not mapped and config.memory != "map")
+    if paths:
+        warn_of_copies(paths[0], shared and not mapped and config.memory != "map")
     return store
 
 

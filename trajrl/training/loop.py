@@ -81,6 +81,7 @@ def train_step(run: Run) -> Update:
         sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
     rows = config.batch_size * updates_per_batch(run.agent)
     drawn = draw_update(active, config.seed, step, rows)
+    run.ahead.after(step, active)
     for anchors in drawn.each():
         run.rank_check.note(anchors)
     with run.team.learning(rows, updates_per_batch(run.agent)) as own:

@@ -20,6 +20,7 @@ from trajrl.training.online import Online
 from trajrl.training.pending_updates import PendingUpdates
 from trajrl.training.progress import Progress
 from trajrl.training.rank_check import RankCheck
+from trajrl.training.read_ahead import UpdatesAhead
 from trajrl.training.run_dir.episode_stats import EpisodeStats
 from trajrl.training.run_dir.evaluations import Evaluations
 from trajrl.training.run_dir.logger import Logger
@@ -54,9 +55,11 @@ class Run:
     team: Team = field(default_factory=Team)
     pending: PendingUpdates = field(default_factory=PendingUpdates, repr=False)
     rank_check: RankCheck = field(init=False, repr=False)
+    ahead: UpdatesAhead = field(init=False, repr=False)  # reads ahead of a store that lies elsewhere
 
     def __post_init__(self) -> None:
         self.rank_check = RankCheck(self.team, self.store)
+        self.ahead = UpdatesAhead(self.store, self.agent, self.config)
 
     def advance(self, step: int) -> None:
         """Note that the agent has made `step` updates."""

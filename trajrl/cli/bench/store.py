@@ -51,10 +51,16 @@ class BenchStore(Windows):
     shards: int = 0
     """Compare drawing from this many files with drawing from one that holds the same; 0: do not."""
 
+    remote_latency: Annotated[float | None, silent("MS", "on this machine's disk alone")] = None
+    """Read the store from a server on this machine that answers each request after so many milliseconds."""
+
     def run(self) -> dict[str, Any]:
         """Measure on a generated file."""
+        from trajrl.cli.bench.far import far
         from trajrl.cli.bench.shards import shards
 
+        if self.remote_latency is not None:
+            return far(self, self.remote_latency)
         return shards(self, self.shards) if self.shards else store(self)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from trajrl.cli.common import Common, progress, refuse_existing, say
+from trajrl.cli.common import Common, UsageError, progress, refuse_existing, say
 from trajrl.cli.option import silent
 from trajrl.cli.store.reading import Reading
 from trajrl.cli.text_table import as_text, show_table
@@ -82,17 +82,22 @@ class Export(Common):
 class Info(Common):
     """Say what a store holds; no column is read."""
 
-    store: Positional[Path]
-    """The store file."""
+    store: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="STORE ...", help_behavior_hint="")]
+    """The store file; several, patterns and addresses such as https://host/x.h5 are one store."""
 
     def run(self) -> dict[str, Any]:
         """Describe the store."""
-        from trajrl.store.file.describe import describe_store
+        from trajrl.store.places import expand
+        from trajrl.store.remote.addresses import is_far
+        from trajrl.store.shards import describe_places
 
-        path = self.store.expanduser()
-        if path.is_dir() or (path.is_file() and not is_store(path)):
-            raise ValueError(foreign(path))
-        found = describe_store(path)
+        if not self.store:
+            raise UsageError("name a store file")
+        places = expand(self.store)
+        for path in (Path(place).expanduser() for place in places if not is_far(place)):
+            if path.is_dir() or (path.is_file() and not is_store(path)):
+                raise ValueError(foreign(path))
+        found = describe_places(places)
         show_table(("", ""), [(key, as_text(found[key])) for key in found if key != "provenance"])
         return found
 

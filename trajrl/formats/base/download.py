@@ -20,8 +20,8 @@ from typing import IO
 
 from trajrl.core.atomic_files import said, sync_folder
 from trajrl.core.console import say
+from trajrl.core.http_get import BROKEN_LINE, check_scheme
 from trajrl.core.plain_file import open_to_write
-from trajrl.formats.base.http_get import BROKEN_LINE, check_scheme
 from trajrl.formats.base.importer import Show, quietly
 from trajrl.formats.base.transfer import Transfer, fetch_rest
 

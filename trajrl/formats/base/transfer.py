@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 from trajrl.core.atomic_files import require_space, said, write_text
 from trajrl.core.console import say
-from trajrl.formats.base.http_get import get
+from trajrl.core.http_get import get
 from trajrl.formats.base.importer import Show
 
 PIECE_BYTES = 1 << 20

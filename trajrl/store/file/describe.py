@@ -5,47 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-from trajrl.core.damage import DAMAGE
 from trajrl.store.action_box import box_origin, recorded_box
-from trajrl.store.file.hdf5 import damaged, datasets, open_file, read_attributes
-from trajrl.store.file.reader import read_table
+from trajrl.store.file.head import Head, read_head
 from trajrl.store.images import PREFIX
 from trajrl.store.table import PHASES
 
 
 def describe_store(path: Path) -> dict[str, Any]:
     """Return what a store file holds, as plain values."""
-    with open_file(path) as file:
-        try:
-            return _describe(path, file)
-        except DAMAGE as error:
-            raise damaged(path, error) from error
+    return describe(read_head(path), path.stat().st_size)
 
 
-def _describe(path: Path, file: h5py.File) -> dict[str, Any]:
-    names = datasets(file)
-    table, attributes = read_table(file, names), read_attributes(file)
+def describe(head: Head, num_bytes: int) -> dict[str, Any]:
+    """Return what a store says of itself, as plain values."""
+    table, attributes, columns = head.table, head.attributes, head.columns
     provenance = attributes.get("provenance") or {}
     counts = provenance.get("counts", {})
     terminated = int(table.terminated.sum())
-    shapes = {n.removeprefix(PREFIX): list(file[n].shape[1:]) for n in names if n.startswith(PREFIX)}
+    shapes = {n.removeprefix(PREFIX): list(c.shape[1:]) for n, c in columns.items() if n.startswith(PREFIX)}
     return {
-        "format": "trajrl", "path": str(path), "bytes": path.stat().st_size, "schema": attributes["schema"],
-        "packed": bool(file["actions"].chunks),
+        "format": "trajrl", "path": str(head.place), "bytes": num_bytes, "schema": attributes["schema"],
+        "packed": head.packed,
         "episodes": len(table), "transitions": int(table.length.sum()),
-        "obs_dim": int(file["obs"].shape[1]), "action_dim": int(file["actions"].shape[1]),
+        "obs_dim": int(columns["obs"].shape[1]), "action_dim": int(columns["actions"].shape[1]),
         **({"images": shapes} if shapes else {}),
         "lengths": spread(table.length), "returns": spread(table.returns),
         "terminated": terminated, "truncated": len(table) - terminated,
         "success": count(table.success == 1), "success_unknown": count(table.success < 0),
         "dropped_steps": int(counts.get("dropped_steps", 0)), "changed": counts,
         "sources": _counts(table.sources, table.source_code), "phases": _counts(list(PHASES), table.phase),
-        "extras": [name.removeprefix("extras/") for name in names if name.startswith("extras/")],
-        "labels": table.extra_names, "action_range": _range(file, "action"), "obs_range": _range(file, "obs"),
-        "action_box": _box(attributes, int(file["actions"].shape[1])),
+        "extras": [name.removeprefix("extras/") for name in columns if name.startswith("extras/")],
+        "labels": table.extra_names,
+        "action_range": _range(attributes, "action"), "obs_range": _range(attributes, "obs"),
+        "action_box": _box(attributes, int(columns["actions"].shape[1])),
         "action_box_from": box_origin(attributes),
         "environment": attributes.get("environment"), "source_format": provenance.get("format"),
         "edits": edits(provenance),
@@ -78,9 +72,10 @@ def count(values: np.ndarray) -> int:
     return int(values.sum())
 
 
-def _range(file: h5py.File, name: str) -> list[float]:
+def _range(attributes: dict[str, Any], name: str) -> list[float]:
     """Return the smallest and largest number of a column, from the statistics kept with it."""
-    low, high = file[f"stats/{name}_min"][:], file[f"stats/{name}_max"][:]
+    kept = attributes["statistics"]
+    low, high = kept.get(f"{name}_min", np.zeros(0)), kept.get(f"{name}_max", np.zeros(0))
     return [float(low.min()), float(high.max())] if low.size else []
 
 

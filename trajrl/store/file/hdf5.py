@@ -53,14 +53,15 @@ def open_file(path: Path) -> h5py.File:
             f"{path} is not a whole HDF5 file ({first_line(error)}); import or copy it again"
         ) from error
     try:
-        _check_schema(path, file)
+        check_schema(path, file)
     except BaseException:
         file.close()
         raise
     return file
 
 
-def _check_schema(path: Path, file: h5py.File) -> None:
+def check_schema(path: Path | str, file: h5py.File) -> None:
+    """Refuse HDF5 that is no store, or one of another schema."""
     try:
         schema = int(file.attrs["schema"]) if "schema" in file.attrs else None
     except DAMAGE as error:
@@ -74,7 +75,7 @@ def _check_schema(path: Path, file: h5py.File) -> None:
         )
 
 
-def damaged(path: Path, error: BaseException) -> ValueError:
+def damaged(path: Path | str, error: BaseException) -> ValueError:
     """Return the one line for a store file that cannot be read whole."""
     return ValueError(f"{path} is damaged ({first_line(error)}); import or copy it again")
 

@@ -17,6 +17,8 @@ from trajrl.store.file.hdf5 import damaged, datasets, is_column, open_file
 from trajrl.store.file.reader import check_fit, facts, read_table
 from trajrl.store.table import Table
 
+SIZE = 2  # of a state: where the file's size stands
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -39,7 +41,7 @@ class Layout:
 class Head:
     """A store file without its columns."""
 
-    place: Path
+    place: Path | str  # a path, or an address
     table: Table
     attributes: dict[str, Any]  # with "statistics"
     columns: dict[str, Layout]
@@ -53,7 +55,7 @@ class Head:
     @contextmanager
     def file(self) -> Iterator[h5py.File]:
         """Open the file again, as the one that was described."""
-        with open_file(self.place) as file:
+        with open_file(Path(self.place)) as file:
             self._require_same(file.id.get_vfd_handle())
             try:
                 yield file

@@ -16,7 +16,7 @@ import numpy as np
 
 from trajrl.core.atomic_files import require_space
 from trajrl.store.file.hdf5 import HEADROOM_BYTES, ON_DISK, PLAIN, put, seal, write_attributes
-from trajrl.store.hashing import new_hash
+from trajrl.store.hashing import BLOCKS, BlockDigests, new_hash
 from trajrl.store.table import Table
 
 BUFFER_BYTES = 1 << 20
@@ -28,7 +28,7 @@ class Spool:
     def __init__(self, path: Path, like: np.ndarray) -> None:
         self.path, self.dtype, self.width = path, like.dtype.newbyteorder("="), like.shape[1:]
         self.file: IO[bytes] = path.open("wb", buffering=BUFFER_BYTES)
-        self.hash = new_hash()
+        self.hash, self.blocks = new_hash(), BlockDigests()
         self.num_rows = 0
 
     @property
@@ -49,6 +49,8 @@ class Spool:
         block = np.ascontiguousarray(rows, self.dtype)
         self.file.write(block.data)
         self.hash.update(block.data)
+        if block.size:
+            self.blocks.update(block.data)
         self.num_rows += len(rows)
 
     def close(self) -> None:
@@ -79,6 +81,11 @@ def assemble(
         put(file, "table/source_names", np.array([name.encode() or b"\0" for name in table.sources]))
         for name, value in statistics.items():
             put(file, f"stats/{name}", value)
+        put(
+            file,
+            f"stats/{BLOCKS}",
+            np.concatenate([spools[name].blocks.digests() for name in sorted(spools)]),
+        )
         write_attributes(file, attributes)
         seal(file)
     with path.open("r+b") as out:

@@ -1,0 +1,34 @@
+"""Addresses of far stores: what is one, and what reads it.
+
+https:// is read by ranges with every answer checked; s3://, hf:// and others through fsspec.
+"""
+
+from __future__ import annotations
+
+from trajrl.store.remote.file_systems import FileSystemSource
+from trajrl.store.remote.http import HttpSource
+from trajrl.store.remote.source import Source
+
+WEB = ("http://", "https://")
+
+
+def is_far(place: object) -> bool:
+    """Say whether a name is an address."""
+    scheme, colon, _ = str(place).partition("://")
+    return bool(colon) and scheme.isalnum()
+
+
+def open_far(url: str) -> Source:
+    """Return the source at an address."""
+    return HttpSource(url) if url.startswith(WEB) else FileSystemSource(url)
+
+
+def far_files(pattern: str) -> list[str]:
+    """Return the addresses that a pattern such as s3://bucket/shards/*.h5 stands for, in order of name.
+
+    A web server lists no files, and in its addresses the signs of patterns have another meaning.
+    """
+    if pattern.startswith(WEB):
+        return [pattern]
+    scheme = pattern.partition("://")[0]
+    return sorted(f"{scheme}://{name.lstrip('/')}" for name in FileSystemSource(pattern).glob())

@@ -1,0 +1,55 @@
+"""FileSystemSource: a far file through fsspec: s3://, hf:// and whatever else is installed for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trajrl.core.damage import first_line
+from trajrl.store.remote.source import Version
+
+MARKS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "created")  # as systems name them
+
+
+class FileSystemSource:
+    """A file of any system that fsspec knows."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            import fsspec
+
+            self._system, self._path = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            scheme = url.partition("://")[0]
+            raise ValueError(
+                f"{url}: {scheme}:// needs the extra far, `pip install 'trajrl[far]'` ({first_line(error)})"
+            ) from error
+
+    def look(self) -> Version:
+        """Return size and mark."""
+        found = self._called("info", self._path)
+        marks = (found.get(name) for name in MARKS)
+        return Version(int(found["size"]), str(next((mark for mark in marks if mark), "")))
+
+    def read(self, start: int, stop: int, version: Version) -> bytes:
+        """Return bytes [start, stop)."""
+        found = self._called("cat_file", self._path, start=start, end=stop)
+        if len(found) != stop - start:
+            raise OSError(f"{self.url} gave {len(found)} bytes from {start} on, not {stop - start}")
+        return found
+
+    def glob(self) -> list[str]:
+        """Return the files that the address, a pattern, stands for."""
+        return [str(name) for name in self._called("glob", self._path)]
+
+    def _called(self, name: str, *words: Any, **options: Any) -> Any:
+        try:
+            return getattr(self._system, name)(*words, **options)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{self.url}: no such file") from error
+        except PermissionError as error:
+            raise PermissionError(f"{self.url}: no permission to read it") from error
+        except Exception as error:  # every system has errors of its own
+            raise OSError(
+                f"{self.url} cannot be read ({type(error).__name__}: {first_line(error)})"
+            ) from error

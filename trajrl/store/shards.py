@@ -18,7 +18,7 @@ from trajrl.store.action_box import is_scaled, recorded_box
 from trajrl.store.column import Column
 from trajrl.store.file.describe import describe
 from trajrl.store.file.head import SIZE, Head, read_head
-from trajrl.store.file.reader import MEMORY, RAM_LIMIT_BYTES, Parts, read_parts
+from trajrl.store.file.reader import MEMORY, RAM_LIMIT_BYTES, Parts
 from trajrl.store.places import join_places
 from trajrl.store.remote.addresses import is_far
 from trajrl.store.remote.far_head import read_far_head
@@ -28,18 +28,7 @@ from trajrl.store.shard_table import joined_attributes, joined_table
 SAME = ("environment", "units")  # attributes that say how the numbers are meant
 
 
-def read_places(places: Sequence[str], memory: str = "auto") -> Parts:
-    """Open one store or several, here or elsewhere."""
-    found = [place if is_far(place) else Path(place).expanduser() for place in places]
-    alone = found[0]
-    return (
-        read_parts(alone, memory)
-        if len(found) == 1 and isinstance(alone, Path)
-        else read_shards(found, memory)
-    )
-
-
-def read_shards(places: Sequence[Path | str], memory: str = "auto") -> Parts:
+def read_shards(places: Sequence[str], memory: str = "auto") -> Parts:
     """Open store files as one, mapped or read into memory."""
     if memory not in MEMORY:
         raise ValueError(f"memory is auto, map or ram; got '{memory}'")
@@ -60,7 +49,7 @@ def read_shards(places: Sequence[Path | str], memory: str = "auto") -> Parts:
 
 def describe_places(places: Sequence[str]) -> dict[str, Any]:
     """Return what one store or several as one hold, as plain values; no column is read."""
-    heads = [head_of(place if is_far(place) else Path(place).expanduser()) for place in places]
+    heads = [head_of(place) for place in places]
     sizes = [head.state[SIZE] for head in heads]
     if len(heads) == 1:
         return describe(heads[0], sizes[0])
@@ -76,9 +65,9 @@ def describe_places(places: Sequence[str]) -> dict[str, Any]:
     return {**describe(whole, sum(sizes)), "files": len(heads)}
 
 
-def head_of(place: Path | str) -> Head:
+def head_of(place: str) -> Head:
     """Describe a store file, here or elsewhere."""
-    return read_far_head(str(place)) if is_far(place) else read_head(Path(place))
+    return read_far_head(place) if is_far(place) else read_head(Path(place).expanduser())
 
 
 def require_alike(heads: Sequence[Head]) -> None:

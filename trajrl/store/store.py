@@ -65,14 +65,20 @@ class TrajectoryStore:
             memory: 'map' (mapped from disk), 'ram' (read whole) or 'auto' (by size)
         """
         # It needs h5py, which a store in memory does without.
+        from trajrl.store.file.reader import read_parts
         from trajrl.store.places import expand, split_places
-        from trajrl.store.shards import read_places
+        from trajrl.store.remote.addresses import is_far
 
         if isinstance(path, Path):
             names = [str(path)]
         else:
             names = split_places(path) if isinstance(path, str) else expand(map(str, path))
-        store = cls.from_parts(read_places(names, memory))
+        if len(names) == 1 and not is_far(names[0]):
+            store = cls.from_parts(read_parts(Path(names[0]).expanduser(), memory))
+        else:
+            from trajrl.store.shards import read_shards
+
+            store = cls.from_parts(read_shards(names, memory))
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         store.path, store.opened_from = Path(names[0]).expanduser(), f"{names[0]}{more}"
         return store

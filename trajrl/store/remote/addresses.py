@@ -5,9 +5,7 @@ https:// is read by ranges with every answer checked; s3://, hf:// and others th
 
 from __future__ import annotations
 
-from trajrl.store.remote.file_systems import FileSystemSource
-from trajrl.store.remote.http import HttpSource
-from trajrl.store.remote.source import Source
+from trajrl.store.remote.source import Source  # what reads is imported where an address is met
 
 WEB = ("http://", "https://")
 
@@ -20,7 +18,13 @@ def is_far(place: object) -> bool:
 
 def open_far(url: str) -> Source:
     """Return the source at an address."""
-    return HttpSource(url) if url.startswith(WEB) else FileSystemSource(url)
+    if url.startswith(WEB):
+        from trajrl.store.remote.http import HttpSource
+
+        return HttpSource(url)
+    from trajrl.store.remote.file_systems import FileSystemSource
+
+    return FileSystemSource(url)
 
 
 def far_files(pattern: str) -> list[str]:
@@ -30,5 +34,7 @@ def far_files(pattern: str) -> list[str]:
     """
     if pattern.startswith(WEB):
         return [pattern]
+    from trajrl.store.remote.file_systems import FileSystemSource
+
     scheme = pattern.partition("://")[0]
     return sorted(f"{scheme}://{name.lstrip('/')}" for name in FileSystemSource(pattern).glob())

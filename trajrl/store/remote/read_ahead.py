@@ -70,17 +70,17 @@ class ReadAhead:
         episode, step = anchors.episode[offline], anchors.step[offline]
         start, stop = table.start[episode], table.start[episode] + table.length[episode] - 1
         reach = spec.n + (spec.chunk if spec.next_actions else 0)
-        for column, before, after, shift in (
-            (self.store.obs, spec.history - 1, spec.n, episode),
-            (self.store.actions, spec.history, max(spec.num_actions, reach), 0),
-            (self.store.rewards, 0, spec.n, 0),
-            *((column, spec.history - 1, spec.n, episode) for column in self.store.images.values()),
-        ):
+        frames = [self.store.obs, *self.store.images.values()]
+        wanted = [(column, spec.history - 1, spec.n, episode) for column in frames]
+        wanted += [
+            (self.store.actions, spec.history, max(spec.num_actions, reach), np.zeros_like(episode)),
+            (self.store.rewards, 0, spec.n, np.zeros_like(episode)),
+        ]
+        for column, before, after, shift in wanted:
             if _far(column.base):
-                offset = np.arange(-before, after + 1)
                 last = stop + (shift is episode)  # observations have one row more
-                row = np.clip((start + step)[:, None] + offset, start[:, None], last[:, None])
-                row = (row + np.broadcast_to(shift, len(start))[:, None]).ravel()
+                row = (start + step)[:, None] + np.arange(-before, after + 1)
+                row = (np.clip(row, start[:, None], last[:, None]) + shift[:, None]).ravel()
                 yield column.base, row[row < len(column.base)]
 
 

@@ -19,8 +19,6 @@ from trajrl.cli.bench.rounds import Pace, per_second, ratio, rounds
 from trajrl.cli.common import Common, say
 from trajrl.core.compile import compile_losses
 from trajrl.core.cpu import CPUINFO, as_torch_has_it, kind_of, set_threads
-from trajrl.nets.activation import use_kernel
-from trajrl.nets.mish_kernel import compiled as compiled_kernel
 from trajrl.samplers import make_sampler
 
 if TYPE_CHECKING:
@@ -77,6 +75,8 @@ class BenchUpdate(Common):
     def _contestants(self) -> dict[str, Callable[[], object]]:
         """Return one update of each, by name; the last is a matrix product of the networks' hidden layers."""
         import torch
+
+        from trajrl.nets.mish_kernel import compiled as compiled_kernel  # with torch, which help does without
 
         plain = load_plain()
         agent = plain.PlainDQL(self.obs_dim, self.action_dim, plain.Settings(), width=self.width)
@@ -211,6 +211,7 @@ class BenchUpdate(Common):
 
 def with_kernels(update: Callable[[], object]) -> Callable[[], object]:
     """Return an update under --set kernels=compiled."""
+    from trajrl.nets.activation import use_kernel
 
     def learn() -> object:
         use_kernel(True)

@@ -41,7 +41,7 @@ def test_observations_are_put_side_by_side_as_asked(tmp_path):
     episodes, source = read(path, obs_keys=("keypoint", "state"))
     np.testing.assert_array_equal(episodes[0].obs[:, :6], arrays["data/keypoint"][:4].reshape(4, 6))
     assert source.reading()["obs_keys"] == {"keypoint": 6, "state": 5}
-    with pytest.raises(ValueError, match=r"'img' of shape .* are images, and episodes hold vectors here"):
+    with pytest.raises(ValueError, match=r"'img' of shape .* are images, which are left where they are"):
         open_source(path, obs_keys=("img",))
     with pytest.raises(
         ValueError, match="has no observation 'pose'; choose --obs-keys from keypoint, n_contacts, state"

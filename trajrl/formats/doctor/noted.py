@@ -45,7 +45,7 @@ MEANINGS = {
     "inferred_ends": Meaning(WARNING, "a wrong guess cuts episodes in two or glues two together"),
     "joined_cuts": Meaning(WARNING, "read as they are, demonstrations would end in the middle"),
     "last_rewards": Meaning(WARNING, "if they were earned, success is never seen: --ends flags keeps them"),
-    "left_frames": Meaning(INFORMATION, "the policy sees vectors only, and provenance names what was left"),
+    "left_frames": Meaning(INFORMATION, "the policy does not see them; provenance names what was left"),
     "length_mismatches": Meaning(
         ERROR, "the list or the data lost frames; its own loader reads into the next episode", PERSON
     ),

@@ -92,8 +92,8 @@ def _observations(
     for name in asked:
         if name in frames:
             raise ValueError(
-                f"{file}: '{name}' are images, and episodes hold vectors here; choose --obs-keys from "
-                f"{', '.join(free)}"
+                f"{file}: '{name}' are images or video, which are left where they are; "
+                f"choose --obs-keys from {', '.join(free)}"
             )
         if name not in free:
             raise ValueError(

@@ -105,7 +105,7 @@ class Zarr(Source):
                 both = f"'{absent[0]}' has {shape[0]} rows and its actions {steps}"
                 raise ValueError(f"{self.path}: {both}; they must be equal")
             raise ValueError(
-                f"{self.path}: '{absent[0]}' of shape {shape} are images, and episodes hold vectors here; "
+                f"{self.path}: '{absent[0]}' of shape {shape} are images, which are left where they are; "
                 f"choose --obs-keys from {have}"
             )
         if absent or not asked:

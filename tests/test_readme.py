@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from trajrl.agents import AGENTS
@@ -79,3 +80,13 @@ def test_every_agent_and_sampler_is_in_the_readme_and_it_is_short():
     assert len(text.splitlines()) <= 130
     rows = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
     assert [name for name in {**AGENTS, **SAMPLERS} if f"`{name}`" not in rows and name != "product"] == []
+
+
+def test_the_scores_of_the_readme_are_those_of_the_evidence():
+    rows = pd.read_csv(ROOT / "docs" / "evidence" / "time.csv").dropna(subset=["last"])
+    rows = rows[rows["data"] == "hopper-medium-expert"]
+    ends = rows.groupby("cell")["last"].agg(["mean", "size"])
+    table = (ROOT / "README.md").read_text().split("| agent | what it is")[1].split("## Samplers")[0]
+    told = re.findall(r"^\| `(\w+)`.*?([\d.]+) \((\d)\) \|$", table, re.MULTILINE)
+    found = {name: (float(score), int(seeds)) for name, score, seeds in told}
+    assert found == {name: (round(row["mean"], 1), row["size"]) for name, row in ends.iterrows()}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from trajrl.cli.main import dispatch
-from trajrl.sweep.grid import read_grid, trial_name, trials
+from trajrl.sweep.grid import as_one, read_grid, together, trial_name, trials
 from trajrl.sweep.on_ray import require_room
 from trajrl.sweep.process import Resources, command
 from trajrl.sweep.results import frame, state, table
@@ -171,3 +171,27 @@ def test_a_sweep_that_came_from_elsewhere_calls_nothing(tmp_path, capsys):
     assert f"{run / 'config.json'} names the environment 'os:abort', which would call abort" in (
         capsys.readouterr().out
     )
+
+
+def test_seeds_of_a_cell_are_one_trial_where_their_folders_differ_in_the_seed_alone(tmp_path):
+    grid = read_grid(["sampler=uniform,cluster*priority", "steps=5"])
+    planned = trials(tmp_path, grid, ["batch_size=8"], [3, 4, 5])
+    for seed in (3, 4, 5):
+        done = tmp_path / "trials" / f"uniform-steps=5-s{seed}"
+        done.mkdir(parents=True)
+        if seed != 5:
+            (done / "summary.json").write_text("{}")
+    listed, todo = together(planned)
+    assert [one.name for one in todo] == ["uniform-steps=5-s3-s5", "cluster-x-priority-steps=5-s3-s5"]
+    said = command(todo[0])  # the whole cell again: what has ended stays as it is
+    assert said[said.index("--out") + 1] == str(tmp_path / "trials" / "uniform-steps=5-s{seed}")
+    assert said[said.index("--seeds") : said.index("--set")] == ["--seeds", "3", "--seed", "3"]
+    assert todo[0].folders == [one.folder for one in planned if one.cell == todo[0].cell]
+    assert {one.log.name for one in listed} == {f"{one.name}.txt" for one in todo}
+
+
+def test_names_that_are_numbered_by_all_that_they_say_stay_apart(tmp_path):
+    planned = trials(tmp_path, read_grid(["agent.hidden=[16,16]"]), [], [0, 1])
+    assert as_one(planned) is None
+    listed, todo = together(planned)
+    assert listed == todo == planned

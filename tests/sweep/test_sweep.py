@@ -179,3 +179,17 @@ def test_a_failing_trial_is_named_and_the_others_run(store, tmp_path, capsys):
     assert sorted(found["state"]) == ["failed", "finished"]
     assert dispatch([*grid, *rest, "agent.eta=2.0"]) == 1
     assert "holds a sweep with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_seeds_of_a_cell_train_in_one_process(store, tmp_path, capsys):
+    out = tmp_path / "sweep"
+    assert dispatch([*words(store, out, "--seeds", "2", "--together", steps=20), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (answer["finished"], answer["failed"]) == (4, 0)
+    assert sorted(path.name for path in (out / "logs").iterdir()) == [
+        "cluster-s0-s1.txt",
+        "uniform-s0-s1.txt",
+    ]
+    assert len(pd.read_csv(out / "results.csv")) == 4
+    assert "2 seeds as one program" in (out / "logs" / "uniform-s0-s1.txt").read_text()

@@ -96,6 +96,7 @@ class EGOOD(TargetActorLearner):
 
     config: Config
     roles = BOTH
+    apart = ("calibrate",)
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)

@@ -104,6 +104,7 @@ class StratifiedQL(TargetActorLearner):
 
     config: Config
     roles = BOTH
+    apart = ("select",)
 
     def __init__(self, obs_dim: int, action_dim: int, config: Config, **options: Any) -> None:
         super().__init__(obs_dim, action_dim, config, **options)

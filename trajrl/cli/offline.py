@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import say
 from trajrl.cli.train_command import Choices, introduce, report, stop_politely, watched
@@ -24,6 +24,11 @@ class Offline(Choices):
     eval_async: bool = False
     """Evaluate beside the training, which never waits: in processes that act on the CPU with copies of the
     weights, in the same episodes.  --set eval_workers=N says in how many; the last alone is filmed."""
+    seeds: int = 1
+    """Runs that one program trains together, with seeds --seed, --seed + 1 and so on.  Each has a folder of
+    its own, s0, s1 and so on in --out; {seed} in --out stands for the number instead."""
+
+    COUNTS: ClassVar[tuple[str, ...]] = ("seeds",)
 
     def run(self) -> dict[str, Any]:
         """Train, or continue training; under torchrun as one of several processes."""
@@ -32,6 +37,10 @@ class Offline(Choices):
 
         if self.help_config:
             return self.explain("offline")
+        if self.seeds > 1:
+            from trajrl.cli.offline_seeds import train_seeds
+
+            return train_seeds(self, self.seeds)
         with joined(from_environment()) as team:
             run = watched(self.opened(team))
             with stop_politely(run, several=team.size > 1):

@@ -22,13 +22,13 @@ from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.options import choose_sampler
 from trajrl.sweep import ENGINES
-from trajrl.sweep.grid import read_grid, trials
+from trajrl.sweep.grid import read_grid, together, trials
 from trajrl.sweep.process import Resources, reason
 
 if TYPE_CHECKING:
     from trajrl.sweep.grid import Trial
 
-OWN = {"grid", "seeds", "engine", "address", "workers", "cpus", "gpus", "retries", "seed"}
+OWN = {"grid", "seeds", "together", "engine", "address", "workers", "cpus", "gpus", "retries", "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Sweep(Choices):
     """The first seed."""
     seeds: int = 1
     """Runs of each cell, with seeds --seed, --seed + 1 and so on."""
+    together: bool = False
+    """Train the seeds of each cell as one program, in one process: `offline --seeds`."""
     engine: Literal["local", "ray"] = "local"
     """local: processes of this machine.  ray: Ray Tune, on this machine or a cluster."""
     address: Annotated[str, silent("NAME", "a Ray of this machine")] = ""
@@ -73,11 +75,15 @@ class Sweep(Choices):
         out.mkdir(parents=True, exist_ok=True)
         with lock(out, "lock"):
             remember(out, base, list(grid))
-            todo = [trial for trial in planned if not trial.finished]
-            introduce(planned, todo)
+            left = [trial for trial in planned if not trial.finished]
+            introduce(planned, left)
+            todo = left
+            if self.together:
+                planned, todo = together(planned)
             try:
                 if todo:
-                    find(ENGINES, self.engine, "engine")(todo, resources, Progress(len(planned), len(todo)))
+                    progress = Progress(len(planned), sum(trial.seeds for trial in todo))
+                    find(ENGINES, self.engine, "engine")(todo, resources, progress)
             except KeyboardInterrupt:
                 self.answer(out, write_results(out, planned), list(grid))
                 raise
@@ -134,7 +140,7 @@ class Progress:
         if code < 0:
             say(f"{trial.name} was killed; what it saved is kept")
             return
-        self.ended += 1
+        self.ended += trial.seeds
         spent = time.monotonic() - self.began
         left = spent / self.ended * (self.todo - self.ended)
         score = "" if code else score_of(trial)
@@ -144,13 +150,16 @@ class Progress:
 
 
 def score_of(trial: Trial) -> str:
-    """Return the last score in words."""
+    """Return the last score, or that of each seed, in words."""
     from trajrl.training.run_dir.evaluations import shown
 
-    with as_written(path := trial.folder / "summary.json"):
-        summary = read_object(path)
-        scores, scale = summary.get("scores"), summary.get("scale", "score")
-        return f", {scale} {shown(scores['last']['value'], scale)}" if scores else ""
+    found, scale = [], "score"
+    for folder in trial.folders:
+        with as_written(path := folder / "summary.json"):
+            summary = read_object(path)
+            scores, scale = summary.get("scores"), summary.get("scale", "score")
+            found += [shown(scores["last"]["value"], scale)] if scores else []
+    return f", {scale} {', '.join(found)}" if found else ""
 
 
 def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
 
@@ -21,7 +21,8 @@ from trajrl.store.places import join_places, named
 if TYPE_CHECKING:
     from trajrl.training.run import Run
 
-NOT_FIELDS = {"json", "trust", "debug", "out", "resume", "resume_or_start", "set", "config", "help_config"}
+NOT_FIELDS = {"json", "trust", "debug", "out", "resume", "resume_or_start", "set", "config", "help_config",
+              "seeds"}  # fmt: skip
 SPOKEN = ("sampler", "offline_sampler")  # options of one name, or of one for each role
 SHOWN = {
     "last": "last evaluation",
@@ -185,10 +186,20 @@ def watched(run: Run) -> Run:
     return run
 
 
+class Stoppable(Protocol):
+    """A run, or several that train together."""
+
+    folder: Path
+    interrupted: bool
+
+    def interrupt(self) -> None:
+        """End after the step under way, with a checkpoint."""
+
+
 class stop_politely:  # noqa: N801 - reads as a statement
     """Turn Ctrl-C into a checkpoint after the step under way."""
 
-    def __init__(self, run: Run, how: str = "", several: bool = False) -> None:
+    def __init__(self, run: Stoppable, how: str = "", several: bool = False) -> None:
         """Stop `run`; `how` says what continues it, if not --resume --out and its folder.
 
         Each of several processes hears a Ctrl-C more than once, as their launcher passes it on; it has a
@@ -213,12 +224,12 @@ class stop_politely:  # noqa: N801 - reads as a statement
         say(f"stopping after this step with a checkpoint; {self.how} continues")
 
 
-def introduce(run: Run) -> None:
-    """Say what is about to be learned from what."""
+def introduce(run: Run, place: str = "") -> None:
+    """Say what is about to be learned from what; `place`: where, if not in the run's folder alone."""
     config, store = run.config, run.store
     say(f"{config.agent}, sampler {config.sampler}")
-    data = named(config.data)
-    say(f"{len(store.live)} episodes, {store.num_steps} steps of {data}; the run is in {run.folder}")
+    where = place or f"the run is in {run.folder}"
+    say(f"{len(store.live)} episodes, {store.num_steps} steps of {named(config.data)}; {where}")
     average = run.evaluations.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
     success = "" if average["average_success"] is None else f", success {average['average_success']:.0%}"

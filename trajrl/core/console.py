@@ -61,6 +61,17 @@ def silence() -> None:
     logging.getLogger("trajrl").setLevel(logging.ERROR)
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Say nothing for a while: what would be said was said already."""
+    global _silent
+    before, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = before
+
+
 def speak_to_stderr(quiet: bool) -> None:
     """Choose where `say` goes; the program calls this once."""
     global _quiet

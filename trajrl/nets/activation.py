@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from trajrl.nets.mish_kernel import Kernel, compiled
+from trajrl.nets.stacked import across, is_stacked
 
 Activation = Callable[[Tensor], Tensor]
 LOG2_E = 1.4426950408889634  # 2^(x log2 e) is e^x in half the time of torch's own exponential on the CPU
@@ -134,6 +135,8 @@ def evenly(function: Activation) -> Activation:
 
     @wraps(function)
     def applied(x: Tensor) -> Tensor:
+        if is_stacked(x):
+            return across(applied, x)
         if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_grad_enabled():
             return function(x)
         missing = -x.numel() % (LANES * shares(x.numel(), torch.get_num_threads()))

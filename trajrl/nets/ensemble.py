@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trajrl.nets.activation import activation as activation_named
 from trajrl.nets.mlp import FEW, GAIN, NORMS, draw_linear
+from trajrl.nets.stacked import across
 
 
 class EnsembleLinear(nn.Module):
@@ -43,7 +44,7 @@ class EnsembleLinear(nn.Module):
         weight, bias = chosen(self.weight, members), chosen(self.bias, members)
         if weight.shape[2] == 1 or weight[0].numel() < FEW:
             return (x.unsqueeze(2) * weight.mT.unsqueeze(1)).sum(-1) + bias  # over (E, B, out, in)
-        return torch.baddbmm(bias, x, weight)
+        return across(products, bias, x, weight)
 
 
 class EnsembleNorm(nn.Module):
@@ -127,6 +128,14 @@ class Critic(nn.Module):
             members: indices of the critics wanted, on the device; None: all.
         """
         return self.net(torch.cat((context, actions), -1), members).squeeze(-1)
+
+
+def products(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Return x times weight plus bias of all members, (..., E, B, out) where each is (..., E, B, in)."""
+    if weight.dim() == 3:
+        return torch.baddbmm(bias, x, weight)
+    of_all = (part.flatten(0, 1) for part in (bias, x, weight))  # members of every seed: (R E, ...)
+    return torch.baddbmm(*of_all).unflatten(0, weight.shape[:2])
 
 
 def chosen(parameter: Tensor, members: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.stacked import gradient, leaf
 
 PLACES = (
     "action",
@@ -67,8 +68,8 @@ def guidance(
     place, eps_hat = RATIOS[ratio].place, eps_hat.detach()
     with torch.enable_grad():
         start = {"action": actions, "x0": diffusion.x0_hat(x, level, eps_hat), "x_i": x}[place]
-        start = start.detach().requires_grad_()
+        start = leaf(start)
         seen = diffusion.x0_hat(start, level, eps_hat) if place == "x_i" else start
         if clamp_x0:
             seen = seen + (seen.clamp(-1, 1) - seen).detach()
-        return torch.autograd.grad(value(seen).sum(), start)[0]
+        return gradient(value(seen), start)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.nets.image_encoder import ImageEncoder
+from trajrl.nets.stacked import across, is_stacked
 
 Head = TypeVar("Head", bound=nn.Module)
 NARROWEST = 4  # a GRU's own products of fewer columns give a row other bits among other rows
@@ -71,8 +72,7 @@ class HistoryEncoder(nn.Module):
         steps = torch.cat((obs, prev_actions), -1) if self.actions else obs  # (B, H, in)
         inputs = to_front(steps, mask)
         last = (mask.sum(1) - 1).clamp(min=0)  # (B,) index of the anchor after the shift
-        fast = inputs.device.type == "cpu" and not torch.compiler.is_compiling()
-        output = (fused if fast else unrolled)(inputs, list(self.gru.values()))  # (B, H, width)
+        output = run(inputs, list(self.gru.values()))  # (B, H, width)
         read = output.gather(1, last[:, None, None].expand(-1, 1, output.shape[2]))  # (B, 1, width)
         return torch.cat((now, read[:, 0]), -1)
 
@@ -83,6 +83,14 @@ class HistoryNet(nn.Module, Generic[Head]):
     def __init__(self, encoder: HistoryEncoder, head: Head) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
+
+
+def run(inputs: Tensor, weights: list[Tensor]) -> Tensor:
+    """Run the GRU: the top layer's outputs (B, H, width) for inputs (B, H, in)."""
+    if is_stacked(weights[0]):
+        return across(of_every_seed, inputs, *weights)
+    fast = inputs.device.type == "cpu" and not torch.compiler.is_compiling()
+    return (fused if fast else unrolled)(inputs, weights)
 
 
 def fused(inputs: Tensor, weights: list[Tensor]) -> Tensor:
@@ -105,6 +113,23 @@ def unrolled(inputs: Tensor, weights: list[Tensor]) -> Tensor:
             hidden = torch.lerp(candidate, hidden, torch.sigmoid(update_x + update_h))
             outputs.append(hidden)
         inputs = torch.stack(outputs, 1)
+    return inputs
+
+
+def of_every_seed(inputs: Tensor, *weights: Tensor) -> Tensor:
+    """Run the same for every seed's inputs (R, B, H, in) and weights (R, ...)."""
+    for layer in range(0, len(weights), 4):
+        w_in, w_hidden, b_in, b_hidden = weights[layer : layer + 4]
+        width, rows = w_hidden.shape[2], inputs.transpose(1, 2)  # (R, H, B, in)
+        from_input = torch.baddbmm(b_in[:, None], rows.flatten(1, 2), w_in.mT).unflatten(1, rows.shape[1:3])
+        hidden, outputs = inputs.new_zeros(*inputs.shape[:2], width), []
+        for step in from_input.unbind(1):  # (R, B, 3 width)
+            from_hidden = torch.baddbmm(b_hidden[:, None], hidden, w_hidden.mT)
+            reset, update = (step + from_hidden)[..., : 2 * width].sigmoid().chunk(2, -1)
+            candidate = torch.tanh(step[..., 2 * width :] + from_hidden[..., 2 * width :] * reset)
+            hidden = (hidden - candidate) * update + candidate  # in torch's own order: the same last bits
+            outputs.append(hidden)
+        inputs = torch.stack(outputs, 2)
     return inputs
 
 

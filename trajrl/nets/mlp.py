@@ -16,6 +16,7 @@ from torch.nn.functional import linear as linear_of
 
 from trajrl.nets.activation import Activation
 from trajrl.nets.activation import activation as activation_named
+from trajrl.nets.stacked import across, is_stacked
 
 INITS = ("default", "orthogonal", "xavier")  # default: U(-b, b), b = 1/sqrt(in), as torch has it
 GAIN = sqrt(2)  # of orthogonal weights
@@ -73,7 +74,16 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if weight.numel() < FEW:
         return (x.unsqueeze(-2) * weight).sum(-1) + bias
+    if is_stacked(weight):
+        return across(affine_of_every_seed, x, weight, bias)
     return linear_of(x, weight, bias) if bias.dim() == 1 else torch.addmm(bias, x, weight.t())
+
+
+def affine_of_every_seed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the same of every seed: x (R, ..., in), weight (R, out, in), bias (R, out) or (R, B, out)."""
+    rows = x.flatten(1, -2) if x.dim() > 2 else x[:, None]  # (R, B, in)
+    found = torch.baddbmm(bias if bias.dim() == 3 else bias[:, None], rows, weight.mT)
+    return found.view(*x.shape[:-1], -1)
 
 
 def between(x: Tensor, activation: Activation, norm: nn.Module | None, norm_first: bool) -> Tensor:

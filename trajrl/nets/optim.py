@@ -9,7 +9,7 @@ Cosine decay after s updates is lr (1 + cos(pi p)) / 2, with three readings of p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import cos, pi
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trajrl.core.distributed import averaged
 from trajrl.nets.frozen import is_frozen
+from trajrl.nets.stacked import across
 
 DECAYS = ("none", "update", "epoch", "as_run")
 EPOCH = 1000  # updates per epoch in the published runs
@@ -68,7 +69,6 @@ class Optimiser:
             self.rate.fill_(self.lr * factor)
             self.factor = factor
 
-    @torch.no_grad()
     def step(self, loss: Tensor) -> Tensor:
         """Take one step down `loss` and return the norm of the gradient before clipping.
 
@@ -78,10 +78,19 @@ class Optimiser:
         """
         if is_frozen():
             return torch.zeros_like(loss)
-        found = averaged(torch.autograd.grad(loss, self.parameters))
+        return across(self._descend, loss)
+
+    @torch.no_grad()
+    def _descend(self, loss: Tensor) -> Tensor:
+        """Take the step of one loss (), or of every seed's (R,) where the parameters are a stack's."""
+        found = averaged(torch.autograd.grad(loss, self.parameters, torch.ones_like(loss)))
         gradients = [part.contiguous() for part in found]  # the step reads memory in the parameter's order
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm = norm_of(gradients, loss.shape)
         divisor = ((norm + 1e-6) / self.clip).clamp_(min=1).float() if self.clip > 0 else None
+        if divisor is not None and divisor.dim():  # the fused step has one for all
+            by_seed = [divisor.view(-1, *[1] * (part.dim() - 1)) for part in gradients]
+            torch._foreach_div_(gradients, by_seed)
+            divisor = None
         kind = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
         self.count += 1
         kind(
@@ -107,3 +116,21 @@ class Optimiser:
             first.copy_(state["adam"][index]["exp_avg"])
             second.copy_(state["adam"][index]["exp_avg_sq"])
             self.count.copy_(state["adam"][index]["step"])
+
+    def stack(self, seeds: Sequence[Optimiser]) -> None:
+        """Serve parameters (R, ...) stacked of those of `seeds`, whose moments become views of its own."""
+        for name in ("first", "second"):
+            every = [torch.stack(parts) for parts in zip(*(getattr(one, name) for one in seeds))]
+            setattr(self, name, every)
+            for r, one in enumerate(seeds):
+                setattr(one, name, [part[r] for part in every])
+        for one in seeds:
+            one.count = self.count
+
+
+def norm_of(gradients: list[Tensor], seeds: torch.Size) -> Tensor:
+    """Return the norm () of all gradients together; where they are of R seeds, (R, ...), each seed's (R,)."""
+    if not seeds:
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    parts = [torch.linalg.vector_norm(part.view(*seeds, -1), dim=1) for part in gradients]
+    return torch.linalg.vector_norm(torch.stack(parts), dim=0)

@@ -6,7 +6,7 @@ kappa   = quantile of s over pairs of the data        gate = clip((s - kappa) / 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ def denoising_score(
 class Threshold:
     """kappa: infinite until enough scores of the data were seen; its state is saved with the agent."""
 
+    in_losses: ClassVar[tuple[str, ...]] = ("kappa", "noise")  # tensors that losses and acting read
+
     def __init__(self, levels: int, width: int, rng: torch.Generator, device: torch.device) -> None:
         self.kappa = torch.full((), torch.inf, device=device)
         self.scores = torch.zeros(0, device=device)  # (n,) seen so far
@@ -46,7 +48,8 @@ class Threshold:
         """Take in scores of the data; after the last ones kappa is their quantile."""
         self.scores = torch.cat((self.scores, scores.detach()))
         if last and len(self.scores):
-            self.kappa, self.scores = self.scores.quantile(quantile), self.scores[:0].clone()
+            self.kappa.copy_(self.scores.quantile(quantile))  # in place: of several seeds it is a share
+            self.scores = self.scores[:0].clone()
 
     def gate(self, scores: Tensor) -> Tensor:
         """Return clip((s - kappa) / kappa, 0, 1)."""
@@ -59,4 +62,6 @@ class Threshold:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore them."""
         device = self.kappa.device
-        self.kappa, self.scores, self.noise = (state[n].to(device) for n in ("kappa", "scores", "noise"))
+        self.kappa, self.scores, self.noise = (
+            state[n].to(device, copy=True) for n in ("kappa", "scores", "noise")
+        )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from trajrl.core.distributed import all_reduce_sum
 from trajrl.nets.frozen import is_frozen
+from trajrl.nets.stacked import across
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -98,7 +99,13 @@ def pooled(q: Tensor, how: str, doubt: float) -> Tensor:
 def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
     """Move targets after the optimiser's step: theta' <- theta' + tau (theta - theta').  Polyak and EMA."""
     if tau and not is_frozen():
-        torch._foreach_lerp_(list(target), list(online), tau)
+        starts, ends = list(target), list(online)
+        count = len(starts)
+
+        def move(*every: Tensor) -> None:
+            torch._foreach_lerp_(every[:count], every[count:], tau)
+
+        across(move, *starts, *ends)
 
 
 def ema_speed(update: int, decay: float, every: int, start: int, before: str = "copy") -> float:

@@ -64,7 +64,7 @@ class Collector:
         self.queues = Queues(actor, num_envs)
         self.open: list[Recording | None] = [None] * num_envs
         self.next_episode = 0
-        self._rngs = {row: torch.Generator() for row in range(num_envs)}
+        self.rngs = {row: torch.Generator() for row in range(num_envs)}  # of the actor's draws
 
     @property
     def done(self) -> bool:
@@ -76,14 +76,25 @@ class Collector:
 
         An environment without an open episode starts the next one first; with none left to start it rests.
         """
+        ended, rows = self.begin()
+        self.queues.ask(self.queues.waiting(rows), self.rngs, explore, actor)
+        return ended + self.advance(rows)
+
+    def begin(self) -> tuple[list[Finished], list[int]]:
+        """Start episodes where there are none; returns what failed, and the environments that have one.
+
+        Those among them whose chunk is used up have their generators set for the actor's draws.
+        """
         ended = [failed for row in range(len(self.envs)) if (failed := self._start(row))]
         rows = [row for row, recording in enumerate(self.open) if recording]
-        waiting = self.queues.waiting(rows)
-        for row in waiting:
+        for row in self.queues.waiting(rows):
             recording = self._recording(row)
-            self._rngs[row].manual_seed(self.streams.query_seed(recording.number, len(recording.actions)))
-        self.queues.ask(waiting, self._rngs, explore, actor)
-        return ended + [done for row in rows if (done := self._advance(row, self.queues.take(row)))]
+            self.rngs[row].manual_seed(self.streams.query_seed(recording.number, len(recording.actions)))
+        return ended, rows
+
+    def advance(self, rows: Sequence[int]) -> list[Finished]:
+        """Take the next action of the chunk in each of `rows`; returns the episodes that ended."""
+        return [done for row in rows if (done := self._advance(row, self.queues.take(row)))]
 
     def skip_to(self, number: int) -> None:
         """Let the next episode be that of place `number`, or a later one that is next already."""

@@ -5,7 +5,7 @@ Its streams are its own, (seed, "eval", step, episode): evaluating more often ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trajrl.rollout.collector import LONG, Collector, EnvFailureError, Finished, Streams, in_order
@@ -38,16 +38,20 @@ def evaluate(
     """
     if episodes < 1:
         raise ValueError(f"an evaluation needs at least one episode; got {episodes}")
-    streams = Streams(seed, "eval", (step,))
     chosen = sorted(only) or range(episodes)
-    collector = Collector(
-        suite, agent, streams, envs, numbers=chosen, render=render, watch=watch, ceiling=ceiling_of(suite)
-    )
+    collector = collector_of(agent, suite, seed, step, chosen, envs, render=render, watch=watch)
     try:
-        whole = (finished for finished in in_order(collector) if not _left_out(finished, broken))
-        return [to_row(finished, suite) for finished in whole]
+        return whole_rows(in_order(collector), suite, broken)
     finally:
         collector.close()
+
+
+def collector_of(
+    agent: Actor, suite: EnvSuite, seed: int, step: int, numbers: Sequence[int], envs: int, **options: Any
+) -> Collector:
+    """Return what runs the episodes `numbers` of an evaluation, from the streams that are its own."""
+    streams = Streams(seed, "eval", (step,))
+    return Collector(suite, agent, streams, envs, numbers=numbers, ceiling=ceiling_of(suite), **options)
 
 
 def ceiling_of(suite: EnvSuite) -> int:
@@ -57,6 +61,13 @@ def ceiling_of(suite: EnvSuite) -> int:
     of it, twice the limit, a line says so.
     """
     return 4 * getattr(suite, "limit", 0) or 2 * LONG
+
+
+def whole_rows(
+    episodes: Iterable[Finished], suite: EnvSuite, broken: Callable[[EnvFailureError], None] | None
+) -> list[dict[str, Any]]:
+    """Return the rows of episodes; one that broke off is left out where `broken` is there to see why."""
+    return [to_row(finished, suite) for finished in episodes if not _left_out(finished, broken)]
 
 
 def _left_out(finished: Finished, broken: Callable[[EnvFailureError], None] | None) -> bool:

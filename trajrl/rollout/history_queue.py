@@ -125,10 +125,18 @@ class Queues:
         """Ask the actor, or the one that stands in for it, for a new chunk in each of `rows`, at once."""
         if not rows:
             return
-        assert self.history is not None, "an observation comes before the first action"
         asked = actor or self.actor
         with torch.no_grad():
-            chosen = asked.act(self.history.show(rows, asked.device), [rng[row] for row in rows], explore)
+            chosen = asked.act(self.show(rows, asked.device), [rng[row] for row in rows], explore)
+        self.put(rows, chosen)
+
+    def show(self, rows: Sequence[int], device: str | torch.device = "cpu") -> History:
+        """Copy the histories of some environments to tensors."""
+        assert self.history is not None, "an observation comes before the first action"
+        return self.history.show(rows, device)
+
+    def put(self, rows: Sequence[int], chosen: torch.Tensor) -> None:
+        """Queue the chunks (len(rows), N, act) that an actor chose."""
         chunk = chosen.cpu().numpy().astype(np.float32, copy=False)  # (len(rows), N, act)
         if not (np.abs(chunk) <= 1 + TOLERANCE).all():
             worst = "NaN" if np.isnan(chunk).any() else f"{np.abs(chunk).max():.3g} in size"

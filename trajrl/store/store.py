@@ -9,6 +9,7 @@ shaped by two elementwise functions that `gather` applies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,13 @@ class TrajectoryStore:
     def __len__(self) -> int:
         """Return how many episodes were ever added; ids run below this."""
         return len(self.table)
+
+    def view(self) -> TrajectoryStore:
+        """Return a store of the same columns with a table of its own, to be shaped and evicted from apart."""
+        other = copy(self)
+        other.table, other.attributes = deepcopy(self.table), deepcopy(self.attributes)
+        other.extras, other.derived = dict(self.extras), {}
+        return other
 
     def set_shaping(self, reward: Shape | None = None, action: Shape | None = None) -> None:
         """Set what `gather` makes of rewards and actions, elementwise; None leaves one as it is."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from zlib import crc32
@@ -29,6 +29,13 @@ class Trial:
     seed: int
     trust: bool = False  # --trust was given
     words: tuple[str, ...] = ("offline",)  # the command that does it, and what it takes besides
+    seeds: int = 1  # runs that one process trains together, from `seed` on: {seed} in `folder` names each
+
+    @property
+    def folders(self) -> list[Path]:
+        """Return the folder of every run."""
+        numbers = range(self.seed, self.seed + self.seeds)
+        return [Path(str(self.folder).replace("{seed}", str(number))) for number in numbers]
 
     @property
     def finished(self) -> bool:
@@ -79,6 +86,35 @@ def trials(
             folder, log = out / "trials" / name, out / "logs" / f"{name}.txt"
             found.append(Trial(name, folder, log, settings, cell, seed, trust))
     return found
+
+
+def together(planned: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """Let the trials of a cell, which differ in their seed alone, be one where their names allow it.
+
+    Returns the trials with the log that each is written to, and what is to be run for those not finished.
+    """
+    cells: dict[tuple[tuple[str, str], ...], list[Trial]] = {}
+    for trial in planned:
+        cells.setdefault(trial.cell, []).append(trial)
+    logs: dict[str, Path] = {}
+    todo: list[Trial] = []
+    for trials_of in cells.values():
+        whole = as_one(trials_of)
+        logs |= {trial.name: whole.log if whole else trial.log for trial in trials_of}
+        left = [trial for trial in trials_of if not trial.finished]
+        todo += [whole] if whole and left else left
+    return [replace(trial, log=logs[trial.name]) for trial in planned], todo
+
+
+def as_one(alike: Sequence[Trial]) -> Trial | None:
+    """Return the trial that stands for all of them; None where their folders differ in more than the seed."""
+    first, last = alike[0], alike[-1]
+    stem = first.name.removesuffix(f"s{first.seed}")
+    if len(alike) == 1 or [trial.name for trial in alike] != [f"{stem}s{trial.seed}" for trial in alike]:
+        return None
+    name = f"{stem}s{first.seed}-s{last.seed}"
+    folder, log = first.folder.with_name(f"{stem}s{{seed}}"), first.log.with_name(f"{name}.txt")
+    return replace(first, name=name, folder=folder, log=log, seeds=len(alike))
 
 
 def folder_name(out: Path, cell: Sequence[tuple[str, str]], seed: int) -> str:

@@ -50,6 +50,7 @@ def command(trial: Trial) -> list[str]:
     """Return the words that run a trial, or continue it."""
     words = [sys.executable, "-m", "trajrl", *trial.words, "--resume-or-start", "--out", str(trial.folder)]
     words += ["--trust"] if trial.trust else []
+    words += ["--seeds", str(trial.seeds)] if trial.seeds > 1 else []
     return [*words, "--seed", str(trial.seed), "--set", *trial.settings]
 
 

@@ -10,13 +10,14 @@ agent whose stage is None.  Noise is drawn and rates are set outside: a record i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from trajrl.agents.base.learner import Learner
+from trajrl.training.tensor_trees import leaves, mapped
 
 WARM = 3  # updates of a stage before it is recorded: libraries load and choose what they will use
 
@@ -56,7 +57,7 @@ class RecordedUpdates:
 
     def of(self, batch: Any, noise: Any) -> Record:
         """Record the update that comes next."""
-        batch, noise = copied(batch), copied(noise)
+        batch, noise = mapped(Tensor.clone, batch), mapped(Tensor.clone, noise)
         names: list[str] = []
 
         def program() -> tuple[Tensor, ...]:
@@ -91,19 +92,3 @@ def as_cuda_graph(program: Program) -> Program:
         return found
 
     return again
-
-
-def leaves(tree: Any) -> Iterator[Tensor]:
-    """Yield the tensors of nested tuples, in order."""
-    if isinstance(tree, Tensor):
-        yield tree
-    for part in tree if isinstance(tree, tuple) else ():
-        yield from leaves(part)
-
-
-def copied(tree: Any) -> Any:
-    """Return nested tuples with every tensor copied."""
-    if isinstance(tree, tuple):
-        parts = [copied(part) for part in tree]
-        return tree._make(parts) if hasattr(tree, "_make") else tuple(parts)
-    return tree.clone() if isinstance(tree, Tensor) else tree

@@ -5,7 +5,7 @@ loop.after_step says when; rollout/evaluate.py runs the episodes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trajrl.core.console import say
@@ -50,12 +50,10 @@ def evaluate_and_keep(run: Run, last: bool) -> None:
 
 def score(run: Run, suite: EnvSuite, last: bool, bc_loss: float | None) -> None:
     """Run the evaluation's episodes and write their rows."""
-    config, episodes = run.config, episodes_of(run, last)
+    episodes = episodes_of(run, last)
     run.progress.say(f"evaluating {episodes} episodes")
     broken: list[EnvFailureError] = []
-    rows = evaluate(
-        run.agent, suite, config.seed, run.clock, episodes, config.eval_envs, broken=broken.append
-    )
+    rows = (run.pool or alone)(run, suite, episodes, broken.append)
     if broken:
         count_broken(run, broken)
     if not rows:
@@ -94,6 +92,14 @@ def take_in(run: Run, to_the_end: bool = False, logged: bool = True) -> None:
         whole = checkpoint.place(folder, job.step)
         if run.evaluations.best_step == job.step and whole.is_dir():
             checkpoint.point(folder, "best", whole.name)
+
+
+def alone(
+    run: Run, suite: EnvSuite, episodes: int, broken: Callable[[EnvFailureError], None]
+) -> list[dict[str, Any]]:
+    """Run the episodes of one run; returns a row for each that did not break off."""
+    config = run.config
+    return evaluate(run.agent, suite, config.seed, run.clock, episodes, config.eval_envs, broken=broken)
 
 
 def count_broken(run: Run, broken: Sequence[EnvFailureError | str]) -> None:

@@ -27,7 +27,7 @@ from trajrl.training.evaluation import evaluate_and_keep, take_in
 from trajrl.training.online import collecting_actor
 from trajrl.training.ope.select import kept_policies, rank, write
 from trajrl.training.q_values import q_values
-from trajrl.training.role_batches import batches_of, draw_update
+from trajrl.training.role_batches import Drawn, batches_of, draw_update
 from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.selection import drop_outdated
@@ -77,25 +77,39 @@ def online_step(run: Run) -> None:
 def train_step(run: Run) -> Update:
     """Learn from one batch, or from one for each role."""
     config, step, active = run.config, run.step + 1, run.active_sampler
-    for sampler in {id(active): active, id(run.sampler): run.sampler}.values():
-        sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
+    drawn = draw_next(run)
     rows = config.batch_size * updates_per_batch(run.agent)
-    drawn = draw_update(active, config.seed, step, rows)
-    run.ahead.after(step, active)
-    for anchors in drawn.each():
-        run.rank_check.note(anchors)
     with run.team.learning(rows, updates_per_batch(run.agent)) as own:
         batch = batches_of(run.store, drawn, own, run.agent, active)
         with autocast(run):
             update = learn(run.agent, batch, torch_stream(config.seed, "agent", step), run.step == 0)
-        run.pending.add(step, drawn, all_gather_rows(update.td_error), update.metrics)
-    flush_pending(run)
-    run.logger.add(update.metrics)
-    run.evaluations.add(update.metrics)
-    run.advance(step)
+        update = update._replace(td_error=all_gather_rows(update.td_error))
+    hand_on(run, drawn, update)
     if run.online:
         run.online.count(drawn.episode, active is run.sampler)
     return update
+
+
+def draw_next(run: Run) -> Drawn:
+    """Draw the anchors of the next update, once the samplers have taken in what is new."""
+    step, active = run.step + 1, run.active_sampler
+    for sampler in {id(active): active, id(run.sampler): run.sampler}.values():
+        sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
+    rows = run.config.batch_size * updates_per_batch(run.agent)
+    drawn = draw_update(active, run.config.seed, step, rows)
+    run.ahead.after(step, active)
+    for anchors in drawn.each():
+        run.rank_check.note(anchors)
+    return drawn
+
+
+def hand_on(run: Run, drawn: Drawn, update: Update) -> None:
+    """Count an update, and hand on its metrics and its TD errors (B,), which are of the whole batch."""
+    run.pending.add(run.step + 1, drawn, update.td_error, update.metrics)
+    flush_pending(run)
+    run.logger.add(update.metrics)
+    run.evaluations.add(update.metrics)
+    run.advance(run.step + 1)
 
 
 def after_step(run: Run, taken: int = 1) -> None:

@@ -32,7 +32,12 @@ class Progress:
         self._evaluating = 0.0  # seconds that this process spent in evaluations
         self._eval_began: float | None = None
         self._bar: Bar | None = None
+        self._name, self._speaker = "", self  # whose bar and lines it shows its own evaluations among
         self.step = self.updates = 0
+
+    def speak_through(self, speaker: Progress, name: str) -> None:
+        """Name this run, one of several that train together, in its lines, and leave the bar to `speaker`."""
+        self._name, self._speaker = name, speaker
 
     @property
     def seconds(self) -> float:
@@ -69,6 +74,8 @@ class Progress:
         """Note a finished step, and the updates so far, and show them when due."""
         self._end_evaluation()
         self.step, self.updates = step, updates
+        if self._speaker is not self:
+            return
         if sys.stderr.isatty():
             self._draw()
         elif time.monotonic() - self._said >= 10:
@@ -87,6 +94,10 @@ class Progress:
         self._end_evaluation()
         line = f"step {found.step:>7}: {described(found)}   [{self.seconds:.0f} s]"
         self._last_score = headline(found)
+        self._speaker.print(f"{self._name} {line}" if self._name else line)
+
+    def print(self, line: str) -> None:
+        """Print a line that stays, above the bar if there is one."""
         if self._bar is not None:
             self._bar.print(line)
         else:

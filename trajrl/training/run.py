@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class Run:
     online: Online | None = None
     evaluators: Evaluators | None = field(default=None, repr=False)  # evaluate beside the training
     view: Callable[[Run, bool], None] | None = None  # shows the run after an evaluation; True: the last one
+    pool: Callable[..., list[dict[str, Any]]] | None = None  # evaluates it together with others; None: alone
     team: Team = field(default_factory=Team)
     pending: PendingUpdates = field(default_factory=PendingUpdates, repr=False)
     rank_check: RankCheck = field(init=False, repr=False)
@@ -76,6 +78,10 @@ class Run:
     def show_with(self, view: Callable[[Run, bool], None]) -> None:
         """Call `view` after every evaluation; it receives whether that was the last."""
         self.view = view
+
+    def evaluate_in(self, pool: Callable[..., list[dict[str, Any]]]) -> None:
+        """Let `pool` run the episodes of evaluations, together with those of other runs."""
+        self.pool = pool
 
     @property
     def clock(self) -> int:

@@ -69,6 +69,7 @@ class Learner:
     rising = (0, 0)  # the update from which on critics' rates rise, and over how many; (0, 0): not at all
     updates_per_batch = 1  # mini-batches that `update` takes at once
     takes_images: ClassVar[bool] = False  # True: its encoders are built with `images`, by ImageConfig
+    apart: ClassVar[tuple[str, ...]] = ()  # methods that read numbers back: several seeds call each its own
     roles: ClassVar[tuple[str, ...]] = ()  # BOTH where `learn` takes a batch for each by `by_role`
 
     def __init_subclass__(cls) -> None:

@@ -10,7 +10,7 @@ States are standardised, projected if asked, and clustered by k-means once the s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ LEAST_MEMBERS = 10  # rows per cluster while the subsample is still small
 
 class Strata:
     """The subsample, its clusters, and the limits of the last labelling; all of it is saved."""
+
+    in_losses: ClassVar[tuple[str, ...]] = ()  # tensors that losses and acting read
 
     def __init__(self, clusters: int, components: int, capacity: int, seed: int, device: torch.device):
         self.clusters, self.components, self.capacity, self.seed = clusters, components, capacity, seed

@@ -26,12 +26,21 @@ def write_part(folder: Path, name: str, state: Mapping[str, Any]) -> None:
     """Write one part: tensors to NAME.pt, or numpy arrays to NAME.npz and the rest to NAME.json."""
     if name in TENSOR_PARTS:
         with (folder / f"{name}.pt").open("wb") as file:  # ours, so that a full disk is reported as one
-            torch.save(state, file)
+            torch.save(own_storage(state), file)
         return
     arrays: dict[str, np.ndarray] = {}
     (folder / f"{name}.json").write_text(json.dumps(_strip(state, arrays)))
     if arrays:
         np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
+
+
+def own_storage(state: Any) -> Any:
+    """Copy tensors that are a part of a larger one: torch would write all of that."""
+    if isinstance(state, Mapping):
+        return {name: own_storage(part) for name, part in state.items()}
+    if isinstance(state, torch.Tensor) and state.untyped_storage().nbytes() > state.nbytes:
+        return state.detach().clone()
+    return state
 
 
 def read_part(folder: Path, name: str) -> Any:

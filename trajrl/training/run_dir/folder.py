@@ -81,15 +81,20 @@ def new_folder(config: RunConfig, out: str) -> Path:
                 f"{folder} holds {', '.join(standing)}, which a run would write over; give another --out"
             )
     else:
-        sampler = config.sampler.replace("*", "-x-").replace(" ", "-")
-        named = f"{config.phase}-{config.agent}-{sampler}-s{config.seed}"
-        stem = named.replace(":", "-").replace("/", "-")  # one's own classes are named module:Class
-        runs = Path("runs").absolute()  # an environment may change the working folder
-        taken = (runs / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
-        folder = next(path for path in taken if not path.exists())
+        folder = unused_name(config, f"s{config.seed}")
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def unused_name(config: RunConfig, end: str) -> Path:
+    """Return a folder under runs/ that does not exist, named for what is learned and ending so."""
+    sampler = config.sampler.replace("*", "-x-").replace(" ", "-")
+    named = f"{config.phase}-{config.agent}-{sampler}-{end}"
+    stem = named.replace(":", "-").replace("/", "-")  # one's own classes are named module:Class
+    runs = Path("runs").absolute()  # an environment may change the working folder
+    taken = (runs / (stem if not count else f"{stem}-{count + 1}") for count in range(10_000))
+    return next(path for path in taken if not path.exists())
 
 
 def left_there(folder: Path) -> list[str]:

@@ -9,8 +9,11 @@ import pytest
 import torch
 from flow_windows import ACT, OBS, at_anchor, generators, random_windows
 from test_contract import OTHER_CHOICES, STATISTICS, TINY, TINY_OF, flat, same
+from test_images import TAKERS, stored, tiny
 from torch import Tensor, nn
 
+from tests.store.episodes import every_anchor
+from trajrl import gather
 from trajrl.agents import AGENTS, make_agent
 from trajrl.core.registry import find
 from trajrl.core.rng import torch_stream
@@ -97,6 +100,21 @@ def test_a_seed_in_a_stack_learns_and_acts_as_alone(name: str, choice: dict[str,
         own = together[seed].act(histories[seed], generators(rows[seed], seed), False)
         assert chosen[seed].shape == own.shape
         assert torch.allclose(chosen[seed], own, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=() if one == "td3_bc" else pytest.mark.slow) for one in TAKERS]
+)
+def test_images_are_cut_by_each_seeds_own_stream(name: str) -> None:
+    store = stored()
+    alone, together = ([tiny(name, store, image_shift=1, image_crop=0.3) for _ in range(2)] for _ in range(2))
+    batch, stack = gather(store, every_anchor(store), alone[0].spec), StackedAgent(together)
+    for step in range(3):
+        updates = [one.update(batch, torch_stream(seed, "agent", step)) for seed, one in enumerate(alone)]
+        draws = [torch_stream(seed, "agent", step) for seed in range(2)]
+        found = stack.update(stacked([batch, batch]), draws)
+        assert furthest([one.metrics for one in found], [one.metrics for one in updates]) < CLOSE
+    assert furthest(updates[0].metrics, updates[1].metrics) > CLOSE
 
 
 def test_what_one_seed_meets_reaches_no_other() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trajrl.agents.base.images import augmented
 from trajrl.agents.base.learner import Learner
 from trajrl.agents.base.protocol import Batches, Update, by_role
 from trajrl.core.damage import first_line
@@ -84,15 +85,18 @@ class StackedAgent:
 
         return call
 
-    def draw(self, batch: SequenceBatch, rngs: Sequence[torch.Generator]) -> Any:
-        """Draw the noise of one update for every seed from its own generator: (R, ...)."""
+    def draw(self, batch: SequenceBatch | Batches, rngs: Sequence[torch.Generator]) -> tuple[Any, Any]:
+        """Return the batch, images cut at random, and the noise, each seed's drawn from its own generator."""
         rows = [mapped(lambda part, r=r: part[r], batch) for r in range(len(self.agents))]
-        noises = [agent.draw(own, rng) for agent, own, rng in zip(self.agents, rows, rngs)]
-        return stacked(noises)
+        if self.program.images:
+            rows = [augmented(own, self.program.config, rng) for own, rng in zip(rows, rngs)]
+            batch = stacked(rows)
+        noises = [agent.draw(by_role(own).values, rng) for agent, own, rng in zip(self.agents, rows, rngs)]
+        return batch, stacked(noises)
 
     def update(self, batch: SequenceBatch | Batches, rngs: Sequence[torch.Generator]) -> list[Update]:
         """Do one step of learning with every seed; returns each seed's own metrics and TD errors."""
-        noise = self.draw(by_role(batch).values, rngs)
+        batch, noise = self.draw(batch, rngs)
         self.program.prepare()
         try:
             metrics, td_error = self.learn(batch, noise)

@@ -131,7 +131,7 @@ class Rooms(gymnasium.Env):
 class RoomsPixels(Rooms):
     """Rooms as an image: walls white, the goal green, the walker red, each blurred over its edge."""
 
-    door = 0.3
+    door, reach = 0.3, 0.2
     side = 64  # pixels
     pixel = 2.1 / side  # of the field, which is seen with a margin
     observation_space = Box(0, 255, (side, side, 3), np.uint8)  # type: ignore[arg-type]

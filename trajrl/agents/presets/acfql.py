@@ -45,8 +45,8 @@ SHORT: dict[str, Any] = {  # and minutes for both phases
 }  # fmt: skip
 PIXELS: dict[str, Any] = {  # the same seen as images: a small encoder, and few updates of it
     **ROOMS, "image_features": 64, "image_patch": 4, "width": 256, "chunk": 3, "alpha": 30.0, "run.batch_size": 64,
-    "run.steps": 2_000,
-    "run.eval_every": 500, "run.first_eval": 0,
+    "run.steps": 800,
+    "run.eval_every": 400, "run.first_eval": 0,
 }  # fmt: skip
 D4RL: dict[str, Any] = {"run.steps": 500_000}  # offline_steps of the public runs on D4RL
 CAUTIOUS: dict[str, Any] = {"q_agg": "min"}

@@ -82,3 +82,24 @@ def test_an_environment_without_a_key_says_what_it_has() -> None:
 
     with pytest.raises(ValueError, match=r"no observation key 'pixel'; did you mean 'pixels'"):
         BothSuite("rooms", EnvOptions(obs_keys=("pixel",)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("obs_dim", [0, 2])
+@pytest.mark.parametrize("format", ["torch", "onnx"])
+def test_an_exported_policy_sees_images_as_the_live_one_does(tmp_path, format: str, obs_dim: int) -> None:
+    from tests.store.episodes import every_anchor, filmed
+    from trajrl import make_agent
+    from trajrl.rollout import export
+
+    store = TrajectoryStore.of(filmed(5, index, obs_dim) for index in range(3))
+    agent = make_agent(
+        "acfql", obs_dim, 2, images=store.image_shapes, chunk=2, history=2, width=16, depth=1, gru_width=8,
+        image_features=4, image_width=0.25, image_crop=0.3,
+    )  # fmt: skip
+    seen = history_of(gather(store, every_anchor(store), agent.spec))
+    windows = [
+        export.act_noted(agent, seen.rows(slice(i, i + 1)), 0, i, tuple(store.images)) for i in range(4)
+    ]
+    export.write_policy(agent, windows, {}, tmp_path / "policy", format)
+    assert export.largest_difference(export.read(tmp_path / "policy", format), windows) < export.TOLERANCE

@@ -44,9 +44,8 @@ SHORT: dict[str, Any] = {  # and minutes for both phases
     "run.warmup_steps": 1_000, "run.envs": 5,
 }  # fmt: skip
 PIXELS: dict[str, Any] = {  # the same seen as images: a small encoder, and few updates of it
-    **ROOMS, "image_features": 64, "image_patch": 4, "width": 256, "chunk": 3, "alpha": 30.0, "run.batch_size": 64,
-    "run.steps": 800,
-    "run.eval_every": 400, "run.first_eval": 0,
+    **ROOMS, "image_features": 64, "image_patch": 4, "width": 256, "chunk": 3, "alpha": 30.0,
+    "run.steps": 3_000, "run.batch_size": 64, "run.eval_every": 1_000, "run.first_eval": 0,
 }  # fmt: skip
 D4RL: dict[str, Any] = {"run.steps": 500_000}  # offline_steps of the public runs on D4RL
 CAUTIOUS: dict[str, Any] = {"q_agg": "min"}

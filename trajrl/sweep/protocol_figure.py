@@ -44,9 +44,14 @@ def write(
         Table("runs", "Runs", RUNS, results),
         Table("aggregates", "Aggregates", WHOLE, aggregates),
     ]  # fmt: skip
-    section = Section("protocol", title, " ".join(notes), [figure, *tables])
-    html.write_page(Contents(title, list(notes), [section]), out / PAGE)
+    section = Section("protocol", "Offline, then online", said(notes), [figure, *tables])
+    html.write_page(Contents(title, [], [section]), out / PAGE)
     return [out / PAGE, *paper.save([figure], out, "png", overwrite=True)]
+
+
+def said(notes: Sequence[str]) -> str:
+    """Return notes as sentences."""
+    return " ".join(f"{note[:1].upper()}{note[1:]}." for note in notes)
 
 
 def chart(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trajrl.training.config import RunConfig
     from trajrl.training.seeds import Seeds
 
+FOUND = ("env", "env_options")  # fields that are empty until a run is built
 HEADER = ("seed", "last", "mean of ten", "best", "selected", "step")
 
 
@@ -137,16 +138,16 @@ def resumed(command: Choices, numbers: range) -> Seeds:
 
 def require_alike(configs: list[RunConfig], folders: list[Path]) -> None:
     """Refuse runs that differ in more than their seed."""
-    from trajrl.training.config import FIELDS
-
+    first = configs[0]
     for config, folder in zip(configs, folders):
-        other = [name for name in FIELDS if getattr(config, name) != getattr(configs[0], name)]
-        if set(other) - {"seed"}:
-            named = next(name for name in other if name != "seed")
-            raise ValueError(
-                f"{folder} differs from {folders[0]} in more than the seed ({named}), and --seeds trains "
-                "runs that are alike: resume each by itself"
-            )
+        for name, value in vars(config).items():
+            pair = value, getattr(first, name)
+            early = name in FOUND and not all(pair)  # one was killed before it found out
+            if pair[0] != pair[1] and not early and name not in ("seed", "threads"):
+                raise ValueError(
+                    f"{folder} differs from {folders[0]} in more than the seed ({name}), and --seeds trains "
+                    "runs that are alike: resume each by itself"
+                )
 
 
 def report(seeds: Seeds) -> dict[str, Any]:

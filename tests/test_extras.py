@@ -14,7 +14,8 @@ from trajrl.training.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
-    "export": ("onnx", "onnxruntime", "onnxscript"), "minari": ("minari",), "mlflow": ("mlflow",),
+    "export": ("onnx", "onnxruntime", "onnxscript"), "far": ("s3fs", "huggingface_hub"),
+    "minari": ("minari",), "mlflow": ("mlflow",),
     "ogbench": ("ogbench",),
     "ray": ("ray",), "robotics": ("gymnasium_robotics",), "wandb": ("wandb",),
     "zarr": ("numcodecs",),
@@ -49,6 +50,12 @@ def need_export(tmp_path):
     from trajrl.rollout import export
 
     export.require("onnxruntime")
+
+
+def need_far(tmp_path):
+    from trajrl import TrajectoryStore
+
+    TrajectoryStore.open("s3://bucket/x.h5")
 
 
 def need_minari(tmp_path):

@@ -211,7 +211,7 @@ def test_what_is_not_there_is_one_line(folder):
         TrajectoryStore.open("http://127.0.0.1:9/x.h5")
     with pytest.raises(ValueError, match="https only"):
         TrajectoryStore.open("http://example.org/x.h5")
-    with pytest.raises(ValueError, match="needs the extra far"):
+    with pytest.raises(ValueError, match="needs the extra 'far'"):
         TrajectoryStore.open("nowhere://bucket/x.h5")
 
 

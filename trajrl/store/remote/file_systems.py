@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trajrl.core.damage import first_line
+from trajrl.core.extras import install
 from trajrl.store.remote.source import Version
 
 MARKS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "created")  # as systems name them
@@ -20,10 +21,8 @@ class FileSystemSource:
 
             self._system, self._path = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            scheme = url.partition("://")[0]
-            raise ValueError(
-                f"{url}: {scheme}:// needs the extra far, `pip install 'trajrl[far]'` ({first_line(error)})"
-            ) from error
+            what = f"{url.partition('://')[0]}:// needs the extra 'far': {install('far')}"
+            raise ValueError(f"{url}: {what} ({first_line(error)})") from error
 
     def look(self) -> Version:
         """Return size and mark."""

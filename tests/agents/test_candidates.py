@@ -67,8 +67,9 @@ def test_rows_are_filled_up_to_blocks(rows: int, filled: int) -> None:
     x = torch.randn(rows, 3, generator=generators(1)[0])
     assert padded(x).shape == (filled, 3)
     assert torch.equal(padded(x)[:rows], x)
-    history = padded_history(History(x[:, None], x[:, None], torch.ones(rows, 1, dtype=torch.bool)))
-    assert all(len(part) == filled for part in history)
+    seen, frames = torch.ones(rows, 1, dtype=torch.bool), torch.ones(rows, 1, 4, 4, 3, dtype=torch.uint8)
+    history = padded_history(History(x[:, None], x[:, None], seen, (frames,)))
+    assert all(len(part) == filled for part in (*history[:3], *history.images))
 
 
 def test_contexts_are_repeated_row_by_row() -> None:

@@ -129,3 +129,17 @@ def test_all_frames_of_a_window_are_cut_at_one_place() -> None:
 def test_an_image_whose_patches_do_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="image_patch 3 does not divide images of 4x5 pixels"):
         tiny("acfql", stored(), image_patch=3)
+
+
+def test_distilling_does_not_drown_what_the_flow_learns_to_see() -> None:
+    store = stored()
+    batch = gather(store, every_anchor(store), WindowSpec(2, 2, 2))
+    seen = []
+    for alpha in (0.0, 1000.0):
+        agent = tiny("acfql", store, alpha=alpha)
+        loss, _ = agent.actor_loss(batch, agent.draw_noise(batch, torch_stream(0, "agent", 1)))
+        loss.backward()
+        eyes = [p.grad for name, p in agent.actor.named_parameters() if "images." in name]
+        seen.append(torch.cat([grad.flatten() for grad in eyes]))
+    assert torch.equal(*seen)
+    assert seen[0].abs().sum() > 0

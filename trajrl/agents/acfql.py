@@ -220,7 +220,9 @@ class ACFQL(Learner):
         row = real[:, 0]  # (B,) False for a window without a step
         with torch.no_grad():
             goal = self.actor.head.sample(context, noise.policy, config.flow_steps)  # (B, D)
-        mu = self.one_step(torch.cat((context, noise.policy), -1))  # (B, D)
+        # Of images the flow alone decides what is seen: alpha times the distance would drown its gradient.
+        seen = context.detach() if self.images else context
+        mu = self.one_step(torch.cat((seen, noise.policy), -1))  # (B, D)
         distill_loss = masked_mean((mu - goal).square(), row[:, None], weight[:, None])
 
         # L_q: maximise the ensemble's mean, whatever q_agg is.  The optimiser gives the critic no gradient.

@@ -42,7 +42,7 @@ SENTENCES = {  # [one|many], or [ending of many]
     "repeated_last_obs":
         "terminated [episode repeats its|episodes repeat their] last "
         "observation (never bootstrapped from)",
-    "repeated_numbers": "episode[s] [has|have] the number of another (both are kept)",
+    "repeated_numbers": "episode[s] [has|have] the number of another (and both stay)",
     "reshaped_columns": "column[s] gained or lost an axis of length 1",
     "skipped_members": "member[s] [was|were] not read",
     "terminal_and_timeout": "row[s] [is|are] terminal and timed out; terminal wins",

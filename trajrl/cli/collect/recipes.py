@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -164,7 +164,10 @@ def other_options(policy: str, suite: Suite) -> str:
     if not (Path(policy) / "config.json").exists():
         return ""
     trained = RunConfig.load(Path(policy) / "config.json").env_options
-    now = {name: value for name, value in asdict(suite.options).items() if name != "env_timeout"}
+    options: dict[str, Any] = loads(
+        dumps(asdict(suite.options))
+    )  # as config.json has them: a tuple is a list
+    now = {name: value for name, value in options.items() if name != "env_timeout"}
     other = {name: trained[name] for name in now if trained.get(name, now[name]) != now[name]}
     plain = {name: value if isinstance(value, str) else dumps(value) for name, value in other.items()}
     words = " ".join(quote(f"env.{name}={value}") for name, value in plain.items())

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trajrl.core.json_file import read_object
 from trajrl.formats.base.source import inside
 from trajrl.formats.lerobot.parquet import batches, intact, kind_of, open_parquet
 
-LARGEST_JSON = 16 << 20  # bytes of info.json, or of one line
+LARGEST_JSON = 16 << 20  # bytes of one line
 MOST_TASKS = 1 << 20
 OWN = "trajrl/"  # columns of trajrl's own in the list of episodes
 OWN_FILE = "trajrl.json"
@@ -70,7 +71,7 @@ class Metadata:
 def read_metadata(folder: Path) -> Metadata:
     """Read everything below meta/; what only describes may be damaged, info.json may not."""
     place = held(folder, folder / "meta" / "info.json")
-    info = _json(place)
+    info = read_object(place)
     features = info.get("features")
     if not isinstance(features, dict) or not features:
         raise ValueError(f"{place} names no features; a LeRobot set describes its columns there")
@@ -87,7 +88,7 @@ def read_metadata(folder: Path) -> Metadata:
     )  # fmt: skip
     own = folder / "meta" / OWN_FILE
     if own.exists():
-        found.own = _json(held(folder, own))
+        found.own = read_object(held(folder, own))
     _read_tasks(folder, found)
     _read_episodes(folder, found)
     return found
@@ -106,24 +107,6 @@ def _feature(place: Path, name: str, said: Any) -> Feature:
     if not isinstance(shape, list | tuple) or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape):
         raise ValueError(f"{place}: feature '{name}' has no shape such as [7]; the set is damaged")
     return Feature(str(said.get("dtype", "")), tuple(shape), said.get("names"))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST_JSON + 1)
-        found = json.loads(raw) if len(raw) <= LARGEST_JSON else None
-    except PermissionError as error:
-        raise PermissionError(f"{path}: no permission to read it") from error
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such file") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({_first(error)}); download or copy it again") from error
-    if not isinstance(found, dict):
-        wrong = "is larger than 16 MiB" if found is None and len(raw) > LARGEST_JSON else "holds no object"
-        raise ValueError(f"{path} {wrong}; download or copy it again")
-    return found
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -5,16 +5,15 @@ NAME-train.tfrecord-00000-of-00032      features.json: a tree of tensors, images
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trajrl.core.json_file import read_object
 from trajrl.formats.base.source import inside
 from trajrl.formats.npz.folder import natural
 
-LARGEST_JSON = 16 << 20
 SHARD = re.compile(r"(.*)\.tfrecord(?:-(\d{1,9})-of-(\d{1,9}))?")
 SPLITS = {"train": "train", "val": "val|valid|validation|test", "all": ".*"}
 NAMED = "train|val|valid|validation|test"
@@ -32,7 +31,7 @@ class Feature(NamedTuple):
 def features_of_steps(folder: Path) -> dict[str, Feature]:
     """Return the features by their place, such as steps/observation/state; empty where nothing says."""
     place = folder / "features.json"
-    return dict(_leaves(read_json(inside(folder, place)), "", 0)) if place.exists() else {}
+    return dict(_leaves(read_object(inside(folder, place)), "", 0)) if place.exists() else {}
 
 
 def _leaves(node: Any, name: str, depth: int) -> Iterator[tuple[str, Feature]]:
@@ -88,7 +87,7 @@ def promised_records(folder: Path, files: list[Path]) -> int | None:
     if not place.exists():
         return None
     splits = {path.name.partition(".tfrecord")[0].rpartition("-")[2] for path in files}
-    said, total = read_json(inside(folder, place)).get("splits"), 0
+    said, total = read_object(inside(folder, place)).get("splits"), 0
     for split in said if isinstance(said, list) else []:
         if isinstance(split, dict) and split.get("name") in splits:
             lengths = split.get("shardLengths", [])
@@ -96,19 +95,3 @@ def promised_records(folder: Path, files: list[Path]) -> int | None:
                 return None
             total += sum(int(n) for n in lengths)
     return total or None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST_JSON + 1)
-        found = json.loads(raw) if len(raw) <= LARGEST_JSON else None
-    except PermissionError as error:
-        raise PermissionError(f"{path}: no permission to read it") from error
-    except (ValueError, RecursionError) as error:
-        said = (str(error).splitlines() or ["it is damaged"])[0]
-        raise ValueError(f"{path} is not JSON ({said}); download or copy it again") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no object of at most 16 MiB; download or copy it again")
-    return found

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from trajrl.core.json_file import read_object
 from trajrl.formats.base.columns import narrow
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
@@ -23,7 +24,6 @@ from trajrl.formats.rlds.description import (
     absent_shards,
     features_of_steps,
     promised_records,
-    read_json,
     shards,
 )
 from trajrl.formats.rlds.example import Values, features_of
@@ -207,7 +207,7 @@ class RLDS(Source):
     def _read_origin(self) -> None:
         """Take name and version of the set."""
         place = self.folder / "dataset_info.json"
-        found = read_json(place) if place.exists() else {}
+        found = read_object(place) if place.exists() else {}
         self.versions = {
             name: found[name] for name in ("name", "version") if isinstance(found.get(name), str)
         }
@@ -226,6 +226,6 @@ def _flag(columns: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
 def _instead(path: Path) -> str:
     """Say what a folder without records holds."""
     place = path / "dataset_info.json"
-    kind = read_json(place).get("fileFormat", "") if place.exists() else ""
+    kind = read_object(place).get("fileFormat", "") if place.exists() else ""
     said = f"its records are {str(kind)[:20]}; " if kind not in ("", "tfrecord") else ""
     return f"{said}trajrl reads TFRecord files; build the set with file_format=tfrecord"

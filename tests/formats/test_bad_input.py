@@ -118,6 +118,29 @@ def test_an_empty_file(format, tmp_path):
     assert_refused(path, "is empty; download or copy it again|not a whole HDF5 file")
 
 
+@pytest.mark.timeout(60)  # where a pipe is opened, nothing ever comes
+@pytest.mark.parametrize(
+    ("format", "place"),
+    [
+        ("lerobot", "meta/info.json"), ("lerobot", "meta/tasks.parquet"),
+        ("lerobot", "meta/episodes/chunk-000/file-000.parquet"),
+        ("lerobot", "data/chunk-000/file-000.parquet"), ("minari", "data/main_data.hdf5"),
+        ("rlds", "features.json"), ("rlds", "dataset_info.json"), ("zarr", "data/action/0.0"),
+    ],
+)  # fmt: skip
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(format, place, tmp_path):
+    path = tmp_path / "set.zarr"
+    path = zarr_store(path, columns(format)) if format == "zarr" else write(format, tmp_path, columns(format))
+    (path / place).unlink()
+    os.mkfifo(path / place)
+    if place == "meta/tasks.parquet":  # what only describes is passed over, with a line
+        source = open_source(path)
+        assert import_source(source, tmp_path / "out.h5")["episodes"] == 2
+        assert any("tasks.parquet is not a plain file" in line for line in source.notes.lines())
+    else:
+        assert_refused(path, f"{place} is not a plain file")
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_text_with_the_right_ending(format, tmp_path):
     path = write(format, tmp_path, columns(format))

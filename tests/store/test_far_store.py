@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import time
 from pathlib import Path
 
@@ -201,7 +203,7 @@ def test_what_stays_wrong_is_one_line_and_nothing_is_believed(folder, handler, t
         assert not np.fromfile(used, np.uint32).any()
 
 
-def test_what_is_not_there_is_one_line(folder):
+def test_what_is_not_there_is_one_line(folder, monkeypatch):
     with (
         served(folder, "none.h5") as url,
         pytest.raises(FileNotFoundError, match=r"has no such file \(404\)"),
@@ -211,8 +213,9 @@ def test_what_is_not_there_is_one_line(folder):
         TrajectoryStore.open("http://127.0.0.1:9/x.h5")
     with pytest.raises(ValueError, match="https only"):
         TrajectoryStore.open("http://example.org/x.h5")
+    monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(ValueError, match="needs the extra 'far'"):
-        TrajectoryStore.open("nowhere://bucket/x.h5")
+        TrajectoryStore.open("s3://bucket/x.h5")
 
 
 def test_a_file_that_changes_midway_is_noticed(folder, tmp_path):
@@ -309,7 +312,6 @@ def test_reading_ahead_leaves_nothing_to_fetch(large):
 @pytest.mark.slow
 def test_two_processes_share_a_cache_that_is_too_small_for_both(large, tmp_path, monkeypatch):
     import subprocess
-    import sys
 
     code = (
         "import sys, numpy as np\nfrom trajrl import TrajectoryStore\n"
@@ -338,3 +340,26 @@ def test_fsspec_reads_other_systems(folder):
     assert_same_windows(far, TrajectoryStore.open(folder / "x.h5"))
     with pytest.raises(FileNotFoundError, match="no such file"):
         TrajectoryStore.open("memory://far/none.h5")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("reference://a.h5::file:///tmp/refs.json", "reference:// is not read; addresses are https://"),
+        ("simplecache::s3://bucket/a.h5", "no such file"),
+        ("s3://bucket/refs.json::reference://a.h5", "leads through another"),
+        ("s3://bucket/*.h5::zip://x.zip", "leads through another"),
+        ("dir://x.h5", "dir:// is not read"), ("github://a:b@c/x.h5", "github:// is not read"),
+        ("ftp://127.0.0.1/x.h5", "ftp:// is not read"), ("file:///tmp/x.h5", "by its path, /tmp/x.h5"),
+    ],
+)  # fmt: skip
+def test_no_other_system_of_fsspec_is_asked(address, said, monkeypatch):
+    import fsspec
+
+    def never(*words, **options):
+        raise AssertionError(f"fsspec was asked for {words}")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", never)
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(said)) as caught:
+        TrajectoryStore.open(address)
+    assert "\n" not in str(caught.value)

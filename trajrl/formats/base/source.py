@@ -133,9 +133,11 @@ class Source:
 
 
 def inside(folder: Path, path: Path) -> Path:
-    """Return a file of a folder; one that is a link out of the folder is refused."""
+    """Return a file of a folder; a link out of it is refused, and what is waited for, such as a pipe."""
     if folder.resolve() not in path.resolve().parents:
         raise ValueError(f"{path} is a link out of {folder}; trajrl follows no links: copy the file in")
+    if not path.is_file() and (path.exists() or path.is_symlink()):
+        raise ValueError(f"{path} is not a plain file; copy the file in")
     return path
 
 

@@ -45,7 +45,7 @@ class Files:
         else:
             self.names = {
                 inside(path, file).relative_to(path).as_posix(): file.stat().st_size
-                for file in path.rglob("*") if file.is_file()
+                for file in path.rglob("*") if file.is_symlink() or not file.is_dir()
             }  # fmt: skip
             self.size = sum(self.names.values())
 

@@ -1,6 +1,6 @@
 """Addresses of far stores: what is one, and what reads it.
 
-https:// is read by ranges with every answer checked; s3://, hf:// and others through fsspec.
+https:// is read by ranges with every answer checked; s3:// and hf:// through fsspec.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""FileSystemSource: a far file through fsspec: s3://, hf:// and whatever else is installed for it."""
+"""FileSystemSource: a far file through fsspec: s3://, hf:// and the like, and no other of its systems.
+
+Some of these read other files, or run what a file says (`reference`, chains of `::`).  An address may come
+from the config of a run that was made elsewhere, so it is one of a known few or it is refused.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,15 @@ from trajrl.store.remote.source import Version
 MARKS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "created")  # as systems name them
 
 
+SYSTEMS = ("hf", "memory", "s3")  # each reads the bytes of what it names, and no more
+
+
 class FileSystemSource:
-    """A file of any system that fsspec knows."""
+    """A file of a system that fsspec knows and trajrl lets it read."""
 
     def __init__(self, url: str) -> None:
         self.url = url
+        require_known(url)
         try:
             import fsspec
 
@@ -23,6 +31,8 @@ class FileSystemSource:
         except (ImportError, ValueError) as error:
             what = f"{url.partition('://')[0]}:// needs the extra 'far': {install('far')}"
             raise ValueError(f"{url}: {what} ({first_line(error)})") from error
+        except Exception as error:  # every system has errors of its own
+            raise OSError(f"{url} cannot be read ({type(error).__name__}: {first_line(error)})") from error
 
     def look(self) -> Version:
         """Return size and mark."""
@@ -52,3 +62,15 @@ class FileSystemSource:
             raise OSError(
                 f"{self.url} cannot be read ({type(error).__name__}: {first_line(error)})"
             ) from error
+
+
+def require_known(url: str) -> None:
+    """Refuse an address of another system, and one that leads through a second."""
+    scheme, _, place = url.partition("://")
+    if scheme == "file":
+        raise ValueError(f"{url}: name a file of this machine by its path, {place}")
+    if scheme not in SYSTEMS:
+        known = ", ".join(f"{name}://" for name in ("https", *SYSTEMS) if name != "memory")
+        raise ValueError(f"{url}: {scheme}:// is not read; addresses are {known}")
+    if "::" in url:
+        raise ValueError(f"{url}: an address that leads through another (::) is not read")

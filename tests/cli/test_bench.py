@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from trajrl.cli.bench import plain
+from trajrl.cli.bench.other_kinds import other_kinds, told
 from trajrl.cli.bench.rounds import per_second, ratio, rounds
 from trajrl.cli.main import dispatch
 
@@ -85,6 +86,22 @@ def test_ratios_are_those_of_one_kind_of_processor(monkeypatch, tmp_path, capsys
     monkeypatch.setattr("sys.argv", ["check.py", "--write"])
     assert check.main() == 0
     assert json.loads(check.TABLE.read_text()) == {"amd-avx2": {"fast": 1.0}, "intel-amx": {"fast": 9.0}}
+
+
+def test_updates_stand_beside_those_of_the_other_kind(tmp_path):
+    table = tmp_path / "ratios.json"
+    row = {"diffusion_ql / plain": 2.0, "bfloat16 / plain": 3.0, "evaluation of 10 / of 1": 9.0}
+    table.write_text(json.dumps({"amd-avx512": row, "intel-amx": {"diffusion_ql / plain": 1.5}}))
+    others = other_kinds("amd-avx512", table)
+    assert others == {"intel-amx": {"diffusion_ql / plain": 1.5}}
+    assert list(told("amd-avx512", others)) == [
+        "this is amd-avx512; on intel-amx it was last diffusion_ql / plain 1.50"
+    ]
+    assert list(other_kinds("other", table)) == ["amd-avx512", "intel-amx"]
+    assert other_kinds("other", tmp_path / "none.json") == {}
+    assert [line.split("; ")[1] for line in told("other", {})] == [
+        "no other kind of processor has a row in ratios.json"
+    ]
 
 
 @pytest.mark.parametrize(

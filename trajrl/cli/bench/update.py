@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.agents import make_agent
+from trajrl.cli.bench.other_kinds import other_kinds, told
 from trajrl.cli.bench.plain import load_plain, parity
 from trajrl.cli.bench.rounds import Pace, per_second, ratio, rounds
 from trajrl.cli.common import Common, say
@@ -190,7 +191,8 @@ class BenchUpdate(Common):
                 str(history): ratio(paces[f"history {history}"].cpu, eager.cpu) for history in self.histories
             },
             "threads": torch.get_num_threads(), "device": self.device,
-            "kind": kind_of(CPUINFO), "load": os.getloadavg()[0],
+            "kind": kind_of(CPUINFO), "other_kinds": other_kinds(kind_of(CPUINFO)),
+            "load": os.getloadavg()[0],
             "rounds": self.rounds, "updates": self.updates, "batch_size": self.batch_size,
         }  # fmt: skip
 
@@ -207,6 +209,8 @@ class BenchUpdate(Common):
         say(f"largest difference from the plain version {found['parity_error']:.1e}")
         for history, times in found["trajectory_ql"].items():
             say(f"trajectory_ql at H = {history} takes {times:.2f} times as long as diffusion_ql")
+        for line in told(found["kind"], found["other_kinds"]):
+            say(line)
 
 
 def with_kernels(update: Callable[[], object]) -> Callable[[], object]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from trajrl.samplers.base.distributions import share_stats
 from trajrl.samplers.roles import draws_by_role, role_sampler
+from trajrl.training.run_dir.window_draws import WindowDraws
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,7 @@ class EpisodeStats:
         self._last = np.zeros((2, 0), np.int64)  # episode and step of the last batch
         self._columns = {name: np.zeros(0) for name in COLUMNS}
         self._recent = dict.fromkeys(RECENT, 0.0)
+        self.windows = WindowDraws(store) if store.images else None  # None: not counted
         self.policy = self._of_policy() if draws_by_role(sampler) else None  # of the policy's draw
         self._grow()
 
@@ -62,6 +64,8 @@ class EpisodeStats:
         self._grow()
         episode, columns = anchors.episode, self._columns
         np.add.at(columns["draws"], episode, 1.0)
+        if self.windows is not None:
+            self.windows.record(anchors)
         np.add.at(columns["weight"], episode, anchors.weight)
         usable = np.isfinite(td_error)
         if not usable.all():
@@ -131,6 +135,7 @@ class EpisodeStats:
             "recent": dict(self._recent),
             "step": self.step,
             "last": self._last.copy(),
+            **({"windows": self.windows.counts().copy()} if self.windows else {}),
             **({"policy": self.policy.state_dict()} if self.policy else {}),
         }
 
@@ -141,10 +146,18 @@ class EpisodeStats:
         self._recent = {name: float(state["recent"][name]) for name in RECENT}
         self.step = int(state["step"])
         self._last = np.array(state.get("last", self._last), np.int64)
+        self._load_windows(state.get("windows"))
         if "policy" in state and self.policy is None:  # of a phase before that drew by role
             self.policy = self._of_policy()
         if self.policy is not None:  # where that phase made one draw, it was the policy's too
             self.policy.load_state_dict(state.get("policy", state))
+
+    def _load_windows(self, counts: np.ndarray | None) -> None:
+        """Restore the counts of windows; a run that began without them is not counted from its middle on."""
+        if counts is None:
+            self.windows = None
+        elif self.windows is not None:
+            self.windows.load_counts(counts)
 
     def _grow(self) -> None:
         """Make room for episodes appended since; they are born at this step."""

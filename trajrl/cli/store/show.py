@@ -55,7 +55,7 @@ class Show(Common):
         show_table(("", ""), [(name, as_text(value)) for name, value in facts.items()])
         rows = list(column_rows(episode, self.dims))
         self._print(rows)
-        drawn = self._draw(episode) if self.out else {}
+        drawn = self._draw(store, episode) if self.out else {}
         columns = {name: numbers for name, numbers, _ in rows}
         return {**facts, "columns": columns, **drawn}
 
@@ -81,27 +81,33 @@ class Show(Common):
             raise ValueError(f"--out {self.out} ends in none of .{', .'.join(kinds)}")
         refuse_existing(self.out, self.overwrite, is_report if self.out.suffix == ".html" else is_figure)
 
-    def _draw(self, episode: Episode) -> dict[str, Any]:
-        """Write the figure."""
+    def _draw(self, store: TrajectoryStore, episode: Episode) -> dict[str, Any]:
+        """Write the figure, with frames where there are images."""
         from trajrl.report.charts.episode import episode_charts
+        from trajrl.report.charts.filmstrips import episode_strips, even_steps, frames_of
 
         assert self.out is not None
         name = f"episode {self.episode}"
         charts = episode_charts(episode, "episode", name)
         if self.out.suffix == ".html":
-            from trajrl.report.page.contents import Contents, Section
+            from trajrl.report.page.contents import Contents, Item, Section
             from trajrl.report.page.html import write_page
 
             title = f"{self.store.name}: {name}"
             source = f" of source {episode.source}" if episode.source else ""
             about = f"{len(episode)} steps{source}, return {episode.episode_return:.6g}."
-            write_page(
-                Contents(title, [], [Section("episode", "Step by step", about, list(charts))]), self.out
-            )
+            frames = episode_strips(store, [self.episode], "episode-frames")
+            items: list[Item] = [*([frames] if frames else []), *charts]
+            write_page(Contents(title, [], [Section("episode", "Step by step", about, items)]), self.out)
         else:
             from trajrl.report.draw.stacked import save_stacked
 
-            save_stacked(charts, self.out, self.overwrite)
+            steps = even_steps(store, self.episode)
+            frames_by_title = {
+                f"Frames of {image}, {name}": frames
+                for image, frames in frames_of(store, self.episode, steps).items()
+            }
+            save_stacked(charts, self.out, self.overwrite, frames_by_title, steps.tolist())
         say(f"wrote {self.out}")
         return {"figure": str(self.out)}
 

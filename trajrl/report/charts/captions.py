@@ -219,3 +219,12 @@ BRIGHTNESS = (
     "Look for a line that stands still while the robot moves, which is a camera that froze, and for jumps, "
     "which are frames that were lost."
 )
+FRAMES = (
+    "Look for frames that are black, upside down or of another scene than the rest. Frames are evenly apart, "
+    "the first and the last of an episode among them."
+)
+WINDOWS = (
+    "Look at what the frames on either side have in common: that is what this run learned from most, and "
+    "least. A window is shown from the first frame of its history to the frame whose value its target takes; "
+    "an episode gives one window to a side at most."
+)

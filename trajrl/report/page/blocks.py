@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Cloud, Heat
+from trajrl.report.charts.filmstrips import Filmstrips
 from trajrl.report.charts.qfunction import Explorer
 from trajrl.report.page.contents import Clips, Finding, Item, Listing, Panel, Section, Table
 from trajrl.report.page.controls import cloud_controls, explorer_controls, options
+from trajrl.report.page.strips import strips_block
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +104,8 @@ def item_block(item: Item, room: Room | None) -> str:
         return _block(item.title, "", "".join(lines))
     if isinstance(item, Clips):
         return _clips(item, room) if room else ""
+    if isinstance(item, Filmstrips):
+        return _filmstrips(item, room) if room else ""
     if isinstance(item, Explorer):
         words = "Q over two action dimensions", captions.Q_HEAT
         return _figure(item.key, "explorer", *words, item.table(), explorer_controls(item))
@@ -164,6 +168,13 @@ def _clips(item: Clips, room: Room) -> str:
             f'src="data:video/mp4;base64,{source}"></video><figcaption>{text}</figcaption></figure>'
         )
     return _block(item.title, item.caption, f'<div class="clips">{"".join(shown)}</div>') if shown else ""
+
+
+def _filmstrips(item: Filmstrips, room: Room) -> str:
+    inside = strips_block(item)
+    if not room.take(len(inside), f"'{item.title}'"):
+        return ""
+    return _block(item.title, item.caption, inside, item.key)
 
 
 def _cell(value: Any, is_number: bool) -> str:

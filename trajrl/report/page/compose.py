@@ -19,6 +19,7 @@ from trajrl.report.choices import choices, selections
 from trajrl.report.draw.clips import film
 from trajrl.report.frames import frame, gathered, scaled
 from trajrl.report.page.contents import Clips, Contents, Item, Listing, Panel, Section, Table
+from trajrl.report.page.drawn_windows import drawn_windows
 from trajrl.report.page.findings import findings
 from trajrl.report.page.overview import commands, differing, online_table, run_table, versions
 from trajrl.report.runs.folders import RunFolder, scan
@@ -221,6 +222,9 @@ def _parts(
         ]),
         ("what was measured on held-out episodes", lambda: [
             *validation.by_third(own_runs, read.metrics[read.metrics["run"] == run], run)
+        ]),
+        ("the windows drawn most", lambda: [
+            *drawn_windows(folder, store, run, options.checkpoint, options.seed)
         ]),
         ("the Q-function", lambda: _critic(folder, store(), run, options)),
     ]  # fmt: skip

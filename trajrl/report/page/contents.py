@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trajrl.report.charts.chart import Figure
+from trajrl.report.charts.filmstrips import Filmstrips
 from trajrl.report.charts.qfunction import Explorer
 from trajrl.report.draw.clips import Clip
 
@@ -42,7 +43,7 @@ class Listing:
     lines: dict[str, str]  # by name
 
 
-Item = Figure | Table | Clips | Explorer | Listing
+Item = Figure | Table | Clips | Filmstrips | Explorer | Listing
 
 
 @dataclass

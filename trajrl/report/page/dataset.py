@@ -22,6 +22,7 @@ from trajrl.report.charts.chart import Cloud
 from trajrl.report.charts.columns import column_numbers, return_by_length
 from trajrl.report.charts.dataset import histogram
 from trajrl.report.charts.episode import episode_charts, quantile_episodes, returns_so_far
+from trajrl.report.charts.filmstrips import episode_strips
 from trajrl.report.charts.space import trajectory_cloud
 from trajrl.report.page.contents import Contents, Item, Listing, Section, Table
 from trajrl.report.page.dataset_facts import fact_rows, group_rows
@@ -97,11 +98,12 @@ def _episodes(store: TrajectoryStore) -> list[Item]:
 
 
 def _samples(store: TrajectoryStore) -> list[Item]:
-    """Return how returns of five episodes grow, and one episode step by step."""
+    """Return how returns of five episodes grow, frames of them, and one episode step by step."""
     ids = quantile_episodes(store)
     middle = ids[len(ids) // 2]
     charts = episode_charts(store.episode(middle), "sample", f"episode {middle}")
-    return [returns_so_far(store, ids), *charts]
+    frames = episode_strips(store, ids, "sample-frames")
+    return [returns_so_far(store, ids), *([frames] if frames else []), *charts]
 
 
 def _groups(store: TrajectoryStore, seed: int) -> list[Item]:

@@ -14,7 +14,7 @@ from typing import Any
 from trajrl.core.atomic_files import write_text
 from trajrl.core.console import progress
 from trajrl.report.page.blocks import Room, findings_block, item_block, notes_block, section_block
-from trajrl.report.page.contents import Clips, Contents, Section
+from trajrl.report.page.contents import Clips, Contents, Filmstrips, Section
 from trajrl.report.page.numbers import figure_numbers, style_numbers
 
 MOST_BYTES = 10_000_000  # of a page; what would not fit is left out, with a line
@@ -87,7 +87,10 @@ def _fitted(section: Section, figures: dict[str, str], room: Room) -> Section:
     kept = []
     for items, panel in [(section.items, None), *((panel.items, panel) for panel in section.panels)]:
         own = {item.key: _json(found) for item in items if (found := figure_numbers(item)) is not None}
-        blocks = {item.key: item_block(item, None) for item in items if not isinstance(item, Clips)}
+        fixed = [
+            item for item in items if not isinstance(item, Clips | Filmstrips)
+        ]  # those take what is left
+        blocks = {item.key: item_block(item, None) for item in fixed}
         room.blocks.update(blocks)
         size = sum(map(len, [*own.values(), *blocks.values()]))
         if panel is None:

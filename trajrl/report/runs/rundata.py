@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from trajrl.agents.base.protocol import Agent
     from trajrl.samplers.clustering.states import StateClusters
     from trajrl.store.store import TrajectoryStore
@@ -52,6 +54,21 @@ def open_state_clusters(folder: str | Path) -> StateClusters | None:
     clusters = StateClusters(len(state["centres"]), 0, 0)
     clusters.load_state_dict(state)
     return clusters
+
+
+def open_window_draws(folder: str | Path) -> dict[str, np.ndarray]:
+    """Return how often a run drew each window, by action row, for each role that draws.
+
+    Empty where the run has no checkpoint, or did not count: where there are no images it does not.
+    """
+    from trajrl.training.run_dir import checkpoint
+
+    last = checkpoint.newest(Path(folder) / "checkpoints")
+    if last is None or not (last / "provenance.json").exists():
+        return {}
+    state = checkpoint.read_part(last, "provenance")
+    parts = {"values": state, **({"policy": state["policy"]} if "policy" in state else {})}
+    return {role: part["windows"] for role, part in parts.items() if "windows" in part}
 
 
 def _judged_within(state: Any) -> dict[str, Any] | None:

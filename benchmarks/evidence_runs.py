@@ -74,7 +74,9 @@ def add_scores(found: pd.DataFrame, trial: Trial, first: Path) -> None:
     if trial.table == "gauntlet":
         found.loc[last, "of_data"] = of_data(summary)
         # Updates and evaluations are evenly spaced: an evaluation comes after its share of the time.
-        found["processor"] = (summary["processor_seconds"] * found.step / found.step[last]).round(1)
+        own = summary["processor_seconds"] / trial.together
+        found["processor"] = (own * found.step / found.step[last]).round(1)
+        found["together"] = trial.together
         student = (summary.get("distilled") or {}).get("score")
         if student:
             found.loc[last, "student"] = round(student["value"], 4)

@@ -70,6 +70,7 @@ class Trial:
     settings: tuple[str, ...]  # what --set takes
     online: tuple[str, ...] = ()  # options of the `online` that follows; none: it does not
     online_settings: tuple[str, ...] = ()
+    together: int = 1  # runs that train in one program with it, itself among them
 
     @property
     def name(self) -> str:

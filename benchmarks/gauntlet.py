@@ -3,6 +3,7 @@
     python benchmarks/gauntlet.py data                                    # what the tasks are made of
     python benchmarks/gauntlet.py run                                     # what is missing, for days
     python benchmarks/gauntlet.py run --only toy-rooms --agents iql --seeds 1 --hours 2 --workers 2
+    python benchmarks/gauntlet.py run --together                          # the seeds of a run as one program
     python benchmarks/gauntlet.py table                                   # what is there, as markdown
 
 Tasks: hopper, walker2d and halfcheetah, each medium, medium-expert, expert25 and replay, and four sparse ones
@@ -27,6 +28,7 @@ import gauntlet_tables
 import gauntlet_trials
 from evidence_data import ROOT, made
 from evidence_runs import ROWS, kept, run
+from gauntlet_together import run_together
 from gauntlet_trials import AGENTS, SEEDS, TABLE, TASKS
 
 
@@ -46,7 +48,10 @@ def main() -> None:
             print(made(task, out, policies), flush=True)
         return
     wanted = gauntlet_trials.trials(tuple(options.only), tuple(options.agents), tuple(options.seeds))
-    run(wanted, out, policies, options.workers, options.hours)
+    if options.together:
+        run_together(wanted, out, policies, options.hours)
+    else:
+        run(wanted, out, policies, options.workers, options.hours)
 
 
 def asked() -> argparse.Namespace:
@@ -61,8 +66,13 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "evidence", help="folder of data and runs")
     parser.add_argument("--policies", type=Path, default=ROOT / "data" / "policies")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument(
+        "--together", action="store_true", help="train the seeds of a run as one program, one at a time"
+    )
     parser.add_argument("--hours", type=float, default=1e9, help="begin nothing after them")
     options = parser.parse_args()
+    if options.together and options.workers > 1:
+        raise SystemExit("--together is one program at a time; leave --workers out")
     if options.workers < 1:
         raise SystemExit(f"--workers is 1 or more; got {options.workers}")
     return options

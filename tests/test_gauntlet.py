@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -17,6 +18,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import evidence_runs
 import gauntlet_tables
+import gauntlet_together
 import gauntlet_trials
 from evidence_data import MAZE, MIXTURES, ORACLES, RECORDINGS, ROBOTS, TOY
 from evidence_trials import Trial
@@ -99,6 +101,45 @@ def test_two_workers_never_do_the_same_run(rows, tmp_path, monkeypatch):
     monkeypatch.setattr(evidence_runs, "do", lambda trial, *_: done.append(trial) or sleep(0.5))
     evidence_runs.run([trial, trial, toy(200, seed=2)], tmp_path, tmp_path, workers=3, hours=1)
     assert sorted(each.seed for each in done) == [1, 2]
+
+
+def test_seeds_that_follow_each_other_train_together_and_stand_like_runs_alone(rows, tmp_path, monkeypatch):
+    trials = [toy(200, seed=seed) for seed in (1, 2)]
+    gauntlet_together.run_together(trials, tmp_path, tmp_path, hours=1)
+    found = pd.read_csv(rows)
+    assert found.groupby("seed").step.apply(list).to_dict() == {1: [100, 200], 2: [100, 200]}
+    assert found.groupby("seed")["last"].apply(lambda last: last.notna().tolist()).to_dict() == {
+        seed: [False, True] for seed in (1, 2)
+    }
+    assert set(found.together) == {2}
+    summary = json.loads((tmp_path / trials[0].name / "summary.json").read_text())
+    share = found.processor[found.step == 200].iloc[0]
+    assert share == pytest.approx(summary["processor_seconds"] / 2, abs=0.1)
+    monkeypatch.setattr(gauntlet_together, "do_group", None)  # a second invocation has nothing to do
+    gauntlet_together.run_together(trials, tmp_path, tmp_path, hours=1)
+
+
+def test_seeds_are_grouped_where_they_follow_each_other_and_nothing_else_differs():
+    every = list(gauntlet_trials.trials(("toy-rooms", "hopper-medium"), ("iql",), (1, 2, 3, 11)))
+    found = list(gauntlet_together.groups(every))
+    assert [[(trial.data, trial.seed) for trial in group] for group in found] == [
+        [("toy-rooms", 1), ("toy-rooms", 2), ("toy-rooms", 3)], [("toy-rooms", 11)],
+        [("hopper-medium", 1), ("hopper-medium", 2), ("hopper-medium", 3)], [("hopper-medium", 11)],
+    ]  # fmt: skip
+    assert {trial.together for trial in found[0]} == {3}
+    words = gauntlet_together.command(found[0], "X.h5", Path("out"))
+    assert words[:4] == ["offline", "--seeds", "3", "--resume-or-start"]
+    assert words[words.index("--out") + 1] == "out/gauntlet-toy-rooms-iql-s{seed}"
+    assert words[words.index("--seed") + 1] == "1"
+
+
+def test_a_group_of_which_some_is_done_is_left_to_runs_alone(rows, tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(gauntlet_together, "do_group", lambda group, *_: tried.append(len(group)))
+    monkeypatch.setattr(evidence_runs, "finished", lambda trial: trial.seed == 1)
+    monkeypatch.setattr(gauntlet_together, "finished", lambda trial: trial.seed == 1)
+    gauntlet_together.run_together([toy(200), toy(200, seed=2)], tmp_path, tmp_path, hours=1)
+    assert tried == []
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_done(rows, tmp_path, monkeypatch, capsys):

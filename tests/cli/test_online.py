@@ -43,6 +43,13 @@ def test_the_newest_run_that_fits_is_taken(offline, monkeypatch, capsys):
     shutil.rmtree(offline / "broken")
 
 
+def test_runs_that_trained_together_are_found_as_those_alone_are(store, tmp_path):
+    for seed in (3, 4):
+        trained(tmp_path / "acfql" / f"s{seed}", store, agent="acfql", steps=5, seed=seed)
+    assert newest_run(tmp_path, {"seed": 3}) == tmp_path / "acfql" / "s3"
+    assert newest_run(tmp_path, {}) == tmp_path / "acfql" / "s4"
+
+
 def test_without_more_words_it_goes_on_from_the_newest(offline, monkeypatch, capsys):
     monkeypatch.chdir(offline.parent)
     assert dispatch(["online", "--json", "--set", *FEW]) == 0

@@ -218,7 +218,8 @@ def newest(source: Path) -> Path:
 def newest_run(folder: Path, wanted: Mapping[str, Any], settings: Iterable[str] = ()) -> Path | None:
     """Return the newest finished offline run of a folder that was made as wanted."""
     agent = split_settings(settings)["agent"]
-    found = [path for path in folder.glob("*/summary.json") if fits(path.parent, wanted, agent)]
+    ended = [*folder.glob("*/summary.json"), *folder.glob("*/s[0-9]*/summary.json")]  # of --seeds too
+    found = [path for path in ended if fits(path.parent, wanted, agent)]
     return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
 
 

@@ -10,7 +10,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SHOWN := $(filter-out --quiet,$(PIP)) --progress-bar off
 NAMED := sed -u -n -e 's/^Installing collected packages:.*/Writing the files of all of these: a minute or two/' -e '/^[CDBWS][a-z]*ing /p' -e '/^Successfully /p'
 EXTRAS := dev,ogbench,export
-EVERY := $(EXTRAS),minari,robotics,ray,wandb,zarr
+EVERY := $(EXTRAS),minari,robotics,ray,wandb,zarr,video
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv lock demo docs test test-all lint legacy robomimic bench bench-check soak-short soak

@@ -18,7 +18,7 @@ EXTRAS = {
     "minari": ("minari",), "mlflow": ("mlflow",),
     "ogbench": ("ogbench",),
     "ray": ("ray",), "robotics": ("gymnasium_robotics",), "wandb": ("wandb",),
-    "zarr": ("numcodecs",),
+    "video": ("av",), "zarr": ("numcodecs",),
 }  # fmt: skip
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -87,6 +87,12 @@ def need_wandb(tmp_path):
     from trajrl.training.run_dir.boards import WandbLog
 
     WandbLog(tmp_path, RunConfig())
+
+
+def need_video(tmp_path):
+    from trajrl.formats.lerobot.video import Video
+
+    Video(tmp_path / "x.mp4")
 
 
 def need_zarr(tmp_path):

@@ -133,8 +133,6 @@ def test_images_are_left_where_they_are_and_named(tmp_path):
     assert kept["files"] == 4  # the video is not read
     assert kept["versions"]["frames"] == {"observation.images.top": [3, 96, 96]}
     assert store.table.lerobot_episode.tolist() == [0, 1]
-    with pytest.raises(ValueError, match="top' are images or video, which are left where they are"):
-        open_source(folder, obs_keys=("observation.images.top",))
 
 
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])

@@ -23,6 +23,9 @@ SENTENCES = {  # [one|many], or [ending of many]
         "termination or truncation [flag stands|flags stand] before the last "
         "step of an episode",
     "frame_gaps": "place[s] inside an episode [lacks|lack] frames; the episode was cut there",
+    "frames_off_time":
+        "frame[s] of video [lies|lie] up to half a frame from [its time stamp|their time stamps], more than "
+        "LeRobot's own loader admits",
     "ignored_timeouts": "timeout[s] out of step with the resets [was|were] ignored",
     "images_left_out": "image[s] of the observations [was|were] not read; --obs-keys names what is",
     "index_gaps": "frame[s] [has|have] an `index` that does not follow the one before (it is not used)",
@@ -30,7 +33,8 @@ SENTENCES = {  # [one|many], or [ending of many]
     "joined_cuts": "timeout[s] in the middle of a demonstration [was|were] joined",
     "last_rewards": "reward[s] other than 0 of a last step, where RLDS defines none, [was|were] given up",
     "left_frames":
-        "feature[s] of images or video [was|were] left where [it is|they are]: nothing of [it|them] was read",
+        "feature[s] of images or video [was|were] left where [it is|they are]: nothing of [it|them] was "
+        "read; --obs-keys names those that are decoded",
     "length_mismatches": "episode[s] [has|have] another length than the set's list says (kept as found)",
     "lost_episodes": "[EPISODE WAS|EPISODES WERE] LOST: one action and no observation after it",
     "misplaced_episodes": "episode[s] [begins|begin] at another frame than the set's list says (not used)",

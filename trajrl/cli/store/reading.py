@@ -33,7 +33,9 @@ class Reading(Common):
     label: Annotated[str, silent("NAME", "the source's own, else its file name")] = ""
     """Source label of every episode."""
     obs_keys: Annotated[tuple[str, ...], silent("NAME ...", "the format's own order")] = ()
-    """Observation groups to concatenate, in this order."""
+    """Observation groups to concatenate, in this order, and the images to keep beside them."""
+    image_size: Annotated[tuple[int, int] | None, silent("HEIGHT WIDTH", "as the source has them")] = None
+    """Size in pixels that the images are made."""
     ends: Literal["auto", "flags", "resets"] = "auto"
     """What ends an episode: the file's flags, jumps in the state, or what its family needs.  `flags` reads
     next.done of a LeRobot set as a termination, and the last step of RLDS as one with an action."""
@@ -55,7 +57,8 @@ class Reading(Common):
     def options(self) -> dict[str, Any]:
         """Return what a reader is asked for."""
         return {
-            "environment": self.env, "source": self.label, "obs_keys": self.obs_keys, "ends": self.ends,
+            "environment": self.env, "source": self.label, "obs_keys": self.obs_keys,
+            "image_size": self.image_size or (), "ends": self.ends,
             "horizon": self.horizon, "filter": self.filter, "split": self.split,
             "trust_pickle": self.trust_pickle, "action_box": given_box(self.action_box),
         }  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from trajrl.core.registry import unknown
+from trajrl.formats.base.resize import Size, check_size
 
 ENDS = ("auto", "flags", "resets")
 SPLITS = ("train", "val", "all")
@@ -14,6 +15,7 @@ ONLY_FOR = {  # option -> the formats that read it; the others read every option
     "ends": (*FLAT, "lerobot", "rlds"),
     "horizon": FLAT,
     "filter": ("robomimic",),
+    "image_size": ("lerobot", "rlds", "robomimic", "zarr"),
     "obs_keys": ("lerobot", "minari", "rlds", "robomimic", "zarr"),
     "split": ("ogbench", "rlds"),
     "trust_pickle": ("pickle",),
@@ -26,7 +28,8 @@ class Options:
 
     environment: str = ""  # environment id to record; also decides the family where the content does not
     source: str = ""  # label of every episode; empty: the file's own labels, else its name
-    obs_keys: tuple[str, ...] = ()  # order in which observation groups are concatenated
+    obs_keys: tuple[str, ...] = ()  # order in which observation groups are concatenated; images among them
+    image_size: tuple[int, ...] = ()  # height and width that images are made; empty: as the source has them
     ends: str = "auto"  # flags: only terminals and timeouts end episodes; resets: only jumps in the state do
     horizon: int = 0  # steps after which an episode is cut where a file has no timeouts; 0: the family's own
     filter: str = ""  # only the demonstrations that this mask names
@@ -35,12 +38,20 @@ class Options:
     env_box: tuple[tuple[float, ...], ...] = ()  # that of the environment recorded; a box in the file wins
     trust_pickle: bool = False  # load pickles that hold more than arrays: runs code from the file
 
+    @property
+    def size(self) -> Size | None:
+        """Return height and width that images are made; None: they stay as they are."""
+        return (self.image_size[0], self.image_size[1]) if self.image_size else None
+
     def validate(self) -> None:
         """Refuse values that no reader knows."""
         if self.ends not in ENDS:
             raise ValueError(f"ends is one of {', '.join(ENDS)}; got '{self.ends}'")
         if self.split not in SPLITS:
             raise ValueError(f"split is one of {', '.join(SPLITS)}; got '{self.split}'")
+        check_size(self.image_size)
+        if self.image_size and not self.obs_keys:
+            raise ValueError("an image size is for images, and --obs-keys names which of them are read")
         if self.horizon < 0:
             raise ValueError(f"a horizon is a positive number of steps; got {self.horizon}")
 
@@ -59,7 +70,7 @@ def make_options(values: dict[str, Any]) -> Options:
         if name not in names:
             raise ValueError(unknown("reader option", name, names))
     chosen: dict[str, Any] = {
-        name: tuple(value) if name == "obs_keys" else value for name, value in values.items()
+        name: tuple(value) if name in ("obs_keys", "image_size") else value for name, value in values.items()
     }
     options = replace(Options(), **chosen)
     options.validate()

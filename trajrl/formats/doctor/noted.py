@@ -40,6 +40,7 @@ MEANINGS = {
     ),
     "flags_before_the_end": Meaning(ERROR, "the recording continued after its end, or its flags are wrong"),
     "frame_gaps": Meaning(WARNING, "read as one, a window would cross frames that were never recorded"),
+    "frames_off_time": Meaning(WARNING, "frames and numbers of a step may not belong together"),
     "ignored_timeouts": Meaning(ERROR, "read as they are, windows would cross from one episode into another"),
     "index_gaps": Meaning(WARNING, "none here; its own loader would fetch other frames than are meant"),
     "inferred_ends": Meaning(WARNING, "a wrong guess cuts episodes in two or glues two together"),

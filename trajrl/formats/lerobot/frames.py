@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+EPISODE_BYTES = 2 << 30  # of the images of one episode
+
 Columns = Mapping[str, np.ndarray]  # (n, ...) each
 
 
@@ -23,8 +25,12 @@ class Piece(NamedTuple):
     columns: Columns  # (T, ...) each
 
 
-def pieces(blocks: Iterator[Columns]) -> Iterator[Piece]:
-    """Yield the pieces of blocks; at most one episode and one block are held."""
+def pieces(blocks: Iterator[Columns], image_bytes: int = 0) -> Iterator[Piece]:
+    """Yield the pieces of blocks; at most one episode and one block are held.
+
+    Args:
+        image_bytes: of the images that each frame shows
+    """
     held: list[Columns] = []
     for block in blocks:
         for run in _runs(block):
@@ -32,8 +38,20 @@ def pieces(blocks: Iterator[Columns]) -> Iterator[Piece]:
                 yield _joined(held, run)
                 held = []
             held.append(run)
+            refuse_long(
+                int(run["episode_index"][0]), sum(len(one["frame_index"]) for one in held), image_bytes
+            )
     if held:
         yield _joined(held, None)
+
+
+def refuse_long(number: int, count: int, image_bytes: int) -> None:
+    """Refuse an episode whose images fill the memory."""
+    if count * image_bytes > EPISODE_BYTES:
+        raise ValueError(
+            f"episode {number} has {count} frames or more, with {count * image_bytes >> 20} MiB of images; "
+            f"at most {EPISODE_BYTES >> 20} MiB are held: --image-size makes them smaller"
+        )
 
 
 def _runs(block: Columns) -> Iterator[Columns]:

@@ -26,6 +26,7 @@ MOST_TASKS = 1 << 20
 OWN = "trajrl/"  # columns of trajrl's own in the list of episodes
 OWN_FILE = "trajrl.json"
 FIRST = "dataset_from_index"
+CLIP = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")  # of an episode in its video
 
 
 class Feature(NamedTuple):
@@ -51,6 +52,7 @@ class Listed(NamedTuple):
     length: int
     own: Own | None = None
     first: int | None = None  # `index` of its first frame
+    videos: dict[str, tuple[float, ...]] | None = None  # feature -> chunk, file, first and last second in it
 
 
 @dataclass
@@ -165,8 +167,9 @@ def _read_episodes(folder: Path, found: Metadata) -> None:
         _listed(found, _plain_episodes(held(folder, plain)))
         return
     files = sorted((folder / "meta" / "episodes").glob("**/*.parquet"))
+    filmed = [name for name, one in found.features.items() if one.dtype == "video"]
     for file in files:
-        _listed(found, _packed_episodes(held(folder, file)))
+        _listed(found, _packed_episodes(held(folder, file), filmed))
 
 
 def _listed(found: Metadata, rows: Iterator[tuple[int, Listed]]) -> None:
@@ -187,21 +190,24 @@ def _plain_episodes(path: Path) -> Iterator[tuple[int, Listed]]:
         yield index, Listed(length, _own(own) if isinstance(own, dict) else None)
 
 
-def _packed_episodes(path: Path) -> Iterator[tuple[int, Listed]]:
+def _packed_episodes(path: Path, filmed: list[str]) -> Iterator[tuple[int, Listed]]:
     """Yield the episodes of version 3."""
     with open_parquet(path) as file:
         kinds = {one.name: kind_of(one) for one in file.schema_arrow}
+    videos = {name: [f"videos/{name}/{part}" for part in CLIP] for name in filmed}
+    videos = {n: parts for n, parts in videos.items() if all(kinds.get(part) is not None for part in parts)}
     for name in ("episode_index", "length"):
         if (kind := kinds.get(name)) is None or kind.kind not in "iu":
             raise ValueError(f"{path} has no column '{name}' of whole numbers")
     own = [name for name in kinds if name.startswith(OWN) and kinds[name] is not None]
     first = [FIRST] if kinds.get(FIRST) is not None else []
-    columns = ["episode_index", "length", *first, *own]
+    columns = ["episode_index", "length", *first, *own, *(p for parts in videos.values() for p in parts)]
     for rows in batches(path, columns, 8 * len(columns), most=1024):
         for e, index in enumerate(rows["episode_index"].tolist()):
             kept = {name.removeprefix(OWN): rows[name][e] for name in own}
             place = int(rows[FIRST][e]) if first else None
-            yield index, Listed(int(rows["length"][e]), _own(kept), place)
+            clips = {n: tuple(float(rows[part][e]) for part in parts) for n, parts in videos.items()}
+            yield index, Listed(int(rows["length"][e]), _own(kept), place, clips)
 
 
 def _own(kept: dict[str, Any]) -> Own | None:

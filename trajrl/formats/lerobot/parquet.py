@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trajrl.formats.base.columns import BLOCK_BYTES
+from trajrl.formats.lerobot.encoded import as_encoded, encoded_places
 from trajrl.formats.lerobot.footer import values_of
 from trajrl.store.file.bounds import MOST_COLUMNS, refuse_bomb
 
@@ -39,12 +40,18 @@ def intact(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a file of a known footer; nothing of its rows is read."""
+def open_parquet(path: Path, packed: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a file of a known footer; nothing of its rows is read.
+
+    Args:
+        packed: columns of which a value that many rows repeat is held once
+    """
     _refuse_unfinished(path)
     with (
         intact(path),
-        pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False, memory_map=False) as file,
+        pq.ParquetFile(
+            path, read_dictionary=list(packed), buffer_size=BUFFER_BYTES, pre_buffer=False, memory_map=False
+        ) as file,
     ):
         if len(file.schema_arrow) > MOST_COLUMNS * 10:
             raise ValueError(f"{path} has {len(file.schema_arrow)} columns; that many are not read")
@@ -92,22 +99,34 @@ def kind_of(field: pa.Field) -> np.dtype | None:
 
 
 def batches(
-    path: Path, names: Sequence[str], row_bytes: int, most: int = 1 << 16
+    path: Path, names: Sequence[str], row_bytes: int, most: int = 1 << 16, images: Sequence[str] = ()
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield columns (n, ...) of consecutive rows, so many at a time as make a block.
 
     Args:
         row_bytes: what a row of these columns takes; a file that claims more rows than it can hold is refused
+        images: columns of encoded images, which are yielded as objects (n,), each the bytes of one
     """
-    with open_parquet(path) as file:
+    with open_parquet(path, _encoded(path, images)) as file:
         _refuse_claims(path, file, names, row_bytes)
         count = max(1, min(most, BLOCK_BYTES // max(1, row_bytes)))
         first = 0
-        found = file.iter_batches(batch_size=count, columns=list(names), use_threads=False)
+        found = file.iter_batches(batch_size=count, columns=[*names, *images], use_threads=False)
         while (batch := _next(path, found)) is not None:
             if batch.num_rows:
-                yield {name: as_rows(batch.column(name), f"{path}: '{name}'", first) for name in names}
+                rows = {name: as_rows(batch.column(name), f"{path}: '{name}'", first) for name in names}
+                yield rows | {n: as_encoded(batch.column(n), f"{path}: '{n}'", first) for n in images}
             first += batch.num_rows
+
+
+def _encoded(path: Path, images: Sequence[str]) -> list[str]:
+    """Return the columns below which encoded images lie, once they are known to be such."""
+    if not images:
+        return []
+    with open_parquet(path) as file:
+        for name in images:
+            _refuse_count(path, name, file.schema_arrow.names)
+        return encoded_places(path, file, images)
 
 
 def _next(path: Path, found: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
@@ -122,15 +141,20 @@ def _refuse_claims(path: Path, file: pq.ParquetFile, names: Sequence[str], row_b
     """
     have = file.schema_arrow.names
     for name in names:
-        if have.count(name) != 1:
-            wrong = "twice" if name in have else f"not; it has {', '.join(have[:40])}"
-            raise ValueError(f"{path} has the column '{name}' {wrong}")
+        _refuse_count(path, name, have)
     claimed = file.metadata.num_rows * row_bytes
     if any(_is_loose(file.schema_arrow.field(name).type) for name in names):
         places = tuple(f"{name}." for name in names)
         values = [n for name, n in values_of(path).items() if f"{name}.".startswith(places)]
         claimed = max(claimed, 8 * sum(values))
     refuse_bomb(path, claimed, path.stat().st_size, "write it without compression")
+
+
+def _refuse_count(path: Path, name: str, have: Sequence[str]) -> None:
+    """Refuse a column that is not there, or is there twice."""
+    if have.count(name) != 1:
+        wrong = "twice" if name in have else f"not; it has {', '.join(have[:40])}"
+        raise ValueError(f"{path} has the column '{name}' {wrong}")
 
 
 def as_rows(array: pa.Array, place: str, first: int = 0) -> np.ndarray:

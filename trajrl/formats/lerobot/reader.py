@@ -4,7 +4,8 @@
 
 T frames hold T observations and T actions: an end gives up its last action, unless it is a termination.
 terminated = done and not truncated, where next.truncated is there, else done and success, in the last frame;
-success = any next.success.  source = the task.  Images and videos are left where they are.
+success = any next.success.  source = the task.  Images and videos are left where they are, unless --obs-keys
+names them: then they become images of the store.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from trajrl.formats.base.columns import narrow
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
 from trajrl.formats.lerobot.frames import Columns, Piece, pieces
+from trajrl.formats.lerobot.images import Images
 from trajrl.formats.lerobot.layout import FRAMES, INDICES, layout_of
 from trajrl.formats.lerobot.metadata import Listed, Own, held, read_metadata
 from trajrl.formats.lerobot.parquet import batches
@@ -48,6 +50,7 @@ class LeRobot(Source):
             raise ValueError(f"{self.folder} has no data/chunk-000/*.parquet; download or copy it again")
         self.layout = layout_of(self.files[0], self.meta.features, options.obs_keys)
         self.widths: dict[str, int] = {}
+        self._videos: list[Path] = []  # that were read
         self.count = len(self.meta.episodes) or None
         self._read_origin()
 
@@ -57,8 +60,9 @@ class LeRobot(Source):
         return self.options.source or self.folder.name
 
     def parts(self) -> list[Path]:
-        """Return the files that were read: videos may be a thousand times as large."""
-        return [*(file for file in (self.folder / "meta").rglob("*") if file.is_file()), *self.files]
+        """Return the files that were read: videos that were not may be a thousand times as large."""
+        described = (file for file in (self.folder / "meta").rglob("*") if file.is_file())
+        return [*described, *self.files, *self._videos]
 
     def reading(self) -> dict[str, Any]:
         """Return options, versions and counts of this reading, with order and widths of the observations."""
@@ -67,9 +71,16 @@ class LeRobot(Source):
     def read(self) -> Iterator[Labelled]:
         """Yield the episodes in the order of their frames."""
         self._note_metadata()
+        shown = Images(self.folder, self.meta, self.layout, self.options.size, self.notes)
+        with shown:
+            yield from self._episodes(shown)
+        self._videos = shown.files
+
+    def _episodes(self, shown: Images) -> Iterator[Labelled]:
+        """Yield the episodes, and note what the list says otherwise."""
         seen: set[int] = set()
         frames, named = 0, self.meta.episodes
-        for piece in pieces(self._blocks()):
+        for piece in pieces(self._blocks(shown), shown.frame_bytes):
             length, where = len(piece.columns["episode_index"]), f"episode {piece.number}"
             again, whole = piece.number in seen, piece.last and not piece.frame
             self.notes.add("frame_gaps", int(not piece.last), f"{where}, frame {piece.frame + length - 1}")
@@ -84,7 +95,7 @@ class LeRobot(Source):
             self.notes.add("misplaced_episodes", int(wrong), f"{where}, index {place}, {due.first} listed")
             seen.add(piece.number)
             frames += length
-            episode = self._episode(piece, due.own if whole and due.length == length else None)
+            episode = self._episode(piece, due.own if whole and due.length == length else None, shown)
             if episode is not None:
                 yield episode, {"lerobot_episode": piece.number} if self.layout.frames else {}
         absent = sorted(set(named) - seen)
@@ -95,11 +106,15 @@ class LeRobot(Source):
                 "wrong_totals", int(said != count), f"{name} is {str(said)[:20]}, {count} are there"
             )
 
-    def _blocks(self) -> Iterator[Columns]:
+    def _blocks(self, shown: Images) -> Iterator[Columns]:
         """Yield the columns of all files in blocks, with what does not fit noted."""
         expected = 0
         for file in self.files:
-            for block in batches(file, self.layout.columns, self.layout.row_bytes):
+            layout, first = self.layout, 0
+            for block in batches(file, layout.columns, layout.row_bytes, shown.rows, layout.images):
+                images = shown.decode(file, block, first)
+                first += len(block["episode_index"])
+                block = {name: rows for name, rows in block.items() if name not in images}
                 self._fit(file, block)
                 block = {
                     n: rows.reshape(len(rows)).astype(np.int64) if n in INDICES else rows
@@ -111,7 +126,7 @@ class LeRobot(Source):
                     where = f"{file.name}, index {int(block['index'][wrong.argmax()])}"
                     self.notes.add("index_gaps", int(wrong.sum()), where)
                     expected = int(block["index"][-1]) + 1
-                yield block
+                yield block | images
 
     def _fit(self, file: Path, block: Columns) -> None:
         """Refuse columns that are not what info.json says of them; note the widths of the observations."""
@@ -127,14 +142,17 @@ class LeRobot(Source):
                 raise ValueError(f"{file}: '{name}' has shape {shape} in each frame; {due} is due")
         self.widths = {name: int(np.prod(block[name].shape[1:])) for name in self.layout.obs}
 
-    def _episode(self, piece: Piece, own: Own | None) -> Episode | None:
+    def _episode(self, piece: Piece, own: Own | None, shown: Images) -> Episode | None:
         """Return the episode of one piece; None where it has one frame and nothing is known after it."""
         columns, where = piece.columns, f"episode {piece.number}"
         length = kept = len(columns["episode_index"])
-        parts = [narrow(columns[name].reshape(length, -1)) for name in self.layout.obs]
+        parts = [np.empty((length, 0), np.float32)]
+        parts += [narrow(columns[name].reshape(length, -1)) for name in self.layout.obs]
         obs, actions = np.concatenate(parts, axis=1), narrow(columns[self.layout.action].reshape(length, -1))
+        images = shown.of(piece)
         self._note_times(piece)
-        if own is not None and (len(own.final) != obs.shape[1] or own.source not in range(len(self._names))):
+        fits = own is not None and len(own.final) == obs.shape[1] and not images
+        if own is not None and not (fits and own.source in range(len(self._names))):
             self.notes.add("outdated_ledger", 1, where)
             own = None
         terminated, success, extras = self._outcome(piece)
@@ -143,6 +161,7 @@ class LeRobot(Source):
             obs, extras = np.concatenate([obs, own.final[None]]), {}
         elif terminated:
             obs = np.concatenate([obs, obs[-1:]])
+            images = {name: np.concatenate([rows, rows[-1:]]) for name, rows in images.items()}
             self.notes.add("repeated_last_obs", 1, where)
         else:
             kept -= 1
@@ -152,7 +171,8 @@ class LeRobot(Source):
             return None
         extras = {name: rows[:kept] for name, rows in {**extras, **self._extras(piece)}.items()}
         source = self._names[own.source] if own is not None else self._task(piece)
-        return Episode(obs, actions[:kept], self._rewards(piece)[:kept], terminated, success, source, extras)
+        rewards = self._rewards(piece)[:kept]
+        return Episode(obs, actions[:kept], rewards, terminated, success, source, extras, images)
 
     def _outcome(self, piece: Piece) -> tuple[bool, bool | None, dict[str, np.ndarray]]:
         """Say whether the MDP ended, whether the task was solved, and at which steps."""

@@ -1,0 +1,90 @@
+"""Columns of encoded images in parquet files: bytes, or bytes and a name as `datasets` writes them.
+
+A name without bytes is refused: it would lead to a file that the set's writer chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trajrl.formats.base.encoded_image import decode
+from trajrl.formats.base.resize import Size, resized
+from trajrl.store.file.bounds import refuse_bomb
+
+BYTES = ".bytes"  # of the image in such a structure
+
+
+def encoded_places(path: Path, file: pq.ParquetFile, images: Sequence[str]) -> list[str]:
+    """Return where in a file the bytes of images lie.
+
+    Refused are columns that hold no encoded images, and those that unpack to far more than the file holds.
+    """
+    for name in images:
+        if not holds_encoded(file.schema_arrow.field(name).type):
+            kind = str(file.schema_arrow.field(name).type)[:60]
+            raise ValueError(f"{path}: '{name}' holds {kind}; encoded images, as LeRobot has them, are due")
+    places, found, claimed = {f"{name}{BYTES}" for name in images} | set(images), set(), 0
+    for group in range(file.metadata.num_row_groups):
+        columns = map(file.metadata.row_group(group).column, range(file.metadata.num_columns))
+        for column in (one for one in columns if one.path_in_schema in places):
+            found.add(column.path_in_schema)
+            claimed += column.total_uncompressed_size
+    refuse_bomb(path, claimed, path.stat().st_size, "write it without compression")
+    return sorted(found)
+
+
+def holds_encoded(kind: pa.DataType) -> bool:
+    """Say whether a type is that of encoded images: bytes, or a structure of them as `datasets` writes it."""
+    while isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def as_encoded(array: pa.Array, place: str, first: int = 0) -> np.ndarray:
+    """Return a column of encoded images as objects (n,), the bytes of each."""
+    while isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    names: list[str | None] = [None] * len(array)
+    if pa.types.is_struct(array.type):
+        parts = dict(zip((field.name for field in array.type), array.flatten()))
+        names = parts["path"].to_pylist() if "path" in parts else names
+        array = parts["bytes"]
+    found = np.empty(len(array), object)
+    for row, value in enumerate(array):
+        if not value.is_valid:
+            named = f" but the name {str(names[row])[:60]!r}" if names[row] else ""
+            raise ValueError(
+                f"{place} has no image in row {first + row}{named}; the files must hold the images themselves"
+            )
+        found[row] = value.as_py()
+    return found
+
+
+def decoded(
+    encoded: np.ndarray, place: str, first: int, shape: tuple[int, ...], size: Size | None
+) -> np.ndarray:
+    """Return the images (n, h, w, c) of encoded ones (n,), made as large as asked.
+
+    Args:
+        place: what the column is called
+        first: number of the first row
+        shape: what info.json says of each, with the channels first or last
+    """
+    frames = []
+    for row, raw in enumerate(encoded, first):
+        frame = decode(raw, f"{place}, row {row},")
+        if sorted(frame.shape) != sorted(shape):
+            raise ValueError(f"{place}, row {row}, is an image of {frame.shape}; info.json says {shape}")
+        frames.append(resized(frame, size))
+    if len({frame.shape for frame in frames}) > 1:
+        raise ValueError(f"{place} has images of several shapes: {sorted({one.shape for one in frames})}")
+    return np.stack(frames)

@@ -82,7 +82,8 @@ def of_quality(runs: pd.DataFrame, found: dict[str, float]) -> list[str]:
     """Say how well the critic tells the best source from the others, beside chance."""
     measured = f"balanced accuracy {found['balanced_accuracy']:.2f}, AUROC {found['auroc']:.2f}"
     return [
-        f"The critic's Q alone tells a step of the best source from the others with {measured}; chance gives {CHANCE}.",
+        f"The critic's Q alone tells a step of the best source from the others with {measured}; "
+        f"chance gives {CHANCE}.",
         f"That source is {found['expert_share']:.0%} of the steps; of as many with the highest Q, "
         f"{found['precision_at_share']:.0%} are its own.",
         *caveat(runs),

@@ -196,7 +196,7 @@ def test_one_image_repeated_without_end_is_refused(tmp_path, monkeypatch):
 
 
 def test_an_episode_whose_images_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("trajrl.formats.lerobot.frames.EPISODE_BYTES", 4 * 12 * 16 * 3)
+    monkeypatch.setattr("trajrl.formats.base.episode_images.EPISODE_BYTES", 4 * 12 * 16 * 3)
     folder = pictured(tmp_path / "x", pictures(9))
     with pytest.raises(ValueError, match=r"episode 1 has 5 frames or more.*--image-size makes them smaller"):
         read(folder, obs_keys=(TOP,))

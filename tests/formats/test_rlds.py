@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from foreign import Example, example, normal, read, rlds, rlds_set, tfrecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from trajrl.core.rng import stream
 from trajrl.formats import open_source, recognise
 from trajrl.formats.rlds.crc32c import crc32c, masked_crc32c
 from trajrl.formats.rlds.example import features_of
@@ -111,6 +114,70 @@ def test_observations_are_chosen_by_name(tmp_path):
     episodes, source = read(folder, obs_keys=("wrist", "joints"))
     assert episodes[0].obs.shape == (5, 9)
     assert source.reading()["obs_keys"] == {"wrist": 2, "joints": 7}
+
+
+def packed(frames: np.ndarray, kind: str = "PNG") -> list[bytes]:
+    """Return images (n, h, w, c) as TFDS packs them."""
+    found = []
+    for frame in frames:
+        out = io.BytesIO()
+        Image.fromarray(frame).save(out, kind)
+        found.append(out.getvalue())
+    return found
+
+
+def test_images_that_are_named_become_images(tmp_path):
+    frames = stream(0, "rlds").integers(0, 256, (5, 8, 6, 3)).astype(np.uint8)
+    folder = rlds_set(tmp_path / "x", rlds([4], **{"observation/image": packed(frames)}))
+    episodes, source = read(folder, obs_keys=("state", "image"))
+    np.testing.assert_array_equal(episodes[0].images["image"], frames)
+    assert episodes[0].obs.shape == (5, 3)
+    assert "left_frames" not in source.notes.counts
+    episodes, _ = read(folder, obs_keys=("image",), ends="flags", image_size=(4, 3))
+    assert (episodes[0].obs.shape, episodes[0].images["image"].shape) == ((6, 0), (6, 4, 3, 3))
+    np.testing.assert_array_equal(episodes[0].images["image"][-1], episodes[0].images["image"][-2])
+
+
+def test_images_of_jpeg_of_one_file_without_a_description_and_tensors_are_read(tmp_path):
+    frames = stream(0, "rlds").integers(0, 256, (5, 8, 6, 3)).astype(np.uint8)
+    steps = rlds([4], **{"observation/image": packed(frames, "JPEG"), "observation/side/rgb": frames})
+    path = tfrecord(tmp_path / "some.data", [example(one) for one in steps])
+    episodes, _ = read(path, obs_keys=("image", "state"))
+    due = np.stack([np.asarray(Image.open(io.BytesIO(raw))) for raw in steps[0]["observation/image"]])
+    np.testing.assert_array_equal(episodes[0].images["image"], due)
+    episodes, _ = read(rlds_set(tmp_path / "x", steps), obs_keys=("side/rgb",))
+    np.testing.assert_array_equal(episodes[0].images["side.rgb"], frames)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ([b"jpeg"] * 5, "record 0: 'observation/image', step 0, holds no PNG or JPEG image"),
+        (packed(np.zeros((4, 8, 6, 3), np.uint8)), "has 4 images for 5 steps"),
+        (
+            [*packed(np.zeros((4, 8, 6, 3), np.uint8)), *packed(np.zeros((1, 6, 8, 3), np.uint8))],
+            r"its image of step 4 is \(6, 8, 3\), and that of step 0 \(8, 6, 3\)",
+        ),
+    ],
+)
+def test_images_that_are_none_are_refused_by_their_place(images, said, tmp_path):
+    folder = rlds_set(tmp_path / "x", rlds([4], **{"observation/image": images}))
+    with pytest.raises(ValueError, match=said) as caught:
+        read(folder, obs_keys=("image",))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_is_not_there_is_refused_with_the_images_that_are(tmp_path):
+    with pytest.raises(ValueError, match="no observation 'img'; choose --obs-keys from state, image"):
+        read(rlds_set(tmp_path / "x", rlds([4])), obs_keys=("img",))
+
+
+def test_an_episode_whose_images_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("trajrl.formats.base.episode_images.EPISODE_BYTES", 4 * 8 * 6 * 3)
+    frames = np.zeros((5, 8, 6, 3), np.uint8)
+    folder = rlds_set(tmp_path / "x", rlds([4], **{"observation/image": packed(frames)}))
+    with pytest.raises(ValueError, match="has 5 frames or more"):
+        read(folder, obs_keys=("image",))
 
 
 def test_missing_shards_records_and_rewards_are_said(tmp_path):

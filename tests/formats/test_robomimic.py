@@ -168,3 +168,12 @@ def test_training_from_the_file_itself_knows_what_it_was_recorded_under(path):
         attributes = open_data(RunConfig(data=str(file))).attributes
         assert RobomimicSuite.recorded_with(attributes) == {"arguments": {"control_freq": 10}}
         assert set(attributes["action_low"]) == {-1.0}
+
+
+def test_images_are_made_smaller_as_asked(path):
+    frames = np.repeat(np.arange(4, dtype=np.uint8)[:, None, None, None], 8 * 6 * 3, 1).reshape(4, 8, 6, 3)
+    images = {f"data/demo_0/{place}/agentview_image": frames for place in ("obs", "next_obs")}
+    hdf5(path, {**robomimic({"demo_0": 4}), **images})
+    episodes, _ = read(path, obs_keys=("agentview_image",), image_size=(4, 3))
+    assert episodes[0].images["agentview_image"].shape == (5, 4, 3, 3)
+    assert episodes[0].images["agentview_image"][:, 0, 0, 0].tolist() == [0, 1, 2, 3, 3]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from foreign import read, replay_buffer, zarr_store
 
+from trajrl.core.rng import stream
 from trajrl.formats import open_source, recognise
 from trajrl.formats.zarr.array import decoder
 
@@ -41,12 +42,66 @@ def test_observations_are_put_side_by_side_as_asked(tmp_path):
     episodes, source = read(path, obs_keys=("keypoint", "state"))
     np.testing.assert_array_equal(episodes[0].obs[:, :6], arrays["data/keypoint"][:4].reshape(4, 6))
     assert source.reading()["obs_keys"] == {"keypoint": 6, "state": 5}
-    with pytest.raises(ValueError, match=r"'img' of shape .* are images, which are left where they are"):
-        open_source(path, obs_keys=("img",))
     with pytest.raises(
         ValueError, match="has no observation 'pose'; choose --obs-keys from keypoint, n_contacts, state"
     ):
         open_source(path, obs_keys=("pose",))
+
+
+@pytest.mark.parametrize("kind", ["u1", "f4"])
+def test_images_that_are_named_become_images(kind, tmp_path):
+    frames = stream(0, "zarr").integers(0, 256, (11, 8, 6, 3)).astype(kind)
+    arrays = replay_buffer([4, 1, 6], **{"data/img": frames})
+    path = zarr_store(tmp_path / "x.zarr", arrays)
+    episodes, source = read(path, obs_keys=("state", "img"))
+    assert [len(one) for one in episodes] == [3, 5]  # one of a single row is lost
+    for one, rows in zip(episodes, (slice(0, 4), slice(5, 11))):
+        assert one.images["img"].dtype == np.uint8
+        np.testing.assert_array_equal(one.images["img"], frames[rows])
+        np.testing.assert_array_equal(one.obs, arrays["data/state"][rows])
+    assert source.notes.counts.get("cast_columns", 0) == (kind == "f4")
+    assert "left_frames" not in source.notes.counts
+    episodes, _ = read(path, obs_keys=("img",), image_size=(4, 3))
+    assert (episodes[0].obs.shape, episodes[0].images["img"].shape) == ((4, 0), (4, 4, 3, 3))
+
+
+def test_rows_behind_the_last_end_keep_their_images(tmp_path):
+    frames = stream(0, "zarr").integers(0, 256, (10, 8, 6, 3)).astype(np.uint8)
+    arrays = replay_buffer([4, 6], **{"meta/episode_ends": np.array([4]), "data/img": frames})
+    episodes, _ = read(zarr_store(tmp_path / "x.zarr", arrays), obs_keys=("img",))
+    np.testing.assert_array_equal(episodes[1].images["img"], frames[4:])
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.full((4, 8, 6, 3), 0.5, np.float32), "is float32 and not whole numbers from 0 to 255"),
+        (np.full((4, 8, 6, 3), 256, np.int16), "is int16 and not whole numbers from 0 to 255"),
+        (np.full((4, 8, 6, 3), np.nan, np.float32), "is float32 and not whole numbers"),
+        (np.zeros((4, 3, 64, 64), np.uint8), "channels first"),
+        (np.zeros((4, 2, 8, 6, 3), np.uint8), "holds no vectors and no images"),
+    ],
+)
+def test_images_that_are_none_are_refused(value, said, tmp_path):
+    path = zarr_store(tmp_path / "x.zarr", replay_buffer([4], **{"data/img": value}))
+    with pytest.raises(ValueError, match=said) as caught:
+        read(path, obs_keys=("img",))
+    assert "img" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_that_are_left_may_be_packed_by_anything_and_unpack_to_much(tmp_path, monkeypatch):
+    monkeypatch.setattr("trajrl.store.file.bounds.UNPACKED", 1 << 16)
+    frames = np.zeros((10, 128, 128, 3), np.float32)  # 1.9 MB that take 2 KB
+    path = zarr_store(tmp_path / "x.zarr", replay_buffer([4, 6], **{"data/img": frames}))
+    place = path / "data/img/.zarray"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"compressor": {"id": "imagecodecs_jpegxl"}}))
+    assert read(path)[1].notes.counts["left_frames"] == 1
+    with pytest.raises(ValueError, match="unpacks to 0 MiB, more than 50 times its size"):
+        read(path, obs_keys=("img",))
+    monkeypatch.setattr("trajrl.store.file.bounds.UNPACKED", 1 << 20)
+    with pytest.raises(ValueError, match="'data/img' is packed by 'imagecodecs_jpegxl', which is not read"):
+        read(path, obs_keys=("img",))
 
 
 def test_rewards_are_read_where_they_are(tmp_path):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-EPISODE_BYTES = 2 << 30  # of the images of one episode
+from trajrl.formats.base.episode_images import refuse_large
 
 Columns = Mapping[str, np.ndarray]  # (n, ...) each
 
@@ -38,20 +38,10 @@ def pieces(blocks: Iterator[Columns], image_bytes: int = 0) -> Iterator[Piece]:
                 yield _joined(held, run)
                 held = []
             held.append(run)
-            refuse_long(
-                int(run["episode_index"][0]), sum(len(one["frame_index"]) for one in held), image_bytes
-            )
+            number, count = int(run["episode_index"][0]), sum(len(one["frame_index"]) for one in held)
+            refuse_large(f"episode {number}", count, image_bytes)
     if held:
         yield _joined(held, None)
-
-
-def refuse_long(number: int, count: int, image_bytes: int) -> None:
-    """Refuse an episode whose images fill the memory."""
-    if count * image_bytes > EPISODE_BYTES:
-        raise ValueError(
-            f"episode {number} has {count} frames or more, with {count * image_bytes >> 20} MiB of images; "
-            f"at most {EPISODE_BYTES >> 20} MiB are held: --image-size makes them smaller"
-        )
 
 
 def _runs(block: Columns) -> Iterator[Columns]:

@@ -8,10 +8,11 @@ from types import TracebackType
 import numpy as np
 
 from trajrl.formats.base.columns import BLOCK_BYTES
+from trajrl.formats.base.episode_images import refuse_large
 from trajrl.formats.base.resize import Size
 from trajrl.formats.lerobot.clips import Clips
 from trajrl.formats.lerobot.encoded import decoded
-from trajrl.formats.lerobot.frames import Columns, Piece, refuse_long
+from trajrl.formats.lerobot.frames import Columns, Piece
 from trajrl.formats.lerobot.layout import Layout
 from trajrl.formats.lerobot.metadata import Metadata
 from trajrl.store.notes import Notes
@@ -56,7 +57,7 @@ class Images:
         columns = piece.columns
         found = {name: columns[name] for name in self._layout.images}
         if self._clips:
-            refuse_long(piece.number, len(columns["frame_index"]), self.frame_bytes)
+            refuse_large(f"episode {piece.number}", len(columns["frame_index"]), self.frame_bytes)
             times = columns.get("timestamp", columns["frame_index"] / self._fps)
             times = times.reshape(len(times)).astype(np.float64)
             for name in self._layout.videos:

@@ -27,10 +27,10 @@ from trajrl.formats.rlds.description import (
     shards,
 )
 from trajrl.formats.rlds.example import Values, features_of
+from trajrl.formats.rlds.images import OBS, STEPS, images_of, named
 from trajrl.formats.rlds.tfrecord import records
 from trajrl.store.episode import Episode
 
-STEPS, OBS = "steps/", "observation"
 FLAGS = ("is_first", "is_last", "is_terminal")
 USUAL = ("state", "proprio")
 TASK = ("language_instruction", f"{OBS}/natural_language_instruction")
@@ -89,21 +89,24 @@ class RLDS(Source):
         if not found:
             raise ValueError(f"has no 'steps'; it has {', '.join(list(features)[:20]) or 'nothing'}")
         count = self._count(found)
-        columns = self._columns(found, count, where)
+        images = images_of(found, self.features, count, self.options)
+        columns = self._columns({n: v for n, v in found.items() if n not in images}, count, where)
         if "action" not in columns:
             wrong = ", ".join(name for name in found if name.startswith("action")) or ", ".join(found)
             raise ValueError(f"has no 'action' of numbers in its steps; it has {wrong}")
         flags = {name: _flag(columns, name, count) for name in FLAGS}
         self._note_flags(flags, where)
         terminated = bool(flags["is_terminal"][-1])
-        keys = self._observations(columns)
-        obs = np.concatenate([narrow(columns[key].reshape(count, -1)) for key in keys], axis=1)
+        keys = self._observations(columns, images, found)
+        parts = [narrow(columns[key].reshape(count, -1)) for key in keys]
+        obs = np.concatenate([np.empty((count, 0), np.float32), *parts], axis=1)
         self.widths = {key.removeprefix(f"{OBS}/"): int(np.prod(columns[key].shape[1:])) for key in keys}
         actions = self._actions(columns, count)
         rewards = self._rewards(columns, count, where)
         kept = count
         if self.options.ends == "flags" and terminated:
             obs = np.concatenate([obs, obs[-1:]])
+            images = {name: np.concatenate([rows, rows[-1:]]) for name, rows in images.items()}
             self.notes.add("repeated_last_obs", 1, where)
         else:
             kept -= 1
@@ -116,7 +119,8 @@ class RLDS(Source):
         taken = {*keys, "action", "reward", *FLAGS}
         extras = {name: rows[:kept] for name, rows in columns.items() if name not in taken}
         task = self._task(found)
-        return Episode(obs, actions[:kept], rewards[:kept], terminated, None, task or self.label, extras)
+        source, shown = task or self.label, named(images)
+        return Episode(obs, actions[:kept], rewards[:kept], terminated, None, source, extras, shown)
 
     def _count(self, found: dict[str, Values]) -> int:
         """Return the number of steps."""
@@ -152,10 +156,14 @@ class RLDS(Source):
             columns[name] = rows
         return columns
 
-    def _observations(self, columns: dict[str, np.ndarray]) -> tuple[str, ...]:
-        """Return which columns are observations, in which order."""
+    def _observations(
+        self, columns: dict[str, np.ndarray], images: dict[str, np.ndarray], found: dict[str, Values]
+    ) -> tuple[str, ...]:
+        """Return which columns are vectors of the observations, in which order."""
         free = [name.removeprefix(f"{OBS}/") for name in columns if name.startswith(f"{OBS}/")]
-        asked = self.options.obs_keys
+        asked = tuple(key for key in self.options.obs_keys if f"{OBS}/{key}" not in images)
+        if images and not asked:
+            return ()
         if not asked and OBS in columns:
             return (OBS,)
         if not asked:
@@ -165,7 +173,9 @@ class RLDS(Source):
         absent = [name for name in asked if name not in free]
         if absent or not asked:
             wrong = f"has no observation '{absent[0]}'" if absent else "has several observations or none"
-            raise ValueError(f"{wrong}; choose --obs-keys from {', '.join(free) or 'nothing'}")
+            packed = [n.removeprefix(f"{OBS}/") for n in found if n not in (*columns, *TASK)]
+            have = [*free, *(name for name in packed if f"{OBS}/{name}" in found)]
+            raise ValueError(f"{wrong}; choose --obs-keys from {', '.join(have) or 'nothing'}")
         return tuple(f"{OBS}/{name}" for name in asked)
 
     def _actions(self, columns: dict[str, np.ndarray], count: int) -> np.ndarray:

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from trajrl.formats.base.columns import ArrayColumn, Hdf5Column, narrow
+from trajrl.formats.base.episode_images import plain_images
 from trajrl.formats.base.hdf5 import child, columns_below, members, numbered, open_hdf5, text
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
@@ -163,8 +164,10 @@ class Robomimic(Source):
         if found.shape is None or len(found) != length:
             rows = "no" if found.shape is None else len(found)
             raise ValueError(f"{self.path}: '{name}/{key}/{camera}' has {rows} rows and its actions {length}")
-        check_numbers(self.path, f"{name}/{key}/{camera}", Hdf5Column(found), "observations")
-        return found[first:]
+        column = Hdf5Column(found)
+        check_numbers(self.path, f"{name}/{key}/{camera}", column, "observations")
+        place = f"{self.path}: '{name}/{key}/{camera}'"
+        return plain_images(column, first, length, self.options.size, place)
 
     def _states(self, demo: h5py.Group, length: int) -> dict[str, np.ndarray]:
         """Return the further columns of a demonstration that have one row for each action."""

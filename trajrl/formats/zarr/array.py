@@ -94,7 +94,10 @@ class ZarrColumn:
         self._separator = found.get("dimension_separator", ".")
         self._fill, self._codec = found.get("fill_value"), found.get("compressor")
         self._check(found)
-        self._decode = decoder(self._codec, self.what)
+        self._pictures = len(self.shape) == 4
+        if not self._pictures:  # images may be left, whatever they are packed by
+            self._refuse_bomb()
+        self._decode: Decode | None = None
         self.num_bytes = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
         chunk = self._chunks[0]
         row_bytes = max(1, self.num_bytes // max(1, self.shape[0]))
@@ -133,6 +136,9 @@ class ZarrColumn:
                 raise ValueError(f"{self.what} lacks its chunk {name.rpartition('/')[2]}; copy it again")
             self.absent += 1
             return np.full(self._chunks, self._fill, self.dtype)
+        if self._decode is None:
+            self._refuse_bomb()
+            self._decode = decoder(self._codec, self.what)
         raw = self._files.read(name, 2 * due + (1 << 16))
         try:
             whole = self._decode(raw, due)
@@ -174,7 +180,10 @@ class ZarrColumn:
         count = np.prod([-(-n // c) for n, c in zip(self.shape, self._chunks)], dtype=object)
         if count > MOST_CHUNKS:
             raise ValueError(f"{self.what} is in {count} chunks; write it in larger ones")
-        claimed = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+    def _refuse_bomb(self) -> None:
+        """Refuse what becomes far more than is stored; images become bytes, whatever numbers they are."""
+        claimed = int(np.prod(self.shape, dtype=object)) * (1 if self._pictures else self.dtype.itemsize)
         refuse_bomb(self._files.path, claimed, self._files.size, "write it without compression")
 
 

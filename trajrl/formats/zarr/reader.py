@@ -4,7 +4,7 @@
     meta/episode_ends (E,)                                                       behind its last row
 
 T rows hold T observations, and nothing says whether the MDP ended: every end gives up its last action.
-Images are left where they are; further columns are kept.
+Images, (N, h, w, c), are read where --obs-keys names them; further columns are kept.
 
 Paper: Chi et al. 2023 (Diffusion Policy).
 """
@@ -12,15 +12,18 @@ Paper: Chi et al. 2023 (Diffusion Policy).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trajrl.formats.base.columns import ArrayColumn, Column, narrow
+from trajrl.formats.base.episode_images import plain_images
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
-from trajrl.formats.base.transitions import Transitions, flat_episodes
+from trajrl.formats.base.transitions import Transitions, check_numbers, flat_episodes
 from trajrl.formats.zarr.array import Files, ZarrColumn, open_files
 
 ACTIONS, REWARDS, USUAL = ("action", "actions"), ("reward", "rewards"), ("state", "obs")
@@ -38,6 +41,7 @@ class Zarr(Source):
         self.widths: dict[str, int] = {}
         with open_files(path) as files:
             self.columns = _columns(files)
+            self.shown = self._pictured()
             self.obs = self._observations()
             self.count = len(_ends(files, self._steps()))
 
@@ -53,13 +57,15 @@ class Zarr(Source):
             cuts = np.zeros(steps, bool)
             cuts[stops - 1] = True
             action, reward = self._role(ACTIONS), self._role(REWARDS, needed=False)
+            vectors = [columns[name] for name in self.obs]
             roles: dict[str, Column] = {
-                "obs": SideBySide([columns[name] for name in self.obs]), "actions": columns[action],
+                "obs": SideBySide(vectors) if vectors else ArrayColumn(np.empty((steps, 0), np.float32)),
+                "actions": columns[action],
                 "rewards": columns[reward] if reward else ArrayColumn(np.zeros(steps, np.float32)),
                 "timeouts": ArrayColumn(cuts),
             }  # fmt: skip
             names = {"obs": ", ".join(self.obs), "actions": action, "rewards": reward, "timeouts": ENDS}
-            taken = {*self.obs, action, reward}
+            taken = {*self.obs, *self.shown, action, reward}
             extras = {
                 name: columns[name] for name in columns if name not in taken and self._fits(columns[name])
             }
@@ -73,11 +79,20 @@ class Zarr(Source):
             flat.note_casts(self.notes)
             self.notes.add("no_rewards", 0 if reward else steps, "row 0")
             self.notes.add("ends_of_unknown_kind", len(stops), f"row {int(stops[0]) - 1}")
-            for episode in flat_episodes(flat, self.options, self.notes, self.label):
-                yield episode, {}
+            for name in self.shown:
+                kind = columns[name].dtype
+                self.notes.add("cast_columns", int(kind != np.uint8), f"'{name}' is {kind}")
+            episodes = flat_episodes(flat, self.options, self.notes, self.label)
+            for episode, (start, stop) in zip(episodes, _kept(stops, steps), strict=True):
+                images = {name: self._images(columns[name], start, stop) for name in self.shown}
+                yield replace(episode, images=images), {}
             for name in (*taken - {""}, *extras):
                 absent = columns[name].absent if name in columns else 0
                 self.notes.add("absent_chunks", absent, f"array '{name}'")
+
+    def _images(self, column: ZarrColumn, start: int, stop: int) -> np.ndarray:
+        """Return the images of an episode's rows [start, stop)."""
+        return plain_images(column, start, stop, self.options.size, f"{column.what}, rows {start} to {stop},")
 
     def _steps(self) -> int:
         return self.columns[self._role(ACTIONS)].shape[0]
@@ -94,10 +109,22 @@ class Zarr(Source):
             raise ValueError(f"{self.path} has no '{names[0]}' below data/; it has {have}")
         return found
 
+    def _pictured(self) -> tuple[str, ...]:
+        """Return which columns that were asked for are images."""
+        shapes = {name: self.columns[name].shape for name in self.options.obs_keys if name in self.columns}
+        found = [name for name, shape in shapes.items() if len(shape) == 4 and shape[0] == self._steps()]
+        for name in found:
+            sample = ArrayColumn(np.empty((0, *shapes[name][1:]), np.uint8))
+            check_numbers(self.path, name, sample, "observations")
+            if 0 in shapes[name]:
+                raise ValueError(f"{self.path}: '{name}' of shape {shapes[name]} holds no pixels")
+        return tuple(found)
+
     def _observations(self) -> tuple[str, ...]:
-        """Return which columns are observations, in which order."""
+        """Return which columns are vectors of the observations, in which order."""
         free = [n for n in self.columns if n not in (*ACTIONS, *REWARDS) and self._fits(self.columns[n])]
         asked = self.options.obs_keys or tuple(name for name in USUAL if name in self.columns)[:1]
+        asked = tuple(name for name in asked if name not in self.shown)
         absent, have = [name for name in asked if name not in free], ", ".join(free) or "nothing"
         if absent and absent[0] in self.columns:
             shape, steps = self.columns[absent[0]].shape, self._steps()
@@ -105,10 +132,10 @@ class Zarr(Source):
                 both = f"'{absent[0]}' has {shape[0]} rows and its actions {steps}"
                 raise ValueError(f"{self.path}: {both}; they must be equal")
             raise ValueError(
-                f"{self.path}: '{absent[0]}' of shape {shape} are images, which are left where they are; "
-                f"choose --obs-keys from {have}"
+                f"{self.path}: '{absent[0]}' of shape {shape} holds no vectors and no images (rows, height, "
+                f"width, channels); choose --obs-keys from {have}"
             )
-        if absent or not asked:
+        if absent or not (asked or self.shown):
             wrong = f"observation '{absent[0]}'" if absent else "data/state"
             raise ValueError(f"{self.path} has no {wrong}; choose --obs-keys from {have}")
         self.widths = {name: int(np.prod(self.columns[name].shape[1:])) for name in asked}
@@ -128,6 +155,12 @@ class SideBySide:
         """Return rows [start, stop)."""
         parts = [narrow(part.read(start, stop).reshape(stop - start, -1)) for part in self._parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _kept(stops: np.ndarray, steps: int) -> Iterator[tuple[int, int]]:
+    """Yield the rows of each episode that has an action left when its end gives up one."""
+    edges = [0, *stops.tolist(), *([steps] if stops[-1] < steps else [])]
+    return ((start, stop) for start, stop in pairwise(edges) if stop - start > 1)
 
 
 def _columns(files: Files) -> dict[str, ZarrColumn]:

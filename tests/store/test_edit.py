@@ -369,6 +369,8 @@ EDITS = {
     "relabel": ["relabel", "{x}", "--reward-scale", "2", "--out", "{y}", "--overwrite"],
     "rename": ["rename", "{x}", "--env", "F", "--out", "{y}", "--overwrite"],
     "merge": ["merge", "{x}", "{z}", "--out", "{y}", "--overwrite"],
+    "filter of several": ["filter", "{x}", "{z}", "--where", "length > 4", "--out", "{y}", "--overwrite"],
+    "split of several": ["split", "{x}", "{z}", "--parts", "a:0.5", "b:0.5", "--out", "{d}"],
     "split": ["split", "{x}", "--parts", "a:0.5", "b:0.5", "--out", "{d}"],
 }
 PROGRAM = "from trajrl.cli.main import dispatch\nraise SystemExit(dispatch({words!r}))"
@@ -397,7 +399,9 @@ class Killing:
             write(self.original / f"{letter}.h5", [random_episode(seed, e) for e in range(count)])
         places = {letter: self.folder / f"{letter}.h5" for letter in "xyz"} | {"d": self.folder / "parts"}
         self.parts = places["d"]
-        self.target = {"in place": places["x"], "split": self.parts / "a.h5"}.get(name, places["y"])
+        self.target = {"in place": places["x"], "split": self.parts / "a.h5"}.get(
+            name.removesuffix(" of several"), places["y"]
+        )
         self.program = PROGRAM.format(words=["store", *(word.format(**places) for word in EDITS[name])])
         shutil.copytree(self.original, self.folder)
         self.old = self.found()

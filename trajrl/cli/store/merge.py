@@ -9,16 +9,15 @@ from typing import Annotated, Any
 import tyro
 
 from trajrl.cli.common import Common, progress, refuse_existing, say
+from trajrl.cli.store.editing import Stores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Common):
     """Put all episodes of several stores into one; dims, box, extras, units and environment must agree."""
 
-    stores: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="X.h5 ...", help_behavior_hint="")
-    ]
-    """The store files, in the order of their episodes."""
+    stores: Stores
+    """The store files, in the order of their episodes; a pattern stands for its files in order of name."""
     out: Annotated[Path, tyro.conf.arg(metavar="Y.h5")]
     """The store to write."""
     overwrite: bool = False
@@ -28,9 +27,10 @@ class Merge(Common):
         """Compare, write, and say what came from where."""
         from trajrl.store.edit.merge import lines, write_merged
         from trajrl.store.edit.rewrite import open_to_edit
+        from trajrl.store.places import expand
 
         refuse_existing(self.out, self.overwrite)
-        stores = [open_to_edit(path.expanduser()) for path in self.stores]
+        stores = [open_to_edit(Path(place).expanduser()) for place in expand(self.stores)]
         found = write_merged(stores, self.out, lambda items: progress(items, "merge", unit="episodes"))
         for line in lines(found):
             say(line)

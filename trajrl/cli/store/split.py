@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from trajrl.cli.common import Common, progress, say
+from trajrl.cli.store.editing import Stores, open_stores
 from trajrl.cli.text_table import show_table
 
 
@@ -17,8 +18,8 @@ from trajrl.cli.text_table import show_table
 class Split(Common):
     """Share whole episodes out to several stores, each spread evenly over source, cluster and return."""
 
-    store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="X.h5")]
-    """The store file; it stays as it is."""
+    stores: Stores
+    """The store file, which stays as it is; several, and patterns such as 'shards/*.h5', are one store."""
     parts: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME:SHARE ...", help_behavior_hint="")]
     """Parts and their shares of the episodes, which add up to 1: train:0.8 val:0.2."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
@@ -27,12 +28,11 @@ class Split(Common):
     def run(self) -> dict[str, Any]:
         """Share out, write, and say what each part got."""
         from trajrl.store.edit.parts import shares_of, write_parts
-        from trajrl.store.edit.rewrite import open_to_edit
 
         shares = shares_of(self.parts)
         if os.path.lexists(self.out):
             raise FileExistsError(f"{self.out} exists; a split makes a folder of its own")
-        store = open_to_edit(self.store.expanduser())
+        store = open_stores(self.stores, self.out)
         found = write_parts(
             store, shares, self.out, self.seed, lambda ids: progress(ids, "split", unit="episodes")
         )

@@ -27,7 +27,7 @@ def kept_where(store: TrajectoryStore, text: str) -> tuple[Edit, int]:
     ids, unknown = live[found.yes[live]], int(found.unknown[live].sum())
     if not len(ids):
         because = f"; of {counted('episode[s]', unknown)} the answer is not known" if unknown else ""
-        raise ValueError(f"no episode of the {len(live)} in {store.path} fits the question{because}")
+        raise ValueError(f"no episode of the {len(live)} in {store.opened_from} fits the question{because}")
     return Edit("filter", {"where": text, "unknown": unknown}, store, ids), unknown
 
 

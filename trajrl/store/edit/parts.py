@@ -73,7 +73,7 @@ def _write(
         writers = []
         for name, edit in edits.items():
             place = folder / f"{name}.h5"
-            writer = StoreWriter(place, attributes_of(edit, edit.ids), source=store.path or "")
+            writer = StoreWriter(place, attributes_of(edit, edit.ids), source=store.opened_from)
             writer.statistics = statistics_of(edit)
             writers.append((stack.enter_context(writer), edit))
         for e in show(store.live.tolist()):

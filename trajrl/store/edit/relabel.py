@@ -89,8 +89,8 @@ def relabelled(store: TrajectoryStore, rewards: Rewards) -> Edit:
                 '; `store filter --where "success is not None"` leaves them out' if silent < len(live) else ""
             )
             raise ValueError(
-                f"{silent} of {len(live)} episodes of {store.path} do not say whether they succeeded, which "
-                f"is not the same as a failure{advice}"
+                f"{silent} of {len(live)} episodes of {store.opened_from} do not say whether they succeeded, "
+                f"which is not the same as a failure{advice}"
             )
     units = store.attributes.get("units") or {}
     kept = {name: value for name, value in units.items() if name not in UNITS}

@@ -1,4 +1,5 @@
-"""Write chosen episodes of one store to a new one, one at a time, in order: what every edit shares.
+"""Write chosen episodes of one store to a new one, one at a time, in order: what every edit shares.  Several
+files are one store, of which every edit makes one file.
 
 Phase, success, source, per-step extras, table columns, clusters and attributes go along; what does not is
 named.  Provenance has one more entry under "edits": what was asked, what was kept and what was dropped.
@@ -22,6 +23,9 @@ from trajrl.store.file.hdf5 import RESERVED, datasets, is_column, open_file
 from trajrl.store.file.reader import RAM_LIMIT_BYTES
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.notes import counted
+from trajrl.store.places import expand
+from trajrl.store.remote.addresses import is_far
+from trajrl.store.shards import head_of
 from trajrl.store.store import MOMENTS, TrajectoryStore
 from trajrl.store.table import PHASES
 
@@ -75,11 +79,29 @@ def open_to_edit(path: Path) -> TrajectoryStore:
     return TrajectoryStore.open(path, "ram" if packed else "map")
 
 
+def open_places_to_edit(words: Sequence[str]) -> TrajectoryStore:
+    """Open one store, or several files and patterns as one; none of them is changed."""
+    if far := next(filter(is_far, words), ""):
+        raise ValueError(f"{far} lies elsewhere; an edit reads files of this machine: copy it here first")
+    places = [str(Path(place).expanduser()) for place in expand(words)]
+    if len(places) == 1:
+        return open_to_edit(Path(places[0]))
+    heads = [head_of(place) for place in places]
+    packed = next((head for head in heads if head.packed), None)
+    num_bytes = sum(layout.row_bytes * len(layout) for head in heads for layout in head.columns.values())
+    if packed and num_bytes > RAM_LIMIT_BYTES:
+        raise ValueError(
+            f"{packed.place} is packed, and together these files are {num_bytes >> 20} MiB; `{program()} "
+            f"store import {packed.place} --out X.h5` unpacks it, and X.h5 is edited without being held whole"
+        )
+    return TrajectoryStore.open(places, "ram" if packed else "map")
+
+
 def write_edit(edit: Edit, out: Path, show: Show = iter) -> dict[str, Any]:
     """Write what an edit keeps to a store file, whole or not at all; returns the counts."""
     if not len(edit.ids):
-        raise ValueError(f"nothing would be left of {edit.store.path}: {out} was not written")
-    with StoreWriter(out, attributes_of(edit, edit.ids), source=edit.store.path or "") as writer:
+        raise ValueError(f"nothing would be left of {edit.store.opened_from}: {out} was not written")
+    with StoreWriter(out, attributes_of(edit, edit.ids), source=edit.store.opened_from) as writer:
         writer.statistics = statistics_of(edit)
         for e in show(edit.ids.tolist()):
             append(writer, edit, e)
@@ -104,7 +126,8 @@ def entry(edit: Edit, ids: np.ndarray) -> dict[str, Any]:
     store, table = edit.store, edit.store.table
     kept = {"episodes": len(ids), "transitions": int(table.length[ids].sum())}
     whole = {"episodes": len(store.live), "transitions": store.num_steps}
-    path = store.path.name if store.path else ""
+    more = store.opened_from.removeprefix(str(store.path))  # of several files: and how many
+    path = store.path.name + more if store.path else ""
     return {
         "edit": edit.name, "asked": dict(edit.asked),
         "from": {"file": path, "fingerprint": store.fingerprint, **whole}, "kept": kept,

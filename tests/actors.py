@@ -41,3 +41,18 @@ class Constant(Counting):
 
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
         return torch.full((len(history.obs), 1, self.action_dim), self.value)
+
+
+class Watcher:
+    """Acts at random, in chunks of two, and keeps every history that it was shown."""
+
+    spec = WindowSpec(3, 2, 2)
+    device = torch.device("cpu")
+
+    def __init__(self, action_dim: int, images: dict) -> None:
+        self.action_dim, self.images = action_dim, images
+        self.shown: list[History] = []
+
+    def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
+        self.shown.append(history.each(torch.clone))
+        return torch.stack([torch.rand(2, self.action_dim, generator=row) * 2 - 1 for row in rng])

@@ -34,6 +34,12 @@ shared = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there"
             "antmaze-large-singletask-task5-v0",
             "antmaze-large-navigate-v0",
         ),
+        (
+            "visual-cube-single-play-singletask-task3-v0",
+            "visual-cube-single-singletask-task3-v0",
+            "visual-cube-single-play-v0",
+        ),
+        ("visual-puzzle-3x3-singletask-v0", "visual-puzzle-3x3-singletask-v0", "visual-puzzle-3x3-play-v0"),
         ("scene-noisy-singletask-v0", "scene-singletask-v0", "scene-noisy-v0"),
         ("cube-single-singletask-v0", "cube-single-singletask-v0", "cube-single-play-v0"),
         (
@@ -69,8 +75,12 @@ def test_a_goal_conditioned_environment_is_told_its_default_task(name, task):
     ("name", "words"),
     [
         ("cube-singel-play-singletask-v0", "did you mean 'cube-single-singletask-v0'"),
-        ("visual-cube-single-play-singletask-v0", "images"),
-        ("powderworld-easy-play-v0", "images"),
+        (
+            "visual-cube-single-play-v0",
+            "goal-conditioned; take one of its tasks, such as visual-cube-single-play-",
+        ),
+        ("visual-cube-singel-play-singletask-v0", "did you mean 'visual-cube-single-singletask-v0'"),
+        ("powderworld-easy-play-v0", "discrete actions"),
         ("cube-singel-play-v0", "did you mean 'cube-single-v0'"),
         ("cube", "no OGBench environment 'cube'"),
         ("", "no OGBench environment ''"),
@@ -78,7 +88,7 @@ def test_a_goal_conditioned_environment_is_told_its_default_task(name, task):
         ("humanoidmaze-teleport-navigate-singletask-v0", "cannot be made: [^\n]*$"),
     ],
 )
-def test_what_is_not_state_based_or_not_there_is_refused(name, words):
+def test_what_is_no_task_or_not_there_is_refused(name, words):
     with pytest.raises(ValueError, match=words) as caught:
         make_suite(f"ogbench:{name}")
     assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ import pytest
 from actors import Counting
 
 from trajrl import make_suite
+from trajrl.core import rendering
 from trajrl.report.draw import video
 
 
@@ -50,22 +51,22 @@ def headless(monkeypatch):
 def test_software_rendering_is_chosen_where_there_is_no_display(headless, there, chosen):
     import os
 
-    headless.setattr(video.ctypes.util, "find_library", lambda name: name if name in there else None)
-    video.choose_backend()
+    headless.setattr(rendering.ctypes.util, "find_library", lambda name: name if name in there else None)
+    rendering.choose_backend()
     assert os.environ["MUJOCO_GL"] == os.environ["PYOPENGL_PLATFORM"] == chosen
 
 
 def test_no_way_to_render_is_said_so(headless):
-    headless.setattr(video.ctypes.util, "find_library", lambda name: None)
+    headless.setattr(rendering.ctypes.util, "find_library", lambda name: None)
     with pytest.raises(ValueError, match="apt-get install libosmesa6"):
-        video.choose_backend()
+        rendering.choose_backend()
 
 
 def test_a_choice_of_the_user_stands(headless):
     import os
 
     headless.setenv("MUJOCO_GL", "glfw")
-    video.choose_backend()
+    rendering.choose_backend()
     assert os.environ["MUJOCO_GL"] == "glfw"
 
 
@@ -73,7 +74,7 @@ def test_a_clip_is_drawn_small_and_lightly_and_still_shows_the_robot(headless):
     pytest.importorskip("mujoco")
     import gymnasium
 
-    video.choose_backend()
+    rendering.choose_backend()
     env = gymnasium.make("Hopper-v4", render_mode="rgb_array")
     env.reset(seed=0)
     video.draw_small(env, 320)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from actors import Watcher
 
-from trajrl import TrajectoryStore, WindowSpec, gather
-from trajrl.agents.base.protocol import History, history_of
+from trajrl import TrajectoryStore, gather
+from trajrl.agents.base.protocol import history_of
 from trajrl.envs.base.suite import Suite
 from trajrl.envs.toy import RoomsPixels
 from trajrl.rollout.collector import Collector, Streams, in_order
@@ -40,28 +41,12 @@ class BothSuite(Suite):
         return gymnasium.wrappers.TimeLimit(BothKeys(), 9)
 
 
-class Watcher:
-    """Acts at random, in chunks of two, and keeps every history that it was shown."""
-
-    spec = WindowSpec(3, 2, 2)
-    action_dim = 2
-    device = torch.device("cpu")
-
-    def __init__(self, images: dict) -> None:
-        self.images = images
-        self.shown: list[History] = []
-
-    def act(self, history: History, rng, explore: bool) -> torch.Tensor:
-        self.shown.append(history.each(torch.clone))
-        return torch.stack([torch.rand(2, 2, generator=row) * 2 - 1 for row in rng])
-
-
 @pytest.mark.parametrize("keys", [("pixels",), ("small", "state", "pixels"), ("state", "small")])
 def test_acting_sees_what_training_saw(keys: tuple[str, ...]) -> None:
     from trajrl.envs.base.wrappers import EnvOptions
 
     suite = BothSuite("rooms", EnvOptions(obs_keys=keys))
-    watcher = Watcher(suite.images)
+    watcher = Watcher(2, suite.images)
     collector = Collector(suite, watcher, Streams(4), 1, num_episodes=2)
     episodes = [finished.episode for finished in in_order(collector)]
     store = TrajectoryStore.of(episodes)

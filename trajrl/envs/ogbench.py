@@ -1,6 +1,8 @@
-"""ogbench:NAME: the single-task, state-based tasks of OGBench, and their rewards for its reward-free data.
+"""ogbench:NAME: the single tasks of OGBench, seen by state or by image, and rewards for its reward-free data.
 
     reward at t = (solved parts of s_t) - (number of parts);  terminal at t where every part of s_t is solved
+
+A name that begins with visual- shows images of 64x64 in place of the state, rendered at every step.
 
 Since OGBench 1.2.0 the environments follow the same rule: reward and end belong to the state acted in.
 
@@ -19,8 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from trajrl.core.damage import first_line
 from trajrl.core.extras import install
 from trajrl.core.registry import unknown
+from trajrl.core.rendering import NEEDED, choose_backend
 from trajrl.envs.base.global_rng import SeededGlobals
 from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.suite import Suite
@@ -38,6 +42,7 @@ TOLERANCE = 0.04  # metres within which an object is at its target
 BALL = 15  # where qpos of antsoccer's ball begins
 DATASETS = ("-play", "-noisy", "-navigate", "-stitch", "-explore")
 TASKS = 5  # of each environment
+VISUAL = "visual-"  # begins the names of environments that show images
 BLOCK_ROWS = 1 << 18  # rows relabelled at a time
 
 
@@ -120,8 +125,8 @@ class OgbenchSuite(Suite):
 def parse(name: str) -> Name:
     """Split a published name; without 'singletask' it is goal-conditioned."""
     words = name.split("-")
-    if words[0] in ("visual", "powderworld") or "oraclerep" in words:
-        raise ValueError(f"ogbench:{name} has images or goal representations; trajrl takes state-based tasks")
+    if words[0] == "powderworld" or "oraclerep" in words:
+        raise ValueError(f"ogbench:{name} has discrete actions or goal representations, which no agent takes")
     if "singletask" not in words:
         return Name(without_dataset(name), name, False)
     place = words.index("singletask")
@@ -161,20 +166,31 @@ def single_task(name: str) -> str:
 
 def recorded(name: str) -> tuple[str, ...]:
     """Return what collected data must keep so that it can be relabelled for any task."""
-    return ("qpos", "qvel", "button_states") if name.startswith(("scene", "puzzle")) else ("qpos", "qvel")
+    buttons = name.removeprefix(VISUAL).startswith(("scene", "puzzle"))
+    return ("qpos", "qvel", "button_states") if buttons else ("qpos", "qvel")
 
 
 def make_ogbench(environment: str, name: str, render: bool, **options: Any) -> gymnasium.Env:
     """Make an environment of the package by its own id."""
     require(environment, name)
+    if render or environment.startswith(VISUAL):
+        choose_backend(f"the images of {name}")
     warnings.filterwarnings("ignore", ".*precision lowered by casting")  # of its bounds, at every look
     with warnings.catch_warnings():  # of a missing display
         warnings.simplefilter("ignore")
         try:
-            env = gymnasium.make(environment, disable_env_checker=True, **options)
+            raw = gymnasium.make(environment, disable_env_checker=True, **options)
+            env = Physics(SeededGlobals(FixedSpaces(raw)))
+            if environment.startswith(VISUAL):
+                env.reset(seed=0)  # draws the first frame, where it can
         except ValueError as error:  # MuJoCo's, about the package's own model
             raise ValueError(f"{name} cannot be made: {' '.join(str(error).split())}") from error
-        return Physics(SeededGlobals(FixedSpaces(env)))
+        except Exception as error:  # OpenGL's are of all kinds
+            if not environment.startswith(VISUAL):
+                raise
+            said = f"{type(error).__name__}: {first_line(error)}"
+            raise ValueError(f"{name} cannot render its images ({said}); they need {NEEDED}") from error
+        return env
 
 
 def require(environment: str, name: str) -> None:
@@ -209,6 +225,15 @@ class Physics(gymnasium.Wrapper):
         physics = raw.data if hasattr(raw, "data") else raw._data
         return obs, {**info, "qpos": physics.qpos.copy(), "qvel": physics.qvel.copy()}
 
+    def close(self) -> None:
+        """Free the simulation, and what draws it, while OpenGL is still there."""
+        raw: Any = self.env.unwrapped
+        for name in ("_renderer", "custom_renderer"):
+            if getattr(raw, name, None) is not None:
+                getattr(raw, name).close()
+                setattr(raw, name, None)
+        super().close()
+
 
 def parts_of(suite: OgbenchSuite, store: TrajectoryStore) -> np.ndarray:
     """Return which parts of the task are solved at each step of a store, (S, parts)."""
@@ -239,7 +264,7 @@ def solved_parts(raw: Any, environment: str, columns: dict[str, np.ndarray]) -> 
         distance = np.linalg.norm(qpos[:, first : first + 2] - raw.cur_goal_xy, axis=1)
         return (distance <= raw._goal_tol)[:, None]
     buttons = columns["button_states"] == raw._target_button_states if "button_states" in columns else None
-    if environment.startswith("puzzle"):
+    if environment.removeprefix(VISUAL).startswith("puzzle"):
         assert buttons is not None
         return buttons
     cubes = raw._num_cubes

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from trajrl.core.console import progress
-from trajrl.report.draw.video import choose_backend, draw_small, frame_of, frames_per_second
+from trajrl.core.rendering import choose_backend
+from trajrl.report.draw.video import draw_small, frame_of, frames_per_second
 
 if TYPE_CHECKING:
     import pandas as pd

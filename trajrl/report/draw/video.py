@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes.util
-import importlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajrl.core.atomic_files import Scratch
+from trajrl.core.rendering import BACKENDS, choose_backend
 
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
     from trajrl.rollout.history_queue import Actor
-
-BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> the library it needs, in order of preference
 
 SHADOW = 1024  # pixels across
 
@@ -53,20 +49,6 @@ def record(agent: Actor, suite: EnvSuite, seed: int, step: int, count: int, fold
         for waiting in scratch:
             waiting.remove()
     return [paths[episode] for episode in sorted(writers)]
-
-
-def choose_backend() -> None:
-    """Let MuJoCo render in software, unless the user chose or a display is there."""
-    if "MUJOCO_GL" in os.environ or os.environ.get("DISPLAY"):
-        return
-    for backend, library in BACKENDS.items():
-        if ctypes.util.find_library(library):
-            os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = backend
-            chosen = sys.modules.get("mujoco.rendering.classic.gl_context")
-            if chosen is not None:  # MuJoCo looked when it was imported; let it look again
-                importlib.reload(chosen)
-            return
-    raise ValueError("videos need software rendering: on Debian, apt-get install libosmesa6 (or libegl1)")
 
 
 def draw_lightly(env: Any) -> None:

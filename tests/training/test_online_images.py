@@ -14,10 +14,13 @@ from small_runs import ONLINE_RUN, reopened, small_online, trained
 
 from trajrl import Anchors, gather
 from trajrl.agents.base.protocol import history_of
+from trajrl.cli.main import dispatch
 from trajrl.envs.toy import ToySuite
 from trajrl.report.runs.rundata import open_store, open_window_draws
 from trajrl.store.file.writer import StoreWriter
 from trajrl.training import loop
+from trajrl.training.config import RunConfig
+from trajrl.training.data import sees_images_alone
 
 SMALL = {"env.time_limit": 15, "agent.history": 2, "agent.image_features": 4, "agent.image_patch": 8,
          "agent.image_width": 0.25}  # fmt: skip
@@ -102,6 +105,26 @@ def test_what_acting_sees_is_what_the_journal_keeps_and_training_draws(offline, 
             for trained_on, saw in zip((*seen[:3], *seen.images), (*acted[:3], *acted.images), strict=True):
                 assert trained_on.dtype == saw.dtype
                 assert torch.equal(trained_on[row : row + 1], saw)
+
+
+def test_without_a_run_the_short_offline_phase_draws_images_uniformly(offline, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few = {**ONLINE_RUN, **SMALL, "agent.width": 16, "env_steps": 24, "eval_episodes": 1}
+    words = ["online", "--data", str(offline.parent / "x.h5"), "--agent", "acfql", "--preset", "demo"]
+    words += ["--steps", "2", "--out", "a", "--set", *(f"{name}={value}" for name, value in few.items())]
+    assert dispatch(words) == 0
+    assert "the offline phase draws uniformly" in capsys.readouterr().out
+    before, after = (RunConfig.load(tmp_path / name / "config.json") for name in ("a-offline", "a"))
+    assert (before.sampler, after.offline_sampler, after.sampler) == ("uniform", "uniform", "priority")
+
+
+def test_what_is_seen_is_known_before_the_data_is_read(offline):
+    store = str(offline.parent / "x.h5")
+    assert sees_images_alone("toy:rooms-pixels")
+    assert not sees_images_alone("toy:rooms")
+    assert sees_images_alone(store)
+    assert sees_images_alone(store, "pixels")
+    assert not sees_images_alone("no-such-set-v2")
 
 
 def test_windows_of_both_phases_are_counted(whole, offline):

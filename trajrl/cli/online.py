@@ -64,7 +64,8 @@ class Online(Choices):
     offline_fraction: Annotated[float | None, silent("F", "0.5")] = None
     """Share of every batch that is offline, exactly; where anneal begins."""
     offline_sampler: Annotated[
-        tuple[str, ...] | None, silent("NAME|policy=NAME values=NAME", "the offline run's, else cluster")
+        tuple[str, ...] | None,
+        silent("NAME|policy=NAME values=NAME", "the offline run's, else cluster; uniform for images"),
     ] = None
     """What draws the offline share, and the short offline phase."""
     env_timeout: Annotated[float | None, silent("SECONDS", "the preset's; 0: wait for ever")] = None
@@ -209,8 +210,20 @@ class Online(Choices):
         quick = (f"eval_every={steps}", "first_eval=0")
         return Offline(
             **shared, seed=self.seed, steps=steps, out=out, resume_or_start=bool(out),
-            sampler=self.offline_sampler or ("cluster",), set=(*quick, *mine),
+            sampler=self.offline_sampler or self.drawn_before(), set=(*quick, *mine),
         )  # fmt: skip
+
+    def drawn_before(self) -> tuple[str, ...]:
+        """Return what the short offline phase draws with: clusters, which are of vectors, else all alike."""
+        from trajrl.store.places import join_places
+        from trajrl.training.config import RunConfig
+        from trajrl.training.data import sees_images_alone
+
+        data = join_places(self.data) if self.data else RunConfig.data
+        if sees_images_alone(data, self.obs_keys or ""):
+            say("observations are images alone, which are not clustered: the offline phase draws uniformly")
+            return ("uniform",)
+        return ("cluster",)
 
 
 def schedule(config: RunConfig) -> str:

@@ -13,10 +13,11 @@ from trajrl.formats import locate_dataset, open_source, recognise
 from trajrl.formats.base.importer import context
 from trajrl.store.action_box import SCALED
 from trajrl.store.file.describe import describe_store
-from trajrl.store.images import EMBEDDING, described, keys_of
+from trajrl.store.images import EMBEDDING, STATE, described, keys_of
 from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.store.places import split_places
 from trajrl.store.remote.addresses import is_far
+from trajrl.store.shards import describe_places
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.action_units import ActionUnits, action_units
 from trajrl.training.config import NO_DATA, RunConfig
@@ -123,6 +124,24 @@ def data_made_by(environment: str) -> TrajectoryStore | None:
     store = TrajectoryStore.of(suite.episodes())
     store.attributes.update({"environment": environment, SCALED: True})
     return store
+
+
+def sees_images_alone(data: str, obs_keys: str = "") -> bool:
+    """Say whether a run sees images and no vector, as far as it can be told without reading the data."""
+    if obs_keys:
+        return STATE not in obs_keys.split(",")
+    places = split_places(data)
+    if len(places) == 1 and not Path(data).exists() and data.partition(":")[0] in ENVS:
+        try:
+            suite = make_suite(data)
+        except NoEnvironmentError:
+            return False
+        return bool(suite.images) and not suite.obs_dim
+    here = [Path(place).expanduser() for place in places if not is_far(place)]
+    if any(not path.is_file() or recognise(path) != "trajrl" for path in here):
+        return False
+    found = describe_places(places)
+    return bool(found.get("images")) and not found["obs_dim"]
 
 
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:

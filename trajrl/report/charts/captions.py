@@ -226,5 +226,5 @@ FRAMES = (
 WINDOWS = (
     "Look at what the frames on either side have in common: that is what this run learned from most, and "
     "least. A window is shown from the first frame of its history to the frame whose value its target takes; "
-    "an episode gives one window to a side at most."
+    "an episode gives one window to a side at most. Of an online run the last episodes had little time."
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -18,6 +19,7 @@ from trajrl.core.rng import stream
 from trajrl.formats import import_source, open_source
 
 TOP, HAND = "observation.images.top", "observation.images.hand"
+OFFICIAL = Path(__file__).parents[1] / "fixtures" / "lerobot"
 DATA = "data/chunk-000/file-000.parquet"
 LENGTHS = [4, 5]
 
@@ -86,6 +88,18 @@ def test_a_cut_end_gives_up_its_last_action_and_keeps_its_last_image(tmp_path):
     np.testing.assert_array_equal(episodes[1].images[TOP], frames[4:])
 
 
+def official(name: str) -> np.ndarray:
+    """Return the images (15, 64, 64, 3) of a set that the official package wrote; the same in all three."""
+    episodes, _ = read(OFFICIAL / name, obs_keys=("observation.state", TOP))
+    assert [one.images[TOP].shape[0] for one in episodes] == [5, 3, 7]
+    return np.concatenate([one.images[TOP] for one in episodes])
+
+
+def test_images_that_the_official_package_wrote_are_those_that_it_reads():
+    digest = hashlib.blake2b(official("v30-image").tobytes(), digest_size=8).hexdigest()
+    assert digest == "833b85bd26761940"  # of what LeRobotDataset of lerobot 0.4.4 gives
+
+
 def test_images_are_left_unless_they_are_named(tmp_path):
     _, source = read(pictured(tmp_path / "x", pictures(9)))
     assert source.notes.first["left_frames"] == TOP
@@ -96,6 +110,14 @@ def test_small_blocks_give_the_same_images(tmp_path, monkeypatch):
     frames = pictures(9)
     folder = pictured(tmp_path / "x", frames)
     monkeypatch.setattr("trajrl.formats.lerobot.images.BLOCK_BYTES", 1)
+    episodes, _ = read(folder, obs_keys=(TOP,))
+    np.testing.assert_array_equal(episodes[1].images[TOP][:-1], frames[4:])
+
+
+def test_a_block_may_lie_in_two_groups_of_rows(tmp_path):
+    frames = pictures(9)
+    folder = pictured(tmp_path / "x", frames)
+    pq.write_table(pq.read_table(folder / DATA), folder / DATA, row_group_size=2)
     episodes, _ = read(folder, obs_keys=(TOP,))
     np.testing.assert_array_equal(episodes[1].images[TOP][:-1], frames[4:])
 
@@ -280,6 +302,14 @@ def test_videos_become_columns_frame_by_frame(version, codec, tmp_path, av):
     kept = store.attributes["provenance"]
     assert kept["files"] == (7 if version == "v2.1" else 5)  # the videos were read
     assert "frames" not in kept["versions"]
+
+
+@pytest.mark.parametrize("name", ["v21-video", "v30-video"])
+def test_videos_that_the_official_package_wrote_show_the_frames_that_it_was_given(name, av):
+    frames, due = official(name).astype(int), official("v30-image").astype(int)
+    far = np.abs(frames[:, None] - due[None]).mean((2, 3, 4))  # (15, 15)
+    np.testing.assert_array_equal(far.argmin(1), np.arange(15))
+    assert far.diagonal().max() < 15 < np.sort(far, 1)[:, 1].min()
 
 
 def test_frames_are_found_where_an_episode_begins_in_the_middle(tmp_path, av):

@@ -17,10 +17,11 @@ from trajrl.formats.base.resize import Size, resized
 from trajrl.store.file.bounds import refuse_bomb
 
 BYTES = ".bytes"  # of the image in such a structure
+AT_ONCE = 512 << 20  # bytes that rows read at once may take, were each as large as the group that it is in
 
 
-def encoded_places(path: Path, file: pq.ParquetFile, images: Sequence[str]) -> list[str]:
-    """Return where in a file the bytes of images lie.
+def rows_at_once(path: Path, file: pq.ParquetFile, images: Sequence[str]) -> int:
+    """Return how many rows of encoded images may be read at once: each could be as large as its whole group.
 
     Refused are columns that hold no encoded images, and those that unpack to far more than the file holds.
     """
@@ -28,14 +29,12 @@ def encoded_places(path: Path, file: pq.ParquetFile, images: Sequence[str]) -> l
         if not holds_encoded(file.schema_arrow.field(name).type):
             kind = str(file.schema_arrow.field(name).type)[:60]
             raise ValueError(f"{path}: '{name}' holds {kind}; encoded images, as LeRobot has them, are due")
-    places, found, claimed = {f"{name}{BYTES}" for name in images} | set(images), set(), 0
+    places, sizes = {f"{name}{BYTES}" for name in images} | set(images), [1]
     for group in range(file.metadata.num_row_groups):
         columns = map(file.metadata.row_group(group).column, range(file.metadata.num_columns))
-        for column in (one for one in columns if one.path_in_schema in places):
-            found.add(column.path_in_schema)
-            claimed += column.total_uncompressed_size
-    refuse_bomb(path, claimed, path.stat().st_size, "write it without compression")
-    return sorted(found)
+        sizes.append(sum(one.total_uncompressed_size for one in columns if one.path_in_schema in places))
+    refuse_bomb(path, sum(sizes), path.stat().st_size, "write it without compression")
+    return max(1, AT_ONCE // max(sizes))
 
 
 def holds_encoded(kind: pa.DataType) -> bool:

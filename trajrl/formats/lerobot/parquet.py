@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trajrl.formats.base.columns import BLOCK_BYTES
-from trajrl.formats.lerobot.encoded import as_encoded, encoded_places
+from trajrl.formats.lerobot.encoded import as_encoded, rows_at_once
 from trajrl.formats.lerobot.footer import values_of
 from trajrl.store.file.bounds import MOST_COLUMNS, refuse_bomb
 
@@ -40,18 +40,12 @@ def intact(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_parquet(path: Path, packed: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
-    """Open a file of a known footer; nothing of its rows is read.
-
-    Args:
-        packed: columns of which a value that many rows repeat is held once
-    """
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file of a known footer; nothing of its rows is read."""
     _refuse_unfinished(path)
     with (
         intact(path),
-        pq.ParquetFile(
-            path, read_dictionary=list(packed), buffer_size=BUFFER_BYTES, pre_buffer=False, memory_map=False
-        ) as file,
+        pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False, memory_map=False) as file,
     ):
         if len(file.schema_arrow) > MOST_COLUMNS * 10:
             raise ValueError(f"{path} has {len(file.schema_arrow)} columns; that many are not read")
@@ -107,9 +101,11 @@ def batches(
         row_bytes: what a row of these columns takes; a file that claims more rows than it can hold is refused
         images: columns of encoded images, which are yielded as objects (n,), each the bytes of one
     """
-    with open_parquet(path, _encoded(path, images)) as file:
+    with open_parquet(path) as file:
         _refuse_claims(path, file, names, row_bytes)
-        count = max(1, min(most, BLOCK_BYTES // max(1, row_bytes)))
+        for name in images:
+            _refuse_count(path, name, file.schema_arrow.names)
+        count = max(1, min(most, rows_at_once(path, file, images), BLOCK_BYTES // max(1, row_bytes)))
         first = 0
         found = file.iter_batches(batch_size=count, columns=[*names, *images], use_threads=False)
         while (batch := _next(path, found)) is not None:
@@ -117,16 +113,6 @@ def batches(
                 rows = {name: as_rows(batch.column(name), f"{path}: '{name}'", first) for name in names}
                 yield rows | {n: as_encoded(batch.column(n), f"{path}: '{n}'", first) for n in images}
             first += batch.num_rows
-
-
-def _encoded(path: Path, images: Sequence[str]) -> list[str]:
-    """Return the columns below which encoded images lie, once they are known to be such."""
-    if not images:
-        return []
-    with open_parquet(path) as file:
-        for name in images:
-            _refuse_count(path, name, file.schema_arrow.names)
-        return encoded_places(path, file, images)
 
 
 def _next(path: Path, found: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:

@@ -145,3 +145,16 @@ def test_older_d4rl_sets_are_checked_against_their_hash(name):
     size, sha256 = known_file(url)
     assert size is not None
     assert sha256 is not None
+
+
+def test_a_set_that_came_in_part_is_fetched_again(home, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "trajrl.formats.dataset_names.fetch", lambda url, path, *_, **__: asked.append(path.name)
+    )
+    data = home / ".minari/datasets/mujoco/hopper/medium-v0/data"
+    data.mkdir(parents=True)
+    locate_dataset("mujoco/hopper/medium-v0")
+    assert asked == ["main_data.hdf5", "metadata.json"]
+    (data / "metadata.json").write_text("{}")  # the last to come
+    assert locate_dataset("mujoco/hopper/medium-v0", download=False) == data.parent

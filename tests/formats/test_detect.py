@@ -105,6 +105,8 @@ def test_a_zip_without_arrays_and_hdf5_of_another_layout_are_refused(tmp_path):
         recognise(tmp_path / "x.zip")
     with pytest.raises(ValueError, match="of no layout trajrl knows; it holds model_weights"):
         recognise(hdf5(tmp_path / "x.h5", {"model_weights/w": np.zeros(3)}))
+    with pytest.raises(ValueError, match="holds act, obs, rew; accepted are observations, actions, rewards"):
+        recognise(hdf5(tmp_path / "y.h5", {name: np.zeros(3) for name in ("obs", "act", "rew")}))
 
 
 def test_lerobot_is_known_by_its_description_and_missing_files_are_refused(tmp_path):

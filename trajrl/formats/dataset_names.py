@@ -36,7 +36,14 @@ class Published(NamedTuple):
     """One data set: where its tools keep it, and where each file can be fetched (empty: nowhere)."""
 
     path: Path
-    fetch: dict[Path, str]
+    fetch: dict[Path, str]  # in this order: with the last one the set is whole
+
+    @property
+    def whole(self) -> bool:
+        """Say whether it is there; a folder into which a download began is not, until its last file came."""
+        if not self.path.is_dir() or not self.fetch:
+            return self.path.exists()
+        return [*self.fetch][-1].exists()
 
 
 def locate_dataset(name: str, download: bool = True, show: Show | None = None) -> Path:
@@ -46,7 +53,7 @@ def locate_dataset(name: str, download: bool = True, show: Show | None = None) -
         return plain
     places = list(published(name))
     for place in places:
-        if place.path.exists():
+        if place.whole:
             return place.path
     fetchable = next((place for place in places if place.fetch), None)
     if fetchable is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from trajrl.formats.base.field_names import ROLES
 from trajrl.formats.rlds.tfrecord import HEAD, length_of
 
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 KNOWN = "D4RL, LeRobot, Minari, robomimic, OGBench, RLDS, npz, pickle and zarr files"
+FLAT = {name for role in ("obs", "actions", "rewards") for name in ROLES[role]}
 WHOLE = "download or copy it again"
 
 
@@ -69,7 +71,8 @@ def _hdf5(path: Path) -> str:
         if {"actions", "rewards", "terminals"} & names:
             return "d4rl"  # an incomplete one: its reader says what is missing
     have = ", ".join(sorted(names)) or "nothing"
-    raise ValueError(f"{path} is an HDF5 file of no layout trajrl knows; it holds {have}")
+    flat = "; accepted are observations, actions, rewards and terminals" if names & FLAT else ""
+    raise ValueError(f"{path} is an HDF5 file of no layout trajrl knows; it holds {have}{flat}")
 
 
 def _zip(path: Path) -> str:

@@ -123,6 +123,8 @@ def test_an_environment_that_changes_the_folder_takes_no_file_with_it(tmp_path, 
     words = ["--env", "sample_envs:wandering", "--agent", "td3_bc", "--steps", "2", "--out", "a"]
     assert dispatch(["offline", "--data", str(store), *words, "--set", *settings("td3_bc")]) == 0
     assert (tmp_path / "a" / "summary.json").exists()
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["evaluate", "a", "--env", "sample_envs:wandering", "--episodes", "1"]) == 0
 
 
 def test_a_module_beside_the_user_is_found_where_the_command_line_names_it(tmp_path, monkeypatch):
@@ -185,6 +187,8 @@ def test_a_presented_command_is_the_command():
             ["sweep", "--grid", "sampler=uniform", "--gpus", "1.5"],
             "--gpus is a whole number, or a share",
         ),
+        (["sweep", "--grid", "sampler=uniform", "--gpus", "nan"], "--gpus is a whole number, or a share"),
+        (["sweep", "--grid", "sampler=uniform", "--gpus", "inf"], "--gpus is a whole number, or a share"),
         (["sweep", "--grid", "sampler=uniform", "--seed", "-1"], "--seed must not be negative; got -1"),
         (["bench", "sampler", "--repeats", "0"], "--repeats must be at least 1; got 0"),
     ],

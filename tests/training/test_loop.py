@@ -199,6 +199,9 @@ def test_a_policy_is_loaded_without_its_data(store, tmp_path):
     obs = np.zeros((3, run.store.obs_dim), np.float32)
     actions = [policy.act(obs) for _ in range(4)]
     assert all(a.shape == (3, run.store.action_dim) and (abs(a) <= 1).all() for a in actions)
+    for wrong in (obs[:2], np.zeros((4, run.store.obs_dim), np.float32), obs[0]):
+        with pytest.raises(ValueError, match=r"act\(obs\) takes one observation for each of 3 environments"):
+            policy.act(wrong)
     for which in ("best", "selected", "10", "25"):
         assert loaded.policy(which).act(obs[0]).shape == (run.store.action_dim,)
     with pytest.raises(ValueError, match="keeps 10, 20, 25"):

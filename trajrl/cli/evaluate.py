@@ -100,7 +100,7 @@ class Evaluate(Common):
         if not rows:
             raise broken[-1]
         found = Evaluation.of(step, rows, None, suite)
-        videos = self._videos(agent, suite, step) if self.video else []
+        videos = self._videos(agent, suite, step, run.folder) if self.video else []
         if broken:
             say(f"{counted('episode[s] broke off and [is|are] left out', len(broken))}; last: {broken[-1]}")
         say(f"{name}, policy of step {step}, {len(rows)} episodes: return {found.return_mean:.1f}")
@@ -129,6 +129,6 @@ class Evaluate(Common):
             values = {"score": found.values, **values}
         return {scale: interval(one, self.seed, scale) for scale, one in values.items() if len(one)}
 
-    def _videos(self, agent: Any, suite: Any, step: int) -> list[Path]:
+    def _videos(self, agent: Any, suite: Any, step: int, folder: Path) -> list[Path]:
         """Record the first episodes of this evaluation."""
-        return record(agent, suite, self.seed, step, self.video, self.folder)
+        return record(agent, suite, self.seed, step, self.video, folder)

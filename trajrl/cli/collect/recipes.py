@@ -149,11 +149,11 @@ def make_policy(name: str, suite: Suite) -> Actor:
     policy: Any
     if Path(name).is_dir():
         run = load_run(name)
-        policy = run.agent()
-        require_box(name, run.action_box(), suite)
+        policy, box = run.agent(), run.action_box()
     else:
-        policy = FilePolicy(name)
+        policy, box = FilePolicy(name), None
     require_fit(name, (policy.obs_dim, policy.action_dim), suite)
+    require_box(name, box, suite)
     return policy
 
 

@@ -238,6 +238,11 @@ class Policy:
         if self._queues is None:
             self.reset(len(rows))
         assert self._queues is not None
+        if len(rows) != (count := self._queues.num_envs):
+            raise ValueError(
+                f"act(obs) takes one observation for each of {count} environments, as reset({count}) "
+                f"began them; got {len(rows)}"
+            )
         with torch.no_grad():
             actions = self._queues.act(rows, self._rng)
         actions = self.action_box.from_unit(actions) if self.action_box else actions
@@ -279,7 +284,7 @@ def load_run(folder: str | Path, trust: bool = False) -> LoadedRun:
     Args:
         trust: let a run that was made elsewhere name modules to import and call; see docs/security.md
     """
-    folder = Path(folder)
-    if not (folder / "config.json").exists():
+    if not (Path(folder) / "config.json").exists():
         raise FileNotFoundError(f"{folder} is not a run directory: it has no config.json")
+    folder = Path(folder).absolute()  # an environment may change the working folder
     return LoadedRun(folder, RunConfig.load(folder / "config.json", trust), trust)

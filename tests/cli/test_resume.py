@@ -1,8 +1,10 @@
 """Runs resumed and run again: what is refused leaves the run as it was, and what was given wins."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from small_runs import settings, small_online, trained, write_store
@@ -11,6 +13,7 @@ from trajrl.cli.main import dispatch, join_sets
 from trajrl.training import loop, resolve_config
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import folder
+from trajrl.training.run_dir.folder import require_run
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +174,19 @@ def test_resume_refuses_what_is_no_run_and_names_the_nearest(place, capsys, comm
     assert not typed.exists()
     assert dispatch([command, "--resume", "--out", str(place / "elsewhere" / "x")]) == 1
     assert "there is no such folder" in capsys.readouterr().err
+
+
+def test_resume_names_the_run_under_runs_and_those_below_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/hopper").mkdir(parents=True)
+    Path("runs/hopper/config.json").write_text("{}")
+    Path("file").write_text("mine")
+    for typed, said in {
+        "hoper": "did you mean runs/hopper?", "run/hopper": "did you mean runs/hopper?",
+        "runs": "it holds runs, such as runs/hopper", "file": "it is a file",
+    }.items():  # fmt: skip
+        with pytest.raises(FileNotFoundError, match=re.escape(said)):
+            require_run(Path(typed))
 
 
 def test_resume_or_start_starts_where_there_is_no_run(place, tmp_path, capsys):

@@ -134,16 +134,24 @@ def require_run(folder: Path) -> None:
     """Refuse to resume what is no run, naming the run beside it that may have been meant."""
     if (folder / "config.json").exists():
         return
-    beside = {path.parent.name: path.parent for path in folder.absolute().parent.glob("*/config.json")}
-    near = get_close_matches(folder.name, beside, n=1, cutoff=0.5)
-    if folder.is_dir() and not near:
-        what = "it has no config.json, as after a kill in its first moments"
-    else:
-        what = f"did you mean {folder.with_name(near[0])}?" if near else "there is no such folder"
     raise FileNotFoundError(
-        f"{folder} holds no run to resume: {what}   (without --resume a new run starts there; "
+        f"{folder} holds no run to resume: {_instead(folder)}   (without --resume a new run starts there; "
         "--resume-or-start does whichever fits)"
     )
+
+
+def _instead(folder: Path) -> str:
+    """Name a run that may have been meant, in the folder, beside it or under runs/; else what is there."""
+    inside = sorted(path.parent for path in folder.glob("*/config.json"))
+    if inside:
+        return f"it holds runs, such as {inside[0]}"
+    for place in (folder.parent, Path("runs")):
+        names = [path.parent.name for path in place.glob("*/config.json")]
+        if near := get_close_matches(folder.name, names, n=1, cutoff=0.5):
+            return f"did you mean {place / near[0]}?"
+    if folder.is_dir():
+        return "it has no config.json, as after a kill in its first moments"
+    return "it is a file" if folder.exists() else "there is no such folder"
 
 
 def data_of(store: TrajectoryStore) -> str:

@@ -109,6 +109,13 @@ def test_folders_that_are_no_sweep_are_refused(name, text, said, tmp_path, capsy
     assert not (tmp_path / "results.csv").exists()
 
 
+def test_a_table_of_the_users_is_kept_and_no_option_is_named_that_is_not_there(tmp_path, capsys):
+    (tmp_path / "results.csv").write_text("mine")
+    assert dispatch([*GRID, "--out", str(tmp_path)]) == 1
+    assert "results.csv exists and is of no sweep; give another --out" in capsys.readouterr().err
+    assert (tmp_path / "results.csv").read_text() == "mine"
+
+
 def kill_all(planned, resources, on_end):
     """Be an engine whose trials are killed until it gives up."""
     for trial in planned:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajrl.cli.common import refuse_existing, say
+from trajrl.cli.common import say
 from trajrl.cli.text_table import show_table
 from trajrl.core.atomic_files import new_file, write_text
 from trajrl.core.json_file import read_object
+from trajrl.core.out_paths import refuse_taken
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +67,7 @@ def remember(out: Path, made: dict[str, Any]) -> None:
     if (out / "config.json").exists() or (out / "sweep.json").exists():
         raise ValueError(f"{out} holds another run or a sweep; give another --out")
     if not path.exists():
-        refuse_existing(out / "rows.csv", False)
+        refuse_taken(out / "rows.csv", "protocol")
         write_text(path, json.dumps(made, indent=2) + "\n")
         return
     before = read_object(path)

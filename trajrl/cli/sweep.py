@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from trajrl.cli.common import refuse_existing, say
+from trajrl.cli.common import say
 from trajrl.cli.option import silent
 from trajrl.cli.text_table import show_table
 from trajrl.cli.train_command import Choices
 from trajrl.core import old_names
 from trajrl.core.atomic_files import write_text
 from trajrl.core.json_file import as_written, read_object
-from trajrl.core.out_paths import refuse_no_folder
+from trajrl.core.out_paths import refuse_no_folder, refuse_taken
 from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.options import choose_sampler
@@ -122,7 +123,7 @@ def engine_resources(command: Any) -> Resources:
     for name, least in (("seeds", 1), ("cpus", 1), ("workers", 0), ("retries", 0), ("gpus", 0)):
         if getattr(command, name) < least:
             raise ValueError(f"--{name} must be at least {least}; got {getattr(command, name)}")
-    if command.gpus > 1 and not command.gpus.is_integer():
+    if not isfinite(command.gpus) or (command.gpus > 1 and not command.gpus.is_integer()):
         raise ValueError(f"--gpus is a whole number, or a share of one such as 0.5; got {command.gpus:g}")
     if command.address and command.engine != "ray":
         raise ValueError("--address is for --engine ray")
@@ -184,7 +185,7 @@ def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
     if (out / "config.json").exists():
         raise ValueError(f"{out} holds a run, not a sweep; give another --out")
     if not path.exists():
-        refuse_existing(out / "results.csv", False)
+        refuse_taken(out / "results.csv", "sweep")
         write_text(path, json.dumps(made, indent=2) + "\n")
         return
     try:

@@ -28,6 +28,13 @@ def refuse_existing(path: Path, overwrite: bool, ours: Callable[[Path], bool] | 
         raise FileExistsError(f"{path} exists; choose another name or add --overwrite")
 
 
+def refuse_taken(path: Path, what: str) -> None:
+    """Refuse to write a table of a folder over one that was there before; no option replaces it."""
+    refuse_irregular(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists and is of no {what}; give another --out")
+
+
 def refuse_irregular(path: Path) -> None:
     """Refuse what is no plain file, or lies below one, as the place of a file."""
     found = kind_of(path)

@@ -229,3 +229,9 @@ def test_every_figure_of_the_docs_is_linked():
     assert [
         path.name for path in (root / "docs/figures").iterdir() if f"figures/{path.name}" not in text
     ] == []
+
+
+@pytest.mark.parametrize("page", ["benchmarks/RESULTS.md", "docs/evidence.md", "README.md"])
+def test_no_figure_is_told_of_what_nobody_can_run_again(page):
+    text = (Path(__file__).parents[1] / page).read_text()
+    assert re.findall(r"(?i)not kept|throw-away|what led there|what was tried", text) == []

@@ -22,6 +22,7 @@ from trajrl import __version__
 from trajrl.cli.commands import COMMANDS, GROUPS
 from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
 from trajrl.cli.own_code import own_place
+from trajrl.cli.usage import in_one_line
 from trajrl.core import old_names
 from trajrl.core.console import OutputError, SilentExitError, fresh_line, harmless, printing
 from trajrl.core.interrupt import INTERRUPTED, raise_when_interrupted
@@ -182,10 +183,11 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
 
     from trajrl.cli.option import presented
 
-    with printing():  # of --help
+    called = f"{program()} {words}"
+    with printing(), in_one_line(called):  # of --help
         return tyro.cli(
             presented(command),
-            prog=f"{program()} {words}",
+            prog=called,
             args=join_sets(argv),
             config=(tyro.conf.FlagCreatePairsOff,),
         )

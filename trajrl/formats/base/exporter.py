@@ -14,7 +14,7 @@ from trajrl.store.column import Column
 from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
 
-SHOWS_IMAGES = ("npz", "ogbench", "robomimic")
+SHOWS_IMAGES = ("lerobot", "lerobot-v2.1", "npz", "ogbench", "robomimic")
 Write = Callable[[TrajectoryStore, Path], None]
 
 

@@ -2,6 +2,7 @@
 
     observation.state (or the keys it came with), action, next.reward, next.done, next.truncated, next.success
     task = source                                  other columns: extra.NAME
+    images: PNG in the data, observation.images.NAME or the name they came with
 
 LeRobot has no place for the observation after the last action: it is left, with how the episode ended, in the
 set's own list of episodes, and trajrl reads it there.
@@ -22,6 +23,7 @@ from trajrl.formats.base.episode_table import attributes_of
 from trajrl.formats.base.exporter import Span, observations, rate_of, size_on_disk, spans, steps
 from trajrl.formats.lerobot.listing import LISTINGS
 from trajrl.formats.lerobot.stats import Total, stats_of
+from trajrl.formats.lerobot.write_images import FinalImages, ImageColumns, encoded, sampled
 from trajrl.formats.lerobot.writer import CHUNK, VERSIONS, FrameFiles
 from trajrl.store.store import TrajectoryStore
 
@@ -53,12 +55,18 @@ def _write(store: TrajectoryStore, folder: Path, version: str) -> None:
     frames = Frames(store)
     totals: dict[str, Total] = {}
     meta, count = folder / "meta", 0
-    with FrameFiles(folder, version) as files, LISTINGS[version](meta, frames.tasks) as listing:
+    with (
+        FrameFiles(folder, version) as files,
+        LISTINGS[version](meta, frames.tasks) as listing,
+        FinalImages(meta) as finals,
+    ):
         for number, span in enumerate(spans(store)):
-            columns = frames.columns(span, number)
-            place = files.write(columns)
-            stats = {name: stats_of(rows) for name, rows in columns.items()}
-            for name, rows in columns.items():
+            columns, shown = frames.columns(span, number), frames.shown.of(span)
+            place = files.write(columns, {name: encoded(rows[:-1]) for name, rows in shown.items()})
+            finals.write(number, {name: rows[-1:] for name, rows in shown.items()})
+            seen = columns | {name: sampled(rows[:-1]) for name, rows in shown.items()}
+            stats = {name: stats_of(rows) for name, rows in seen.items()}
+            for name, rows in seen.items():
                 totals.setdefault(name, Total()).add(rows, stats[name])
             task = frames.tasks[int(columns["task_index"][0])]
             row = {"episode_index": number, "tasks": [task], "length": span.length, **place}
@@ -86,6 +94,7 @@ class Frames:
         self.tasks = [name or NO_TASK for name in self.sources]
         self._numbers = {name: number for number, name in enumerate(self.sources)}
         self.judged = bool((store.table.success[live] >= 0).all())
+        self.shown = ImageColumns(store)
         self.extras = dict(zip(_feature_names(store.extras), store.extras))
         self.fps = rate_of(store) or FPS
 
@@ -126,7 +135,8 @@ class Frames:
             feature: {"name": name, "shape": list(self.store.extras[name].width)}
             for feature, name in self.extras.items()
         }
-        return {"attributes": attributes_of(self.store), "sources": self.sources, "extras": shapes}
+        found = {"attributes": attributes_of(self.store), "sources": self.sources, "extras": shapes}
+        return found | ({"images": self.shown.features} if self.shown.features else {})
 
     def info(self, version: str, episodes: int) -> dict[str, Any]:
         """Return info.json."""
@@ -137,7 +147,7 @@ class Frames:
                 "dtype": str(rows.dtype), "shape": list(rows.shape[1:]) or [1],
                 "names": names.get(name) if isinstance(names, dict) else None,
             } for name, rows in first.items()
-        }  # fmt: skip
+        } | self.shown.described()  # fmt: skip
         fps = int(self.fps) if self.fps == int(self.fps) else self.fps
         kept = {"codebase_version": version, "robot_type": self.known.get("robot_type")}
         counts = {
@@ -149,6 +159,8 @@ class Frames:
 
 def _keys(widths: Any, obs_dim: int) -> list[tuple[str, int, int]]:
     """Return name, first and last column of every observation, as the data came; else observation.state."""
+    if not obs_dim:
+        return []
     named = isinstance(widths, dict) and all(str(name).startswith("observation.") for name in widths)
     if not named or sum(widths.values()) != obs_dim:
         return [("observation.state", 0, obs_dim)]

@@ -12,6 +12,7 @@ from trajrl.formats.base.episode_images import refuse_large
 from trajrl.formats.base.resize import Size
 from trajrl.formats.lerobot.clips import Clips
 from trajrl.formats.lerobot.encoded import decoded
+from trajrl.formats.lerobot.final_images import LastImages
 from trajrl.formats.lerobot.frames import Columns, Piece
 from trajrl.formats.lerobot.layout import Layout
 from trajrl.formats.lerobot.metadata import Metadata
@@ -28,6 +29,9 @@ class Images:
         self._shapes = {name: meta.features[name].shape for name in layout.shown}
         self._clips = Clips(folder, meta, notes, size) if layout.videos else None
         self._fps = meta.fps
+        self._last = LastImages(folder, self._shapes, size)
+        own = meta.own.get("images")
+        self._names = {k: str(v) for k, v in own.items()} if isinstance(own, dict) else {}
 
     @property
     def frame_bytes(self) -> int:
@@ -63,6 +67,14 @@ class Images:
             for name in self._layout.videos:
                 found[name] = self._clips.frames(name, piece.number, times)
         return {name: found[name] for name in self._layout.shown}
+
+    def after(self, episode: int) -> dict[str, np.ndarray] | None:
+        """Return the images (1, h, w, c) that trajrl left of what followed the last action; None: no such."""
+        return self._last.of(episode) if self._shapes else {}
+
+    def named(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return images under the names that they had in the store that trajrl exported."""
+        return {self._names.get(name, name): frames for name, frames in found.items()}
 
     def __enter__(self) -> Images:
         return self

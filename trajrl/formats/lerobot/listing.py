@@ -76,7 +76,7 @@ def _table(rows: list[tuple[Row, dict[str, Stats], Row]]) -> pa.Table:
     for name in ("terminated", "success", "source"):
         columns[f"trajrl/{name}"] = [own[name] for _, _, own in rows]
     final = np.array([own["final"] for _, _, own in rows], np.float32)
-    return pa.table({**columns, "trajrl/final": as_array(final)})
+    return pa.table({**columns, **({"trajrl/final": as_array(final)} if final.size else {})})
 
 
 class Listing21:

@@ -213,7 +213,7 @@ def _packed_episodes(path: Path, filmed: list[str]) -> Iterator[tuple[int, Liste
 def _own(kept: dict[str, Any]) -> Own | None:
     """Return what trajrl left of an episode; None where a part is missing."""
     try:
-        final = np.atleast_1d(np.asarray(kept["final"], np.float32))
+        final = np.atleast_1d(np.asarray(kept.get("final", ()), np.float32))  # of images alone: nothing
         success = int(kept["success"])
         return Own(
             bool(kept["terminated"]), None if success < 0 else bool(success), int(kept["source"]), final

@@ -23,6 +23,7 @@ from trajrl.formats.lerobot.frames import Columns, Piece, pieces
 from trajrl.formats.lerobot.images import Images
 from trajrl.formats.lerobot.layout import FRAMES, INDICES, layout_of
 from trajrl.formats.lerobot.metadata import Listed, Own, held, read_metadata
+from trajrl.formats.lerobot.outcome import outcome_of
 from trajrl.formats.lerobot.parquet import batches
 from trajrl.formats.npz.folder import natural
 from trajrl.store.episode import Episode
@@ -151,14 +152,16 @@ class LeRobot(Source):
         obs, actions = np.concatenate(parts, axis=1), narrow(columns[self.layout.action].reshape(length, -1))
         images = shown.of(piece)
         self._note_times(piece)
-        fits = own is not None and len(own.final) == obs.shape[1] and not images
+        after = shown.after(piece.number) if own is not None else None
+        fits = own is not None and len(own.final) == obs.shape[1] and after is not None
         if own is not None and not (fits and own.source in range(len(self._names))):
             self.notes.add("outdated_ledger", 1, where)
             own = None
-        terminated, success, extras = self._outcome(piece)
+        terminated, success, extras = outcome_of(piece, self.layout, self.options, self.notes, self.folder)
         if own is not None:
             terminated, success = own.terminated, own.success
             obs, extras = np.concatenate([obs, own.final[None]]), {}
+            images = {name: np.concatenate([rows, (after or {})[name]]) for name, rows in images.items()}
         elif terminated:
             obs = np.concatenate([obs, obs[-1:]])
             images = {name: np.concatenate([rows, rows[-1:]]) for name, rows in images.items()}
@@ -172,39 +175,8 @@ class LeRobot(Source):
         extras = {name: rows[:kept] for name, rows in {**extras, **self._extras(piece)}.items()}
         source = self._names[own.source] if own is not None else self._task(piece)
         rewards = self._rewards(piece)[:kept]
+        images = shown.named(images)
         return Episode(obs, actions[:kept], rewards, terminated, success, source, extras, images)
-
-    def _outcome(self, piece: Piece) -> tuple[bool, bool | None, dict[str, np.ndarray]]:
-        """Say whether the MDP ended, whether the task was solved, and at which steps."""
-        length, where = len(piece.columns["episode_index"]), f"episode {piece.number}"
-        flags = {name: self._flag(piece, name) for name in self.layout.outcomes if name != "next.reward"}
-        done, solved = flags.get("next.done"), flags.get("next.success")
-        marks = np.zeros(length, bool) if done is None or solved is None else done & solved
-        if done is not None:
-            early = done[:-1] & ~marks[:-1]
-            self.notes.add("flags_before_the_end", int(early.sum()), f"{where}, frame {int(done.argmax())}")
-        self.notes.add("terminal_marks", int(marks[:-1].sum()), f"{where}, frame {int(marks.argmax())}")
-        ended = piece.last and done is not None and bool(done[-1])
-        if "next.truncated" in flags:
-            terminated = ended and not flags["next.truncated"][-1]
-        elif self.options.ends == "flags":
-            terminated = ended
-        else:
-            terminated = ended and bool(marks[-1])
-            known = solved is not None and done is not None and (marks[-1] or not done[-1])
-            self.notes.add("ends_of_unknown_kind", int(piece.last and not known), where)
-        extras = {"terminal": marks} if done is not None and solved is not None else {}
-        return terminated, None if solved is None else bool(solved.any()), extras
-
-    def _flag(self, piece: Piece, name: str) -> np.ndarray:
-        """Return a flag of each frame (T,); anything but 0 and 1 is refused."""
-        found = piece.columns[name].reshape(len(piece.columns[name]))
-        wrong = (found != 0) & (found != 1)
-        if wrong.any():
-            row = int(wrong.argmax())
-            where = f"frame {piece.frame + row} of episode {piece.number}"
-            raise ValueError(f"{self.folder}: '{name}' is a flag, but {where} holds {found[row]}")
-        return found.astype(bool)
 
     def _rewards(self, piece: Piece) -> np.ndarray:
         """Return the rewards (T,); 0 where the set has none, which is said."""

@@ -6,7 +6,8 @@ v2.1   data/chunk-000/episode_000000.parquet
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,9 +47,18 @@ class FrameFiles:
         self._file = self._episodes = self._rows = 0
         self._writer: pq.ParquetWriter | None = None
 
-    def write(self, columns: Columns) -> dict[str, int]:
-        """Write the frames of an episode as a row group; returns where they lie."""
+    def write(self, columns: Columns, images: Mapping[str, pa.Array] | None = None) -> dict[str, int]:
+        """Write the frames of an episode as a row group; returns where they lie.
+
+        Args:
+            images: columns of encoded images
+        """
         table = as_table(columns)
+        for name, column in (images or {}).items():
+            table = table.append_column(name, column)
+        if images:  # by which `datasets` knows an image from a structure
+            kinds = {"info": {"features": {name: {"_type": "Image"} for name in images}}}
+            table = table.replace_schema_metadata({"huggingface": json.dumps(kinds)})
         path = self._path()
         if self._writer is not None and (self._single or path.stat().st_size + table.nbytes > FILE_BYTES):
             self.close()

@@ -108,6 +108,14 @@ def foreign(path: Path) -> None:
         assert len(episode) > 0
 
 
+def pictured(path: Path) -> None:
+    """Read all episodes of a set with its images."""
+    from trajrl.formats import open_source
+
+    for episode in open_source(path, obs_keys=("observation.state", "observation.images.top")).episodes():
+        assert len(episode.images) == 1
+
+
 def store(path: Path) -> None:
     """Open a store, and verify it."""
     from trajrl.store.file.verify import verify
@@ -243,6 +251,7 @@ def recordings(folder: Path) -> Path:
     return folder
 
 
+PICTURED = Path(__file__).parent / "fixtures" / "lerobot" / "v30-image"
 FLAT = chained(d4rl(), (9, 19))
 TARGETS = {
     "checkpoint": Target(write_checkpoint, checkpoint, inside=True, mend=mend),
@@ -250,6 +259,9 @@ TARGETS = {
     "journal": Target(write_journal, journal),
     "lerobot": Target(made(lerobot_set, "x", lerobot([4, 5])), foreign),
     "lerobot-v2.0": Target(made(lerobot_set, "x", lerobot([4, 5]), "v2.0"), foreign, slow=True),
+    "lerobot-images": Target(
+        made(lambda path: Path(shutil.copytree(PICTURED, path)), "x"), pictured, slow=True
+    ),
     "minari": Target(made(minari_set, "x-v0", minari([4, 5])), foreign),
     "npz": Target(made(npz, "x.npz", FLAT), foreign, inside=True),
     "npz-folder": Target(made(recordings, "x"), foreign, inside=True),

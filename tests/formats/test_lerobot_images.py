@@ -366,6 +366,11 @@ def pointer(folder: Path) -> None:
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
 
 
+def unknown(folder: Path) -> None:
+    path = folder / "videos" / TOP / "chunk-000/file-000.mp4"
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
+
+
 def gone(folder: Path) -> None:
     (folder / "videos" / TOP / "chunk-000/file-000.mp4").unlink()
 
@@ -407,6 +412,7 @@ def playlist(folder: Path) -> None:
         (cut, "file-000.mp4 .*(is damaged|is no mp4 video|has no frame)"),
         (pointer, "file-000.mp4 is no mp4 video that can be read"),
         (playlist, "file-000.mp4 is no mp4 video that can be read"),
+        (unknown, "file-000.mp4 is no mp4 video that can be read"),
         (gone, "file-000.mp4: no such file, which shows"),
         (unlisted, f"its list does not say where '{TOP}' of episode 0 lies"),
         (other_size, r"shows frames of \(64, 64, 3\); info.json says \(32, 64, 3\)"),

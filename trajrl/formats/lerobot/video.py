@@ -43,11 +43,11 @@ class Video:
         try:
             self._container = av.open(self._file, mode="r", format="mp4")
             self._stream = self._container.streams.video[0]
+            self.shape = (self._stream.height, self._stream.width, 3)
+            self._stream.codec_context.options = STRICT
         except self._errors as error:
             self._file.close()
             raise ValueError(f"{path} is no mp4 video that can be read ({_said(error)}); {WHOLE}") from error
-        self.shape = (self._stream.height, self._stream.width, 3)
-        self._stream.codec_context.options = STRICT
 
     def close(self) -> None:
         """Close the file."""

@@ -196,7 +196,7 @@ class TrajectoryStore:
         return Episode(
             np.array(self.obs.slice(start + e, stop + e + 1)), np.array(self.actions.slice(start, stop)),
             np.array(self.rewards.slice(start, stop)), bool(table.terminated[e]), success,
-            str(table.source[e]), extras, images,
+            table.source_of(e), extras, images,
         )  # fmt: skip
 
     def episodes(self) -> Iterable[Episode]:

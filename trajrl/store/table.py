@@ -65,6 +65,10 @@ class Table:
         """Return every episode's source by name."""
         return np.array(self.sources or [""], dtype=object)[self.source_code]
 
+    def source_of(self, episode: int) -> str:
+        """Return one episode's source by name, without those of all others."""
+        return self.sources[int(self.source_code[episode])] if self.sources else ""
+
     def code(self, source: str) -> int:
         """Return the number of a source name, giving it one if it is new."""
         if source not in self._codes:

@@ -111,7 +111,7 @@ class Frames:
             found["next.success"] = last & (store.table.success[span.episode] == 1)
         found |= {name: steps(store.extras[extra], span) for name, extra in self.extras.items()}
         frame = np.arange(length)
-        task = self._numbers[str(store.table.source[span.episode])]
+        task = self._numbers[store.table.source_of(span.episode)]
         found |= {
             "timestamp": (frame / self.fps).astype(np.float32), "frame_index": frame,
             "episode_index": np.full(length, number), "index": self.row + frame,
@@ -125,7 +125,7 @@ class Frames:
         table = self.store.table
         return {
             "terminated": span.terminated, "success": int(table.success[span.episode]),
-            "source": self._numbers[str(table.source[span.episode])],
+            "source": self._numbers[table.source_of(span.episode)],
             "final": observations(self.store, span)[-1].tolist(),
         }  # fmt: skip
 

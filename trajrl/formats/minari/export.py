@@ -49,7 +49,7 @@ def _episode(group: h5py.Group, store: TrajectoryStore, span: Span, number: int)
     ends = last_step(span)
     group.attrs["id"] = number
     group.attrs["total_steps"] = span.length
-    group.attrs["source"] = str(store.table.source[span.episode])
+    group.attrs["source"] = store.table.source_of(span.episode)
     if store.table.success[span.episode] >= 0:
         group.attrs["success"] = bool(store.table.success[span.episode])
     group.create_dataset("observations", data=observations(store, span))

@@ -43,7 +43,7 @@ def _demo(demo: h5py.Group, store: TrajectoryStore, span: Span, keys: list[tuple
     obs, success = observations(store, span), int(store.table.success[span.episode])
     demo.attrs["num_samples"] = span.length
     demo.attrs["terminated"] = span.terminated
-    demo.attrs["source"] = str(store.table.source[span.episode])
+    demo.attrs["source"] = store.table.source_of(span.episode)
     if success >= 0:
         demo.attrs["success"] = bool(success)
     demo.create_dataset("actions", data=steps(store.actions, span))

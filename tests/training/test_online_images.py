@@ -24,6 +24,8 @@ from trajrl.training.data import sees_images_alone
 
 SMALL = {"env.time_limit": 15, "agent.history": 2, "agent.image_features": 4, "agent.image_patch": 8,
          "agent.image_width": 0.25}  # fmt: skip
+PHASE = {**ONLINE_RUN, "env_steps": 48, "learning_starts": 16, "warmup_steps": 24, "checkpoint_every": 20,
+         "eval_every": 24, "eval_episodes": 1, "last_eval_episodes": 1}  # fmt: skip
 RULES = [("priority", 1), ("uniform", 3)]  # priority ranks by td_error_rank
 FIRST = [RULES[0], pytest.param(*RULES[1], marks=pytest.mark.slow)]
 
@@ -48,7 +50,7 @@ def whole(offline, tmp_path_factory):
     def run(sampler: str, envs: int) -> Path:
         if (sampler, envs) not in made:
             made[sampler, envs] = tmp_path_factory.mktemp("online") / sampler
-            loop.online(small_online(made[sampler, envs], offline, sampler, envs=envs))
+            loop.online(small_online(made[sampler, envs], offline, sampler, **{**PHASE, "envs": envs}))
         return made[sampler, envs]
 
     return run
@@ -62,9 +64,9 @@ def assert_same(left: Path, right: Path) -> None:
 
 @pytest.mark.parametrize(("sampler", "envs"), FIRST)
 def test_a_stopped_and_resumed_run_of_images_is_the_same_run(offline, whole, tmp_path, sampler, envs):
-    run = small_online(tmp_path / "parts", offline, sampler, envs=envs)
+    run = small_online(tmp_path / "parts", offline, sampler, **{**PHASE, "envs": envs})
     loop.evaluate_before(run)
-    while run.clock < 50:
+    while run.clock < 34:
         loop.online_step(run)
     run.online.collector.close()
     run.logger.close()
@@ -76,14 +78,14 @@ def test_a_stopped_and_resumed_run_of_images_is_the_same_run(offline, whole, tmp
 @pytest.mark.parametrize(("sampler", "envs"), RULES)
 def test_a_run_of_images_killed_at_a_write_resumes_to_the_same_bits(offline, whole, tmp_path, sampler, envs):
     words = ["online", "--from", str(offline), "--sampler", sampler, "--out", str(tmp_path / "killed")]
-    words += ["--set", *(f"{name}={value}" for name, value in {**ONLINE_RUN, "envs": envs}.items())]
-    run_and_kill(["run.py", *words], under=tmp_path / "killed", after_writes=40)
+    words += ["--set", *(f"{name}={value}" for name, value in {**PHASE, "envs": envs}.items())]
+    run_and_kill(["run.py", *words], under=tmp_path / "killed", after_writes=25)
     loop.online(reopened(tmp_path / "killed"))
     assert_same(whole(sampler, envs), tmp_path / "killed")
 
 
 def test_what_acting_sees_is_what_the_journal_keeps_and_training_draws(offline, tmp_path):
-    run = small_online(tmp_path / "on", offline, "uniform")
+    run = small_online(tmp_path / "on", offline, "uniform", **PHASE)
     shown, act = [], run.agent.act
 
     def watched(history, rng, explore):
@@ -96,7 +98,7 @@ def test_what_acting_sees_is_what_the_journal_keeps_and_training_draws(offline, 
     online = np.flatnonzero(run.store.table.phase == 1)
     chunk = run.agent.spec.chunk
     asked = [(e, step) for e in online for step in range(0, int(run.store.table.length[e]), chunk)]
-    assert len(online) >= 4
+    assert len(online) >= 3
     e, step = map(np.array, zip(*asked))
     anchors = Anchors(e, step, np.ones(len(e), np.float32))
     for store in (run.store, open_store(tmp_path / "on")):  # as it was trained on, and as it lies on disk
@@ -109,7 +111,7 @@ def test_what_acting_sees_is_what_the_journal_keeps_and_training_draws(offline, 
 
 def test_without_a_run_the_short_offline_phase_draws_images_uniformly(offline, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    few = {**ONLINE_RUN, **SMALL, "agent.width": 16, "env_steps": 24, "eval_episodes": 1}
+    few = {**PHASE, **SMALL, "agent.width": 16, "env_steps": 20}
     words = ["online", "--data", str(offline.parent / "x.h5"), "--agent", "acfql", "--preset", "demo"]
     words += ["--steps", "2", "--out", "a", "--set", *(f"{name}={value}" for name, value in few.items())]
     assert dispatch(words) == 0

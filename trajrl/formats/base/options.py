@@ -15,7 +15,7 @@ ONLY_FOR = {  # option -> the formats that read it; the others read every option
     "ends": (*FLAT, "lerobot", "rlds"),
     "horizon": FLAT,
     "filter": ("robomimic",),
-    "image_size": ("lerobot", "rlds", "robomimic", "zarr"),
+    "image_size": ("lerobot", "minari", "rlds", "robomimic", "zarr"),
     "obs_keys": ("lerobot", "minari", "rlds", "robomimic", "zarr"),
     "split": ("ogbench", "rlds"),
     "trust_pickle": ("pickle",),

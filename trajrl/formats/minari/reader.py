@@ -17,13 +17,16 @@ import numpy as np
 
 from trajrl.core.extras import install
 from trajrl.formats.base.columns import ArrayColumn, narrow
+from trajrl.formats.base.episode_images import encoded_images
 from trajrl.formats.base.hdf5 import child, columns_below, members, numbered, open_hdf5, text
 from trajrl.formats.base.options import Options
+from trajrl.formats.base.resize import all_resized
 from trajrl.formats.base.source import Labelled, Source, inside
 from trajrl.formats.base.transitions import check_numbers
+from trajrl.formats.minari.encoded import holds_jpeg, is_of_any_length, rows_of
 from trajrl.store.episode import Episode
 from trajrl.store.file.bounds import Unpacked
-from trajrl.store.images import is_image, parted
+from trajrl.store.images import PIXELS, is_image, parted
 
 Tree = dict[str, Any]  # array at every leaf
 GOAL_ORDER = ("observation", "achieved_goal", "desired_goal")  # as trajrl.envs sees goal environments
@@ -132,11 +135,14 @@ class Minari(Source):
     def _parted(self, found: Any, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return observations as vectors and the images among them; of a dictionary those that keys name."""
         if not isinstance(found, dict):
-            return parted(np.asarray(found))
+            if holds_jpeg(found):
+                return np.empty((len(found), 0), np.float32), {PIXELS: self._images(found, name)}
+            obs, alone = parted(np.asarray(found))
+            return obs, {key: self._images(frames, name) for key, frames in alone.items()}
         shown = {key: np.asarray(part) for key, part in found.items() if not isinstance(part, dict)}
-        images = {key: part for key, part in shown.items() if is_image(part.shape, part.dtype)}
+        images = {key: p for key, p in shown.items() if is_image(p.shape, p.dtype) or holds_jpeg(p)}
         asked = self.options.obs_keys
-        kept = {key: frames for key, frames in images.items() if key in asked}
+        kept = {key: self._images(part, f"{name}, {key}") for key, part in images.items() if key in asked}
         for key, frames in kept.items():
             check_numbers(self.path, f"{name}/observations/{key}", ArrayColumn(frames), "observations")
         if kept and len(kept) == len(asked):
@@ -145,6 +151,13 @@ class Minari(Source):
         self.notes.add("images_left_out", len(left) if asked else 0, ", ".join(left))
         vectors = {key: part for key, part in found.items() if key not in kept}
         return self._side_by_side(vectors, name, tuple(key for key in asked if key not in kept)), kept
+
+    def _images(self, part: np.ndarray, name: str) -> np.ndarray:
+        """Return images (T+1, h, w, c), decoded where they are JPEG."""
+        if holds_jpeg(part):
+            rows = [row.tobytes() for row in part]
+            return encoded_images(rows, self.options.size, f"{self.path}: '{name}'")
+        return all_resized(part, self.options.size)
 
     def _side_by_side(self, observations: Tree, name: str, asked: tuple[str, ...]) -> np.ndarray:
         """Return a dictionary of observations as one array, in the order of its keys that was asked for."""
@@ -245,7 +258,13 @@ def goal_keys(observations: Tree) -> tuple[str, ...]:
 
 def _tree(group: h5py.Group) -> Tree:
     """Read a group with everything below it."""
-    return {name: _tree(item) if isinstance(item, h5py.Group) else item[()] for name, item in members(group)}
+    return {
+        name: _tree(item) if isinstance(item, h5py.Group) else _leaf(item) for name, item in members(group)
+    }
+
+
+def _leaf(item: h5py.Dataset) -> Any:
+    return rows_of(item) if is_of_any_length(item) else item[()]
 
 
 def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from trajrl import __doc__ as about
@@ -22,6 +23,7 @@ from trajrl import __version__
 from trajrl.cli.commands import COMMANDS, GROUPS
 from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
 from trajrl.cli.own_code import own_place
+from trajrl.cli.text_table import terminal_width
 from trajrl.cli.usage import in_one_line
 from trajrl.core import old_names
 from trajrl.core.console import OutputError, SilentExitError, fresh_line, harmless, printing
@@ -102,12 +104,13 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def _overview(words: list[str], table: Mapping[str, tuple[str, str]]) -> str:
     """Return the page that lists commands."""
-    called = " ".join([program(), *words])
+    called, width = " ".join([program(), *words]), terminal_width()
     lines = [f"usage: {called} COMMAND [options]", ""]
     if not words:
-        lines += [str(about).splitlines()[0], ""]
-    lines += [f"  {name:<14} {text}" for name, (_, text) in table.items()]
-    return "\n".join([*lines, "", f"{called} COMMAND --help shows the options of each."])
+        lines += [*wrap(str(about).splitlines()[0], width), ""]
+    for name, (_, text) in table.items():
+        lines += wrap(f"  {name:<14} {text}", width, subsequent_indent=" " * 17)
+    return "\n".join([*lines, "", *wrap(f"{called} COMMAND --help shows the options of each.", width)])
 
 
 def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:

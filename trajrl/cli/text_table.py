@@ -14,7 +14,7 @@ WIDTH = 110  # columns of a table, unless it is fitted to the terminal
 
 def terminal_width() -> int:
     """Return the columns of the terminal; those of a page where there is none."""
-    return max(60, min(140, get_terminal_size((WIDTH, 0)).columns))
+    return max(40, min(140, get_terminal_size((WIDTH, 0)).columns))
 
 
 def show_table(

@@ -14,6 +14,7 @@ from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS
 
 ROOT = Path(__file__).parents[1]
+FIGURE = r"(?<![\d.])\d+\.\d(?![\d.]|\w)"  # a score: one decimal
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md"]
 
 
@@ -90,3 +91,15 @@ def test_the_scores_of_the_readme_are_those_of_the_evidence():
     told = re.findall(r"^\| `(\w+)`.*?([\d.]+) \((\d)\) \|$", table, re.MULTILINE)
     found = {name: (float(score), int(seeds)) for name, score, seeds in told}
     assert found == {name: (round(row["mean"], 1), row["size"]) for name, row in ends.iterrows()}
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results():
+    text, places = (ROOT / "README.md").read_text(), ("benchmarks/RESULTS.md", "docs/evidence.md")
+    known = set(re.findall(FIGURE, "".join((ROOT / place).read_text() for place in places)))
+    told = re.findall(FIGURE, text)
+    assert len(told) > 10
+    assert [figure for figure in told if figure not in known] == []
+    score = re.search(
+        r"ends at ([\d.]+) \(95 % interval ([\d.]+) to\s+([\d.]+), 20 episodes\)", text
+    ).groups()
+    assert "{} ({} to {}) on seed 0".format(*score) in (ROOT / places[0]).read_text()

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure as Canvas
 from synthetic import write_run
 
 from trajrl.report import frames, stats
@@ -358,3 +359,19 @@ def test_every_caption_says_what_to_look_for():
     texts = {name: text for name, text in vars(captions).items() if name.isupper()}
     assert len(texts) > 15
     assert all(text.startswith("Look ") and text.endswith(".") and text.isascii() for text in texts.values())
+
+
+def test_a_single_evaluation_is_a_point_with_its_interval_on_an_axis_of_steps_from_none_on():
+    one = Series("a", np.array([500]), np.array([11.5]), np.array([9.8]), np.array([13.0]))
+    chart = Chart("c", "c", "Look.", "gradient step", "score", [one])
+    drawn = interactive.draw(chart)
+    assert drawn.layout.xaxis.range == (0, 550)
+    assert drawn.data[-1].error_y.array == pytest.approx([1.5])
+    assert drawn.data[-1].error_y.arrayminus == pytest.approx([1.7])
+    canvas = Canvas()
+    paper.draw(chart, canvas)
+    (axes,) = canvas.axes
+    assert axes.get_xlim()[0] == 0
+    (point,) = axes.containers
+    assert point.has_yerr
+    assert point.lines[0].get_marker() == "o"

@@ -34,6 +34,8 @@ def _chart(chart: Chart) -> go.Figure:
     fig.update_yaxes(title_text=chart.y_label, range=chart.y_range)
     if chart.kind in ("bars", "dots"):
         fig.update_xaxes(type="category")
+    if chart.kind == "lines" and (alone := only_step(chart)) is not None:
+        fig.update_xaxes(range=[0, 1.1 * alone])  # else plotly shows the steps between 499 and 501
     if chart.kind == "bars":
         fig.update_layout(barmode="group", bargap=0.25)
     if chart.kind == "dots":
@@ -54,10 +56,23 @@ def _chart(chart: Chart) -> go.Figure:
     return fig
 
 
+def only_step(chart: Chart) -> float | None:
+    """Return the step that all points of a chart of lines lie at; None: there are more, or it is 0."""
+    steps = np.unique(np.concatenate([one.x for one in chart.series]))
+    return float(steps[0]) if len(steps) == 1 and steps[0] > 0 else None
+
+
 def diagonal(chart: Chart) -> np.ndarray:
     """Return where a line of equal x and y begins and ends (2,)."""
     values = np.concatenate([part for one in chart.series for part in (one.x, one.y)])
     return np.array([values.min(), values.max()])
+
+
+def interval(one: Series) -> dict[str, Any] | None:
+    """Return the bars that show an interval around every point; None: there is none."""
+    if one.low is None or one.high is None:
+        return None
+    return {"type": "data", "symmetric": False, "array": one.high - one.y, "arrayminus": one.y - one.low}
 
 
 def _lines(one: Series) -> list[Any]:
@@ -74,8 +89,10 @@ def _lines(one: Series) -> list[Any]:
         fill = {"fill": "tonexty", "fillcolor": style.faded(colour, style.BAND)}
         traces.append(go.Scatter(x=one.x, y=one.high, legendgroup=one.name, **edge, **fill))
     mode = "lines+markers" if len(one.x) <= 30 else "lines"
+    alone = interval(one) if len(one.x) == 1 else None  # a band of one point has no width
     traces.append(go.Scatter(
         x=one.x, y=one.y, name=legend(one.name), mode=mode, legendgroup=one.name, hovertemplate="%{y:.4g}",
+        error_y=alone,
         line={"color": colour, "width": 2, "dash": style.dash(one.place)},
         marker={"symbol": style.marker(one.place), "size": 6},
     ))  # fmt: skip
@@ -85,9 +102,7 @@ def _lines(one: Series) -> list[Any]:
 def _dots(one: Series) -> list[Any]:
     import plotly.graph_objects as go
 
-    error = None
-    if one.low is not None and one.high is not None:
-        error = {"type": "data", "symmetric": False, "array": one.high - one.y, "arrayminus": one.y - one.low}
+    error = interval(one)
     marker = {"color": style.colour(one.place), "symbol": style.marker(one.place), "size": 9}
     return [go.Scatter(
         x=_wrapped(one.x), y=one.y, name=legend(one.name), mode="markers", marker=marker, error_y=error,

@@ -125,10 +125,19 @@ def draw_chart(chart: Chart, axes: Axes) -> None:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns)
 
 
+def interval(one: Series) -> np.ndarray | None:
+    """Return how far an interval reaches below and above every point (2, S); None: there is none."""
+    return None if one.low is None or one.high is None else np.maximum(0, [one.y - one.low, one.high - one.y])
+
+
 def _lines(axes: Axes, one: Series, number: int, count: int) -> None:
     colour = style.colour(one.place)
     if one.faint:
         axes.plot(one.x, one.y, color=colour, alpha=style.FAINT, linewidth=0.6)
+        return
+    if len(one.x) == 1:  # neither a line nor a band of one point has anything to show
+        axes.errorbar(one.x, one.y, interval(one), color=colour, label=one.name, fmt="o", markersize=4)
+        axes.set_xlim(left=0 if one.x[0] > 0 else None)
         return
     if one.low is not None and one.high is not None:
         axes.fill_between(one.x, one.low, one.high, color=colour, alpha=style.BAND, linewidth=0)
@@ -139,9 +148,7 @@ def _lines(axes: Axes, one: Series, number: int, count: int) -> None:
 
 def _dots(axes: Axes, one: Series, number: int, count: int) -> None:
     shift = (number - (count - 1) / 2) * 0.6 / max(1, count)
-    error = (
-        None if one.low is None or one.high is None else np.maximum(0, [one.y - one.low, one.high - one.y])
-    )
+    error = interval(one)
     axes.errorbar(
         np.arange(len(one.x)) + shift, one.y, error, fmt=SHAPES[style.marker(one.place)], label=one.name,
         color=style.colour(one.place), markersize=5, linewidth=1.2, capsize=2,

@@ -9,8 +9,8 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # Silent for minutes looks like dead: pip names each package as it comes, and says when it writes them.
 SHOWN := $(filter-out --quiet,$(PIP)) --progress-bar off
 NAMED := sed -u -n -e 's/^Installing collected packages:.*/Writing the files of all of these: a minute or two/' -e '/^[CDBWS][a-z]*ing /p' -e '/^Successfully /p'
-EXTRAS := dev,ogbench,export
-EVERY := $(EXTRAS),minari,robotics,ray,wandb,zarr,video
+EXTRAS := dev,ogbench,export,video
+EVERY := $(EXTRAS),minari,robotics,ray,wandb,zarr
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv lock demo docs test test-all lint legacy robomimic bench bench-check soak-short soak
@@ -18,7 +18,7 @@ EVERY := $(EXTRAS),minari,robotics,ray,wandb,zarr,video
 help: ## list the targets
 	@grep -E '^[a-z.][a-z.-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-.venv: $(STAMP) ## install core, dev, ogbench and export into .venv
+.venv: $(STAMP) ## install core, dev, ogbench, export and video into .venv
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "trajrl needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }

@@ -42,6 +42,7 @@ def test_the_card_inside_the_file_has_data_scores_licence_and_settings(exported)
         rows = [float(row["return"]) for row in csv.DictReader(file) if int(row["step"]) == found["step"]]
     assert found["scores"]["return"]["value"] == pytest.approx(np.mean(rows))
     assert found["scores"]["return"]["episodes"] == len(rows)
+    assert (config["env"], found["environment"]) == ("", "toy:point")  # the data's own
     assert (found["seed"], found["config"]["batch_size"]) == (config["seed"], config["batch_size"])
     assert found["licence"] == card.UNNAMED
 

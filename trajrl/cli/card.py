@@ -33,17 +33,18 @@ def card_file(out: Path) -> Path:
 
 
 def card(
-    folder: Path, config: RunConfig, step: int, store: TrajectoryStore, which: str = "last"
+    folder: Path, config: RunConfig, step: int, store: TrajectoryStore, environment: str, which: str = "last"
 ) -> dict[str, Any]:
     """Return what is to be known of the policy of a step of a run.
 
     Args:
         store: the data that the run names
+        environment: where the run evaluated, which may be the data's own; empty: nowhere
         which: the checkpoint asked for; a one-step student has a score of its own
     """
     made = read_object(folder / "versions.json") if (folder / "versions.json").exists() else {}
     return {
-        "agent": config.agent, "step": step, "seed": config.seed, "environment": config.env or "not named",
+        "agent": config.agent, "step": step, "seed": config.seed, "environment": environment or "none",
         "data": {"name": named(config.data), "fingerprint": made.get("data_fingerprint")},
         "scores": student_scores(folder, step) if which == NAME else scores(folder, config.seed, step),
         "checkpoint": which, "licence": licence(store, made.get("data_fingerprint")),

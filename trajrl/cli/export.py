@@ -78,7 +78,7 @@ class Export(Common):
             "obs_dim": store.obs_dim, "action_dim": store.action_dim,
             "history": agent.spec.history, "chunk": agent.spec.chunk,
             "checkpoint": which, "box": [box.low.tolist(), box.high.tolist()] if box else None,
-            "card": card(self.folder, run.config, step, store, which),
+            "card": card(self.folder, run.config, step, store, run.environment(which), which),
         }  # fmt: skip
         scratch = Scratch(out)
         place = scratch.folder / f"policy{ENDINGS[self.format]}"

@@ -9,7 +9,9 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # Silent for minutes looks like dead: pip names each package as it comes, and says when it writes them.
 SHOWN := $(filter-out --quiet,$(PIP)) --progress-bar off
 NAMED := sed -u -n -e 's/^Installing collected packages:.*/Writing the files of all of these: a minute or two/' -e '/^[CDBWS][a-z]*ing /p' -e '/^Successfully /p'
-EXTRAS := dev,ogbench,export,video
+# ogbench needs labmaze, which has no wheel for Python 3.13 and is built by bazel alone.
+NEWER := $(shell $(PYTHON) -c 'import sys; print("newer" if sys.version_info >= (3, 13) else "")' 2>/dev/null)
+EXTRAS := dev,$(if $(NEWER),,ogbench,)export,video
 EVERY := $(EXTRAS),minari,robotics,ray,wandb,zarr
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ help: ## list the targets
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "trajrl needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
-	@echo "installing into $(VENV): some minutes, most of them torch"
+	@echo "installing into $(VENV): some minutes, most of them torch$(if $(NEWER),; without ogbench: it needs Python 3.12 or older)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(SHOWN) torch | $(NAMED)
 	@$(SHOWN) -e '.[$(EXTRAS)]' | $(NAMED)

@@ -164,6 +164,7 @@ def test_the_wheel_alone_works_in_an_empty_folder(wheel, tmp_path):
 
 
 PIP = """#!/bin/sh
+echo "$@" >> asked
 echo "Looking in links: /somewhere"
 echo "Collecting torch==2.13.0"
 echo "  Downloading torch.whl.metadata (29 kB)"
@@ -174,11 +175,12 @@ echo "Successfully installed torch-2.13.0"
 """
 OUTER = ("MAKE", "MFLAGS", "VENV")  # what a make that runs these tests leaves to its children
 PYTHON = """#!/bin/sh
-test "$1" = -c || { mkdir -p "$3/bin" && cp pip "$3/bin/pip"; }
+test "$1" = -c && { test -z "$PRINTS" || echo "$PRINTS"; exit 0; }
+mkdir -p "$3/bin" && cp pip "$3/bin/pip"
 """
 
 
-def make_environment(folder: Path) -> subprocess.CompletedProcess:
+def make_environment(folder: Path, prints: str = "") -> subprocess.CompletedProcess:
     """Run `make .venv` with a Python that makes no environment and a pip that installs nothing."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         (folder / name).write_bytes((ROOT / name).read_bytes())
@@ -186,6 +188,7 @@ def make_environment(folder: Path) -> subprocess.CompletedProcess:
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     alone = {name: value for name, value in os.environ.items() if not name.startswith(OUTER)}
+    alone |= {"PRINTS": prints}
     words = ["make", ".venv", "PYTHON=./python"]
     return subprocess.run(words, cwd=folder, env=alone, capture_output=True, text=True)
 
@@ -200,6 +203,14 @@ def test_make_venv_names_each_package_as_it_comes(tmp_path):
         "Writing the files of all of these: a minute or two", "Successfully installed torch-2.13.0",
     ]  # fmt: skip
     assert (tmp_path / ".venv" / ".installed").exists()
+
+
+@pytest.mark.parametrize(("prints", "extras"), [("", "dev,ogbench,export,video"), ("newer", "dev,export,video")])
+def test_make_venv_leaves_ogbench_out_where_it_cannot_be_installed_and_says_so(prints, extras, tmp_path):
+    ended = make_environment(tmp_path, prints)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "asked").read_text().split()[-1] == f".[{extras}]"
+    assert ("without ogbench: it needs Python 3.12 or older" in ended.stdout) == bool(prints)
 
 
 def test_make_venv_fails_where_pip_does(tmp_path):

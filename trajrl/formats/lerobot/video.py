@@ -87,8 +87,11 @@ class Video:
 
     def _sought(self, seconds: float) -> Shown | None:
         """Return the first frame after going to the last whole one before a time."""
+        unit = self._stream.time_base
+        if unit is None:
+            raise self._damaged("it names no unit of time")
         try:
-            place = max(int(seconds / self._stream.time_base), self._stream.start_time or 0)
+            place = max(int(seconds / unit), self._stream.start_time or 0)
             self._container.seek(place, stream=self._stream, backward=True)
         except self._errors as error:
             raise self._damaged(error) from error

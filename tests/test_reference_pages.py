@@ -11,6 +11,7 @@ import pytest
 
 from trajrl.agents import AGENTS
 from trajrl.samplers import SAMPLERS
+from trajrl.samplers.auto import AUTO
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,7 +107,7 @@ def test_every_agent_has_a_row_and_a_place_in_the_readme():
 
 
 def test_every_sampler_has_a_row_and_the_loop_beside_them_runs(monkeypatch):
-    assert sorted(cell.strip("`") for cell in cells("samplers.md", 0)) == sorted(SAMPLERS)
+    assert sorted(cell.strip("`") for cell in cells("samplers.md", 0)) == sorted([AUTO, *SAMPLERS])
     monkeypatch.chdir(ROOT)
     (loop,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "samplers.md").read_text(), re.DOTALL)
     found: dict[str, Any] = {}

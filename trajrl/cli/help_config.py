@@ -14,6 +14,7 @@ from trajrl.cli.text_table import as_text, show_table, terminal_width
 from trajrl.core.registry import find
 from trajrl.envs import NO_ENVIRONMENT, find_kind
 from trajrl.samplers import SAMPLERS
+from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import choose_sampler
 from trajrl.training.config import ONLINE_FIELDS, RunConfig, split_settings
 from trajrl.training.presets import ONLINE_SAMPLER
@@ -83,7 +84,8 @@ def sections(config: RunConfig) -> Iterator[tuple[str, list[Field]]]:
     yield "run, online phase", [row for row in own if row.name in ONLINE_FIELDS]
     kind = find(AGENTS, config.agent, "agent").Config
     yield f"agent {config.agent}", _fields("agent.", kind, config.agent_options)
-    yield from _sampler_sections("sampler.", config.sampler, config.sampler_options)
+    if config.sampler != AUTO:  # which chooses its options too
+        yield from _sampler_sections("sampler.", config.sampler, config.sampler_options)
     around = {**_published(config.env), **config.env_options}
     yield f"environment {config.env or 'that the data names'}", _fields("env.", EnvOptions, around)
 

@@ -23,6 +23,7 @@ from trajrl.core.registry import find, unknown
 from trajrl.envs import ENVS, ORACLES
 from trajrl.formats import EXPORTS, FORMATS
 from trajrl.samplers import SAMPLERS
+from trajrl.samplers.auto import AUTO
 from trajrl.training.presets import ONLINE, PRESETS
 
 GAP = 3  # columns between two columns of a table
@@ -129,7 +130,7 @@ def samplers() -> list[Entry]:
             word for word, field in (("importance weights", "beta"), ("start", "start")) if field in known
         ]
         found.append(described(name, target, (*supports, *_images(kind))))
-    return found
+    return [described(AUTO, "trajrl.samplers.auto:decide", ("one of these",)), *found]
 
 
 def metrics() -> list[Entry]:

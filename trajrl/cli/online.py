@@ -13,7 +13,8 @@ import tyro
 from trajrl.cli.common import say
 from trajrl.cli.offline import Offline
 from trajrl.cli.option import silent
-from trajrl.cli.train_command import Choices, introduce, report, stop_politely, watched
+from trajrl.cli.train_command import Choices, introduce, report, spoken, stop_politely, watched
+from trajrl.samplers.auto import AUTO, OFFLINE_ALONE
 from trajrl.training.presets import ONLINE_SAMPLER
 
 if TYPE_CHECKING:
@@ -91,6 +92,13 @@ class Online(Choices):
     """Share of the episodes that the offline run holds out, and this one with it."""
     steps: Annotated[int | None, silent("N", "a tenth of --env-steps, 100 to 2000")] = None
     """Gradient steps of the short offline phase, where one runs first."""
+
+    def check(self) -> None:
+        """Refuse what decides by recorded returns."""
+        super().check()
+        named = (words for words in (self.sampler, self.offline_sampler) if words is not None)
+        if AUTO in map(spoken, named):
+            raise ValueError(OFFLINE_ALONE)
 
     def run(self) -> dict[str, Any]:
         """Collect and learn, or continue it."""

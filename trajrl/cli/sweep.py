@@ -21,6 +21,7 @@ from trajrl.core.json_file import as_written, read_object
 from trajrl.core.out_paths import refuse_no_folder, refuse_taken
 from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS
+from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import choose_sampler
 from trajrl.sweep import ENGINES
 from trajrl.sweep.grid import read_grid, together, trials
@@ -176,7 +177,8 @@ def check(planned: list[Trial], grid: dict[str, list[str]], settings: tuple[str,
     for trial in planned:
         if trial.seed == planned[0].seed:
             config = resolve_config({"phase": "offline", "seed": trial.seed}, trial.settings)
-            choose_sampler(SAMPLERS, config.sampler, config.sampler_options)
+            if config.sampler != AUTO:
+                choose_sampler(SAMPLERS, config.sampler, config.sampler_options)
 
 
 def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from trajrl.agents import make_agent
+from trajrl.agents import AGENTS, make_agent
 from trajrl.agents.base.learner import Learner
 from trajrl.core import cpu
 from trajrl.core.compile import compile_losses
 from trajrl.core.distributed import Team
+from trajrl.core.registry import find
 from trajrl.core.trust import is_call
 from trajrl.envs import ENVS
 from trajrl.samplers import SAMPLERS, make_sampler
@@ -21,6 +22,7 @@ from trajrl.samplers.options import with_length, with_window
 from trajrl.store.normalize import statistics
 from trajrl.training.action_units import action_units
 from trajrl.training.arithmetic import set_arithmetic
+from trajrl.training.chosen_sampler import chosen
 from trajrl.training.config import RunConfig
 from trajrl.training.cuda_graph import record_updates
 from trajrl.training.data import find_suite, open_data, shape
@@ -72,6 +74,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         config = replace(config, env=pinned, env_options=asdict(suite.options))
     units = action_units(store, config.actions, suite)
     held = hold_out(config, folder, store, team.leads)  # before anything is fitted, after boxes are read
+    config = chosen(config, folder, store, find(AGENTS, config.agent, "agent"), team.leads)
     shape(store, config, suite, units)
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)

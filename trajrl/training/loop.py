@@ -19,7 +19,7 @@ from trajrl.core.atomic_files import new_file, write_text
 from trajrl.core.distributed import all_gather_rows
 from trajrl.core.json_file import read_object
 from trajrl.core.rng import torch_stream
-from trajrl.training import guards, holdout
+from trajrl.training import chosen_sampler, guards, holdout
 from trajrl.training.checked_calls import learn
 from trajrl.training.diagnostics import diagnostics
 from trajrl.training.distil import distil
@@ -211,6 +211,7 @@ def finish(run: Run) -> None:
         "steps": run.step,
         "stop_reason": run.stop_reason,
         "holdout": holdout.summary(run.config, run.store, run.held_out),
+        **chosen_sampler.summary(run.folder),
         **(run.online.summary(run.evaluations.entries) if run.online else {}),
     }
     write_text(run.folder / "summary.json", json.dumps(summary, indent=2) + "\n")  # last: the run has ended

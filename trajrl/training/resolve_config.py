@@ -16,7 +16,9 @@ from trajrl.core.program import program
 from trajrl.core.registry import find, unknown
 from trajrl.envs import NO_ENVIRONMENT
 from trajrl.samplers import SAMPLERS
+from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import in_order, resolved_options
+from trajrl.training.chosen_sampler import require_no_options, was_auto
 from trajrl.training.config import (
     NO_DATA,
     RunConfig,
@@ -78,6 +80,7 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
             for name, value in found["sampler"].items()
         }
     )
+    require_no_options(config, sampler)
     own = {**_fitting(config, base), **found["agent"]}
     kept = config.env_options if given is None or config.env == base.env else {}  # a preset's are of this one
     around = {**kept, **env_settings(found["env"])}
@@ -154,7 +157,8 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
             f"{folder} is an {saved.phase} run; "
             f"`{program()} {saved.phase} --resume --out {folder}` continues it"
         )
-    given = {name: value for name, value in chosen.items() if name != "preset"}
+    again = {"sampler"} if chosen.get("sampler") == AUTO and was_auto(folder) else set()  # it has decided
+    given = {name: value for name, value in chosen.items() if name not in {"preset", *again}}
     config = resolve_config(given, settings, folder / "config.json")
     for name in ("agent", "seed") if saved.data == NO_DATA else LASTING:
         if getattr(config, name) != getattr(saved, name):
@@ -250,7 +254,7 @@ def published_row(config: RunConfig) -> str:
 
 def _fitting_sampler(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what another sampler takes over from a config file: a metric, if it ranks by one; no options."""
-    options = resolved_options(SAMPLERS, config.sampler, {})
+    options = {} if config.sampler == AUTO else resolved_options(SAMPLERS, config.sampler, {})
     ranks = any(name.rpartition(".")[2] == "metric" for name in options)
     metric = asked.get("metric", config.metric if ranks else "")
     return {"sampler_options": asked.get("sampler_options", {}), "metric": metric}

@@ -1,0 +1,95 @@
+"""auto decides by returns and lengths alone, as its formula says, and its reason names what it saw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajrl.agents import AGENTS
+from trajrl.core.registry import find
+from trajrl.samplers import make_sampler
+from trajrl.samplers.auto import BY_ROLE, decide, facts_of
+from trajrl.samplers.base.returns import first_observations
+from trajrl.samplers.base.start_values import start_values
+from trajrl.store.episode import Episode
+from trajrl.store.store import TrajectoryStore
+
+RETURNS = st.lists(st.floats(-5, 5).map(lambda g: round(g, 3)), min_size=12, max_size=30)
+
+MIXTURE = [*(1.0 + 0.01 * i for i in range(45)), 10.0, 10.1, 10.2, 10.3, 10.4]
+
+
+def returns_store(returns: list[float], lengths: list[int]) -> TrajectoryStore:
+    """Return a store of given returns and lengths, whose first observations say nothing of them."""
+    rng, store = np.random.default_rng(0), TrajectoryStore()
+    for total, steps in zip(returns, lengths):
+        obs, actions = rng.normal(size=(steps + 1, 2)), rng.uniform(-1, 1, (steps, 1))
+        store.append(Episode(obs, actions, np.full(steps, total / steps), False), "offline")
+    return store
+
+
+def mixture() -> TrajectoryStore:
+    return returns_store(MIXTURE, [4] * len(MIXTURE))
+
+
+def test_where_few_are_much_better_the_policy_is_drawn_by_return_and_the_values_are_not():
+    found = decide(mixture())
+    assert (found.sampler, found.options) == (BY_ROLE, {"narrow_at": 0.5})
+    assert "10% of the steps lie in its better half" in found.reason
+    sampler = make_sampler(found.sampler, mixture(), **found.options, updates=10)
+    assert sampler.for_role("values").probabilities()[-5:].sum() == pytest.approx(0.1)
+
+
+def test_an_agent_that_clones_is_drawn_for_by_return_and_one_without_roles_as_ever():
+    assert decide(mixture(), find(AGENTS, "bc_diffusion", "agent").roles).sampler == "weighted"
+    assert decide(mixture(), ()).sampler == "uniform"
+
+
+@pytest.mark.parametrize(
+    ("returns", "reason"),
+    [
+        ([0.0] * 20 + [1.0] * 20, "returns take two values"),
+        ([3.0] * 20, "all returns are the same"),
+        ([1.0, 2.0, 3.0], "3 episodes are too few"),
+        ([1.0 + (i == 0) for i in range(400)] + [0.999], "0.2% of the steps lie in the better half"),
+        ([float(10 - 0.01 * i) for i in range(40)] + [1.0, 2.0, 3.0], "would add"),
+    ],
+)
+def test_else_every_step_alike_with_the_reason(returns, reason):
+    found = decide(returns_store(returns, [3] * len(returns)))
+    assert (found.sampler, found.options) == ("uniform", {})
+    assert reason in found.reason
+
+
+def test_facts_are_the_formula_written_out():
+    returns, lengths = [0.0, 1.0, 2.0, 4.0, 8.0, 8.0, 3.0, 5.0, 7.0, 6.0, 1.5], list(range(2, 13))
+    store = returns_store(returns, lengths)
+    found = facts_of(store)
+    left = np.array(returns) - start_values(first_observations(store, store.live), store.table.returns)
+    x = [(value - min(left)) / (max(left) - min(left)) for value in left]
+    p = [t / sum(lengths) for t in lengths]
+    tilted = [t * np.exp(value / 0.1) for t, value in zip(lengths, x)]
+    q = [value / sum(tilted) for value in tilted]
+    assert found.gain == pytest.approx(sum((b - a) * v for a, b, v in zip(p, q, x)), rel=1e-5)
+    assert found.good == pytest.approx(sum(a for a, v in zip(p, x) if v > 0.5))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.floats(-5, 5).map(lambda g: round(g, 3)), min_size=12, max_size=30),
+    st.sampled_from([0.5, 4.0]),
+)
+def test_the_unit_of_rewards_decides_nothing(returns, unit):
+    lengths = [3 + i % 4 for i in range(len(returns))]
+    one, other = (decide(returns_store([g * u for g in returns], lengths)) for u in (1.0, unit))
+    if abs(one.facts.gain - 0.3) > 0.01 and abs(one.facts.good - 0.02) > 0.01:
+        assert (one.sampler, one.options) == (other.sampler, other.options)
+
+
+def test_episodes_that_are_held_out_are_not_looked_at():
+    store = mixture()
+    store.evict(np.arange(45, 50))
+    assert facts_of(store).episodes == 45
+    assert decide(store).facts.good > decide(mixture()).facts.good

@@ -1,0 +1,101 @@
+"""Auto: which draw suits a store, decided from its episodes before a run; no score of a policy is looked at.
+
+    x_e  = minmax(G_e - V(o_0)),   p(e) ~ T_e,   q(e) ~ T_e exp(x_e / 0.1)
+    gain = sum_e (q_e - p_e) x_e             what drawing by return would add, in ranges of the returns
+    good = sum_e p_e 1(x_e > 1/2)            share of the steps in the better half of that range
+
+    returns of two values at most            uniform: on sparse rewards weighting has cost more than it won
+    gain < 0.3, or good < 0.02               uniform: nothing to win, or too little to learn a policy from
+    an agent with values                     policy=weighted values=uniform, from half of the run on
+    an agent that clones alone               weighted
+
+The policy's draw narrows late, since drawing by return from the start has cost where most data is medium.
+
+Paper: Hong et al. 2023 (arXiv 2306.13085); Yue et al. 2023 (arXiv 2306.05412).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from trajrl.samplers.base.returns import first_observations, minmax, returns_of
+from trajrl.samplers.base.start_values import start_values
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
+
+AUTO = "auto"  # what asks for it
+OFFLINE_ALONE = "auto decides by recorded returns before training; name a sampler for the online phase"
+TEMPERATURE, GAIN, GOOD, NARROW_AT = 0.1, 0.3, 0.02, 0.5
+FEWEST = 10  # episodes that anything can be said of
+BY_ROLE = "policy=weighted values=uniform"
+BOTH = {"policy", "values"}
+
+
+class Facts(NamedTuple):
+    """What a store says of how its trajectories differ."""
+
+    episodes: int
+    values: int  # different returns, counted to three
+    gain: float  # of drawing by return, in ranges of x; NaN where returns say nothing
+    good: float  # share of the steps in the better half of the range; NaN as well
+
+
+class Decision(NamedTuple):
+    """A sampler, its options, and why."""
+
+    sampler: str
+    options: dict[str, Any]
+    reason: str
+    facts: Facts
+
+
+def decide(store: TrajectoryStore, roles: Collection[str] = ("policy", "values")) -> Decision:
+    """Return what draws from a store, for an agent whose terms are of these roles."""
+    facts = facts_of(store)
+    if why := against(facts):
+        return Decision("uniform", {}, f"auto draws every step alike: {why}", facts)
+    found = (
+        f"drawing by return would add {facts.gain:.0%} of the range of returns, and {facts.good:.0%} of the "
+        "steps lie in its better half"
+    )
+    if set(roles) >= BOTH:
+        when = f"the policy's steps by return from {NARROW_AT:.0%} of the run on, the values' alike"
+        return Decision(BY_ROLE, {"narrow_at": NARROW_AT}, f"auto draws {when}: {found}", facts)
+    if set(roles) == {"policy"}:
+        return Decision("weighted", {}, f"auto draws by return: {found}, and the agent has no values", facts)
+    return Decision(
+        "uniform", {}, "auto draws every step alike: the agent takes no draw of its policy", facts
+    )
+
+
+def facts_of(store: TrajectoryStore) -> Facts:
+    """Return the facts of a store's live episodes."""
+    ids = store.live
+    returns = returns_of(store, ids)
+    values = min(3, len(np.unique(returns)))
+    if len(ids) < FEWEST or values < 3:
+        return Facts(len(ids), values, float("nan"), float("nan"))
+    predicted = start_values(first_observations(store, ids), returns) if store.obs_dim else returns.mean()
+    x = minmax(returns - predicted)  # (n,)
+    steps = store.table.length[ids].astype(np.float64)
+    tilted = steps * np.exp(x / TEMPERATURE)
+    p, q = steps / steps.sum(), tilted / tilted.sum()
+    return Facts(len(ids), values, float((q - p) @ x), float(p[x > 0.5].sum()))
+
+
+def against(facts: Facts) -> str:
+    """Return why every step should be drawn alike; nothing where by return is better."""
+    if facts.episodes < FEWEST:
+        return f"{facts.episodes} episodes are too few to tell good ones by"
+    if facts.values < 3:
+        many = "all returns are the same" if facts.values == 1 else "returns take two values"
+        return f"{many}, and on such rewards drawing by return has cost more than it won"
+    if facts.gain < GAIN:
+        return f"drawing by return would add {facts.gain:.0%} of the range of returns, less than {GAIN:.0%}"
+    if facts.good < GOOD:
+        return f"{facts.good:.1%} of the steps lie in the better half of the returns, less than {GOOD:.0%}"
+    return ""

@@ -294,6 +294,20 @@ def test_rewards_that_cannot_be_are_refused_and_leave_no_file(tmp_path, function
     assert [place.name for place in tmp_path.iterdir()] == ["x.h5"]
 
 
+@pytest.mark.parametrize("column", ["obs", "actions", "rewards", "extras/mark", "images/top"])
+def test_a_reward_function_cannot_change_what_it_is_given(column):
+    marks, frames = {"mark": np.zeros(2)}, {"top": np.zeros((3, 4, 4, 3), np.uint8)}
+    episode = Episode(np.zeros((3, 2)), np.zeros((2, 1)), np.ones(2), True, extras=marks, images=frames)
+
+    def function(given):
+        given.columns[column][:] = 7
+        return np.zeros(2)
+
+    with pytest.raises(ValueError, match="read-only"):
+        Rewards("m:f", function)(episode)
+    episode.columns[column][:] = 7  # the caller's own arrays are as before
+
+
 def test_success_is_rewarded_at_marks_else_at_the_end_and_what_nobody_said_is_refused(tmp_path):
     episodes = [
         counting(3, success=True, marks=[1]), counting(2, success=True, marks=[]),

@@ -55,7 +55,7 @@ class Rewards:
     def _called(self, episode: Episode) -> np.ndarray:
         """Call the function and hold it to one number for each action."""
         assert self.function is not None
-        found = np.asarray(self.function(episode))
+        found = np.asarray(self.function(_read_only(episode)))
         if found.shape != (len(episode),) or found.dtype.kind not in "biuf":
             raise ValueError(
                 f"{self.name} returned {found.dtype} of shape {found.shape} for an episode of {len(episode)} "
@@ -68,6 +68,21 @@ class Rewards:
         named = {"reward": self.name} if self.function is not None else {}
         of_success = {"success_to_reward": True} if self.of_success else {}
         return {**named, **of_success, "scale": self.scale, "shift": self.shift}
+
+
+def _read_only(episode: Episode) -> Episode:
+    """Return the episode in arrays that refuse to be written to, for only its rewards may become others."""
+
+    def still(column: np.ndarray) -> np.ndarray:
+        view = column.view()
+        view.flags.writeable = False
+        return view
+
+    return replace(
+        episode, obs=still(episode.obs), actions=still(episode.actions), rewards=still(episode.rewards),
+        extras={name: still(column) for name, column in episode.extras.items()},
+        images={name: still(frames) for name, frames in episode.images.items()},
+    )  # fmt: skip
 
 
 def success_rewards(episode: Episode) -> np.ndarray:

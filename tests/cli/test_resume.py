@@ -231,3 +231,41 @@ def test_a_longer_run_does_not_open_its_first_phase_again(tmp_path):
     words = ["agent.behaviour_steps=5"]
     config = resolve_config.resume_config(tmp_path / "run", {"phase": "offline", "steps": 80}, words)
     assert config.agent_options["behaviour_steps"] == 5
+
+
+@pytest.mark.parametrize(("command", "run", "words"), [
+    ("offline", "off", ["--steps", "2"]), ("online", "on", ["--env-steps", "8"]),
+])  # fmt: skip
+def test_fewer_steps_than_were_made_are_refused_and_the_config_stays(
+    place, tmp_path, capsys, command, run, words
+):
+    shutil.copytree(place / run, tmp_path / "a")
+    before = (tmp_path / "a" / "config.json").read_text()
+    assert dispatch([command, "--resume", "--out", str(tmp_path / "a"), *words]) == 1
+    made = {"off": "4", "on": "24"}[run]
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"a has made {made} steps already, and {' '.join(words)} ends before" in line
+    assert (tmp_path / "a" / "config.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--set", "agent.x=1"], "error: no agent option 'x'"),
+        (["--batch-size", "0"], "error: batch_size must be at least 1; got 0"),
+        (["--set", "agent.gamma=a"], "error: agent.gamma takes a number"),
+    ],
+)
+def test_a_wrong_option_beside_resume_is_not_laid_on_the_config(place, capsys, words, reason):
+    assert dispatch(["offline", "--resume", "--out", str(place / "off"), *words]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(reason)
+
+
+def test_a_finished_run_that_is_resumed_keeps_the_larger_peak_of_memory(place, tmp_path):
+    shutil.copytree(place / "off", tmp_path / "a")
+    path = tmp_path / "a" / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "peak_memory_mib": 1e6}))
+    for words in ([], ["--steps", "5"]):
+        assert dispatch(["offline", "--resume", "--out", str(tmp_path / "a"), *words]) == 0
+        let_go_of_locks()
+        assert json.loads(path.read_text())["peak_memory_mib"] == 1e6

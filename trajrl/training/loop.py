@@ -224,11 +224,19 @@ def finish(run: Run) -> None:
 
 
 def measured(run: Run) -> dict[str, float]:
-    """Return what the run measured of itself; where nothing was left to do, the rates it had before."""
+    """Return what the run measured of itself; where nothing was left to do, the rates it had before.
+
+    The peak of memory is the largest of all processes that finished the run.
+    """
     found, path = run.progress.summary(), run.folder / "summary.json"
-    if run.progress.idle and path.exists():
-        before = read_object(path)
+    if not path.exists():
+        return found
+    before = read_object(path)
+    if run.progress.idle:
         found |= {name: before[name] for name in found if name.endswith("_per_second") and name in before}
+    peak = before.get("peak_memory_mib")
+    if isinstance(peak, int | float):
+        found["peak_memory_mib"] = max(found["peak_memory_mib"], peak)
     return found
 
 

@@ -46,13 +46,22 @@ def resolve_config(
     if file is None:
         return _resolved(chosen, settings, None)
     base = RunConfig.load(file)
-    with as_written(file):
+    try:
         return _resolved(chosen, settings, base)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        with as_written(file):  # the file is named where it is wrong by itself
+            _resolved({}, (), base)
+        raise
 
 
 def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfig | None) -> RunConfig:
     """Resolve what was given over the config of a file, if there is one."""
     found = split_settings(settings)
+    if "phase" in found["run"]:
+        raise ValueError(
+            f"--set phase={found['run']['phase']}: the phase is the command's; `{program()} offline` is one, "
+            f"`{program()} online` the other"
+        )
     asked, given = {**chosen, **found["run"]}, base
     if base is None:
         data = asked.get("data", RunConfig.data)

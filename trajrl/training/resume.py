@@ -44,6 +44,7 @@ def restore(run: Run, path: Path) -> None:
         step, reason, seconds = int(stood["step"]), str(stood["stop_reason"]), float(stood["seconds"])
         processor = float(stood.get("processor_seconds", 0.0))  # checkpoints of 0.1 do not say
     run.advance(step)
+    require_not_past(run, run.clock)
     run.stop(reason)
     if run.online and run.online.collector.failures and not run.online.collector.gave_up:
         run.stop("")  # more failures are allowed now
@@ -72,6 +73,16 @@ def require_same_scale(run: Run) -> None:
         raise ValueError(
             f"{run.folder} was scored as {before[0]}, and here it would be as {now.score(0.0).name}: "
             "continue where the environment and its references are the same, or begin another run"
+        )
+
+
+def require_not_past(run: Run, made: int) -> None:
+    """Refuse to continue to a step that lies behind: what was made after it would be of no run."""
+    if made > run.config.end:
+        option = "--env-steps" if run.config.online else "--steps"
+        raise ValueError(
+            f"{run.folder} has made {made} steps already, and {option} {run.config.end} ends before; give "
+            f"{option} {made} or more"
         )
 
 

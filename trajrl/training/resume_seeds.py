@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trajrl.core.json_file import as_written
-from trajrl.training.resume import begin_again, restore
+from trajrl.training.resume import begin_again, require_not_past, restore
 from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
 
@@ -21,6 +21,7 @@ def restore_all(runs: Sequence[Run]) -> None:
     newest = [checkpoint.newest(run.folder / "checkpoints") for run in runs]
     stood = [stand(path) for path in newest]
     step = min((step for step, ended in stood if not ended), default=max(step for step, _ in stood))
+    require_not_past(runs[0], step)  # before anything is dropped
     for run, path, (reached, _) in zip(runs, newest, stood, strict=True):
         path = path if reached <= step else go_back(run.folder, step)
         if path is None:

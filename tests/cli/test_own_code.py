@@ -169,3 +169,13 @@ def test_a_sampler_of_ones_own_serves_a_role_and_its_run_resumes_without_its_nam
     shutil.copytree(out, tmp_path / "copied")
     assert dispatch(["offline", "--resume", "--out", str(tmp_path / "copied"), "--steps", "9"]) == 1
     assert "names the sampler 'mine:Own', which would call Own of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["GeneratorExit('why')", "asyncio.CancelledError('why')"])
+def test_what_is_no_exception_is_one_line_too(fault, tmp_path, capsys):
+    code = SAMPLER.format(masses="np.ones(len(ids))", first=f"import asyncio; raise {fault}")
+    kind = fault.partition("(")[0].rpartition(".")[2]
+    name = f"raises_{kind.lower()}"  # a module is imported once
+    line = error(tmp_path, capsys, name, code, "--sampler", f"{name}:Own", "--agent", "td3_bc")
+    assert line == f"error: {kind} in {name}.py, line 15: why"
+    assert "Traceback" not in capsys.readouterr().err

@@ -189,3 +189,11 @@ def test_an_option_and_a_setting_that_say_different_things_are_refused(option, s
     assert capsys.readouterr().err == (
         f"error: {option} and --set {setting} both set {field}; give one of them\n"
     )
+
+
+@pytest.mark.parametrize("setting", ["phase=online", "preset=paper", "data=x.h5", "env=none", "seed=3"])
+def test_what_a_toy_run_fixes_is_not_set(setting, tmp_path, capsys) -> None:
+    assert dispatch(["toy", "rings", "--out", str(tmp_path / "a"), *QUICK, setting]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: --set {setting} would override ")
+    assert not (tmp_path / "a").exists()

@@ -64,3 +64,16 @@ def test_what_acts_refuses(words, reason, run, tmp_path, capsys):
     assert dispatch([named.get(word, word) for word in words]) == 1
     assert reason in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_its_report_says_that_there_is_nothing_to_film(run, tmp_path):
+    assert dispatch(["report", str(run), "--out", str(tmp_path / "report.html")]) == 0
+    text = (tmp_path / "report.html").read_text()
+    assert "the videos could not be shown: the run has no environment" in text
+    assert "no evaluation yet" not in text
+
+
+def test_the_phase_is_the_commands_and_not_set(data, tmp_path, capsys):
+    words = ["--data", str(data), "--env", "none", "--out", str(tmp_path / "x"), "--set", "phase=online"]
+    assert dispatch(["offline", *words]) == 1
+    assert "--set phase=online: the phase is the command's" in capsys.readouterr().err

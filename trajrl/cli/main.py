@@ -133,7 +133,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
         fresh_line()
         say("interrupted")
         return INTERRUPTED
-    except Exception as error:
+    except BaseException as error:  # code of the user's may raise any kind, such as GeneratorExit
         if isinstance(error, BrokenPipeError) and reader_gone():
             return _leave_quietly()
         if debug:
@@ -221,7 +221,7 @@ def join_sets(argv: list[str]) -> list[str]:
     return [*kept, "--set", *settings]
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Put an exception into one line; what is not an expected kind names its type and how to see more.
 
     An error from a user's own agent or sampler names its type, file and line, whatever its kind.
@@ -241,7 +241,7 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text} (--debug shows where)"
 
 
-def shown_below(error: Exception) -> list[str]:
+def shown_below(error: BaseException) -> list[str]:
     """Return what trajrl's own errors show below their line: the place in a text, by a caret."""
     ours = type(error).__module__.startswith("trajrl.")
     return [harmless(note) for note in getattr(error, "__notes__", ())] if ours else []

@@ -33,7 +33,11 @@ LABORATORY: dict[str, Any] = {
     "lr": 1e-2, "actor_lr": 5e-3, "critic_lr": 3e-3, "critic_norm": "before", "decay": "update",
     "actor_clip": 2.0, "critic_clip": 2.0, "ema_every": 1, "ema_start": 0, "ratio": "snr_real",
 }  # fmt: skip
-GIVEN = ("data", "env", "agent", "steps", "seed")  # fields that options of this command give
+DATASET, OFFLINE = "the data set that the command names", "what a toy run is"
+FIXED = {  # fields that --set does not reach, and what says them
+    "data": DATASET, "env": DATASET, "format": DATASET, "agent": "--agent", "steps": "--steps",
+    "seed": "--seed", "phase": OFFLINE, "preset": OFFLINE, "from_run": OFFLINE,
+}  # fmt: skip
 AVERAGED = ("mean_energy", "total_variation", "off_mode", "sliced_w2", "mmd")
 
 
@@ -84,10 +88,10 @@ class Toy(Common):
         from trajrl.envs.bandit import find_bandit
 
         find_bandit(self.dataset)
-        if taken := [part for part in self.set if part.partition("=")[0] in GIVEN]:
-            name = taken[0].partition("=")[0]
-            option = "the data set that the command names" if name in ("data", "env") else f"--{name}"
-            raise ValueError(f"--set {taken[0]} would override {option}; change that instead")
+        if taken := [part for part in self.set if part.partition("=")[0] in FIXED]:
+            said = FIXED[taken[0].partition("=")[0]]
+            instead = "leave it out" if said == OFFLINE else "change that instead"
+            raise ValueError(f"--set {taken[0]} would override {said}; {instead}")
         for option, field in (("T", "diffusion_steps"), ("eta", "eta")):
             twice = [part for part in self.set if part.partition("=")[0] == f"agent.{field}"]
             if twice and getattr(self, option):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trajrl.core.console import progress
 from trajrl.core.program import program
+from trajrl.envs import NO_ENVIRONMENT
 from trajrl.report.charts import captions, chosen, compare, curves, sampling, validation
 from trajrl.report.charts.calibration import calibration, calibration_chart
 from trajrl.report.charts.chart import Chart, Figure
@@ -229,7 +230,8 @@ def _parts(
         ("the Q-function", lambda: _critic(folder, store(), run, options)),
     ]  # fmt: skip
     if filmed:
-        tried.append(("the videos", lambda: _clips(folder, run, read.evals[read.evals["run"] == run])))
+        acted = read.evals[read.evals["run"] == run]
+        tried.append(("the videos", lambda: _clips(read.folders[run], run, acted)))
     return tried
 
 
@@ -258,12 +260,12 @@ def _critic(folder: Path, store: TrajectoryStore, run: str, options: Options) ->
     return [explorer, explorer.spread(), calibration_chart(rows, f"calibration-{run}")]
 
 
-def _clips(folder: Path, run: str, evaluations: pd.DataFrame) -> list[Item | None]:
+def _clips(folder: RunFolder, run: str, evaluations: pd.DataFrame) -> list[Item | None]:
     if not len(evaluations):
-        raise ValueError("the run has no evaluation yet")
-    return [
-        Clips(f"videos-{run}", "Best, median and worst episode", captions.VIDEOS, film(folder, evaluations))
-    ]
+        none = folder.config.get("env") == NO_ENVIRONMENT or (folder.finished and not folder.environment)
+        raise ValueError(f"the run has no {'environment' if none else 'evaluation yet'}")
+    filmed = film(folder.path, evaluations)
+    return [Clips(f"videos-{run}", "Best, median and worst episode", captions.VIDEOS, filmed)]
 
 
 def _origin(read: Frames) -> list[Item]:

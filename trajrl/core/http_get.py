@@ -34,7 +34,7 @@ def get(url: str, headers: Mapping[str, str], insecure: bool, deadline: float) -
         check_scheme(place, insecure)
         request = urllib.request.Request(place, headers=dict(headers))
         try:
-            return opener.open(request, timeout=_seconds_left(deadline))
+            return _of_one_length(url, opener.open(request, timeout=_seconds_left(deadline)))
         except urllib.error.HTTPError as error:
             if error.code not in MOVED:
                 raise
@@ -59,6 +59,15 @@ def _opener(deadline: float) -> urllib.request.OpenerDirector:
     for handler in handlers:
         opener.add_handler(handler)
     return opener
+
+
+def _of_one_length(url: str, answer: HTTPResponse) -> HTTPResponse:
+    """Refuse an answer of two lengths: nobody could tell where its body ends."""
+    lengths = list(dict.fromkeys(length.strip() for length in answer.headers.get_all("Content-Length", [])))
+    if len(lengths) > 1:
+        answer.close()
+        raise ValueError(f"{url}: the server says two lengths of it, {' and '.join(lengths)}; try again later")
+    return answer
 
 
 def _moved(url: str, place: str, error: urllib.error.HTTPError) -> str:

@@ -69,10 +69,26 @@ class Transfer:
         return Version(tag, int(size) if NUMBER.fullmatch(size) else None)
 
     @property
+    def due(self) -> int | None:
+        """Return how many bytes the whole file has, as a table or else the server said."""
+        return self.version.size if self.size is None else self.size
+
+    @property
+    def continues(self) -> bool:
+        """Say whether anything came that is known to be of the file that is due."""
+        tag, size = self.version
+        return bool(self.arrived and tag and size is not None) and self.arrived <= size == self.due
+
+    @property
     def left(self) -> str:
         """Say what there is after a failure, and what to do."""
-        if self.arrived:
+        if self.continues:
             return "what came is kept, and the same command continues from there"
+        if self.arrived:
+            return (
+                "the server does not say which version of the file it sends, so that the same command "
+                "begins again"
+            )
         return f"nothing came; try again, or put the file at {self.path} by hand"
 
     def require_time(self) -> None:
@@ -94,10 +110,8 @@ class Transfer:
 
 def fetch_rest(transfer: Transfer) -> int:
     """Ask once for what is missing and append it; return the bytes of the whole file."""
-    version = transfer.version
-    due = version.size if transfer.size is None else transfer.size
-    have = transfer.arrived
-    if have and (not version.tag or version.size is None or version.size != due or have > due):
+    version, due, have = transfer.version, transfer.due, transfer.arrived
+    if have and not transfer.continues:
         transfer.restart()  # nothing says that these bytes are of the file that is due
         have = 0
     elif have and have == due:

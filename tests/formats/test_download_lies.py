@@ -167,9 +167,9 @@ def test_a_redirect_is_followed(tmp_path):
 @pytest.mark.parametrize("size", [None, 100])
 def test_two_lengths_that_differ_are_refused(tmp_path, size):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nContent-Length: 50\r\n\r\n"
-    with answering(lambda line, _: line.sendall(head + GOOD)) as url:
-        with pytest.raises(ValueError, match="the server says two lengths of it, 100 and 50"):
-            download(url, tmp_path / "f.bin", insecure=True, size=size)
+    said = pytest.raises(ValueError, match="the server says two lengths of it, 100 and 50")
+    with answering(lambda line, _: line.sendall(head + GOOD)) as url, said:
+        download(url, tmp_path / "f.bin", insecure=True, size=size)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,6 +188,6 @@ def test_without_a_tag_nothing_is_said_to_continue(tmp_path):
         line.sendall(head + (GOOD if len(asked) > 7 else GOOD[:50]))
 
     with answering(answer) as url:
-        with pytest.raises(OSError, match="does not say which version .* the same command begins again"):
+        with pytest.raises(OSError, match=r"does not say which version .* the same command begins again"):
             download(url, tmp_path / "f.bin", insecure=True, wait=lambda _: None)
         assert download(url, tmp_path / "f.bin", insecure=True).read_bytes() == GOOD

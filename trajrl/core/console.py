@@ -14,6 +14,9 @@ Item = TypeVar("Item")
 PLAIN_SECONDS = 2.0  # between two lines of progress, where there is no bar
 _quiet = _silent = False
 STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and new line
+STEERS_IN_JSON = re.compile(  # the same, as json.dumps escapes them
+    r"(?<!\\)((?:\\\\)*)\\(u00(?:0[0-8b-f]|1[0-9a-f]|7f|[89][0-9a-f])|u202[a-e]|u206[6-9]|[bfr])"
+)
 
 
 def fresh_line() -> None:
@@ -29,6 +32,11 @@ class SilentExitError(SystemExit):
 def harmless(text: str) -> str:
     """Write what would steer a terminal or turn the order of letters as its number."""
     return STEERS.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def harmless_json(text: str) -> str:
+    """Do the same to what json.dumps made: a reader gets the number of such a letter, not the letter."""
+    return STEERS_IN_JSON.sub(r"\1\\\\\2", text)
 
 
 def say(text: str = "") -> None:

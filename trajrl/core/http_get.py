@@ -66,7 +66,9 @@ def _of_one_length(url: str, answer: HTTPResponse) -> HTTPResponse:
     lengths = list(dict.fromkeys(length.strip() for length in answer.headers.get_all("Content-Length", [])))
     if len(lengths) > 1:
         answer.close()
-        raise ValueError(f"{url}: the server says two lengths of it, {' and '.join(lengths)}; try again later")
+        raise ValueError(
+            f"{url}: the server says two lengths of it, {' and '.join(lengths)}; try again later"
+        )
     return answer
 
 

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.core.atomic_files import new_file
+from trajrl.core.console import harmless
 from trajrl.core.out_paths import refuse_existing
 from trajrl.report.charts import style
 from trajrl.report.charts.chart import Chart, Cloud, Figure, Heat, Series, in_order
@@ -66,7 +67,16 @@ def write(figure: Figure, place: Path | IO[bytes], format: str, dots_per_inch: i
     with matplotlib.rc_context(RC):
         canvas = Canvas(figsize=(WIDTH, HEIGHT))
         draw(figure, canvas)
+        make_harmless(canvas)
         canvas.savefig(place, format=format, dpi=dots_per_inch, metadata=DETAILS[format])
+
+
+def make_harmless(canvas: Any) -> None:
+    """Write what steers in the words of a figure as its number: a control letter is no XML either."""
+    from matplotlib.text import Text
+
+    for one in canvas.findobj(Text):
+        one.set_text(harmless(one.get_text()))
 
 
 MARK = "trajrl report"
@@ -202,7 +212,7 @@ def _shares(chart: Chart, axes: Axes) -> None:
 
 
 def _name_places(axes: Axes, one: Series) -> None:
-    names, crowded = [str(name) for name in one.x], len(one.x) > 8
+    names, crowded = [harmless(str(name)) for name in one.x], len(one.x) > 8
     width = 30 if crowded else 16 if len(names) < 5 else 9
     axes.set_xticks(np.arange(len(names)), [fill(name, width, break_long_words=False) for name in names])
     if crowded:

@@ -11,7 +11,7 @@ import numpy as np
 from trajrl.core.atomic_files import new_file
 from trajrl.core.out_paths import refuse_existing
 from trajrl.report.charts.chart import Chart
-from trajrl.report.draw.paper import DETAILS, DOTS_PER_INCH, FORMATS, RC, draw_chart, is_figure
+from trajrl.report.draw.paper import DETAILS, DOTS_PER_INCH, FORMATS, RC, draw_chart, is_figure, make_harmless
 from trajrl.report.draw.strip import GAP, side_by_side
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def save_stacked(
                 )
             axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
             axes.margins(x=0.01)
+        make_harmless(canvas)
         with new_file(path) as scratch:
             canvas.savefig(scratch, dpi=DOTS_PER_INCH // 2, metadata=DETAILS[format])
 

@@ -1,6 +1,8 @@
 """One self-contained page: styles, numbers, plotly and the page's own script in a single file, no network.
 
 A content policy in the page's head forbids every connection, so that nothing can be fetched by accident.
+Words that come from files are escaped where they are put in, and what would steer a terminal or turn the
+order of letters is written as its number, here where all of the page passes.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.core.atomic_files import write_text
-from trajrl.core.console import progress
+from trajrl.core.console import harmless, harmless_json, progress
 from trajrl.report.page.blocks import Room, findings_block, item_block, notes_block, section_block
 from trajrl.report.page.contents import Clips, Contents, Filmstrips, Section
 from trajrl.report.page.numbers import figure_numbers, style_numbers
@@ -76,8 +78,8 @@ def render(contents: Contents, left_out: list[str]) -> str:
     body = findings_block(contents.findings) + body
     numbers = ",".join(f"{_json(key)}:{text}" for key, text in figures.items())
     return FRAME.format(
-        policy=POLICY, mark=MARK, title=escape(contents.title), links=links, body=body, **fixed,
-        notes=notes_block(contents.notes + left_out),
+        policy=POLICY, mark=MARK, title=harmless(escape(contents.title)), links=harmless(links), **fixed,
+        body=harmless(body), notes=harmless(notes_block(contents.notes + left_out)),
         numbers=f'{{"figures":{{{numbers}}},"style":{_json(style_numbers())}}}',
     )  # fmt: skip
 
@@ -104,7 +106,7 @@ def _fitted(section: Section, figures: dict[str, str], room: Room) -> Section:
 
 
 def _json(value: Any) -> str:
-    return _safe(json.dumps(value, separators=(",", ":"), allow_nan=False))
+    return _safe(harmless_json(json.dumps(value, separators=(",", ":"), allow_nan=False)))
 
 
 def _part(name: str) -> str:

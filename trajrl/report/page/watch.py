@@ -16,6 +16,7 @@ from threading import Thread
 from typing import Any
 
 from trajrl.core.atomic_files import new_file, write_text
+from trajrl.core.console import harmless, harmless_json
 
 HOST = "127.0.0.1"
 FOLDER = "watch"
@@ -26,12 +27,12 @@ MOST_FILMS = 2  # kept: the one shown, and the one before, which a browser may s
 
 def write_state(folder: Path, title: str, state: dict[str, Any]) -> None:
     """Write the state, and the page with it inside, whole or not at all."""
-    text = json.dumps(state, allow_nan=False)
+    text = harmless_json(json.dumps(state, allow_nan=False))
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
     write_text(place / STATE, text)
     inside = text.replace("<", "\\u003c")
-    page = template().replace("@TITLE@", escape(title)).replace("@STATE@", inside)
+    page = template().replace("@TITLE@", harmless(escape(title))).replace("@STATE@", inside)
     write_text(place / PAGE, page, encoding="utf-8")
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trajrl.core.atomic_files import sync_folder, write_text
+from trajrl.core.console import say
 from trajrl.core.json_file import read_bytes, read_object
 from trajrl.core.plain_file import open_to_read
 from trajrl.training.run_dir.checkpoint_parts import read_part, write_part
@@ -107,7 +108,7 @@ def newest(folder: Path) -> Path | None:
             reasons.append(str(error))
             continue
         for reason in reasons:
-            print(f"warning: {reason}; going back to {path.name}", flush=True)
+            say(f"warning: {reason}; going back to {path.name}")
         return path
     if reasons:
         raise ValueError(f"no checkpoint in {folder} is whole: {reasons[0]}")

@@ -103,9 +103,15 @@ class Sweep(Choices):
     def answer(self, out: Path, found: Any, names: list[str]) -> dict[str, Any]:
         """Print the table and return the counts."""
         from trajrl.sweep.results import HEADER, STATES, table
+        from trajrl.sweep.unscored import judged, why
 
         say()
-        show_table((*names, *HEADER), table(found, names, self.seed), numbers=HEADER)
+        if len(unscored := why(found)) == 0 or ("last" in found and found["last"].notna().any()):
+            show_table((*names, *HEADER), table(found, names, self.seed), numbers=HEADER)
+        if unscored:
+            say(unscored)
+            header, rows = judged(found, names)
+            show_table((*names, *header), rows, numbers=header)
         states = {name: int((found["state"] == name).sum()) for name in STATES}
         for row in found[found["state"] == "failed"].itertuples():
             say(f"{row.trial} failed: {row.error}")

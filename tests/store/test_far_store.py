@@ -15,6 +15,7 @@ import torch
 from tests.store.episodes import assert_same, every_anchor, random_episode, write
 from trajrl import TrajectoryStore, WindowSpec, gather
 from trajrl.cli.bench.range_server import RangeHandler, serving
+from trajrl.cli.main import dispatch
 from trajrl.store.remote import reading
 from trajrl.store.remote.read_ahead import ReadAhead
 
@@ -363,3 +364,16 @@ def test_no_other_system_of_fsspec_is_asked(address, said, monkeypatch):
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(said)) as caught:
         TrajectoryStore.open(address)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [["import", "URL", "--out", "y.h5"], ["doctor", "URL"], ["page", "URL"],
+                                   ["verify", "URL"], ["pack", "URL", "--out", "y.h5"],
+                                   ["merge", "URL", "URL2", "--out", "y.h5"]])  # fmt: skip
+def test_what_reads_files_alone_says_what_takes_an_address(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = "https://host/x.h5"
+    assert dispatch(["store", *[url if word == "URL" else word for word in words]]) == 1
+    assert (
+        f"{url} lies elsewhere, and this reads files of this machine: download it first; a store is read "
+        "where it lies by `offline --data` and `store info`"
+    ) in "".join(capsys.readouterr())

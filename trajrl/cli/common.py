@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from trajrl.core.console import progress, say, speak_to_stderr
 from trajrl.core.out_paths import refuse_existing
+from trajrl.store.remote.addresses import require_near
 
 __all__ = ["Common", "progress", "refuse_existing", "say", "speak_to_stderr"]
 
@@ -31,9 +33,12 @@ class Common:
     COUNTS: ClassVar[tuple[str, ...]] = ()  # options that are numbers of something, or several such
 
     def check(self) -> None:
-        """Refuse numbers that cannot be, by the name of their option."""
+        """Refuse numbers that cannot be, by the name of their option, and addresses for paths."""
         if (self.seed or 0) < 0:
             raise ValueError(f"--seed must not be negative; got {self.seed}")
+        for value in vars(self).values():
+            if isinstance(value, Path):
+                require_near(value)
         for name in self.COUNTS:
             value = getattr(self, name)
             least = min(value, default=0) if isinstance(value, tuple) else value

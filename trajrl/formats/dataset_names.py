@@ -24,6 +24,7 @@ from typing import NamedTuple
 from trajrl.formats.base.download import download as fetch
 from trajrl.formats.base.importer import Show
 from trajrl.formats.d4rl.family import urls
+from trajrl.store.remote.addresses import is_far, require_near
 
 OGBENCH = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 ROBOMIMIC = "https://huggingface.co/datasets/robomimic/robomimic_datasets/resolve/main/v1.5"
@@ -49,6 +50,8 @@ class Published(NamedTuple):
 def locate_dataset(name: str, download: bool = True, show: Show | None = None) -> Path:
     """Return the path that a name stands for, fetching it where it is not in a cache."""
     plain = Path(name).expanduser()
+    if is_far(name):
+        require_near(name)
     if plain.exists():
         return plain
     places = list(published(name))

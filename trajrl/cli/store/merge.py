@@ -28,9 +28,13 @@ class Merge(Common):
         from trajrl.store.edit.merge import lines, write_merged
         from trajrl.store.edit.rewrite import open_to_edit
         from trajrl.store.places import expand
+        from trajrl.store.remote.addresses import require_near
 
         refuse_existing(self.out, self.overwrite)
-        stores = [open_to_edit(Path(place).expanduser()) for place in expand(self.stores)]
+        places = expand(self.stores)
+        for place in places:
+            require_near(place)
+        stores = [open_to_edit(Path(place).expanduser()) for place in places]
         found = write_merged(stores, self.out, lambda items: progress(items, "merge", unit="episodes"))
         for line in lines(found):
             say(line)

@@ -5,15 +5,30 @@ https:// is read by ranges with every answer checked; s3:// and hf:// through fs
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from trajrl.store.remote.source import Source  # what reads is imported where an address is met
 
 WEB = ("http://", "https://")
+ONE_SLASH = re.compile(r"([A-Za-z0-9]{2,}):/+")  # how an address reads that was taken for a path
 
 
 def is_far(place: object) -> bool:
     """Say whether a name is an address."""
     scheme, colon, _ = str(place).partition("://")
     return bool(colon) and scheme.isalnum()
+
+
+def require_near(place: object) -> None:
+    """Refuse an address where a file of this machine is read, saying what takes one."""
+    found = ONE_SLASH.match(str(place))
+    if found and not (isinstance(place, Path) and place.exists()):
+        url = f"{found[1]}://{str(place)[found.end() :]}"
+        raise ValueError(
+            f"{url} lies elsewhere, and this reads files of this machine: download it first; a store is read "
+            "where it lies by `offline --data` and `store info`"
+        )
 
 
 def open_far(url: str) -> Source:

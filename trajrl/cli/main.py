@@ -119,7 +119,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     speak_to_stderr(quiet)
     try:
         refuse_several(words)
-        command = with_absolute_out(parse(find(table, name, "command"), words, argv))
+        command = with_absolute_paths(parse(find(table, name, "command"), words, argv))
         with command_line(command):
             answer = _answer(command)
         if command.json and answer:  # of several processes the first one answers
@@ -196,14 +196,17 @@ def parse(command: type[Common], words: str, argv: list[str]) -> Common:
         )
 
 
-def with_absolute_out(command: Common) -> Common:
-    """Let --out name the same place for as long as the command runs: an environment may change the folder."""
-    out = getattr(command, "out", None)
-    if not out or out == Path():  # left out
-        return command
-    place = Path(out).expanduser().absolute()
-    changed: dict[str, Any] = {"out": place if isinstance(out, Path) else str(place)}
-    return replace(command, **changed)
+def with_absolute_paths(command: Common) -> Common:
+    """Let options name the same places while the command runs: an environment may change the folder."""
+    changed: dict[str, Any] = {}
+    for name in ("out", "policy", "policies"):
+        value = getattr(command, name, None)
+        if not value or value == Path():  # left out
+            continue
+        place = Path(value).expanduser()
+        if name == "out" or place.exists():  # a policy may be a word, such as random
+            changed[name] = str(place.absolute()) if isinstance(value, str) else place.absolute()
+    return replace(command, **changed) if changed else command
 
 
 def join_sets(argv: list[str]) -> list[str]:

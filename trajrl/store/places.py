@@ -2,14 +2,14 @@
 
     "a.h5"    "a.h5 b.h5"    "'with space.h5' shards/*.h5"
 
-A pattern stands for its files in order of name.  A config keeps the files, not the pattern: a run that is
-resumed reads those that it began with.
+A pattern stands for its files in order of name.  A config keeps the files, not the pattern, by absolute
+paths: a run that is resumed, from whatever folder, reads those that it began with.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -40,6 +40,20 @@ def expand(words: Iterable[str]) -> list[str]:
         twice = next(word for word in found if found.count(word) > 1)
         raise ValueError(f"{twice} is named twice; its episodes would be there twice")
     return found
+
+
+def change_places(text: str, change: Callable[[str], str]) -> str:
+    """Return a text that names files with each of them changed."""
+    words = _words(text)
+    changed = [change(word) for word in words]
+    if changed == words:
+        return text
+    return changed[0] if len(changed) == 1 else shlex.join(changed)
+
+
+def absolute(place: str) -> str:
+    """Return a file or folder that is there by its absolute path; any other name as it is."""
+    return str(Path(place).expanduser().absolute()) if exists(place) else place
 
 
 def named(text: str) -> str:

@@ -26,6 +26,7 @@ from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.training.action_units import ANSWERS
 from trajrl.training.ope.criteria import CRITERIA
 from trajrl.training.run_dir.mark import mark_run, require_known
+from trajrl.training.run_dir.moved import at_hand
 
 PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
 NO_DATA = "none"  # of a run made from weights alone
@@ -182,7 +183,7 @@ class RunConfig:
 
     @classmethod
     def load(cls, path: Path, trust: bool = False) -> RunConfig:
-        """Read a config written by `save`; unknown fields fail with the nearest one.
+        """Read a config written by `save`; unknown fields fail with the nearest one, moved data is found.
 
         Args:
             trust: let a config that was written elsewhere name modules to import and call
@@ -199,7 +200,7 @@ class RunConfig:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         require_known(path, content, config, trust)
-        return config
+        return at_hand(config, path.parent)
 
 
 FIELDS = [field.name for field in fields(RunConfig)]

@@ -18,6 +18,7 @@ from trajrl.envs import NO_ENVIRONMENT
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import in_order, resolved_options
+from trajrl.store.places import absolute, change_places
 from trajrl.training.chosen_sampler import require_no_options, was_auto
 from trajrl.training.config import (
     NO_DATA,
@@ -70,6 +71,7 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
             preset, asked.get("agent", RunConfig.agent), acted_in(str(asked.get("env") or ""), str(data))
         )
     config = merge(base, asked)
+    config = replace(config, data=change_places(config.data, absolute))
     if "holdout" in asked and "holdout_min_episodes" not in asked:  # what was asked for holds for any data
         config = replace(config, holdout_min_episodes=0)
     drawn, before = in_order(config.sampler), in_order(config.offline_sampler)

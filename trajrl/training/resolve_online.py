@@ -9,6 +9,7 @@ from typing import Any
 
 from trajrl.core.console import say
 from trajrl.core.json_file import as_written
+from trajrl.store.places import absolute, change_places
 from trajrl.training.config import NO_DATA, ONLINE_FIELDS, RunConfig, convert, split_settings
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
 from trajrl.training.resolve_config import acted_in, agent_preset, log_every, nearer, resolve_config
@@ -29,7 +30,8 @@ def online_config(
     if base.online:
         raise ValueError(f"{source} is an online run; --from takes an offline one")
     for name in ("agent", "data"):
-        if getattr(base, name) not in (NO_DATA, str(chosen.get(name, getattr(base, name)))):
+        given = change_places(str(chosen.get(name, getattr(base, name))), absolute)
+        if getattr(base, name) != NO_DATA and change_places(getattr(base, name), absolute) != given:
             raise ValueError(f"{source} has {name} {getattr(base, name)}; got --{name} {chosen[name]}")
     if convert("holdout", chosen.get("holdout", base.holdout), 0.0) != base.holdout:
         raise ValueError(

@@ -22,6 +22,7 @@ from trajrl.core.out_paths import refuse_links_out, refuse_no_folder
 from trajrl.core.plain_file import open_to_write
 from trajrl.core.program import command_line
 from trajrl.core.versions import version_of, versions
+from trajrl.store.places import absolute, change_places
 from trajrl.training.config import RunConfig, convert, split_settings
 
 if TYPE_CHECKING:
@@ -231,6 +232,12 @@ def newest_run(folder: Path, wanted: Mapping[str, Any], settings: Iterable[str] 
     return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
 
 
+def alike(kept: Any, asked: Any) -> bool:
+    """Say whether a field is as asked; a file is the same by a relative and by its absolute path."""
+    both = (change_places(one, absolute) if isinstance(one, str) else one for one in (kept, asked))
+    return next(both) == next(both)
+
+
 def fits(run: Path, wanted: Mapping[str, Any], agent: Mapping[str, Any]) -> bool:
     """Say whether a run is an offline one with the config fields and the agent's options asked for."""
     try:
@@ -241,6 +248,6 @@ def fits(run: Path, wanted: Mapping[str, Any], agent: Mapping[str, Any]) -> bool
     return (
         not config.online
         and (run / "checkpoints" / "latest").exists()
-        and all(getattr(config, name) == value for name, value in wanted.items())
+        and all(alike(getattr(config, name), value) for name, value in wanted.items())
         and all(name in own and convert(name, value, own[name]) == own[name] for name, value in agent.items())
     )

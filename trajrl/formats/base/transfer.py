@@ -77,7 +77,7 @@ class Transfer:
     def continues(self) -> bool:
         """Say whether anything came that is known to be of the file that is due."""
         tag, size = self.version
-        return bool(self.arrived and tag and size is not None) and self.arrived <= size == self.due
+        return bool(tag) and size is not None and 0 < self.arrived <= size == self.due
 
     @property
     def left(self) -> str:

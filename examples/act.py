@@ -7,6 +7,7 @@ Copy the class into your own program:
     policy = Policy("p.onnx")
     policy.reset()                       # an episode begins
     action = policy.act(obs)             # (obs,) as recorded -> (act,) in the environment's own units
+    action = policy.act({"state": obs, "front": frame})      # where it sees images: (h, w, c) bytes, by key
 """
 
 import json
@@ -14,6 +15,8 @@ import sys
 import time
 
 import numpy as np
+
+OWN = ("obs", "prev_actions", "mask", "normal", "exponential")  # inputs; every other one is an image
 
 
 def read_onnx(path):
@@ -49,6 +52,7 @@ class Policy:
         self.step, self.facts = (read_torch if path.endswith(".pt2") else read_onnx)(path)
         window = self.facts["check"][0]  # inputs in their order, then the actions that came out
         self.shapes = {name: np.shape(part) for name, part in window.items() if name != "actions"}
+        self.images = [name for name in self.shapes if name not in OWN]
         low, high = np.asarray(self.facts.get("box") or [[-1.0], [1.0]], np.float32)
         if not (np.isfinite(high - low).all() and (low < high).all()):
             raise ValueError(f"its box is none: from {low.tolist()} to {high.tolist()}")
@@ -60,6 +64,7 @@ class Policy:
         """Begin an episode: nothing was seen yet."""
         history, obs, act = (self.facts[name] for name in ("history", "obs_dim", "action_dim"))
         self.obs = np.zeros((1, history, obs), np.float32)
+        self.frames = {name: np.zeros(self.shapes[name], np.uint8) for name in self.images}
         self.prev_actions = np.zeros((1, history, act), np.float32) + self.middle
         self.mask = np.zeros((1, history), bool)
         self.last = (
@@ -67,16 +72,38 @@ class Policy:
         )  # before the next observation; none yet: the middle
         self.chunk: list[np.ndarray] = []
 
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """See an observation (obs,), return an action (act,) in the environment's own units."""
-        for queue, value in ((self.obs, obs), (self.prev_actions, self.last), (self.mask, True)):
+    def act(self, obs) -> np.ndarray:
+        """See an observation, return an action (act,) in the environment's own units.
+
+        Args:
+            obs: a vector (obs,); where the policy sees images, {key: (height, width, channels) bytes}, with
+                the vector, if there is one, as "state"
+        """
+        seen = self.parts(obs)
+        queues = [(self.frames[name], seen[name]) for name in self.images]
+        queues += [(self.obs, seen.get("state", 0)), (self.prev_actions, self.last), (self.mask, True)]
+        for queue, value in queues:
             queue[0, :-1] = queue[0, 1:]
             queue[0, -1] = value
         if not self.chunk:
-            inputs = {"obs": self.obs, "prev_actions": self.prev_actions, "mask": self.mask}
+            inputs = {"obs": self.obs, "prev_actions": self.prev_actions, "mask": self.mask, **self.frames}
             self.chunk = list(self.run({**inputs, **self.noise()})[0])
         self.last = self.chunk.pop(0)
         return self.command(self.last)
+
+    def parts(self, obs) -> dict[str, np.ndarray]:
+        """Return an observation by key; one that the policy was not trained on is refused."""
+        seen = obs if isinstance(obs, dict) else {"state": obs}
+        due = {*self.images, *(["state"] if self.facts["obs_dim"] else [])}
+        if set(seen) != due:
+            raise ValueError(f"an observation holds {sorted(seen)}; this policy sees {sorted(due)}")
+        for name, queue in self.frames.items():
+            frame = np.asarray(seen[name])
+            if frame.dtype != np.uint8 or frame.shape != queue.shape[2:]:
+                raise ValueError(
+                    f"'{name}' is {frame.dtype} of {frame.shape}; bytes of {queue.shape[2:]} are due"
+                )
+        return seen
 
     def noise(self) -> dict[str, np.ndarray]:
         """Draw the noise that the policy takes: N(0, 1), Exp(1), or nothing."""
@@ -103,12 +130,20 @@ def check(policy: Policy) -> float:
     """Run the windows that travel with the file; return the largest distance from training in half boxes."""
     worst = 0.0
     for window in policy.facts["check"]:
-        inputs = {n: np.asarray(window[n], bool if n == "mask" else np.float32) for n in policy.shapes}
+        kinds = {"mask": bool, **dict.fromkeys(policy.images, np.uint8)}
+        inputs = {n: np.asarray(window[n], kinds.get(n, np.float32)) for n in policy.shapes}
         apart = np.abs(policy.run(inputs) - np.asarray(window["actions"]))
         if not np.isfinite(apart).all():
             return float("inf")  # a maximum would pass over NaN
         worst = max(worst, float((apart / np.maximum(policy.half, 1e-6)).max()))
     return worst
+
+
+def last_of(policy: Policy, window: dict) -> dict[str, np.ndarray]:
+    """Return the last observation of a window that travels with the file."""
+    seen = {name: np.asarray(window[name], np.uint8)[0, -1] for name in policy.images}
+    state = {"state": np.asarray(window["obs"], np.float32)[0, -1]} if policy.facts["obs_dim"] else {}
+    return {**state, **seen}
 
 
 def main() -> int:
@@ -135,9 +170,11 @@ def show(policy: Policy) -> int:
     print(plain(f"{facts['agent']}, policy of step {facts['step']}, trained for {environment}"))
     sizes = "history {history}, observations of {obs_dim}; chunk {chunk}, actions of {action_dim}"
     print(plain(sizes.format(**facts)))
+    for name in policy.images:
+        print(plain(f"image {name} of {' x '.join(map(str, policy.shapes[name][2:]))}"))
     distance = check(policy)
     print(f"distance from the policy that was trained, on {len(facts['check'])} windows: {distance:.1e}")
-    observations = [np.asarray(window["obs"], np.float32)[0, -1] for window in facts["check"]]
+    observations = [last_of(policy, window) for window in facts["check"]]
     times, actions = [], []
     for step in range(200):
         began = time.perf_counter()

@@ -241,7 +241,7 @@ def test_a_nan_in_any_window_is_no_agreement():
     assert np.isnan(export.largest_difference(lambda inputs: next(given), found))
     shown = [{"obs": [[0.0]], "actions": [[value]]} for value in (0.0, float("nan"))]
     policy = SimpleNamespace(
-        facts={"check": shown}, shapes=["obs"], half=np.ones(1), run=lambda _: np.zeros(1)
+        facts={"check": shown}, shapes=["obs"], images=[], half=np.ones(1), run=lambda _: np.zeros(1)
     )
     assert act_module().check(policy) == np.inf
 
@@ -253,6 +253,49 @@ def test_a_box_of_a_stranger_that_is_none_is_refused(box, monkeypatch):
     monkeypatch.setattr(module, "read_onnx", lambda path: (None, facts))
     with pytest.raises(ValueError, match="its box is none"):
         module.Policy("p.onnx")
+
+
+def seeing(monkeypatch, state: int, steps: list):
+    """Return the example's policy of a file whose policy sees an image, and notes what a step is given."""
+    given = {"obs": np.zeros((1, 2, state)), "prev_actions": np.zeros((1, 2, 1)), "mask": np.zeros((1, 2))}
+    window = {**given, "front": np.zeros((1, 2, 1, 2, 3), int), "actions": np.zeros((1, 1, 1))}
+    facts = {"history": 2, "obs_dim": state, "action_dim": 1, "chunk": 1, "environment": "", "agent": "iql"}
+    facts |= {"step": 1, "check": [{name: part.tolist() for name, part in window.items()}]}
+
+    def step(inputs):
+        steps.append({name: part.copy() for name, part in inputs.items()})
+        return np.zeros((1, 1, 1))
+
+    module = act_module()
+    monkeypatch.setattr(module, "read_onnx", lambda path: (step, facts))
+    return module, module.Policy("p.onnx")
+
+
+@pytest.mark.parametrize("state", [0, 2])
+def test_the_example_sees_images_as_bytes_oldest_first(monkeypatch, state):
+    module, policy = seeing(monkeypatch, state, steps := [])
+    for number in (7, 8, 9):
+        vector = {"state": np.full(state, number)} if state else {}
+        policy.act({**vector, "front": np.full((1, 2, 3), number, np.uint8)})
+    assert [one["front"][0, :, 0, 0, 0].tolist() for one in steps] == [[0, 7], [7, 8], [8, 9]]
+    assert steps[0]["front"].dtype == np.uint8
+    assert steps[2]["obs"].shape == (1, 2, state)
+    assert (steps[2]["obs"][0, 1] == 9).all()
+    assert module.show(policy) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.zeros(2), r"holds \['state'\]; this policy sees \['front'\]"),
+        ({"front": np.zeros((1, 2, 3))}, "'front' is float64"),
+        ({"front": np.zeros((3, 1, 2), np.uint8)}, r"bytes of \(1, 2, 3\) are due"),
+    ],
+)
+def test_the_example_refuses_what_its_policy_was_not_trained_on(monkeypatch, wrong, said):
+    _, policy = seeing(monkeypatch, 0, [])
+    with pytest.raises(ValueError, match=said):
+        policy.act(wrong)
 
 
 def test_what_a_stranger_wrote_into_a_file_commands_no_terminal():

@@ -187,7 +187,7 @@ class TrajectoryStore:
     def episode(self, e: int) -> Episode:
         """Copy episode `e` out of the store, as found."""
         if not 0 <= e < len(self):
-            raise ValueError(f"no episode {e}; the store has {len(self)}")
+            raise ValueError(f"no episode {e}; the store has those from 0 to {len(self) - 1}")
         table, start = self.table, int(self.table.start[e])
         stop = start + int(table.length[e])
         extras = {name: np.array(column.slice(start, stop)) for name, column in self.extras.items()}

@@ -53,7 +53,7 @@ class Clips:
         clip = self._clip(key, episode)
         if clip.first + times[-1] + half > clip.stop + OFF_TIME:
             raise ValueError(
-                f"{where}: its list ends '{key}' at {clip.stop:.3f} seconds of {clip.path.name}, its data at "
+                f"{where}: its list ends '{key}' at {clip.stop:.3f} seconds of {clip.path.name}, its data at"
                 f" {clip.first + times[-1]:.3f}: the video is short, or the list is wrong"
             )
         video = self._video(key, clip.path)

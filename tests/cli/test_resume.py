@@ -217,7 +217,7 @@ def test_another_number_of_environments_says_what_to_do(place, capsys):
     assert (
         dispatch(["online", "--resume", "--out", str(place / "on"), "--envs", "3", "--env-steps", "40"]) == 1
     )
-    assert "steps 1 environments together, and here 3 were asked for: resume with --envs 1" in (
+    assert "steps 1 environment together, and here 3 were asked for: resume with --envs 1" in (
         capsys.readouterr().err
     )
 

@@ -90,3 +90,8 @@ def test_what_does_not_fit_beside_the_bar_is_left_out_and_the_rest_stays() -> No
     assert fitting(notes, 23) == "7/9  score 63.1"
     assert fitting(notes, 24) == "7/9  score 63.1  0:02:04"
     assert fitting(["7/9", "too long for this place", "0:02:04"], 12) == "7/9  0:02:04"
+
+
+def test_one_of_a_kind_is_told_in_the_singular() -> None:
+    rates = {"updates_per_second": 1.2, "env_steps_per_second": 12.0}
+    assert rate_line(rates) == "1 update/s, 12 environment steps/s"

@@ -103,7 +103,8 @@ class Evaluate(Common):
         videos = self._videos(agent, suite, step, run.folder) if self.video else []
         if broken:
             say(f"{counted('episode[s] broke off and [is|are] left out', len(broken))}; last: {broken[-1]}")
-        say(f"{name}, policy of step {step}, {len(rows)} episodes: return {found.return_mean:.1f}")
+        acted = counted("episode[s]", len(rows))
+        say(f"{name}, policy of step {step}, {acted}: return {found.return_mean:.1f}")
         intervals = self._intervals(found)
         for scale, one in intervals.items():
             value, low, high = (shown(one[end], scale) for end in ("value", "low", "high"))

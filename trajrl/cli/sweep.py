@@ -23,6 +23,7 @@ from trajrl.core.registry import find
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import choose_sampler
+from trajrl.store.notes import counted
 from trajrl.sweep import ENGINES
 from trajrl.sweep.grid import read_grid, together, trials
 from trajrl.sweep.process import Resources, reason
@@ -117,8 +118,9 @@ class Sweep(Choices):
             say(f"{row.trial} failed: {row.error}")
         open_ones = states["begun"] + states["waiting"]
         if open_ones:
-            say(f"{open_ones} trials have not finished; the same command continues with them")
-        say(f"{states['finished']} of {len(found)} trials have finished; {out / 'results.csv'}")
+            say(f"{counted('trial[s] [has|have]', open_ones)} not finished; the same command continues")
+        whole = counted("trial[s] [has|have]", len(found))
+        say(f"{states['finished']} of {whole} finished; {out / 'results.csv'}")
         return {
             "out": str(out), "results": str(out / "results.csv"), "trials": len(found), **states,
             "unfinished": open_ones, "rows": json.loads(found.to_json(orient="records")),
@@ -212,7 +214,7 @@ def remember(out: Path, base: tuple[str, ...], names: list[str]) -> None:
 def introduce(planned: list[Trial], todo: list[Trial]) -> None:
     """Say what there is to do."""
     kept, begun = len(planned) - len(todo), sum(trial.begun for trial in todo)
-    words = [f"{len(planned)} trials"]
+    words = [counted("trial[s]", len(planned))]
     words += [f"finished before and kept: {kept}"] if kept else []
     words += [f"continuing from a checkpoint: {begun}"] if begun else []
     say("; ".join(words))

@@ -16,6 +16,7 @@ from trajrl.cli.option import silent
 from trajrl.core.console import fresh_line
 from trajrl.core.json_file import read_object
 from trajrl.samplers.options import split_roles
+from trajrl.store.notes import counted
 from trajrl.store.places import join_places, named
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def introduce(run: Run, place: str = "") -> None:
     config, store = run.config, run.store
     say(f"{config.agent}, sampler {config.sampler}")
     where = place or f"the run is in {run.folder}"
-    say(f"{len(store.live)} episodes, {store.num_steps} steps of {named(config.data)}; {where}")
+    say(f"{counted('episode[s]', len(store.live))}, {store.num_steps} steps of {named(config.data)}; {where}")
     average = run.evaluations.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
     success = "" if average["average_success"] is None else f", success {average['average_success']:.0%}"
@@ -251,7 +252,9 @@ def report(run: Run) -> dict[str, Any]:
     if summary["stop_reason"]:
         say(f"stopped: {summary['stop_reason']}")
     seconds, memory = summary["seconds"], summary["peak_memory_mib"]
-    made = f"{run.clock} environment steps, {run.updates} updates" if run.online else f"{run.step} steps"
+    made = counted("step[s]", run.step)
+    if run.online:
+        made = f"{counted('environment step[s]', run.clock)}, {counted('update[s]', run.updates)}"
     say(f"{made} in {seconds:.0f} s, {rate_line(summary)}, {memory:.0f} MiB; {run.folder}")
     return {"run": str(run.folder), **summary}
 

@@ -20,6 +20,7 @@ from trajrl.rollout.episode_recorder import EnvFailureError, Finished, Recording
 from trajrl.rollout.history_queue import Actor, Queues
 from trajrl.store.episode import Episode
 from trajrl.store.images import Seen, parts_of
+from trajrl.store.notes import counted
 
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
@@ -121,8 +122,8 @@ class Collector:
         if len(state["open"]) != len(self.envs):
             saved, own = len(state["open"]), len(self.envs)
             raise ValueError(
-                f"the run steps {saved} environments together, and here {own} were asked for: resume with "
-                f"--envs {saved}, or begin another run with --from and --envs {own}"
+                f"the run steps {counted('environment[s]', saved)} together, and here {own} were asked for: "
+                f"resume with --envs {saved}, or begin another run with --from and --envs {own}"
             )
         self.next_episode = int(state["next_episode"])
         for row, saved in enumerate(state["open"]):

@@ -51,7 +51,7 @@ def evaluate_and_keep(run: Run, last: bool) -> None:
 def score(run: Run, suite: EnvSuite, last: bool, bc_loss: float | None) -> None:
     """Run the evaluation's episodes and write their rows."""
     episodes = episodes_of(run, last)
-    run.progress.say(f"evaluating {episodes} episodes")
+    run.progress.say(f"evaluating {counted('episode[s]', episodes)}")
     broken: list[EnvFailureError] = []
     rows = (run.pool or alone)(run, suite, episodes, broken.append)
     if broken:

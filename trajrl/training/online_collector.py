@@ -22,6 +22,7 @@ from trajrl.rollout.history_queue import Actor
 from trajrl.store.hashing import new_hash
 from trajrl.store.images import Seen, stacked
 from trajrl.store.journal import Journal
+from trajrl.store.notes import counted
 
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
@@ -54,7 +55,8 @@ class OnlineCollector:
     @property
     def stop_reason(self) -> str:
         """Return why the run must stop; empty if it need not."""
-        return f"{self.failures} environments failed, the last so: {self.failure}" if self.gave_up else ""
+        failed = counted("environment[s]", self.failures)
+        return f"{failed} failed, the last so: {self.failure}" if self.gave_up else ""
 
     @property
     def gave_up(self) -> bool:

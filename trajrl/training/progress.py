@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from trajrl.store.notes import counted
 from trajrl.training.run_dir.evaluations import Evaluation, shown
 
 SHORTEST, LONGEST = 8, 40  # columns of the bar itself
@@ -191,8 +192,8 @@ def fitting(notes: Sequence[str], room: int) -> str:
 
 def rate_line(rates: Mapping[str, float]) -> str:
     """Write rates for people: 40 updates/s, 50 environment steps/s."""
-    units = {"updates_per_second": "updates/s", "env_steps_per_second": "environment steps/s"}
-    return ", ".join(f"{rates[name]:.0f} {unit}" for name, unit in units.items() if name in rates)
+    units = {"updates_per_second": "update[s]/s", "env_steps_per_second": "environment step[s]/s"}
+    return ", ".join(counted(unit, round(rates[name])) for name, unit in units.items() if name in rates)
 
 
 def headline(found: Evaluation) -> str:

@@ -1,7 +1,8 @@
 """Collection: episodes on their way to a store file, each durable as soon as it is whole.
 
 They wait in a journal beside the file, OUT.collecting/, with what was asked for.  An episode is a function of
-(seed, part, number), so a collection that was broken off continues where it stood and ends as the same file.
+(seed, part, number), so a collection that was broken off continues where it stood and ends as the same
+data, which its fingerprint says; the bytes of the file, which tells how it was made, may differ.
 """
 
 from __future__ import annotations

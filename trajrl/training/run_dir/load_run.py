@@ -29,6 +29,7 @@ from trajrl.nets.one_step import OneStep
 from trajrl.rollout.collector import Queues
 from trajrl.store.action_box import ActionBox, recorded_box
 from trajrl.store.images import STATE, Seen, Shapes, described, keys_of
+from trajrl.store.notes import counted
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint, distilled
 from trajrl.training.run_dir.selection import selected_step
@@ -240,8 +241,8 @@ class Policy:
         assert self._queues is not None
         if len(rows) != (count := self._queues.num_envs):
             raise ValueError(
-                f"act(obs) takes one observation for each of {count} environments, as reset({count}) "
-                f"began them; got {len(rows)}"
+                f"act(obs) takes one observation for each of {counted('environment[s]', count)}, as "
+                f"reset({count}) began them; got {len(rows)}"
             )
         with torch.no_grad():
             actions = self._queues.act(rows, self._rng)

@@ -93,3 +93,44 @@ def test_a_small_file_that_would_fill_the_memory_is_refused_before_it_is_read(tm
     np.savez_compressed(tmp_path / "b.npz", actions=np.zeros((10**5, 2)), obs=np.zeros((10**5, 3)))
     with pytest.raises(ValueError, match=r"b.npz unpacks to 3 MiB, more than 50 times its size"):
         read(tmp_path)
+
+
+def pictures(rows, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (rows, 5, 4, 3), np.uint8)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+@pytest.mark.parametrize("ended", [False, True])
+def test_images_and_vectors_are_those_that_are_asked_for(tmp_path, extra, ended):
+    frames, arm = pictures(4 + extra), np.arange(4.0 + extra)
+    record(tmp_path / "a.npz", 7, extra_obs=extra, terminated=np.array(ended), front=frames, arm=arm)
+    ((episode,), _) = read(tmp_path, obs_keys=("arm", "observations", "front"))
+    steps = 4 if extra or ended else 3
+    rows = np.minimum(np.arange(steps + 1), 3 + extra)  # one lacking is the last again
+    np.testing.assert_array_equal(episode.images["front"], frames[rows])
+    np.testing.assert_array_equal(episode.obs, np.stack([arm, *np.full((3, 4 + extra), 7)], axis=1)[rows])
+    assert (len(episode), episode.terminated) == (steps, ended)
+
+
+def test_images_alone_are_observations_and_made_smaller_where_asked(tmp_path):
+    record(tmp_path / "a.npz", 0, front=pictures(5), side=pictures(5, 1))
+    ((episode,), _) = read(tmp_path, obs_keys=("front", "side"), image_size=(2, 3))
+    assert episode.obs.shape == (5, 0)
+    assert {name: image.shape for name, image in episode.images.items()} == {
+        "front": (5, 2, 3, 3), "side": (5, 2, 3, 3),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (("back",), "has no 'back'; choose --obs-keys from observations, actions"),
+        (("front", "short"), "'front' has 5 rows and 'short' 3; they must be equal"),
+        (("soft",), "'soft' is float64 of shape \\(5, 5, 4, 3\\); a vector has"),
+    ],
+)
+def test_what_is_no_observation_is_one_line(tmp_path, keys, reason):
+    soft = pictures(5).astype(float)
+    record(tmp_path / "a.npz", 0, front=pictures(5), short=np.zeros((3, 2)), soft=soft)
+    with pytest.raises(ValueError, match=reason):
+        read(tmp_path, obs_keys=keys)

@@ -223,7 +223,8 @@ def test_show_draws_and_replaces_only_what_trajrl_drew(path, tmp_path, capsys, e
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--episode", "40"], "no episode 40; the store has those from 0 to 39"), (["--episode", "-1"], "no episode -1"),
+        (["--episode", "40"], "no episode 40; the store has those from 0 to 39"),
+        (["--episode", "-1"], "no episode -1"),
         (["--episode", "1", "--out", "x.txt"], "ends in none of .html"),
         (["--episode", "1", "--dims", "0"], "--dims must be at least 1"),
     ],

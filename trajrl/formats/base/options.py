@@ -15,8 +15,8 @@ ONLY_FOR = {  # option -> the formats that read it; the others read every option
     "ends": (*FLAT, "lerobot", "rlds"),
     "horizon": FLAT,
     "filter": ("robomimic",),
-    "image_size": ("lerobot", "minari", "rlds", "robomimic", "zarr"),
-    "obs_keys": ("lerobot", "minari", "rlds", "robomimic", "zarr"),
+    "image_size": ("lerobot", "minari", "npz-folder", "rlds", "robomimic", "zarr"),
+    "obs_keys": ("lerobot", "minari", "npz-folder", "rlds", "robomimic", "zarr"),
     "split": ("ogbench", "rlds"),
     "trust_pickle": ("pickle",),
 }

@@ -2,6 +2,7 @@
 
     observations (T+1 or T), actions (T), rewards (T)     terminals (T), or terminated: one flag for the end
     success, one flag, is kept; without rewards they are 0; all other rows of T are kept as they are
+    --obs-keys names vectors and images in place of observations
 
 With T observations an end that is not a termination gives up its last action, and that is counted.
 """
@@ -21,6 +22,7 @@ from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source, inside
 from trajrl.formats.base.transitions import Transitions
 from trajrl.formats.npz.npy import open_npz
+from trajrl.formats.npz.seen import frames, seen
 from trajrl.formats.pickle.reader import Pickle
 
 OUTCOMES = ("success", "is_success")
@@ -42,14 +44,17 @@ class NpzFolder(Pickle):
     def read(self) -> Iterator[Labelled]:
         """Yield the episodes in order of their names."""
         marked = any(map(ends_early, self.trajectories))
-        for number, found in enumerate(self.trajectories):
+        for number, recorded in enumerate(self.trajectories):
+            place = self.files[number]
+            found, images = seen(recorded, self.options.obs_keys, place)
             outcome = next(
                 (bool(found[name]) for name in OUTCOMES if np.ndim(found.get(name, [])) == 0), None
             )
             columns = self._columns(number, found)
             self._early(columns, number)
             for episode in self._whole(columns, marked):
-                yield replace(episode, success=outcome), {}
+                shown = frames(images, len(episode), self.options.size, place) or episode.images
+                yield replace(episode, success=outcome, images=shown), {}
 
     def _place(self, number: int) -> str:
         return str(self.files[number])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from trajrl.cli import card
 from trajrl.cli.main import dispatch
 from trajrl.core.paths import DEMO_STORE
 from trajrl.store.store import TrajectoryStore
+from trajrl.training.config import RunConfig
+from trajrl.training.run_dir.selection import write_selection
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,21 @@ def test_the_card_beside_the_file_says_the_same_and_no_place_on_a_machine(export
     assert f"- licence: {card.UNNAMED}" in text
     assert "batch_size = " in text
     assert str(exported) not in text
+
+
+def test_the_card_of_a_selected_policy_says_by_what_and_what_cannot_be_separated_from_it(exported, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(exported / "run", run)
+    rows = [
+        {"step": step, "value": -value, "low": -value - 1, "high": 1 - value, "tied": tied}
+        for step, value, tied in ((10, 1.5, True), (20, 1.0, True), (25, 9.0, False))
+    ]
+    write_selection(run, {"by": "fqe", **rows[1], "better": "higher", "policies": rows})
+    store, config = TrajectoryStore.open(exported / "x.h5"), RunConfig.load(run / "config.json")
+    text = card.as_text(card.card(run, config, 20, store, "", "selected"), "p")
+    assert "- selected by fqe, of 3 kept policies: -1, 95 % interval -2 to 0\n" in text
+    assert "- cannot be separated from it: step 10\n" in text
+    assert "selected by" not in card.as_text(card.card(run, config, 25, store, ""), "p")
 
 
 def test_a_card_that_is_there_is_not_replaced_unasked(exported, tmp_path, capsys):

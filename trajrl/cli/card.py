@@ -12,11 +12,13 @@ import numpy as np
 
 from trajrl.core.json_file import read_object
 from trajrl.core.paths import DEMO_STORE
+from trajrl.store.notes import counted
 from trajrl.store.places import named
 from trajrl.training.run_dir.boards import flat
 from trajrl.training.run_dir.csv_log import read_csv
 from trajrl.training.run_dir.distilled import NAME, facts
 from trajrl.training.run_dir.evaluations import interval
+from trajrl.training.run_dir.selection import read_selection
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -47,7 +49,8 @@ def card(
         "agent": config.agent, "step": step, "seed": config.seed, "environment": environment or "none",
         "data": {"name": named(config.data), "fingerprint": made.get("data_fingerprint")},
         "scores": student_scores(folder, step) if which == NAME else scores(folder, config.seed, step),
-        "checkpoint": which, "licence": licence(store, made.get("data_fingerprint")),
+        "checkpoint": which, "selected": selected(folder, step),
+        "licence": licence(store, made.get("data_fingerprint")),
         "trained_with": {name: value for name, value in made.items() if name != "data_fingerprint"},
         "config": {name: value for name, value in flat(config).items() if not _is_place(value)},
     }  # fmt: skip
@@ -62,6 +65,16 @@ def scores(folder: Path, seed: int, step: int) -> dict[str, dict[str, float]] | 
         if values and len(values) == len(rows):
             found[name] = {**interval(np.array(values), seed, name), "episodes": len(values)}
     return found or None
+
+
+def selected(folder: Path, step: int) -> dict[str, Any] | None:
+    """Return by what a policy was selected among how many, and which others are as good; None: it was not."""
+    found = read_selection(folder)
+    if found is None or found["step"] != step:
+        return None
+    tied = [int(row["step"]) for row in found["policies"] if row["tied"] and int(row["step"]) != step]
+    of = len(found["policies"])
+    return {**{name: found[name] for name in ("by", "value", "low", "high")}, "of": of, "tied_with": tied}
 
 
 def student_scores(folder: Path, step: int) -> dict[str, dict[str, float]] | None:
@@ -94,12 +107,23 @@ def as_text(card: dict[str, Any], name: str) -> str:
         f"- policy: {card['agent']}, {card['checkpoint']}, step {card['step']}, seed {card['seed']}",
         f"- environment: {card['environment']}",
         f"- data: {data['name']}, fingerprint {data['fingerprint'] or 'not noted'}",
+        *_selected(card["selected"]),
         *(_scored(card["scores"]) or ["- never run in an environment"]),
         f"- licence: {card['licence']}",
         f"- trained with: {_joined(card['trained_with']) or 'not noted'}",
         "", "## Settings", "", *(f"    {key} = {value}" for key, value in card["config"].items()),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _selected(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    of, band = counted("kept polic[y|ies]", found["of"]), f"{found['low']:.4g} to {found['high']:.4g}"
+    line = f"- selected by {found['by']}, of {of}: {found['value']:.4g}, 95 % interval {band}"
+    tied = found["tied_with"]
+    steps = f"{'steps' if len(tied) > 1 else 'step'} {', '.join(map(str, tied))}"
+    return [line, *([f"- cannot be separated from it: {steps}"] if tied else [])]
 
 
 def _scored(found: dict[str, dict[str, float]] | None) -> list[str]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trajrl.training.ope.estimate import Estimates, joined, resampled
+from trajrl.training.ope.estimate import Estimates, joined, resampled, widening
 
 
 def test_the_value_is_the_mean_and_the_interval_that_of_a_mean():
@@ -30,6 +30,23 @@ def test_a_small_difference_in_every_episode_is_no_tie():
     assert found.tied(0).tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("episodes", [2, 3, 6, 20])
+def test_equal_policies_are_seldom_set_apart_however_few_the_episodes(episodes):
+    rng = np.random.default_rng(episodes)
+    pairs = (rng.normal(size=(2, 1, episodes)) for _ in range(400))
+    apart = [not resampled("x", values, 0).tied(0)[1] for values in pairs]
+    assert 0.01 < np.mean(apart) < 0.1  # draws from two episodes have no tail: 0.09
+
+
+def test_the_quantile_of_student_s_t():
+    from scipy.stats import t
+
+    for episodes in (3, 4, 6, 20, 500):
+        width = t.ppf(0.975, episodes - 1) / 1.959964 * np.sqrt(episodes / (episodes - 1))
+        assert widening(episodes) == pytest.approx(width, rel=0.04)
+    assert widening(1) == 1
+
+
 def test_least_is_first_where_less_is_better():
     found = resampled("x", np.array([3.0, 1.0, 2.0])[:, None, None], 0, higher_is_better=False)
     assert found.order.tolist() == [1, 2, 0]
@@ -38,7 +55,8 @@ def test_least_is_first_where_less_is_better():
 def test_episodes_without_a_number_are_left_out():
     found = resampled("x", np.array([[[1.0, 3.0, np.nan]]]), 0)
     assert found.value.tolist() == [2.0]
-    assert (found.low[0], found.high[0]) == (1, 3)
+    width = widening(2)
+    assert (found.low[0], found.high[0]) == pytest.approx((2 - width, 2 + width))
 
 
 def test_parts_are_put_at_their_places():

@@ -77,3 +77,11 @@ def test_the_phase_is_the_commands_and_not_set(data, tmp_path, capsys):
     words = ["--data", str(data), "--env", "none", "--out", str(tmp_path / "x"), "--set", "phase=online"]
     assert dispatch(["offline", *words]) == 1
     assert "--set phase=online: the phase is the command's" in capsys.readouterr().err
+
+
+def test_seeds_without_an_environment_end_with_a_table_that_has_no_scores(data, tmp_path, capsys):
+    words = ["--data", str(data), "--env", "none", "--agent", "td3_bc", "--out", str(tmp_path / "two")]
+    sets = settings("td3_bc", batch_size=8, eval_every=2)
+    assert dispatch(["offline", *words, "--seeds", "2", "--steps", "4", "--json", "--set", *sets]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [one["scores"] for one in found["runs"]] == [None, None]

@@ -157,7 +157,7 @@ def report(seeds: Seeds) -> dict[str, Any]:
     found = [read_object(run.folder / "summary.json") for run in seeds.runs]
     rows = []
     for run, summary in zip(seeds.runs, found):
-        scores, scale = summary["scores"] or {}, summary["scale"]
+        scores, scale = summary["scores"] or {}, summary.get("scale", "score")
         names = ("last", "mean_last_10", "best", "selected")
         of_each = [scores.get(name) for name in names]
         values = [shown(one["value"], scale) if one else "-" for one in of_each]

@@ -8,6 +8,8 @@ import pytest
 from small_runs import settings, trained, write_store
 
 from trajrl.cli.main import dispatch
+from trajrl.store.episode import Episode
+from trajrl.store.file.writer import StoreWriter
 from trajrl.store.normalize import statistics
 from trajrl.training.ope.criteria import CRITERIA
 from trajrl.training.ope.losses import bc_loss, td_error
@@ -92,6 +94,13 @@ def test_without_a_selection_selected_is_what_it_was(runs):
     assert load_run(runs / "iql").step("selected") == summary["scores"]["selected"]["step"]
 
 
+def test_runs_are_named_as_they_were_typed(runs, capsys):
+    assert dispatch(["select", "runs/iql", "--by", "q_start", *FAST]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if str(runs) in line] == []
+    assert any(line.startswith("selected: runs/iql at step ") for line in lines)
+
+
 def test_losses_are_the_agent_s_own_and_leave_it_as_it_is(runs):
     policy = Kept(load_run(runs / "iql"), 25)
     judged, agent = judged_data(policy.run, Question(), shaped=True), policy.agent()
@@ -154,6 +163,17 @@ def test_runs_of_other_data_are_compared_on_data_that_is_named(runs, store, tmp_
     assert dispatch(words) == 1
     assert "learned from different data" in capsys.readouterr().err
     assert dispatch([*words, "--data", str(other)]) == 0
+
+
+def test_data_of_other_sizes_is_one_line(runs, tmp_path, capsys):
+    wide = [Episode(np.zeros((4, 5)), np.zeros((3, 2)), np.ones(3), True) for _ in range(2)]
+    with StoreWriter(tmp_path / "wide.h5", {}) as writer:
+        for episode in wide:
+            writer.append(episode)
+    for by in ("fqe", "td", "q_start"):
+        assert dispatch(["select", "runs/iql", "--by", by, *FAST, "--data", "wide.h5"]) == 1
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "runs/iql acts on (obs, act) of (4, 2) numbers; wide.h5 has (5, 2)" in line
 
 
 def test_data_that_moved_is_asked_for(made, store, tmp_path, capsys):
@@ -224,6 +244,7 @@ def test_a_criterion_that_there_is_not_is_refused_before_anything_is_made(store,
     ("agent", "words", "what"),
     [("td3_bc", ["--select-by", "wis"], "the likelihood of a Gaussian policy"),
      ("td3_bc", ["--early-stop", "1", "--early-stop-by", "doubly_robust"], "likelihood of a Gaussian"),
+     ("iql", ["--early-stop", "1", "--early-stop-by", "score"], "--early-stop-by score needs an environment"),
      ("bc_diffusion", ["--select-by", "td"], "a critic"), ("iql", ["--select-by", "score"], "an environment"),
      ("sac", ["--select-by", "bc_loss"], "a behaviour-cloning loss")],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import tyro
 from trajrl.cli.common import Common, UsageError, say
 from trajrl.cli.option import silent
 from trajrl.cli.text_table import show_table
+from trajrl.core.source_place import short
 from trajrl.store.places import join_places
 
 if TYPE_CHECKING:
@@ -91,10 +92,10 @@ class Select(Common):
         elif len(rows) > 1:
             say("every other one is worse, at 95 %")
         for path in written:
-            say(f"wrote {path}")
+            say(f"wrote {short(path)}")
         return {
             "by": self.by, **rows[best], "policies": rows, "tied_with_first": len(tied),
-            "selections": [str(path) for path in written],
+            "selections": [short(path) for path in written],
         }  # fmt: skip
 
 
@@ -123,10 +124,4 @@ def folders(patterns: tuple[Path, ...]) -> list[Path]:
     wrong = [note for note in found.notes if "has not finished" not in note]
     if wrong or not found.runs:
         raise ValueError("; ".join(wrong) or f"no run in {', '.join(map(str, patterns))}")
-    return [_relative(run.path) for run in found.runs]
-
-
-def _relative(path: Path) -> Path:
-    """Return a path below the working folder as one that begins there, as it was typed."""
-    here = Path.cwd().resolve()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    return [run.path for run in found.runs]

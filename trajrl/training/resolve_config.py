@@ -107,17 +107,21 @@ def require_criteria(config: RunConfig) -> None:
     """Refuse to stop or select by what the run will not have."""
     agent = find(AGENTS, config.agent, "agent")
     judged = agent, agent.Config(**config.agent_options), config.env != NO_ENVIRONMENT
-    if config.early_stop and (what := lacking(config.early_stop_by, *judged)):
-        watched = what.replace("a behaviour", "the behaviour")
+    if config.early_stop and config.early_stop_by == "bc_loss" and lacking("bc_loss", *judged):
         raise ValueError(
-            f"--early-stop watches {watched}, and {config.agent} has none as it is set; leave --early-stop "
-            "out, or give another --early-stop-by"
+            f"--early-stop watches the behaviour-cloning loss, and {config.agent} has none as it is set; "
+            "leave --early-stop out, or give another --early-stop-by"
         )
-    if config.select_by and (what := lacking(config.select_by, *judged)):
-        raise ValueError(
-            f"--select-by {config.select_by} needs {what}, and this run of {config.agent} has none; give "
-            "another, such as fqe"
-        )
+    asked = {
+        "early_stop_by": config.early_stop_by if config.early_stop else "",
+        "select_by": config.select_by,
+    }
+    for name, by in asked.items():
+        if by and (what := lacking(by, *judged)):
+            raise ValueError(
+                f"--{name.replace('_', '-')} {by} needs {what}, and this run of {config.agent} has none; "
+                "give another, such as fqe"
+            )
 
 
 def acted_in(env: str, data: str) -> str:

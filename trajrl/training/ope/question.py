@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from trajrl.core.console import say
+from trajrl.core.source_place import short
 from trajrl.envs import NO_ENVIRONMENT
 from trajrl.envs.base.protocol import NoEnvironmentError
 from trajrl.store.journal import NAME, replay
+from trajrl.store.places import named
 from trajrl.training.action_units import trained_units
 from trajrl.training.data import find_suite, open_data, shape
 from trajrl.training.holdout import held_out
@@ -44,7 +46,7 @@ class Kept(NamedTuple):
         return self.run.agent(str(self.step))
 
     def __str__(self) -> str:
-        return f"{self.run.folder} at step {self.step}"
+        return f"{short(self.run.folder)} at step {self.step}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def judged_data(run: LoadedRun, question: Question, shaped: bool = False) -> Jud
             f"{run.folder} learned from {config.data}, which is not there; select from the folder it was "
             "trained in, or give the data to judge on as --data"
         ) from missing
-    if not question.data:
+    if question.data:
+        require_sizes(run, store, named(question.data))
+    else:
         require_same_data(run, store)
     held = np.zeros(0, np.int64) if question.data else held_out(run.folder, store)
     units = trained_units(store, config.actions, run.kept_action_box())
@@ -129,6 +133,13 @@ def require_same_data(run: LoadedRun, store: TrajectoryStore) -> None:
             f"{run.config.data} is not the data that {run.folder} learned from (fingerprint "
             f"{store.fingerprint}, not {known}); give the data to judge on as --data"
         )
+
+
+def require_sizes(run: LoadedRun, store: TrajectoryStore, name: str) -> None:
+    """Refuse data of other observations or actions than those of a run's policies."""
+    takes, has = run.sizes(), (store.obs_dim, store.action_dim)
+    if takes != has:
+        raise ValueError(f"{short(run.folder)} acts on (obs, act) of {takes} numbers; {name} has {has}")
 
 
 def require_one_store(policies: Sequence[Kept], question: Question) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from trajrl.core.atomic_files import write_text
 from trajrl.core.json_file import as_written, read_object
 from trajrl.core.registry import find
+from trajrl.core.source_place import short
 from trajrl.training.ope.criteria import CRITERIA, DEFAULT
 from trajrl.training.ope.estimate import Estimates
 from trajrl.training.ope.question import Kept, Question, runs_of
@@ -47,7 +48,7 @@ class Ranking(NamedTuple):
         found = self.estimates
         columns = found.value, found.low, found.high, found.tied(self.best)
         return [
-            {"run": str(policy.run.folder), "step": policy.step, "value": float(value), "low": float(low),
+            {"run": short(policy.run.folder), "step": policy.step, "value": float(value), "low": float(low),
              "high": float(high), "tied": bool(tied)}
             for policy, value, low, high, tied in zip(self.policies, *columns)
         ]  # fmt: skip

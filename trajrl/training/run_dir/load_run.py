@@ -92,6 +92,10 @@ class LoadedRun:
         """Return the environment the run evaluates in; empty if it has none."""
         return self._kept(which)[2]
 
+    def sizes(self) -> tuple[int, int]:
+        """Return how many numbers the last policy sees, and how many it gives."""
+        return self._kept("last")[:2]
+
     def action_box(self, which: str = "last") -> ActionBox | None:
         """Return the box that [-1, 1] stands for where the policy acts; None: the run's data named none."""
         step = self.step(which)

@@ -143,11 +143,11 @@ def require_run(folder: Path) -> None:
 
 def _instead(folder: Path) -> str:
     """Name a run that may have been meant, in the folder, beside it or under runs/; else what is there."""
-    inside = sorted(path.parent for path in folder.glob("*/config.json"))
+    inside = sorted(path.parent for path in folder.glob("[!.]*/config.json"))  # no file underway
     if inside:
         return f"it holds runs, such as {inside[0]}"
     for place in (folder.parent, Path("runs")):
-        names = [path.parent.name for path in place.glob("*/config.json")]
+        names = [path.parent.name for path in place.glob("[!.]*/config.json")]
         if near := get_close_matches(folder.name, names, n=1, cutoff=0.5):
             return f"did you mean {place / near[0]}?"
     if folder.is_dir():

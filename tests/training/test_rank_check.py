@@ -69,7 +69,8 @@ def test_other_data_under_the_same_name_is_refused_before_anything_is_learned(st
     code = "import os, sys; os.chdir(os.environ['RANK']); sys.path.insert(0, sys.argv[1]); "
     code += "from trajrl.cli.main import main; main(sys.argv[2:])"
     root = str(Path(__file__).parents[2])
-    processes = start(2, ["-c", code, root, *words("point.h5", tmp_path / "run")], place=tmp_path)
+    own = "/proc/self/cwd/point.h5"  # one absolute path, and another file in each process
+    processes = start(2, ["-c", code, root, *words(own, tmp_path / "run")], place=tmp_path)
     first, second = ended(processes, codes=(1,))
     assert [line for line in first.splitlines() if "error" in line] == [
         "error: process 1 read other data than process 0: all must see the same files"

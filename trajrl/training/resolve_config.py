@@ -58,9 +58,10 @@ def resolve_config(
 def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfig | None) -> RunConfig:
     """Resolve what was given over the config of a file, if there is one."""
     found = split_settings(settings)
-    if "phase" in found["run"]:
+    phase, named = chosen.get("phase"), found["run"].get("phase")
+    if phase and named and phase != named:
         raise ValueError(
-            f"--set phase={found['run']['phase']}: the phase is the command's; `{program()} offline` is one, "
+            f"--set phase={named}: the phase is the command's; `{program()} offline` is one, "
             f"`{program()} online` the other"
         )
     asked, given = {**chosen, **found["run"]}, base

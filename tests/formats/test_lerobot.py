@@ -20,7 +20,7 @@ from trajrl import TrajectoryStore
 from trajrl.core.rng import stream
 from trajrl.formats import import_source, open_source, recognise
 from trajrl.formats.doctor import examine
-from trajrl.formats.lerobot.footer import values_of
+from trajrl.formats.lerobot.footer import bytes_of, values_of
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 OFFICIAL = Path(__file__).parents[1] / "fixtures" / "lerobot"  # written by the official package
@@ -306,12 +306,15 @@ def test_one_frame_of_endless_numbers_is_refused_before_it_is_read(tmp_path, mon
 def test_the_values_of_a_footer_are_those_that_arrow_counts(fixed, tmp_path):
     path = tmp_path / "x.parquet"
     pq.write_table(table(lerobot([40, 50]), fixed), path, row_group_size=32)
-    said, due = pq.read_metadata(path), {}
+    said, due, unpacked = pq.read_metadata(path), {}, []
     for group in range(said.num_row_groups):
-        for index in range(said.num_columns):
-            column = said.row_group(group).column(index)
+        columns = [said.row_group(group).column(index) for index in range(said.num_columns)]
+        for column in columns:
             due[column.path_in_schema] = due.get(column.path_in_schema, 0) + column.num_values
+        unpacked.append({column.path_in_schema: column.total_uncompressed_size for column in columns})
     assert values_of(path) == due
+    assert bytes_of(path) == unpacked
+    assert len(unpacked) == 3
     assert due["frame_index"] == 90
     assert sum(count for name, count in due.items() if name.startswith("action")) == 180
 

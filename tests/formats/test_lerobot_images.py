@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,8 @@ from PIL import Image
 from trajrl import TrajectoryStore
 from trajrl.core.rng import stream
 from trajrl.formats import import_source, open_source
+from trajrl.formats.lerobot.encoded import rows_at_once
+from trajrl.formats.lerobot.footer import bytes_of
 
 TOP, HAND = "observation.images.top", "observation.images.hand"
 OFFICIAL = Path(__file__).parents[1] / "fixtures" / "lerobot"
@@ -436,3 +439,13 @@ def test_time_stamps_that_go_back_are_refused(tmp_path, av):
     times[7] = 0.1
     with pytest.raises(ValueError, match=r"episode 1 .*time stamps do not rise"):
         read(filmed(tmp_path / "x", timestamp=times.astype(np.float32)), obs_keys=(TOP,))
+
+
+def test_arrow_is_not_asked_for_the_columns_of_a_footer(tmp_path):
+    """It ends the process where a footer contradicts itself."""
+    path = tmp_path / "x.parquet"
+    encoded = pa.array([b"x" * 1000] * 8, pa.binary())
+    pq.write_table(pa.table({"front": encoded}), path, row_group_size=4, use_dictionary=False)
+    schema_alone = SimpleNamespace(schema_arrow=pq.read_schema(path))
+    assert rows_at_once(path, schema_alone, ["front"]) == (512 << 20) // bytes_of(path)[0]["front"]
+    assert rows_at_once(path, schema_alone, []) == 512 << 20

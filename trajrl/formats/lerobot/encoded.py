@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from trajrl.formats.base.encoded_image import decode
 from trajrl.formats.base.resize import Size, resized
+from trajrl.formats.lerobot.footer import bytes_of
 from trajrl.store.file.bounds import refuse_bomb
 
 BYTES = ".bytes"  # of the image in such a structure
@@ -29,10 +30,9 @@ def rows_at_once(path: Path, file: pq.ParquetFile, images: Sequence[str]) -> int
         if not holds_encoded(file.schema_arrow.field(name).type):
             kind = str(file.schema_arrow.field(name).type)[:60]
             raise ValueError(f"{path}: '{name}' holds {kind}; encoded images, as LeRobot has them, are due")
-    places, sizes = {f"{name}{BYTES}" for name in images} | set(images), [1]
-    for group in range(file.metadata.num_row_groups):
-        columns = map(file.metadata.row_group(group).column, range(file.metadata.num_columns))
-        sizes.append(sum(one.total_uncompressed_size for one in columns if one.path_in_schema in places))
+    places = {f"{name}{BYTES}" for name in images} | set(images)
+    groups = bytes_of(path) if images else []  # not by arrow, which ends the process on a wrong footer
+    sizes = [1, *(sum(max(0, n) for name, n in group.items() if name in places) for group in groups)]
     refuse_bomb(path, sum(sizes), path.stat().st_size, "write it without compression")
     return max(1, AT_ONCE // max(sizes))
 

@@ -1,6 +1,6 @@
-"""The footer of a parquet file, read by hand as far as it says how many values each column holds.
+"""The footer of a parquet file, read by hand as far as it says how much each column holds.
 
-    FileMetaData { 4: row groups { 1: columns { 3: { 3: path, 5: number of values } } } }
+    FileMetaData { 4: row groups { 1: columns { 3: { 3: path, 5: number of values, 6: bytes unpacked } } } }
 
 in Thrift's compact protocol.  Arrow's own reader ends the process where a footer contradicts itself.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 LARGEST = 64 << 20  # bytes
 DEEPEST = 16
@@ -19,6 +19,26 @@ WHOLE = (4, 5, 6)  # numbers of 16, 32 and 64 bits
 
 def values_of(path: Path) -> dict[str, int]:
     """Return the number of values of each column; lists count theirs."""
+    found: Counter[str] = Counter()
+    for group in _groups(path):
+        found.update({name: held.values for name, held in group.items()})
+    return dict(found)
+
+
+def bytes_of(path: Path) -> list[dict[str, int]]:
+    """Return for each group of rows the bytes that each column unpacks to."""
+    return [{name: held.unpacked for name, held in group.items()} for group in _groups(path)]
+
+
+class Held(NamedTuple):
+    """What a column holds in a group of rows."""
+
+    values: int
+    unpacked: int  # bytes
+
+
+def _groups(path: Path) -> list[dict[str, Held]]:
+    """Return what the footer says of every column, group by group."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(size - 8)
@@ -27,15 +47,22 @@ def values_of(path: Path) -> dict[str, int]:
             raise ValueError(f"{path} has a footer of {length} bytes; copy it again")
         file.seek(size - 8 - length)
         raw = file.read(length)
-    found: Counter[str] = Counter()
     try:
-        for group in _Footer(raw).value(STRUCT, 0).get(4, []):
-            for column in group.get(1, []):
-                said = column.get(3, {})
-                found[b".".join(said.get(3, [])).decode("utf-8", "replace")] += int(said.get(5, 0))
+        return [_columns(group) for group in _Footer(raw).value(STRUCT, 0).get(4, [])]
     except (IndexError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: its footer cannot be read; copy it again") from error
-    return dict(found)
+
+
+def _columns(group: dict[int, Any]) -> dict[str, Held]:
+    """Return what a group holds of each column; two of one name count together."""
+    values: Counter[str] = Counter()
+    unpacked: Counter[str] = Counter()
+    for column in group.get(1, []):
+        said = column.get(3, {})
+        name = b".".join(said.get(3, [])).decode("utf-8", "replace")
+        values[name] += int(said.get(5, 0))
+        unpacked[name] += int(said.get(6, 0))
+    return {name: Held(values[name], unpacked[name]) for name in values}
 
 
 class _Footer:

@@ -54,7 +54,9 @@ def test_in_a_figure_that_is_a_text(tmp_path, kind):
     chart = Chart("k", NAME, NAME, NAME, NAME, series, kind)
     save([chart], tmp_path, "svg")
     save_stacked([chart], tmp_path / "stacked.svg")
-    for path in tmp_path.glob("*.svg"):
+    made = list(tmp_path.glob("*.svg"))
+    assert len(made) == 2
+    for path in made:
         require_harmless(path)
 
 
@@ -65,9 +67,12 @@ def test_wherever_a_page_has_words(tmp_path):
     sections = [Section("s", NAME, NAME, items, panels)]
     write_page(Contents(NAME, [NAME], sections, [Finding(NAME, "k")]), tmp_path / "x.html")
     require_harmless(tmp_path / "x.html")
+    assert "\\u202e" in (tmp_path / "x.html").read_text()  # it is told, and not left out
 
 
 def test_of_the_page_of_a_run_under_way(tmp_path):
     write_state(tmp_path, NAME, {"named": NAME, "rows": [[NAME, 0.5]]})
-    for path in (tmp_path / "watch").iterdir():
+    made = list((tmp_path / "watch").iterdir())
+    assert made != []
+    for path in made:
         require_harmless(path)

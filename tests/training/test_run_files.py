@@ -127,7 +127,7 @@ def test_an_interrupt_begins_a_line_of_its_own(run, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert dispatch(["evaluate", str(run)]) == 130
     printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("interrupted\n", "\n")
+    assert (printed.out, printed.err) == ("", "\ninterrupted\n")
 
 
 def test_a_report_on_a_full_disk_leaves_nothing(run, tmp_path):

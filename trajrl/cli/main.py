@@ -21,12 +21,12 @@ from typing import Any
 from trajrl import __doc__ as about
 from trajrl import __version__
 from trajrl.cli.commands import COMMANDS, GROUPS
-from trajrl.cli.common import Common, UsageError, say, speak_to_stderr
+from trajrl.cli.common import Common, UsageError, speak_to_stderr
 from trajrl.cli.own_code import own_place
 from trajrl.cli.text_table import terminal_width
 from trajrl.cli.usage import in_one_line
 from trajrl.core import old_names
-from trajrl.core.console import OutputError, SilentExitError, fresh_line, harmless, printing
+from trajrl.core.console import OutputError, SilentExitError, harmless, printing, say_interrupted
 from trajrl.core.interrupt import INTERRUPTED, raise_when_interrupted
 from trajrl.core.program import program
 from trajrl.core.registry import find, unknown
@@ -130,8 +130,7 @@ def _run(words: str, table: dict[str, str], name: str, argv: list[str]) -> int:
     except OutputError:
         raise
     except KeyboardInterrupt:
-        fresh_line()
-        say("interrupted")
+        say_interrupted()
         return INTERRUPTED
     except BaseException as error:  # code of the user's may raise any kind, such as GeneratorExit
         if isinstance(error, BrokenPipeError) and reader_gone():

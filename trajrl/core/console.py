@@ -25,6 +25,14 @@ def fresh_line() -> None:
         print(file=sys.stderr, flush=True)
 
 
+def say_interrupted() -> None:
+    """Say on standard error, as while modules load, that Ctrl-C ended the program."""
+    fresh_line()
+    if not _silent:
+        with printing("error"):
+            print("interrupted", file=sys.stderr, flush=True)
+
+
 class SilentExitError(SystemExit):
     """Ends one process of several, whose reason another one prints."""
 

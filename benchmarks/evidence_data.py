@@ -8,6 +8,7 @@ X-replay               40 % medium, 20 % medium under noise of 0.3, 20 % under 0
 hopper-expert10        10 % expert, 90 % medium
 hopper-expert5         5 % expert, 95 % random
 d4rl-hopper-medium-expert   half, half, in the original D4RL environment (`make legacy`)
+hopper-skewed          the embedded store: 25 % expert, 75 % medium, 36,000 transitions
 toy-rooms              what the toy makes itself
 pointmaze-play         what OGBench's controller of point mazes did, `collect --recipe pointmaze-play`
 cube-single-oracle     100,000 steps of OGBench's play oracle
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 TRANSITIONS = 200_000
 ROBOTS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4", "halfcheetah": "HalfCheetah-v4"}
 ENVS = {**ROBOTS, "d4rl-hopper": "d4rl:hopper-medium-expert-v2"}
-TOY, MAZE = "toy-rooms", "pointmaze-play"
+TOY, MAZE, EMBEDDED = "toy-rooms", "pointmaze-play", "hopper-skewed"
 ORACLES = {  # environment, transitions
     "cube-single-oracle": ("ogbench:cube-single-v0", 100_000),
     "cube-double-oracle": ("ogbench:cube-double-v0", TRANSITIONS),
@@ -59,6 +60,8 @@ def made(name: str, out: Path, policies: Path) -> str:
     """
     if name == TOY:
         return name.replace("-", ":")
+    if name == EMBEDDED:
+        return str(ROOT / "data" / f"{name}.h5")
     path = out / f"{name}.h5"
     if path.exists():
         return str(path)

@@ -1,5 +1,6 @@
 """The runs of every table of the evidence, as data: a cell is what is varied, a trial a cell with a seed.
 
+demo       every agent that learns offline on the embedded store, with its settings of `--preset demo`
 time       how many updates a score takes: two agents with their standard settings, beside a Gaussian policy
 parts      trajectory_ql with one ingredient changed at a time, rates decaying over the run
 samplers   which sampler helps a policy that clones, and one that learns values
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from evidence_data import EMBEDDED
 
 CLONE = ("agent.lr=1e-3", "agent.decay=update", "eval_every=5000", "eval_episodes=10")
 OFTEN = ("eval_every=2500", "eval_episodes=10", "last_eval_episodes=10")
@@ -55,6 +58,10 @@ ONLINE = {  # what draws offline and then the online half of every batch
     "uniform, uniform": ("uniform", ("--sampler", "uniform")),
     "cluster, td_error_rank": ("cluster", ("--sampler", "priority", "--metric", "td_error_rank")),
 }
+DEMO = (  # those that learn online alone are left out
+    "trajectory_ql", "bc_diffusion", "iql", "td3_bc", "rebrac", "awac", "cql", "cal_ql", "ifql", "edp",
+    "diffusion_ql", "qg", "eg_ood", "stratified_ql", "acfql", "dqc",
+)  # fmt: skip
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 
@@ -122,6 +129,7 @@ def trials() -> Iterator[Trial]:
         for data in ("hopper-medium-expert", "hopper-expert25", "walker2d-expert25"):
             words = offline("td3_bc", "standard", 30_000)
             yield Trial("time", "td3_bc", data, seed, words, OFTEN)
+        yield from of_demo(seed)
         yield from of_rooms(seed)
         for agent in ("trajectory_ql", "td3_bc") if seed < 2 else ():
             words = offline(agent, "standard", 30_000)
@@ -155,6 +163,13 @@ def of_roles(seed: int) -> Iterator[Trial]:
         for cell, (law, settings) in ROLES.items():
             words = offline("trajectory_ql", "demo", 10_000, *law)
             yield Trial("roles", cell, data, seed, words, (*SHORT, *settings))
+
+
+def of_demo(seed: int) -> Iterator[Trial]:
+    """Yield a run of each agent as its demo is set, of the length and sampler that the preset has."""
+    for agent in DEMO:
+        words = ("--agent", agent, "--preset", "demo", "--sampler", "uniform")
+        yield Trial("demo", agent, EMBEDDED, seed, words, ("last_eval_episodes=20",))
 
 
 def of_rooms(seed: int) -> Iterator[Trial]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trajrl.agents import AGENTS
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import Anchors, WindowSpec
@@ -23,7 +24,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import evidence
 import evidence_runs
-from evidence_data import MIXTURES, ORACLES, TOY
+from evidence_data import EMBEDDED, MIXTURES, ORACLES, TOY, made
 from evidence_gap import gap
 from evidence_tables import read, table
 from evidence_trials import trials
@@ -32,7 +33,8 @@ from evidence_trials import trials
 def test_every_run_has_a_folder_of_its_own_and_a_mixture_that_is_made():
     every = list(trials())
     assert len({trial.name for trial in every}) == len(every)
-    assert {trial.data for trial in every} <= {*MIXTURES, *ORACLES, TOY}
+    assert {trial.data for trial in every} <= {*MIXTURES, *ORACLES, TOY, EMBEDDED}
+    assert Path(made(EMBEDDED, Path(), Path())).is_file()
     assert all(abs(sum(shares.values()) - 1) < 1e-9 for shares in MIXTURES.values())
 
 
@@ -43,12 +45,18 @@ def test_every_cell_is_a_config_that_resolves(trial):
     words = trial.command("hopper.h5", "out")
     asked = {word[2:]: words[i + 1] for i, word in enumerate(words) if word.startswith("--")}
     asked = {name: value for name, value in asked.items() if name not in ("set", "out", "seed")}
-    config = resolve_config({**asked, "steps": int(asked["steps"])}, trial.settings)
+    asked |= {"steps": int(asked["steps"])} if "steps" in asked else {}
+    config = resolve_config(asked, trial.settings)
     for setting in trial.settings:
         name, _, value = setting.partition("=")
         part, dot, field = name.partition(".")
         found = getattr(config, f"{part}_options")[field] if dot else getattr(config, name)
         assert str(found).lower() == value or float(found) == float(value)
+
+
+def test_the_demo_is_of_every_agent_that_learns_offline():
+    online_alone = {"rlpd", "sac"}
+    assert {trial.cell for trial in trials() if trial.table == "demo"} == set(AGENTS) - online_alone
 
 
 def test_a_table_compares_with_uniform_sampling_by_the_same_agent():

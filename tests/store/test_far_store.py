@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +45,20 @@ def folder(tmp_path_factory):
 def served(
     folder: Path, name: str = "x.h5", handler: type[RangeHandler] = RangeHandler, seconds: float = 0.0
 ):
-    """Serve the folder; the address is that of a file in it."""
-    from contextlib import contextmanager
+    """Serve the folder; the address is that of a file in it.
+
+    The server is this process: no garbage may be collected in its threads, as an HDF5 object found there
+    waits for h5py's lock, which whoever reads the answer holds.
+    """
 
     @contextmanager
     def serve():
-        with serving(folder, seconds, handler) as url:
-            yield url + name
+        gc.disable()
+        try:
+            with serving(folder, seconds, handler) as url:
+                yield url + name
+        finally:
+            gc.enable()
 
     return serve()
 

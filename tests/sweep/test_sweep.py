@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -98,6 +99,7 @@ def test_ctrl_c_saves_a_checkpoint_and_tells_the_results_so_far(engine, store, t
     sweep = subprocess.Popen(
         [sys.executable, "run.py", *words(store, out, *more, steps=1_500, saved_every=150)], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     )  # fmt: skip
     wait(lambda: begun(out, "cluster-s0") or sweep.poll() is not None)
     os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from trajrl.core.out_paths import refuse_links_out
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir.boards import Facts, MlflowLog, WandbLog, flat, is_fact
 from trajrl.training.run_dir.logger import Logger
@@ -105,12 +106,21 @@ def test_wandb_missing_is_one_line_that_names_the_extra(tmp_path, monkeypatch):
 
 def test_wandb_is_offline_unless_asked_and_gets_videos_as_videos(tmp_path, monkeypatch):
     asked, logged, summary = {}, [], {}
+    own = tmp_path / "wandb" / "offline-run-20261129_153029-a"  # as wandb 0.31.0 lays it out
     run = SimpleNamespace(
         log=lambda values, step: logged.append((values, step)), finish=lambda: logged.append("end"),
-        summary=summary,
+        summary=summary, dir=str(own / "files"),
     )  # fmt: skip
+
+    def init(**options):
+        asked.update(options)
+        (own / "files").mkdir(parents=True)
+        (own / "logs").mkdir()
+        (own / "logs" / "debug-core.log").symlink_to(tmp_path.parent / "core-debug.log")
+        return run
+
     fake = SimpleNamespace(
-        init=lambda **options: asked.update(options) or run,
+        init=init, Settings=SimpleNamespace,
         Video=lambda data_or_path, caption=None, fps=None, format=None: (
             Path(data_or_path).read_bytes(), format,
         ),
@@ -122,6 +132,8 @@ def test_wandb_is_offline_unless_asked_and_gets_videos_as_videos(tmp_path, monke
     board.facts({"offline/sampler/clusters": 4.0}, 7)
     board.video("videos/best", b"mp4", 7)
     board.close()
+    refuse_links_out(tmp_path)  # as a resume asks
+    assert asked["settings"].symlink is False
     assert (asked["mode"], asked["config"]["seed"], summary) == (
         "offline",
         5,

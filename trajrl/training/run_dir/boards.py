@@ -89,7 +89,9 @@ class WandbLog:
         self.run = wandb.init(
             project=PROJECT, name=folder.name, id=folder.name, resume="allow", config=asdict(config),
             dir=str(folder), mode=os.environ.get("WANDB_MODE", "offline"),
+            settings=wandb.Settings(symlink=False),
         )  # fmt: skip
+        drop_links(Path(self.run.dir).parent)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Send scalars of one step."""
@@ -109,6 +111,13 @@ class WandbLog:
     def close(self) -> None:
         """Finish the run."""
         self.run.finish()
+
+
+def drop_links(folder: Path) -> None:
+    """Take away the links that W&B makes to its log elsewhere: a run is written into where none leads out."""
+    for path in list(folder.rglob("*")):
+        if path.is_symlink():
+            path.unlink()
 
 
 class MlflowLog:

@@ -63,6 +63,41 @@ def test_else_every_step_alike_with_the_reason(returns, reason):
     assert reason in found.reason
 
 
+def rewarded(rewards: list[list[float]]) -> TrajectoryStore:
+    """Return a store of episodes with these rewards, whose first observations say nothing of them."""
+    rng, store = np.random.default_rng(0), TrajectoryStore()
+    for row in rewards:
+        obs, actions = rng.normal(size=(len(row) + 1, 2)), rng.uniform(-1, 1, (len(row), 1))
+        store.append(Episode(obs, actions, np.array(row), False), "offline")
+    return store
+
+
+@pytest.mark.parametrize("at_goal", [0.0, -1.0, 10.0])
+def test_a_sparse_task_of_minus_one_a_step_has_two_values_whatever_the_lengths(at_goal):
+    lengths = [60 - i for i in range(40)] + [8, 7, 6, 5, 4]  # a few much better: by returns it would narrow
+    store = rewarded([[-1.0] * (t - 1) + [at_goal] for t in lengths])
+    assert len(np.unique(store.table.returns)) == len(lengths)
+    found = decide(store)
+    assert (found.sampler, found.options) == ("uniform", {})
+    assert "rewards take" in found.reason or "all rewards are the same" in found.reason
+
+
+def test_goals_that_are_counted_step_by_step_have_two_values_too():
+    store = rewarded([[0.0] * (20 - k) + [1.0] * k for k in [*range(10), *range(10), 18, 19]])
+    assert "rewards take two values" in decide(store).reason
+
+
+def test_rewards_of_three_values_are_judged_by_their_returns():
+    rows = [[0.0, 0.5, 1.0] * 2 + [0.0] * (i % 7) for i in range(40)] + [
+        [1.0] * 9,
+        [1.0] * 10,
+        [0.5] + [1.0] * 11,
+    ]
+    found = decide(rewarded(rows))
+    assert found.facts.rewards == 3
+    assert "rewards take" not in found.reason
+
+
 def test_facts_are_the_formula_written_out():
     returns, lengths = [0.0, 1.0, 2.0, 4.0, 8.0, 8.0, 3.0, 5.0, 7.0, 6.0, 1.5], list(range(2, 13))
     store = returns_store(returns, lengths)

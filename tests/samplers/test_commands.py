@@ -39,6 +39,9 @@ def test_store_cluster_tells_the_count_its_score_and_every_cluster(path, tmp_pat
     ]
     assert [row["return_mean"] for row in rows] == [0, 130]
     assert [row["sources"] for row in rows] == [{"r0": 20}, {"r10": 20}]
+    for what in ("return", "length", "source"):
+        assert printed["explained"][what]["share"] == pytest.approx(1)
+        assert 0 < printed["explained"][what]["chance"] < 0.1
     store = TrajectoryStore.open(out)
     assert store.fingerprint == TrajectoryStore.open(path).fingerprint == printed["fingerprint"]
     assert len(set(store.table.cluster.tolist())) == 2
@@ -50,6 +53,8 @@ def test_store_cluster_prints_a_table_for_people(path, tmp_path, capsys):
     assert "episodes  length mean  length std  return mean" in text
     assert len([line for line in text.splitlines() if line.strip()[:1] in "012"]) >= 3
     assert "score J" in text
+    assert "share of the variance of returns that the clusters explain: 100.0%; shuffled clusters of" in text
+    assert "information shared with the source: " in text
 
 
 def test_store_cluster_may_write_over_its_source_and_is_deterministic(path, capsys):

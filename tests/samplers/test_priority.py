@@ -341,3 +341,30 @@ def _with_rewards(rewards: np.ndarray, success: bool):
 
     length = len(rewards)
     return Episode(np.zeros((length + 1, 1)), np.zeros((length, 1)), rewards, False, success)
+
+
+def test_staleness_counts_from_the_step_at_which_a_priority_was_set():
+    store = population(6)
+    sampler = make_sampler("priority", store, refresh_every=1)
+    assert "staleness_mean" not in sampler.stats()  # nothing was learned from yet
+    for step, drawn in ((1, [0, 1]), (4, [1, 2]), (5, [5])):
+        sampler.refresh(step)
+        errors = np.ones(len(drawn))
+        errors[-1] = np.nan if step == 5 else 1.0
+        sampler.feedback(fixed_anchors(drawn), errors)
+    sampler.refresh(10)
+    stats = sampler.stats()
+    assert (stats["staleness_mean"], stats["staleness_max"]) == ((9 + 6 + 6) / 3, 9)
+    assert stats["seen"] == 3 / 6
+
+
+def test_a_state_that_does_not_say_when_priorities_were_set_is_taken():
+    store = population(6)
+    sampler = make_sampler("priority", store)
+    sampler.feedback(fixed_anchors([0, 1]), np.ones(2))
+    state = sampler.state_dict()
+    del state["set_at"]
+    other = make_sampler("priority", store)
+    other.load_state_dict(state)
+    assert "staleness_mean" not in other.stats()
+    assert other.stats()["seen"] == 2 / 6

@@ -13,6 +13,7 @@ from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.run_dir.checkpoint_parts import read_part, write_part
 from trajrl.training.run_dir.episode_stats import EpisodeStats
+from trajrl.training.run_dir.replay_stats import quarters
 
 
 def recorded(name: str = "cluster", **options):
@@ -118,6 +119,37 @@ def test_relative_start_and_success_share_are_of_what_was_drawn():
     assert kept.stats()["rel_start_mean"] == pytest.approx(0.5)
     assert kept.stats()["rel_start_std"] == pytest.approx(0.5)
     assert kept.stats()["success_share"] == pytest.approx(0.5)  # episode 2 succeeded, episode 3 did not
+
+
+def test_draws_are_counted_by_success_and_by_quarter_of_what_came():
+    store = TrajectoryStore.of(
+        episode(4, success=success, seed=i) for i, success in enumerate([True, False, None])
+    )
+    kept = EpisodeStats(store, make_sampler("uniform", store))
+    kept.record(fixed_anchors([0, 0, 1]), np.ones(3), 1)
+    assert kept.stats()["age/data_mean"] == 1
+    kept.begin_interval()
+    assert "age/quarter_1_share" not in kept.stats()  # nothing was drawn since
+    store.append(episode(4, success=True, seed=9), "online")
+    kept.record(fixed_anchors([0, 3, 3, 3]), np.ones(4), 11)
+    stats = kept.stats()
+    assert (stats["replay_ratio/all"], stats["replay_ratio/failure"]) == (7 / 16, 1 / 4)
+    assert stats["replay_ratio/success"] == 6 / 8  # of episodes 0 and 3
+    shares = [stats[f"age/quarter_{k}_share"] for k in (1, 2, 3, 4)]
+    assert shares == [0.25, 0, 0, 0.75]
+    assert stats["age/data_mean"] == pytest.approx((3 * 11 + 0) / 4)
+    assert stats["age/drawn_mean"] == pytest.approx(11 / 4)
+
+
+def test_nothing_is_said_of_success_where_nobody_said_it():
+    store = TrajectoryStore.of(episode(4, seed=i) for i in range(3))
+    kept = EpisodeStats(store, make_sampler("uniform", store))
+    kept.record(fixed_anchors([0]), np.ones(1), 1)
+    assert {name for name in kept.stats() if name.startswith("replay_ratio")} == {"replay_ratio/all"}
+
+
+def test_an_episode_over_the_border_of_quarters_gives_to_both():
+    assert quarters(np.array([6, 2]), np.array([12.0, 1.0])).tolist() == [4.0, 4.0, 4.0, 1.0]
 
 
 def test_draws_of_an_interval_stand_beside_those_of_the_run():

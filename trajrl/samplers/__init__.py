@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 SAMPLERS = {
     "advantage": "trajrl.samplers.advantage:AdvantageSampler",
     "cluster": "trajrl.samplers.cluster:ClusterSampler",
+    "density": "trajrl.samplers.density:DensitySampler",
     "episode": "trajrl.samplers.episode:EpisodeSampler",
     "mixture": "trajrl.samplers.mixture:MixtureSampler",
+    "onpolicy": "trajrl.samplers.onpolicy:OnPolicySampler",
     "priority": "trajrl.samplers.priority:PrioritySampler",
     "product": "trajrl.samplers.product:ProductSampler",
+    "progress": "trajrl.samplers.progress:ProgressSampler",
     "quality": "trajrl.samplers.quality:QualitySampler",
     "recent": "trajrl.samplers.recent:RecentSampler",
     "roles": "trajrl.samplers.roles:RolesSampler",

@@ -5,6 +5,7 @@
     good = sum_e p_e 1(x_e > 1/2)            share of the steps in the better half of that range
 
     returns of two values at most            uniform: on sparse rewards weighting has cost more than it won
+    rewards of two values at most            the same: -1 a step until the goal is sparse, whatever G is
     gain < 0.3, or good < 0.02               uniform: nothing to win, or too little to learn a policy from
     an agent with values                     policy=weighted values=uniform, from half of the run on
     an agent that clones alone               weighted
@@ -23,6 +24,7 @@ import numpy as np
 
 from trajrl.samplers.base.returns import first_observations, minmax, returns_of
 from trajrl.samplers.base.start_values import start_values
+from trajrl.store.features import step_rows
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -31,6 +33,7 @@ AUTO = "auto"  # what asks for it
 OFFLINE_ALONE = "auto decides by recorded returns before training; name a sampler for the online phase"
 TEMPERATURE, GAIN, GOOD, NARROW_AT = 0.1, 0.3, 0.02, 0.5
 FEWEST = 10  # episodes that anything can be said of
+COST = "on such rewards drawing by return has cost more than it won"
 BY_ROLE = "policy=weighted values=uniform"
 BOTH = {"policy", "values"}
 
@@ -40,6 +43,7 @@ class Facts(NamedTuple):
 
     episodes: int
     values: int  # different returns, counted to three
+    rewards: int  # different rewards of steps, counted to three
     gain: float  # of drawing by return, in ranges of x; NaN where returns say nothing
     good: float  # share of the steps in the better half of the range; NaN as well
 
@@ -77,14 +81,25 @@ def facts_of(store: TrajectoryStore) -> Facts:
     ids = store.live
     returns = returns_of(store, ids)
     values = min(3, len(np.unique(returns)))
-    if len(ids) < FEWEST or values < 3:
-        return Facts(len(ids), values, float("nan"), float("nan"))
+    rewards = different_rewards(store, ids)
+    if len(ids) < FEWEST or min(values, rewards) < 3:
+        return Facts(len(ids), values, rewards, float("nan"), float("nan"))
     predicted = start_values(first_observations(store, ids), returns) if store.obs_dim else returns.mean()
     x = minmax(returns - predicted)  # (n,)
     steps = store.table.length[ids].astype(np.float64)
     tilted = steps * np.exp(x / TEMPERATURE)
     p, q = steps / steps.sum(), tilted / tilted.sum()
-    return Facts(len(ids), values, float((q - p) @ x), float(p[x > 0.5].sum()))
+    return Facts(len(ids), values, rewards, float((q - p) @ x), float(p[x > 0.5].sum()))
+
+
+def different_rewards(store: TrajectoryStore, ids: np.ndarray) -> int:
+    """Return how many different rewards the steps of episodes (n,) have, counted to three."""
+    found = np.zeros(0)
+    for _, rows, _ in step_rows(store, ids):
+        found = np.union1d(found, store.rewards.rows(rows))
+        if len(found) > 2:
+            return 3
+    return len(found)
 
 
 def against(facts: Facts) -> str:
@@ -93,7 +108,10 @@ def against(facts: Facts) -> str:
         return f"{facts.episodes} episodes are too few to tell good ones by"
     if facts.values < 3:
         many = "all returns are the same" if facts.values == 1 else "returns take two values"
-        return f"{many}, and on such rewards drawing by return has cost more than it won"
+        return f"{many}, and {COST}"
+    if facts.rewards < 3:
+        many = "all rewards are the same" if facts.rewards == 1 else "rewards take two values"
+        return f"{many}, and {COST}"
     if facts.gain < GAIN:
         return f"drawing by return would add {facts.gain:.0%} of the range of returns, less than {GAIN:.0%}"
     if facts.good < GOOD:

@@ -139,7 +139,7 @@ class PrioritySampler(EpisodeLaw):
         found = metric.of(np.asarray(td_error, np.float64)[usable])
         ids, evidence = per_episode(anchors.episode[usable], found, self.config.aggregate == "max")
         self.evidence.grow(len(self.store))
-        self.evidence.average(ids, evidence, self.config.rate)
+        self.evidence.average(ids, evidence, self.config.rate, self._step)
         self.evidence.note_drawn(anchors.episode)
 
     def anchors(self, rng: np.random.Generator, n: int, law: Law) -> Anchors:
@@ -155,7 +155,7 @@ class PrioritySampler(EpisodeLaw):
         return Anchors(episode, step, self._weights(law)[episode])
 
     def stats(self) -> dict[str, float]:
-        """Return the law's figures, how many trajectories have evidence, and its size."""
+        """Return the law's figures, how many trajectories have evidence, its size, and how old it is."""
         stats = {**super().stats(), "beta": self.config.beta_at(self._made_at)}
         if METRICS[self.config.metric].evidence == "store" or not len(self.law.ids):
             return stats
@@ -164,6 +164,9 @@ class PrioritySampler(EpisodeLaw):
         stats.update(
             seen=float(seen.mean()), evidence_mean=float(value.mean()), evidence_max=float(value.max())
         )
+        stale = self.evidence.staleness(self.law.ids, self._step)
+        if len(stale):
+            stats.update(staleness_mean=float(stale.mean()), staleness_max=float(stale.max()))
         return stats
 
     def state_dict(self) -> dict[str, Any]:
@@ -217,4 +220,4 @@ class PrioritySampler(EpisodeLaw):
         )
         values = ask(score, np.repeat(chosen, config.score_steps), step.ravel())  # (m * steps, E)
         found = METRICS[config.metric].of(values).reshape(len(chosen), -1).mean(1)
-        self.evidence.put(chosen, found)
+        self.evidence.put(chosen, found, self._step)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
 BAR = 40  # characters of the longest bar
+WORDS = {
+    "return": "share of the variance of returns that the clusters explain",
+    "length": "share of the variance of lengths",
+    "source": "information shared with the source",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,7 @@ class Cluster(Common):
         self._refuse_others(store.fingerprint)
         found = cluster_store(store, spec, self.seed, progress)
         write_clustering(self.source, self.out, store, found)
-        answer = describe_clusters(store, found)
+        answer = describe_clusters(store, found, self.seed)
         _print(answer)
         say(f"wrote {self.out}")
         return {**answer, "seed": self.seed, "out": str(self.out), "fingerprint": store.fingerprint}
@@ -84,9 +89,10 @@ class Cluster(Common):
         return int(self.clusters)
 
 
-def describe_clusters(store: TrajectoryStore, found: Clustering) -> dict[str, Any]:
-    """Return count, score of every count, and size, length, return and sources of each cluster."""
+def describe_clusters(store: TrajectoryStore, found: Clustering, seed: int = 0) -> dict[str, Any]:
+    """Return count, scores, what clusters explain, and size, length, return and sources of each."""
     from trajrl.samplers.cluster import cluster_table
+    from trajrl.samplers.clustering.explained import explained
 
     ids = store.live
     rows = []
@@ -96,6 +102,7 @@ def describe_clusters(store: TrajectoryStore, found: Clustering) -> dict[str, An
         rows.append({"cluster": c, **row, "episodes": int(row["episodes"]), "sources": names})
     return {
         "clusters": found.count, "score": found.scores.get(found.count), "scores": found.scores,
+        "explained": {name: one._asdict() for name, one in explained(store, found.labels, seed).items()},
         "per_cluster": rows, "features": found.spec.features.blocks(store), "notes": list(found.notes),
     }  # fmt: skip
 
@@ -110,6 +117,8 @@ def _print(answer: dict[str, Any]) -> None:
             f"{row['cluster']:>7}  {row['episodes']:>8}  {row['length_mean']:>11.1f}  "
             f"{row['length_std']:>10.1f}  {row['return_mean']:>11.2f}" + (f"  {names}" if sources else "")
         )
+    for name, one in answer["explained"].items():
+        say(f"{WORDS[name]}: {one['share']:.1%}; shuffled clusters of these sizes: {one['chance']:.1%}")
     most = max(answer["scores"].values(), default=0.0)
     if most > 0:
         say("score J of every count (the smallest is chosen):" if len(answer["scores"]) > 1 else "score J:")

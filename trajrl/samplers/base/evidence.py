@@ -24,6 +24,7 @@ class Evidence:
     def __init__(self) -> None:
         self.value, self.seen = np.zeros(0), np.zeros(0, bool)  # (E,) both
         self.unused = np.zeros(0, bool)  # (E,) drawn, and never seen
+        self.set_at = np.zeros(0)  # (E,) training step of the last evidence; NaN: none yet, or not known
 
     def grow(self, size: int) -> None:
         """Make room for ids below `size`."""
@@ -32,16 +33,22 @@ class Evidence:
             self.value = np.append(self.value, np.zeros(missing))
             self.seen = np.append(self.seen, np.zeros(missing, bool))
             self.unused = np.append(self.unused, np.zeros(missing, bool))
+            self.set_at = np.append(self.set_at, np.full(missing, np.nan))
 
-    def average(self, ids: np.ndarray, evidence: np.ndarray, rate: float) -> None:
-        """Take one step of the moving average for distinct ids (m,)."""
+    def average(self, ids: np.ndarray, evidence: np.ndarray, rate: float, step: int) -> None:
+        """Take one step of the moving average for distinct ids (m,), at a training step."""
         old = self.value[ids]
         self.value[ids] = np.where(self.seen[ids], (1 - rate) * old + rate * evidence, evidence)
-        self.seen[ids] = True
+        self.seen[ids], self.set_at[ids] = True, step
 
-    def put(self, ids: np.ndarray, evidence: np.ndarray) -> None:
-        """Replace what is known of distinct ids (m,)."""
-        self.value[ids], self.seen[ids] = evidence, True
+    def put(self, ids: np.ndarray, evidence: np.ndarray, step: int) -> None:
+        """Replace what is known of distinct ids (m,), at a training step."""
+        self.value[ids], self.seen[ids], self.set_at[ids] = evidence, True, step
+
+    def staleness(self, ids: np.ndarray, step: int) -> np.ndarray:
+        """Return how many training steps ago each of those ids that has evidence got the last of it (m,)."""
+        ages = step - self.set_at[ids]
+        return ages[~np.isnan(ages)]
 
     def note_drawn(self, ids: np.ndarray) -> None:
         """Take in that ids (m,) were drawn, after what they gave."""
@@ -56,12 +63,14 @@ class Evidence:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the arrays."""
-        return {"value": self.value.copy(), "seen": self.seen.copy(), "unused": self.unused.copy()}
+        names = ("value", "seen", "unused", "set_at")
+        return {name: getattr(self, name).copy() for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the arrays; older states do not say what was drawn without use."""
+        """Restore the arrays; older states do not say what was drawn without use, nor when evidence came."""
         self.value, self.seen = np.array(state["value"], np.float64), np.array(state["seen"], bool)
         self.unused = np.array(state.get("unused", np.zeros(len(self.seen))), bool)
+        self.set_at = np.array(state.get("set_at", np.full(len(self.seen), np.nan)), np.float64)
 
 
 def per_episode(episode: np.ndarray, evidence: np.ndarray, largest: bool) -> tuple[np.ndarray, np.ndarray]:

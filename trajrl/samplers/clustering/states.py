@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajrl.core.rng import integer, stream
+from trajrl.samplers.base.drawn_steps import drawn_steps
 from trajrl.samplers.clustering.kmeans import fit_centres, nearest
 from trajrl.store.features import Scaler, step_rows
 
@@ -62,13 +63,7 @@ class StateClusters:
     def fit(self, store: TrajectoryStore) -> None:
         """Fit on at most FIT_ROWS rows of live episodes, drawn by the seed."""
         store.require_vectors("clustering of states")
-        length = store.table.length[store.live]
-        total = np.cumsum(length)
-        chosen = np.arange(total[-1])
-        if len(chosen) > FIT_ROWS:
-            chosen = np.sort(stream(self.seed, "cluster", 2).choice(total[-1], FIT_ROWS, replace=False))
-        which = np.searchsorted(total, chosen, side="right")
-        episode, step = store.live[which], chosen - (total - length)[which]
+        episode, step = drawn_steps(store, store.live, FIT_ROWS, stream(self.seed, "cluster", 2))
         obs = store.obs.rows(store.table.start[episode] + episode + step)  # (m, obs)
         if not np.isfinite(obs).all():
             bad = episode[~np.isfinite(obs).all(1)][0]

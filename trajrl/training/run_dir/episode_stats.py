@@ -2,8 +2,9 @@
 
 `record` costs a few array additions per batch.  `frame` is what becomes episodes.parquet, `stats` what is
 logged: how even the draws were over episodes and clusters, since the beginning and since the last log, where
-in the episode they began, how many came from successes, and of the last batch the rewards of its segments
-and how likely its episodes were.  Its state is part of the checkpoint.
+in the episode they began, how many came from successes, by age and success how often a step was drawn
+(`replay_stats`), and of the last batch the rewards of its segments and how likely its episodes were.  Its
+state is part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from trajrl.samplers.base.distributions import share_stats
 from trajrl.samplers.roles import draws_by_role, role_sampler
+from trajrl.training.run_dir.replay_stats import replay_stats
 from trajrl.training.run_dir.window_draws import WindowDraws
 
 if TYPE_CHECKING:
@@ -92,9 +94,12 @@ class EpisodeStats:
             "data": np.ones(len(ids)), "draw": draws, "interval_draw": draws - logged,
             "weighted_draw": weight,
         }  # fmt: skip
+        table, age = self.store.table, self.step - self._counted("born")[ids]
+        replay = replay_stats(table.length[ids], table.success[ids], age, draws, draws - logged)
         of_policy = self.policy.stats(drawn_by and role_sampler(drawn_by, "policy")) if self.policy else {}
         return {
             **stats,
+            **replay,
             **self._cluster_stats(ids, masses),
             **self._recent_stats(),
             **self._segments(drawn_by),

@@ -38,7 +38,7 @@ def test_the_value_loss_is_its_formula():
         expected = sum(
             w * (0.8 if value >= 0 else 0.2) * value**2 for w, value in zip(batch.weight, u)
         ) / len(u)
-    torch.testing.assert_close(agent.value_loss(batch)[0], expected)
+    torch.testing.assert_close(agent.value_loss(batch, agent.data_values(batch))[0], expected)
 
 
 def test_the_policy_loss_is_its_formula_and_its_weights_are_bounded():
@@ -53,7 +53,9 @@ def test_the_policy_loss_is_its_formula_and_its_weights_are_bounded():
             z = (action - mean[i]) / torch.tensor(-0.5).exp()
             density = (-0.5 * z**2 + 0.5 - 0.5 * log(2 * pi)).sum()
             expected -= batch.weight[i] * weight * density / len(u)
-    loss, metrics = agent.actor_loss(batch, agent.draw_noise(batch, torch_stream(0, "a")))
+    loss, metrics = agent.actor_loss(
+        batch, agent.data_values(batch), agent.draw_noise(batch, torch_stream(0, "a"))
+    )
     torch.testing.assert_close(loss, expected)
     share = (2.0 * u).exp().gt(1.5).float().mean()
     assert 0 < share < 1
@@ -78,15 +80,17 @@ def test_the_policy_and_q_learn_from_the_value_after_its_step():
     batch = random_windows(agent.spec)
     noise = twin.draw_noise(batch, torch_stream(0, "a"))
     twin.prepare()
-    twin.value_optimiser.step(twin.value_loss(batch)[0])
-    expected = twin.actor_loss(batch, noise)[0], twin.critic_loss(batch)[0]
+    q = twin.data_values(batch)
+    twin.value_optimiser.step(twin.value_loss(batch, q)[0])
+    expected = twin.actor_loss(batch, q, noise)[0], twin.critic_loss(batch)[0]
     metrics = agent.update(batch, torch_stream(0, "a")).metrics
     torch.testing.assert_close((metrics["actor/loss"], metrics["critic/loss"]), expected)
 
 
 def test_the_gradient_of_the_value_loss_reaches_the_value_alone():
     agent = moved_apart(history=3, gru_width=8, horizon=4)
-    loss, _ = agent.value_loss(random_windows(agent.spec))
+    batch = random_windows(agent.spec)
+    loss, _ = agent.value_loss(batch, agent.data_values(batch))
     nets = (agent.actor, agent.critic, agent.target)
     others = [weight for net in nets for weight in net.parameters() if weight.requires_grad]
     assert all(

@@ -120,25 +120,28 @@ class IQL(GaussianLearner):
         drawn = local_rows(torch.rand(whole_rows(len(batch.steps)), layers, config.width, generator=rng))
         return Noise(((drawn >= config.dropout) / (1 - config.dropout)).to(self.device, non_blocking=True))
 
-    def advantage(self, batch: SequenceBatch) -> Tensor:
-        """Return u = min_j Q'_j(o, a) - V(o), (B,); its gradient reaches V alone."""
+    @torch.no_grad()
+    def data_values(self, batch: SequenceBatch) -> Tensor:
+        """Return min_j Q'_j(o, a) of the data's actions, (B,)."""
+        view = self.context(self.target.encoder, histories(batch)[0])
+        return self.target.head(view, self.flat_actions(batch)).amin(0)
+
+    def advantage(self, batch: SequenceBatch, q: Tensor) -> Tensor:
+        """Return u = q - V(o), (B,), of q = min_j Q'_j(o, a); its gradient reaches V alone."""
         here, _ = histories(batch)
-        with torch.no_grad():
-            view = self.context(self.target.encoder, here)
-            q = self.target.head(view, self.flat_actions(batch)).amin(0)  # (B,)
         return q - self.state_value.head(self.context(self.state_value.encoder, here))[:, 0]
 
-    def value_loss(self, batch: SequenceBatch) -> tuple[Tensor, Metrics]:
-        """Expectile regression of V on the target critics; returns (loss, metrics)."""
-        valid, u = batch.steps > 0, self.advantage(batch)  # (B,)
+    def value_loss(self, batch: SequenceBatch, q: Tensor) -> tuple[Tensor, Metrics]:
+        """Expectile regression of V on q, the target critics' `data_values`; returns (loss, metrics)."""
+        valid, u = batch.steps > 0, self.advantage(batch, q)  # (B,)
         loss = masked_mean(expectile_loss(u, self.config.expectile), valid, batch.weight)
         return loss, {"value/loss": loss, "value/advantage": masked_mean(u, valid)}
 
-    def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
-        """Advantage-weighted log likelihood of the data's actions; returns (loss, metrics)."""
+    def actor_loss(self, batch: SequenceBatch, q: Tensor, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Log likelihood of the data's actions, weighted by q - V; returns (loss, metrics)."""
         config, valid, (here, _) = self.config, batch.steps > 0, histories(batch)
         with torch.no_grad():
-            raw = (config.beta * self.advantage(batch)).exp()  # (B,)
+            raw = (config.beta * self.advantage(batch, q)).exp()  # (B,)
             weight = raw.clamp(max=config.weight_max)
         context = self.context(self.actor.encoder, here)
         mean, log_std = self.actor.head(context, noise.keep if config.dropout else None)  # (B, act), (act,)
@@ -163,9 +166,11 @@ class IQL(GaussianLearner):
     def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
         """Take one step of V, the policy and Q, in this order, then move the target."""
         policy, values = by_role(batch)
-        value_loss, value_metrics = self.value_loss(values)
+        q = self.data_values(values)
+        value_loss, value_metrics = self.value_loss(values, q)
         value_norm = self.value_optimiser.step(value_loss)
-        actor_loss, actor_metrics = self.actor_loss(policy, noise)
+        q = q if policy is values else self.data_values(policy)
+        actor_loss, actor_metrics = self.actor_loss(policy, q, noise)
         actor_norm = self.actor_optimiser.step(actor_loss)
         critic_loss, td_error, critic_metrics = self.critic_loss(values)
         critic_norm = self.critic_optimiser.step(critic_loss)

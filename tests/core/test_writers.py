@@ -27,6 +27,7 @@ ALLOWED = {  # what writes below a scratch folder of its own, or where the line 
     "formats/lerobot/export.py": "a Scratch",
     "formats/lerobot/listing.py": "the Scratch of the exporter",
     "formats/lerobot/write_images.py": "the Scratch of the exporter",
+    "formats/lerobot/write_videos.py": "the Scratch of the exporter",
     "formats/lerobot/writer.py": "the Scratch of the exporter",
     "formats/minari/export.py": "a Scratch",
     "nets/mish_kernel.py": "a temporary folder",

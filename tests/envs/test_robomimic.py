@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from trajrl import make_suite
-from trajrl.envs.robomimic import RobomimicSuite, objects
+from trajrl.envs.robomimic import RobomimicSuite
+from trajrl.envs.robomimic_vector import objects
 
 SHARED = Path(os.environ.get("TRAJRL_SHARED", Path(__file__).parents[2] / "../shared"))
 DEMOS = SHARED / "data" / "robomimic" / "lift_low_dim.hdf5"
@@ -43,7 +44,7 @@ def place(env, state):
     task = env.unwrapped
     task.raw.sim.set_state_from_flattened(state)
     task.raw.sim.forward()
-    return task._see(task.raw._get_observations(force_update=True))
+    return task._see()
 
 
 @robosuite
@@ -117,6 +118,36 @@ def test_old_arguments_of_a_file_are_honoured():
     assert raw.control_freq == 10
     assert (arm.kp == 99).all()
     assert (arm.input_type, arm.input_ref_frame) == ("delta", "world")
+
+
+@robosuite
+def test_images_are_those_that_robomimic_would_have_written_of_the_same_state():
+    import robosuite
+
+    shown = {
+        "camera_names": ["agentview", "robot0_eye_in_hand"], "camera_heights": [48, 32],
+        "camera_widths": [40, 32],
+    }  # fmt: skip
+    keys = [f"{name}_image" for name in shown["camera_names"]]
+    suite = make_suite("robomimic:Lift", obs_keys=("state", *keys), arguments=shown)
+    acted = suite.make(0)
+    task = acted.unwrapped
+    model = task.raw.sim.model.get_xml()  # rounded, so both read it
+    task.raw.reset_from_xml_string(task.raw.edit_model_xml(model))
+    seen = [acted.step(np.full(7, 0.3, np.float32))[0] for _ in range(3)][-1]
+    state = task.raw.sim.get_state().flatten()
+    written = robosuite.make("Lift", robots="Panda", use_camera_obs=True, has_renderer=False, **shown)
+    written.reset()
+    written.reset_from_xml_string(written.edit_model_xml(model))
+    written.sim.reset()
+    written.sim.set_state_from_flattened(state)
+    written.sim.forward()
+    due = written._get_observations(force_update=True)
+    for key in keys:
+        np.testing.assert_array_equal(seen[key], due[key][::-1])
+    np.testing.assert_array_equal(seen["state"][:3], due["robot0_eef_pos"].astype(np.float32))
+    assert [seen[key].shape for key in keys] == [(48, 40, 3), (32, 32, 3)]
+    assert seen[keys[0]][:8].mean() < seen[keys[0]][-8:].mean()  # a dark wall above, a white table below
 
 
 @robosuite

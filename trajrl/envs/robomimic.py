@@ -2,11 +2,13 @@
 
 observation    robot0_eef_pos, robot0_eef_quat, robot0_gripper_qpos, the same of robot1, object
 object         for each object its place, its attitude and both relative to the hand, as robosuite 1.2 had it
+KEY            data with other keys are seen by theirs: robosuite's names, and CAMERA_image for images
 action         delta of the hand's pose in the world's frame and the gripper, 20 a second
 reward         1 where the task is solved, else 0; learning sees it less 1; solving ends the episode
 
 robosuite 1.5 orders the objects' numbers otherwise, computes relative poses one step late, turned the sign of
-Lift's gripper_to_cube_pos and reads actions in the robot's frame; the data of 1.2 to 1.4 does not.
+Lift's gripper_to_cube_pos and reads actions in the robot's frame; the data of 1.2 to 1.4 does not.  A file
+that names version 1.5 or a later one has `object` as that has it.
 
 Paper: Mandlekar et al. 2021 (robomimic).
 """
@@ -14,8 +16,7 @@ Paper: Mandlekar et al. 2021 (robomimic).
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from importlib.util import find_spec
 from typing import Any
@@ -25,11 +26,15 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from trajrl.core.registry import unknown
+from trajrl.core.rendering import choose_backend
 from trajrl.envs.base.global_rng import SeededGlobals
 from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.suite import Suite
+from trajrl.envs.robomimic_arguments import OWN, recorded_arguments
+from trajrl.envs.robomimic_cameras import Camera, cameras_of, require_cameras
+from trajrl.envs.robomimic_vector import awake, object_keys, vector
+from trajrl.store.images import STATE, Seen
 
-HAND = ("eef_pos", "eef_quat", "gripper_qpos")  # of every robot, in the published order
 HORIZONS = {  # steps of an episode: ColinQiyangLi/qc:envs/robomimic_utils.py, _get_max_episode_length
     "Lift": 300, "NutAssemblySquare": 400, "PickPlaceCan": 300, "ToolHang": 1000, "TwoArmTransport": 800,
 }  # fmt: skip
@@ -44,7 +49,7 @@ FIXED = {  # whatever a file says
     "has_renderer": False, "use_camera_obs": False, "use_object_obs": True, "ignore_done": True,
     "lite_physics": False, "renderer": "mujoco",
 }  # fmt: skip
-DROPPED = ("camera_depths", "camera_heights", "camera_names", "camera_widths", "render_gpu_device_id")
+DROPPED = ("camera_depths", "camera_heights", "camera_names", "camera_widths", "render_gpu_device_id", *OWN)
 
 
 class RobomimicSuite(Suite):
@@ -70,13 +75,18 @@ class RobomimicSuite(Suite):
     @classmethod
     def recorded_with(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments that a file recorded in `env_args`; none where it was stripped of them."""
-        versions = (attributes.get("provenance") or {}).get("versions") or {}
-        found = (versions.get("env_args") or {}).get("env_kwargs")
+        found = recorded_arguments(attributes.get("provenance"))
         return {"arguments": found} if found else {}
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Make robosuite's environment."""
-        return SeededGlobals(Task(make_task(self.task, self.options.arguments, render)))
+        arguments = self.options.arguments
+        shown = [key for key in self.options.obs_keys if key != STATE]
+        cameras = cameras_of(shown, arguments, self.name)
+        raw = make_task(self.task, arguments, bool(render or cameras))
+        require_cameras(cameras, raw.sim, self.name)
+        keys = awake(raw, arguments.get("state_keys") or (), self.name)
+        return SeededGlobals(Task(raw, keys, cameras))
 
     def score(self, episode_return: float) -> Score:
         """Robomimic reports success and no score."""
@@ -90,7 +100,7 @@ def make_task(name: str, arguments: Mapping[str, Any], render: bool) -> Any:
     quiet = logging.getLogger("robosuite_logs")  # it logs every file it reads
     quiet.addFilter(lambda record: record.levelno >= logging.ERROR)
     if render:
-        os.environ.setdefault("MUJOCO_GL", "osmesa")  # needs no display
+        choose_backend(f"the images of robomimic:{name}")
     import robosuite
 
     if name not in robosuite.ALL_ENVIRONMENTS:
@@ -125,31 +135,37 @@ def controller(found: Any, robot: str) -> Any:
 
 
 class Task(gymnasium.Env):
-    """A task of robosuite under Gymnasium's interface; solving it ends the episode."""
+    """A task of robosuite under Gymnasium's interface; solving it ends the episode.
+
+    Everything is seen at one moment, that of the state which a step leads to, as robomimic writes its data.
+    """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
 
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
+    def __init__(self, raw: Any, keys: Sequence[str], cameras: Mapping[str, Camera]) -> None:
+        self.raw, self.keys, self.cameras = raw, keys, cameras
         low, high = raw.action_spec
         self.action_space = Box(low.astype(np.float32), high.astype(np.float32))
-        width = len(self._see(raw._get_observations(force_update=True)))
-        self.observation_space = Box(-np.inf, np.inf, (width,), np.float32)
+        width = len(vector(raw._get_observations(force_update=True), keys, object_keys(raw)))
+        numbers = Box(-np.inf, np.inf, (width,), np.float32)
+        shown = {key: Box(0, 255, (*one.shown, 3), np.uint8) for key, one in cameras.items()}
+        self.observation_space = gymnasium.spaces.Dict({STATE: numbers, **shown}) if shown else numbers
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Seen, dict[str, Any]]:
         """Start an episode; `seed` settles where everything is put."""
         super().reset(seed=seed)
         if seed is not None:
             self.raw.rng.bit_generator.state = np.random.PCG64(seed).state  # others hold it too
-        return self._see(self.raw.reset()), {"success": False}
+        self.raw.reset()
+        return self._see(), {"success": False}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Seen, float, bool, bool, dict[str, Any]]:
         """Take one step of a twentieth of a second."""
-        seen, reward, _, _ = self.raw.step(action)
+        _, reward, _, _ = self.raw.step(action)
         solved = bool(self.raw._check_success())
-        return self._see(seen), float(reward), solved, False, {"success": solved}
+        return self._see(), float(reward), solved, False, {"success": solved}
 
     def render(self) -> np.ndarray:
         """Return a frame of the camera in front of the arm."""
@@ -159,41 +175,10 @@ class Task(gymnasium.Env):
         """Free the simulation."""
         self.raw.close()
 
-    def _see(self, seen: Mapping[str, Any]) -> np.ndarray:
-        keys = [f"robot{i}_{key}" for i in range(len(self.raw.robots)) for key in HAND]
-        hands = [seen[key] for key in keys if key in seen]  # TwoArmPegInHole's arms have no grippers
-        return np.concatenate([*hands, objects(seen, self._object_keys())]).astype(np.float32)
-
-    def _object_keys(self) -> list[str]:
-        """Return the names of the objects' numbers in robosuite's present order."""
-        known = self.raw._observables.items()
-        return [key for key, o in known if o.modality == "object" and o.is_enabled() and o.is_active()]
-
-
-def objects(seen: Mapping[str, Any], keys: list[str]) -> np.ndarray:
-    """Return the numbers of all objects, in the order and with the signs of the published data."""
-    parts: list[np.ndarray] = []
-    relative = [key for key in keys if "_to_robot0_eef_" in key]
-    held = {key.split("_to_robot0_eef_")[0] for key in relative}
-    for key in keys:
-        owner = key.rpartition("_")[0]
-        if key == "gripper_to_cube_pos":
-            parts.append(seen["robot0_eef_pos"] - seen["cube_pos"])
-        elif owner in held and key.endswith("_pos"):
-            place = seen[f"{owner}_pos"], seen[f"{owner}_quat"]
-            hand = seen["robot0_eef_pos"], seen["robot0_eef_quat"]
-            parts += [*place, *from_hand(place, hand)]
-        elif key not in relative and not (owner in held and key.endswith("_quat")):
-            parts.append(np.atleast_1d(seen[key]))
-    return np.concatenate(parts)
-
-
-Pose = tuple[np.ndarray, np.ndarray]
-
-
-def from_hand(pose: Pose, hand: Pose) -> Pose:
-    """Return a pose as the hand sees it: inverse(hand) pose."""
-    from robosuite.utils import transform_utils as turn
-
-    inside = turn.pose_in_A_to_pose_in_B(turn.pose2mat(pose), turn.pose_inv(turn.pose2mat(hand)))
-    return turn.mat2pose(inside)
+    def _see(self) -> Seen:
+        self.raw.sim.forward()  # a step leaves places as they were before its last part
+        seen = self.raw._get_observations(force_update=True)  # else those of when the step began
+        numbers = vector(seen, self.keys, object_keys(self.raw))
+        if not self.cameras:
+            return numbers
+        return {STATE: numbers, **{key: one.image(self.raw.sim) for key, one in self.cameras.items()}}

@@ -105,8 +105,14 @@ def import_source(
     return import_source(source, Path(out), show, overwrite)
 
 
-def export(store: TrajectoryStore, path: str | Path, format: str, overwrite: bool = False) -> dict[str, Any]:
-    """Write a store in another format; returns what was written and what that format could not carry."""
+def export(
+    store: TrajectoryStore, path: str | Path, format: str, overwrite: bool = False, video: bool = False
+) -> dict[str, Any]:
+    """Write a store in another format; returns what was written and what that format could not carry.
+
+    Args:
+        video: images are written as videos, which is smaller and does not give the same bits again
+    """
     from trajrl.formats.base.exporter import export
 
-    return export(store, Path(path), find(EXPORTS, format, "export format"), format, overwrite)
+    return export(store, Path(path), find(EXPORTS, format, "export format"), format, overwrite, video)

@@ -79,6 +79,7 @@ class NoisyPolicy:
     def __init__(self, policy: Actor, scale: float) -> None:
         self.policy, self.scale = policy, scale
         self.spec, self.action_dim = policy.spec, policy.action_dim
+        self.images = getattr(policy, "images", None)
 
     @property
     def device(self) -> torch.device:
@@ -98,6 +99,7 @@ class MixedPolicy:
     def __init__(self, policy: Any, epsilon: float) -> None:
         self.policy, self.epsilon = policy, epsilon
         self.spec, self.device, self.action_dim = policy.spec, policy.device, policy.action_dim
+        self.images = getattr(policy, "images", None)
 
     def act(self, history: Seen, rng: Sequence[torch.Generator], explore: bool) -> torch.Tensor:
         """Let the policy act, then replace some rows, each by its own draw: (V, N, act)."""

@@ -28,6 +28,7 @@ from trajrl.cli.collect.recipes import (
     of_policy,
     of_recipe,
     other_options,
+    sight_of,
 )
 from trajrl.cli.common import Common, UsageError, progress, refuse_existing, say
 from trajrl.cli.option import silent
@@ -131,7 +132,8 @@ class Collect(Common):
                 for episode in shown:
                     waiting.add(number, episode)
             name, box = (suite.name, suite.action_box) if suite else name_and_box(self.env)
-            with self.writer(name, [asdict(part) for part in parts], box) as writer:
+            arguments = suite.options.arguments if suite else {}
+            with self.writer(name, [asdict(part) for part in parts], box, arguments) as writer:
                 waiting.finish(writer, box)
                 found = summary(writer.table)
             waiting.remove()
@@ -150,7 +152,7 @@ class Collect(Common):
         suite = self.suite()
         run = learn(suite, self.steps, self.seed, self.out, self.set, asked, resume, self.overwrite)
         learner = [{"policy": run.config.agent, "updates": run.step}]
-        with self.writer(suite.name, learner, suite.action_box) as writer:
+        with self.writer(suite.name, learner, suite.action_box, suite.options.arguments) as writer:
             for episode in met(run):
                 writer.append(episode)
             found = summary(writer.table)
@@ -201,7 +203,7 @@ class Collect(Common):
         other = [name for part in ("agent", "sampler", "run") for name in found[part]]
         if other and self.recipe != "medium-replay":
             raise ValueError(f"--set takes env.NAME=VALUE here; '{other[0]}' belongs to a run that learns")
-        return make_suite(self.env, **env_settings(found["env"]))
+        return make_suite(self.env, **{**sight_of(self.policy, self.env), **env_settings(found["env"])})
 
     def scripted(self, number: int, part: Part, waiting: Collection) -> Iterator[Episode]:
         """Yield episodes of the environment's own script without end."""
@@ -226,7 +228,9 @@ class Collect(Common):
         streams = Streams(self.seed, "collect", (number,) if number else ())
         return collect(suite, actor, streams, self.envs, part.source, waiting.episodes[number])
 
-    def writer(self, environment: str, parts: list[dict[str, Any]], box: ActionBox) -> StoreWriter:
+    def writer(
+        self, environment: str, parts: list[dict[str, Any]], box: ActionBox, arguments: dict[str, Any]
+    ) -> StoreWriter:
         """Open the store file, with what a reader must know about where it came from."""
         noise = self.noise[0] if len(self.noise) == 1 else list(self.noise)
         provenance = {
@@ -235,6 +239,7 @@ class Collect(Common):
             "seed": self.seed, "steps": self.steps, "noise": noise, "epsilon": self.epsilon,
             "source": self.source or Path(self.policy).stem, "set": list(self.set), "trajrl": __version__,
         }  # fmt: skip
+        provenance |= {"arguments": arguments} if arguments else {}  # of the environment
         named = box.attributes(f"collect in {environment}")
         return StoreWriter(self.out, {"environment": environment, "provenance": provenance, **named})
 

@@ -152,9 +152,17 @@ def make_policy(name: str, suite: Suite) -> Actor:
         policy, box = run.agent(), run.action_box()
     else:
         policy, box = FilePolicy(name), None
-    require_fit(name, (policy.obs_dim, policy.action_dim), suite)
+    shown = getattr(policy, "images", {})
+    require_fit(name, (policy.obs_dim, policy.action_dim), suite, shown)
     require_box(name, box, suite)
     return policy
+
+
+def sight_of(policy: str, env: str) -> dict[str, Any]:
+    """Return the options under which an environment shows a run what it was trained to see."""
+    from trajrl.training.run_dir.load_run import load_run
+
+    return load_run(policy).sight(env) if (Path(policy) / "config.json").exists() else {}
 
 
 def other_options(policy: str, suite: Suite) -> str:

@@ -62,6 +62,8 @@ class Export(Common):
     """The format to write."""
     out: Path
     """The file to write; for LeRobot and Minari a folder, of Minari called NAME-vN."""
+    video: bool = False
+    """Images as videos, for LeRobot: far smaller, and near what they were, not equal."""
     overwrite: bool = False
     """Replace a file that has this name; a folder is never replaced."""
 
@@ -71,8 +73,10 @@ class Export(Common):
 
         out = self.out.expanduser()
         refuse_existing(out, self.overwrite)
-        found = export(TrajectoryStore.open(self.store), out, self.format, self.overwrite)
+        found = export(TrajectoryStore.open(self.store), out, self.format, self.overwrite, self.video)
         say(f"{found['episodes']} episodes, {found['transitions']} transitions to {found['out']}")
+        if self.video:
+            say("images are videos, near what they were and not equal; without --video they are equal")
         if found["beside"]:
             say(f"other readers will not see: {', '.join(found['beside'])}")
         return found

@@ -14,8 +14,9 @@ from trajrl.store.column import Column
 from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
 
-SHOWS_IMAGES = ("lerobot", "lerobot-v2.1", "npz", "ogbench", "robomimic")
-Write = Callable[[TrajectoryStore, Path], None]
+FILMS = ("lerobot", "lerobot-v2.1")  # formats that hold images as video too
+SHOWS_IMAGES = (*FILMS, "npz", "ogbench", "robomimic")
+Write = Callable[..., None]  # (store, path), and True where images are to be video
 
 
 class Span(NamedTuple):
@@ -29,9 +30,16 @@ class Span(NamedTuple):
 
 
 def export(
-    store: TrajectoryStore, path: Path, write: Write, format: str, overwrite: bool = False
+    store: TrajectoryStore,
+    path: Path,
+    write: Write,
+    format: str,
+    overwrite: bool = False,
+    video: bool = False,
 ) -> dict[str, Any]:
     """Write the file or folder and return what it holds; a folder is never replaced."""
+    if video and format not in FILMS:
+        raise ValueError(f"video is for {' and '.join(FILMS)}; a {format} file holds images as they are")
     refuse_existing(path, overwrite)
     if not len(store.live):
         raise ValueError("the store has not one episode to export")
@@ -40,7 +48,9 @@ def export(
             f"a {format} file as trajrl writes it holds vectors, and this store has images "
             f"({', '.join(store.images)}): export it as {' or '.join(SHOWS_IMAGES)}"
         )
-    write(store, path)
+    if video and not store.images:
+        raise ValueError("the store has no images that could be videos: leave --video out")
+    write(store, path, *([True] if video else []))
     return {
         "format": format, "out": str(path), "episodes": len(store.live), "transitions": store.num_steps,
         "beside": beside(store, format),

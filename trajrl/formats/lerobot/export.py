@@ -2,7 +2,7 @@
 
     observation.state (or the keys it came with), action, next.reward, next.done, next.truncated, next.success
     task = source                                  other columns: extra.NAME
-    images: PNG in the data, observation.images.NAME or the name they came with
+    images: observation.images.NAME or the name they came with, PNG in the data, or videos if asked
 
 LeRobot has no place for the observation after the last action: it is left, with how the episode ended, in the
 set's own list of episodes, and trajrl reads it there.
@@ -24,6 +24,7 @@ from trajrl.formats.base.exporter import Span, observations, rate_of, size_on_di
 from trajrl.formats.lerobot.listing import LISTINGS
 from trajrl.formats.lerobot.stats import Total, stats_of
 from trajrl.formats.lerobot.write_images import FinalImages, ImageColumns, encoded, sampled
+from trajrl.formats.lerobot.write_videos import PATHS, VideoFiles, require_filmable
 from trajrl.formats.lerobot.writer import CHUNK, VERSIONS, FrameFiles
 from trajrl.store.store import TrajectoryStore
 
@@ -31,40 +32,49 @@ FPS = 10  # where nothing says how often the robot was asked
 NO_TASK = "no task is named"
 
 
-def write_lerobot(store: TrajectoryStore, path: Path, version: str = "v3.0") -> None:
-    """Write the folder; it appears whole or not at all."""
+def write_lerobot(store: TrajectoryStore, path: Path, filmed: bool = False, version: str = "v3.0") -> None:
+    """Write the folder; it appears whole or not at all.
+
+    Args:
+        filmed: images are videos
+    """
+    if filmed:
+        require_filmable(store.image_shapes)
     scratch = Scratch(path)
     try:
         with said(path):
             require_space(scratch.folder / "room", size_on_disk(store))
             folder = scratch.folder / path.name
-            _write(store, folder, version)
+            _write(store, folder, version, filmed)
             os.replace(folder, path)
             sync_folder(path.parent)
     finally:
         scratch.remove()
 
 
-def write_lerobot21(store: TrajectoryStore, path: Path) -> None:
+def write_lerobot21(store: TrajectoryStore, path: Path, filmed: bool = False) -> None:
     """Write a set of version 2.1."""
-    write_lerobot(store, path, "v2.1")
+    write_lerobot(store, path, filmed, "v2.1")
 
 
-def _write(store: TrajectoryStore, folder: Path, version: str) -> None:
+def _write(store: TrajectoryStore, folder: Path, version: str, filmed: bool) -> None:
     """Write data, then what describes them."""
-    frames = Frames(store)
+    frames = Frames(store, filmed)
     totals: dict[str, Total] = {}
     meta, count = folder / "meta", 0
     with (
         FrameFiles(folder, version) as files,
         LISTINGS[version](meta, frames.tasks) as listing,
         FinalImages(meta) as finals,
+        VideoFiles(folder, version, frames.fps) as videos,
     ):
         for number, span in enumerate(spans(store)):
             columns, shown = frames.columns(span, number), frames.shown.of(span)
-            place = files.write(columns, {name: encoded(rows[:-1]) for name, rows in shown.items()})
+            acted = {name: rows[:-1] for name, rows in shown.items()}
+            place = files.write(columns, {} if filmed else {n: encoded(rows) for n, rows in acted.items()})
+            place |= videos.write(number, acted) if filmed else {}
             finals.write(number, {name: rows[-1:] for name, rows in shown.items()})
-            seen = columns | {name: sampled(rows[:-1]) for name, rows in shown.items()}
+            seen = columns | {name: sampled(rows) for name, rows in acted.items()}
             stats = {name: stats_of(rows) for name, rows in seen.items()}
             for name, rows in seen.items():
                 totals.setdefault(name, Total()).add(rows, stats[name])
@@ -82,8 +92,8 @@ def _write(store: TrajectoryStore, folder: Path, version: str) -> None:
 class Frames:
     """The frames of a store as LeRobot names them."""
 
-    def __init__(self, store: TrajectoryStore) -> None:
-        self.store, self.row = store, 0
+    def __init__(self, store: TrajectoryStore, filmed: bool) -> None:
+        self.store, self.row, self.filmed = store, 0, filmed
         provenance = store.attributes.get("provenance")
         provenance = provenance if isinstance(provenance, dict) else {}
         found = provenance.get("versions")
@@ -147,14 +157,18 @@ class Frames:
                 "dtype": str(rows.dtype), "shape": list(rows.shape[1:]) or [1],
                 "names": names.get(name) if isinstance(names, dict) else None,
             } for name, rows in first.items()
-        } | self.shown.described()  # fmt: skip
+        }  # fmt: skip
         fps = int(self.fps) if self.fps == int(self.fps) else self.fps
+        features |= self.shown.described(fps if self.filmed else 0)
         kept = {"codebase_version": version, "robot_type": self.known.get("robot_type")}
         counts = {
             "total_episodes": episodes, "total_frames": self.store.num_steps, "total_tasks": len(self.tasks),
             "chunks_size": CHUNK, "fps": fps, "splits": {"train": f"0:{episodes}"},
         }  # fmt: skip
-        return kept | counts | VERSIONS[version](episodes) | {"video_path": None, "features": features}
+        counts |= VERSIONS[version](episodes)
+        if self.filmed and version == "v2.1":
+            counts["total_videos"] = episodes * len(self.shown.features)
+        return kept | counts | {"video_path": PATHS[version] if self.filmed else None, "features": features}
 
 
 def _keys(widths: Any, obs_dim: int) -> list[tuple[str, int, int]]:

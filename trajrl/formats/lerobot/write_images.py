@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from trajrl.formats.base.exporter import Span, images
+from trajrl.formats.lerobot.write_videos import described as film_of
 from trajrl.store.store import TrajectoryStore
 
 FINAL = "trajrl_final.parquet"
@@ -40,13 +41,18 @@ class ImageColumns:
         """Return the images (T+1, h, w, c) of an episode, by feature."""
         return {feature: images(self._store.images[name], span) for feature, name in self.features.items()}
 
-    def described(self) -> dict[str, Any]:
-        """Return what info.json says of them."""
-        shapes = self._store.image_shapes
-        return {
-            feature: {"dtype": "image", "shape": list(shapes[name]), "names": ["height", "width", "channels"]}
-            for feature, name in self.features.items()
-        }
+    def described(self, fps: float = 0) -> dict[str, Any]:
+        """Return what info.json says of them.
+
+        Args:
+            fps: of the videos that they become; 0: they stay images
+        """
+        found: dict[str, Any] = {}
+        for feature, name in self.features.items():
+            shape = self._store.image_shapes[name]
+            kind = {"dtype": "video", "info": film_of(shape, fps)} if fps else {"dtype": "image"}
+            found[feature] = {"shape": list(shape), "names": ["height", "width", "channels"], **kind}
+        return found
 
 
 class FinalImages:

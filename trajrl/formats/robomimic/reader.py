@@ -54,6 +54,7 @@ class Robomimic(Source):
             self.keys = tuple(key for key in keys if key not in self.cameras)
             self.left_out = [key for key in obs if shows(obs, key) and key not in keys]
             self.widths = {key: int(np.prod((child(obs, key).shape or ())[1:])) for key in self.keys}
+            self.shapes = {key: list((child(obs, key).shape or ())[1:]) for key in self.cameras}
             self.masks = _masks(file)
             self._read_attributes(group)
         self.demos = self._filtered()
@@ -74,8 +75,9 @@ class Robomimic(Source):
                     yield episode, {f"mask_{name}": demo in named for name, named in self.masks.items()}
 
     def reading(self) -> dict[str, Any]:
-        """Return options, versions and counts of this reading, with order and widths of the observations."""
-        return {**super().reading(), "obs_keys": self.widths}
+        """Return options, versions and counts of this reading, and what observations are in the file."""
+        shown = {"images": self.shapes} if self.shapes else {}
+        return {**super().reading(), "obs_keys": self.widths, **shown}
 
     def _episode(self, name: str, demo: h5py.Group) -> Episode | None:
         """Return one demonstration; None where it has a single step and no observation after it."""

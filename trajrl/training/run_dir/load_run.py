@@ -123,13 +123,28 @@ class LoadedRun:
         """Return the environment the run evaluates in, or another one; `options` win over the run's own."""
         name = self.vetted_environment(which, env)
         obs_dim, action_dim, own = self._kept(which)
-        step = self.step(which)
-        shown = self._images(checkpoint.policy_state(self.folder / "checkpoints", step)[1], step)
+        shown = self._shown(which)
         keys = {"obs_keys": keys_of(obs_dim, shown)} if shown or self.config.obs_keys else {}
         suite = make_suite(name, **{**self._env_options(own, env), "env_timeout": 0.0, **keys, **options})
         require_fit(str(self.folder), (obs_dim, action_dim), suite, shown)
         require_box(str(self.folder), self.action_box(which), suite)
         return suite
+
+    def sight(self, env: str, which: str = "last") -> dict[str, Any]:
+        """Return the options under which `env` shows what a policy of images or of their features sees.
+
+        They are those of the run's own environment, and none for a policy that sees vectors as they are.
+        """
+        obs_dim, _, own = self._kept(which)
+        shown, around = self._shown(which), self._env_options(own, env)
+        if shown:
+            return {**around, "obs_keys": keys_of(obs_dim, shown)}
+        return around if around.get("embed") else {}
+
+    def _shown(self, which: str) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the images that a kept policy sees."""
+        step = self.step(which)
+        return self._images(checkpoint.policy_state(self.folder / "checkpoints", step)[1], step)
 
     def _env_options(self, own: str, env: str) -> dict[str, Any]:
         """Return the options of the run's own environment, which another one does not take."""

@@ -141,7 +141,7 @@ def recent(f: Facts, half_life: float, floor: float) -> np.ndarray:
     return (1 - floor) * mass / mass.sum() + floor / len(mass)
 
 
-def density(f: Facts, kl: float, floor: float, ess: float = 0.0, ridge: float = 0.001) -> list[np.ndarray]:
+def density(f: Facts, kl: float, floor: float, ess: float = 0.3, ridge: float = 0.001) -> list[np.ndarray]:
     """Solve for theta and eta: as much is brought to states as is taken, and the divergence is the bound."""
     steps = np.concatenate([o[:-1] for o in f.obs])
 

@@ -1,5 +1,9 @@
 """Clusters of trajectories: the choice of a count, balance, growth, stored labels, degenerate data."""
 
+import json
+from dataclasses import replace
+
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,21 +13,29 @@ from populations import episode, fixed_anchors, population
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.base.distributions import Balanced, share_stats
+from trajrl.samplers.clustering.explained import explained
 from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
 from trajrl.samplers.clustering.kmeans import fit_centres, nearest
 from trajrl.samplers.clustering.labels import read_clustering, write_clustering
 from trajrl.samplers.clustering.num_clusters import candidates, homogeneity
+from trajrl.store.episode import Episode
 from trajrl.store.file.verify import verify
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
 
 
+def of_kind(kind: int, length: int, seed: int) -> Episode:
+    """Return an episode of a kind: its place, its return, and how wide and fast it moves and acts."""
+    made, wide = episode(length, 10.0 * kind, seed=seed), 0.1 + kind
+    return replace(made, obs=10 * kind + wide * made.obs, actions=wide * made.actions)
+
+
 def kinds(count: int = 60) -> TrajectoryStore:
-    """Return episodes of three kinds that differ in place, length and return; shares 1/2, 1/3, 1/6."""
+    """Return episodes of three kinds that also differ in length; shares 1/2, 1/3, 1/6."""
     store = TrajectoryStore()
     for i in range(count):
         kind = [0, 0, 0, 1, 1, 2][i % 6]
-        store.append(episode(4 + 8 * kind + i % 2, float(10 * kind), seed=i), "offline")
+        store.append(of_kind(kind, 4 + 8 * kind + i % 2, i), "offline")
     return store
 
 
@@ -165,7 +177,7 @@ def test_new_episodes_join_the_nearest_centre_and_centres_stay():
     store = kinds()
     sampler = make_sampler("cluster", store, clusters=3)
     centres = sampler.clustering.centres.copy()
-    new = [store.append(episode(4 + 8 * k, 10.0 * k, seed=500 + k)) for k in (2, 0, 1)]
+    new = [store.append(of_kind(k, 4 + 8 * k, 500 + k)) for k in (2, 0, 1)]
     sampler.refresh(1)
     old = [sampler.labels[np.flatnonzero(kind_of(store)[:60] == k)[0]] for k in (2, 0, 1)]
     assert sampler.labels[new].tolist() == old
@@ -295,3 +307,60 @@ def test_online_episodes_of_a_stored_clustering_are_assigned(stored):
     assert store.table.cluster[new] == -1
     sampler.refresh(1)
     assert sampler.labels[new] >= 0
+
+
+def styles(count: int = 40) -> TrajectoryStore:
+    """Return two ways of acting, a calm and a hasty one, each in episodes of every length from 5 to 60."""
+    store = TrajectoryStore()
+    for i in range(count):
+        length, rng = 5 + int(stream(i, "length").integers(55)), stream(i, "test")
+        act = (
+            0.5 * rng.choice([-1.0, 1.0], (length, 2))
+            if i % 2
+            else np.repeat(rng.uniform(-0.9, 0.9, (1, 2)), length, 0)
+        )
+        obs = rng.normal(size=(length + 1, 3))
+        store.append(Episode(obs, act, np.ones(length), False, None, "hasty" if i % 2 else "calm"), "offline")
+    return store
+
+
+def test_behaviours_are_told_apart_where_lengths_hide_them():
+    store = styles()
+    by = {
+        name: explained(store, cluster_store(store, ClusterSpec(clusters=2, describe=name)).labels)
+        for name in ("behaviour", "shape")
+    }
+    assert by["behaviour"]["source"].share == pytest.approx(1)
+    assert by["shape"]["source"].share < 0.3
+    assert by["shape"]["length"].share > 0.4 > by["behaviour"]["length"].share
+
+
+def test_an_unknown_description_is_refused():
+    with pytest.raises(ValueError, match="shapes"):
+        ClusterSpec(describe="shapes").validate()
+
+
+def test_a_clustering_of_before_descriptions_is_one_by_shape(stored):
+    path, out, _ = stored
+    store = TrajectoryStore.open(path)
+    found = cluster_store(store, ClusterSpec(clusters=3, describe="shape"))
+    write_clustering(path, out, store, found)
+    with h5py.File(out, "r+") as file:
+        kept = json.loads(file.attrs["clustering"])
+        del kept["spec"]["describe"]
+        file.attrs["clustering"] = json.dumps(kept)
+    assert read_clustering(TrajectoryStore.open(out)).spec == found.spec
+
+
+def test_a_state_of_before_descriptions_goes_on_by_shape():
+    store = kinds()
+    sampler = make_sampler("cluster", store, clusters=3, describe="shape")
+    state = sampler.state_dict()
+    del state["describe"]
+    other = make_sampler("cluster", store, clusters=3)
+    other.load_state_dict(state)
+    assert other.config.describe == "shape"
+    new = store.append(episode(20, 20.0, seed=3))
+    for one in (sampler, other):
+        one.refresh(1)
+    assert other.labels[new] == sampler.labels[new] >= 0

@@ -53,7 +53,7 @@ def test_store_cluster_prints_a_table_for_people(path, tmp_path, capsys):
     assert "episodes  length mean  length std  return mean" in text
     assert len([line for line in text.splitlines() if line.strip()[:1] in "012"]) >= 3
     assert "score J" in text
-    assert "share of the variance of returns that the clusters explain: 100.0%; shuffled clusters of" in text
+    assert "share of the variance of returns that the clusters explain: " in text
     assert "information shared with the source: " in text
 
 

@@ -13,8 +13,21 @@ from trajrl.store.file.writer import StoreWriter
 from trajrl.store.store import TrajectoryStore
 
 
+def slow_behaviour(e: Episode) -> list[float]:
+    """Means, deviations and changes of what was seen and done, step by step."""
+    steps = [int(i) for i in np.linspace(0, len(e) - 1, 50)]
+    obs, actions = np.array([e.obs[t] for t in steps]), np.array([e.actions[t] for t in steps])
+    moved = np.array([e.obs[t + 1] - e.obs[t] for t in steps])
+    pairs = [min(t, len(e) - 2) for t in steps]
+    changed = np.array([e.actions[t + 1] - e.actions[t] if t >= 0 else 0 * e.actions[0] for t in pairs])
+    rms = [np.sqrt(np.mean(x**2, axis=0)) for x in (moved, changed)]
+    return [*obs.mean(0), *obs.std(0), *actions.mean(0), *actions.std(0), *rms[0], *rms[1]]
+
+
 def slow_features(e: Episode, spec: FeatureSpec) -> np.ndarray:
     """Follow the definition, one trajectory at a time."""
+    if spec.describe == "behaviour":
+        return np.array([*slow_behaviour(e), *([e.episode_return] if spec.returns else [])])
     frames = np.array([e.obs[int(i)] for i in np.linspace(0, len(e), spec.keyframes)])
     speed = [np.linalg.norm(b - a) for a, b in pairwise(frames)]
     row = [len(e), np.mean(speed), np.std(speed), *frames.ravel()]
@@ -23,7 +36,13 @@ def slow_features(e: Episode, spec: FeatureSpec) -> np.ndarray:
     return np.array([*row, e.episode_return] if spec.returns else row)
 
 
-@pytest.mark.parametrize("spec", [FeatureSpec(), FeatureSpec(3, True, True), FeatureSpec(5, False, True)])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        FeatureSpec(), FeatureSpec(returns=True), FeatureSpec(3, True, True, "shape"),
+        FeatureSpec(5, False, True, "shape"),
+    ],
+)  # fmt: skip
 def test_features_equal_the_slow_loop(spec, monkeypatch):
     monkeypatch.setattr(module, "BLOCK_STEPS", 16)  # several blocks
     store = population()
@@ -41,17 +60,29 @@ def test_features_of_a_mapped_store_that_grew_are_the_same(tmp_path):
     mapped = TrajectoryStore.open(tmp_path / "x.h5", memory="map")
     for e in list(store.episodes())[20:]:
         mapped.append(e)
-    spec = FeatureSpec(4, True, True)
-    np.testing.assert_array_equal(
-        trajectory_features(mapped, mapped.live, spec), trajectory_features(store, store.live, spec)
-    )
+    for spec in (FeatureSpec(4, True, True, "shape"), FeatureSpec()):
+        np.testing.assert_array_equal(
+            trajectory_features(mapped, mapped.live, spec), trajectory_features(store, store.live, spec)
+        )
 
 
 def test_the_columns_of_one_trajectory_are_as_defined():
     obs = np.array([[0.0], [1.0], [3.0]])
     store = TrajectoryStore.of([Episode(obs, np.zeros((2, 1)), np.zeros(2), False)])
-    row = trajectory_features(store, np.array([0]), FeatureSpec(keyframes=3))[0]
+    row = trajectory_features(store, np.array([0]), FeatureSpec(keyframes=3, describe="shape"))[0]
     np.testing.assert_allclose(row, [2, 1.5, 0.5, 0, 1, 3])
+
+
+def test_a_behaviour_does_not_depend_on_its_length_and_a_step_alone_has_no_change():
+    def walk(length: int) -> Episode:
+        t = np.arange(length + 1.0)[:, None]
+        return Episode(np.hstack([3 + (-1) ** t, 0 * t]), 0.5 * (-1) ** t[1:], np.zeros(length), False)
+
+    store = TrajectoryStore.of([walk(60), walk(1000), walk(1)])
+    short, long, single = trajectory_features(store, store.live, FeatureSpec())
+    np.testing.assert_allclose(short, long, atol=0.2)  # 50 of 60 steps are not quite in turn
+    np.testing.assert_allclose(long[[6, 8]], [2, 1], atol=1e-6)  # changes of o and a: +-1, +-0.5
+    np.testing.assert_allclose(single, [4, 0, 0, 0, -0.5, 0, 2, 0, 0], atol=1e-6)
 
 
 def test_step_rows_cover_every_step_once_in_blocks():

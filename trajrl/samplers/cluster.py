@@ -59,7 +59,8 @@ class Config(ClusterSpec):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"tilt": 0.8, "tilt_from": 5_000, "tilt_ramp": 500},  # balanced first, then the better clusters
+    # balanced first, then the better clusters; its figures are those of clusters by shape
+    "demo": {"tilt": 0.8, "tilt_from": 5_000, "tilt_ramp": 500, "describe": "shape"},
 }
 
 
@@ -146,7 +147,11 @@ class ClusterSampler(EpisodeLaw):
 
     def state_dict(self) -> dict[str, Any]:
         """Return labels, centres, scaler and scores, beside the law."""
-        fitted = {"fitted_on": self._fitted_on, "fitted_at": self._fitted_at}
+        fitted = {
+            "fitted_on": self._fitted_on,
+            "fitted_at": self._fitted_at,
+            "describe": self.config.describe,
+        }
         state = {**super().state_dict(), **fitted, "pull": self._pull}
         if self.clustering is None:
             return state
@@ -160,6 +165,7 @@ class ClusterSampler(EpisodeLaw):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the clustering, and the law with it."""
         super().load_state_dict(state)
+        self.config = replace(self.config, describe=str(state.get("describe", "shape")))  # 0.1 knew no other
         self._fitted_on, self._fitted_at = int(state["fitted_on"]), int(state["fitted_at"])
         self._short, self.clustering = bool(state.get("short", False)), None
         self._pull = float(state["pull"])
@@ -225,7 +231,7 @@ def cluster_weights(groups: np.ndarray, returns: np.ndarray, tilt: float) -> np.
         return np.where(counts > 0, np.exp(np.minimum(0.0, tilt * (z - first))), 0.0)
 
 
-FEATURE_OPTIONS = ("keyframes", "actions", "returns", "components", "block_scale")
+FEATURE_OPTIONS = ("describe", "keyframes", "actions", "returns", "components", "block_scale")
 
 
 def cluster_table(store: TrajectoryStore, labels: np.ndarray, ids: np.ndarray) -> dict[int, dict[str, float]]:

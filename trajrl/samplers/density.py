@@ -10,8 +10,8 @@ theta and eta, the least temperature, are the minimum of a convex dual (`flow_ra
 The second condition says that p visits states as some policy would: no state is left more often than it is
 reached.  Behind the last step of an episode comes a new start, the mean of phi(o_0); so r counts per step and
 an end costs what the way back costs.  With ess, the temperature is raised to the lowest whose draws are
-spread over that share of windows, 1 / (N sum p^2) >= ess.  New episodes are weighed by the V in force until
-the next fit.
+spread over that share of windows, 1 / (N sum p^2) >= ess: a bound on KL alone lets few steps weigh most.
+New episodes are weighed by the V in force until the next fit.
 
 Paper: Hong et al. 2023 (density-ratio weighting, arXiv 2310.04413); Peters et al. 2010 (the dual).
 """
@@ -44,6 +44,7 @@ ALIKE = 1e-9  # spread of rewards, in their own size, below which all are the sa
 class Config(StepConfig):
     """How far the weights may lie from uniform, and how V is fitted."""
 
+    ess: float = 0.3  # least share of windows that draws are spread over, whatever kl allows; higher: wider
     kl: float = 0.7  # bound on KL(p || uniform) in nats; higher: narrower.  0.7: about half of the windows
     ridge: float = 0.001  # of V; higher: flatter, the weights follow rewards alone
     fit_rows: int = 50_000  # steps that V is fitted to, drawn by the seed; higher: finer, slower

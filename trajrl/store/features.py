@@ -1,8 +1,10 @@
 """What one trajectory looks like as a vector of fixed size, for clustering.
 
-    length T | mean and std of ||p_{j+1} - p_j|| | key frames p_1 .. p_K | action mean and std | return
+    behaviour   what was done, whatever its length: `trajrl.store.behaviour`
+    shape       length T | mean and std of ||p_{j+1} - p_j|| | key frames p_1 .. p_K | action mean and std
 
-p_j = o_{int(linspace(0, T, K))} are K observations spread over o_0 .. o_T; actions and return are optional.
+p_j = o_{int(linspace(0, T, K))} are K observations spread over o_0 .. o_T; a shape's actions are optional,
+and the return of both, which comes last.
 `Scaler` standardises each column, then (block_scale) divides every block of w > 1 columns by sqrt(w), so that
 hundreds of key-frame numbers weigh as much as the length alone, then may project to d principal components.
 """
@@ -15,9 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.store.behaviour import STEPS, behaviour, behaviour_blocks
+
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
+DESCRIPTIONS = ("behaviour", "shape")
 BLOCK_STEPS = 1 << 20  # rows read at once, so that a mapped store is never held whole
 
 
@@ -25,35 +30,44 @@ BLOCK_STEPS = 1 << 20  # rows read at once, so that a mapped store is never held
 class FeatureSpec:
     """Which features describe a trajectory."""
 
-    keyframes: int = 20  # K
-    actions: bool = False  # mean and std of every action
+    keyframes: int = 20  # K of a shape
+    actions: bool = False  # mean and std of every action, of a shape
     returns: bool = False
+    describe: str = "behaviour"  # or shape
 
     def blocks(self, store: TrajectoryStore) -> dict[str, int]:
         """Return the width of each block of columns, in order."""
-        widths = {"length": 1, "speed_mean": 1, "speed_std": 1, "keyframes": self.keyframes * store.obs_dim}
-        if self.actions:
-            widths.update(action_mean=store.action_dim, action_std=store.action_dim)
+        widths = behaviour_blocks(store) if self.describe == "behaviour" else self._shape_blocks(store)
         return {**widths, "return": 1} if self.returns else widths
+
+    def _shape_blocks(self, store: TrajectoryStore) -> dict[str, int]:
+        widths = {"length": 1, "speed_mean": 1, "speed_std": 1, "keyframes": self.keyframes * store.obs_dim}
+        act = store.action_dim
+        return {**widths, "action_mean": act, "action_std": act} if self.actions else widths
 
 
 def trajectory_features(store: TrajectoryStore, ids: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """Describe episodes (n,) by features (n, F) float32."""
     store.require_vectors("clustering")
     out = np.empty((len(ids), sum(spec.blocks(store).values())), np.float32)
-    step = max(1, BLOCK_STEPS // max(1, spec.keyframes))
+    by_behaviour = spec.describe == "behaviour"
+    step = max(1, BLOCK_STEPS // max(1, STEPS if by_behaviour else spec.keyframes))
     for first in range(0, len(ids), step):
         part = ids[first : first + step]
-        frames = store.obs.rows(_keyframe_rows(store, part, spec.keyframes))  # (n, K, obs)
-        speed = np.linalg.norm(np.diff(frames, axis=1), axis=-1)  # (n, K-1)
-        head = np.stack([store.table.length[part], speed.mean(1), speed.std(1)], axis=1)
-        columns = [head, frames.reshape(len(part), -1)]
-        if spec.actions:
-            columns.append(_action_statistics(store, part))
+        columns = [behaviour(store, part) if by_behaviour else _shape(store, part, spec)]
         if spec.returns:
             columns.append(store.table.returns[part, None])
         out[first : first + step] = np.concatenate(columns, axis=1)
     return out
+
+
+def _shape(store: TrajectoryStore, ids: np.ndarray, spec: FeatureSpec) -> np.ndarray:
+    """Describe episodes (n,) by length, speed, key frames and, if asked, actions."""
+    frames = store.obs.rows(_keyframe_rows(store, ids, spec.keyframes))  # (n, K, obs)
+    speed = np.linalg.norm(np.diff(frames, axis=1), axis=-1)  # (n, K-1)
+    head = np.stack([store.table.length[ids], speed.mean(1), speed.std(1)], axis=1)
+    columns = [head, frames.reshape(len(ids), -1)]
+    return np.concatenate([*columns, _action_statistics(store, ids)] if spec.actions else columns, axis=1)
 
 
 def step_rows(

@@ -34,16 +34,18 @@ class Cluster(Common):
     """Store to write: the same episodes with labels; may be the source itself."""
     clusters: Annotated[str, tyro.conf.arg(metavar="auto|N")] = "auto"
     """How many clusters; auto: the count of 2 to 12 whose clusters have the most homogeneous returns."""
+    describe: Annotated[str, tyro.conf.arg(metavar="behaviour|shape")] = "behaviour"
+    """What a trajectory is described by: what was done, or its length, speed and key frames."""
     keyframes: int = 20
-    """Observations per trajectory in its features."""
+    """Observations in the shape of a trajectory."""
     actions: bool = False
-    """Also describe a trajectory by the mean and std of its actions."""
+    """Also describe a shape by the mean and std of its actions."""
     returns: bool = False
     """Also describe it by its return."""
     components: int = 0
     """Principal components of the features to keep; 0: all features."""
     block_scale: bool = True
-    """Weigh each key-frame column as much as the length; else all of them together weigh as much as it."""
+    """Weigh every column alike; else all of one block, such as key frames, as much as a single one."""
     restarts: int = 20
     """Starts of k-means, the best of which is kept."""
     threads: Annotated[int, silent("N", "what OMP_NUM_THREADS says, else 1")] = 0
@@ -60,7 +62,7 @@ class Cluster(Common):
 
         spec = ClusterSpec(
             self._count(), self.keyframes, self.actions, self.returns, self.components, self.block_scale,
-            self.restarts, self.threads or from_environment(),
+            self.restarts, self.threads or from_environment(), describe=self.describe,
         )  # fmt: skip
         spec.validate()
         refuse_foreign(self.out)

@@ -1,6 +1,6 @@
 """Trajectories and states in three principal components, with what was learned from each.
 
-The features are those of the clustering: length, speed, key frames, each standardised, blocks weighed alike.
+The features are those of the clustering: what was done, each column standardised, blocks weighed alike.
 """
 
 from __future__ import annotations

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajrl.core.registry import unknown
 from trajrl.core.rng import integer, stream
 from trajrl.samplers.base.returns import returns_of
 from trajrl.samplers.clustering.kmeans import fit_centres, nearest
 from trajrl.samplers.clustering.num_clusters import candidates, homogeneity
-from trajrl.store.features import FeatureSpec, Scaler, trajectory_features
+from trajrl.store.features import DESCRIPTIONS, FeatureSpec, Scaler, trajectory_features
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -30,19 +31,22 @@ class ClusterSpec:
     """How trajectories are clustered."""
 
     clusters: int | str = "auto"  # C; higher: finer balance, smaller clusters.  auto: least J(C) of 2 .. 12
-    keyframes: int = 20  # observations per trajectory in its features; higher: shape counts in more detail
-    actions: bool = False  # also describe a trajectory by mean and std of its actions
-    returns: bool = False  # also by its return
+    keyframes: int = 20  # observations in the shape of a trajectory; higher: in more detail
+    actions: bool = False  # also describe a shape by mean and std of its actions
+    returns: bool = False  # also describe a trajectory by its return
     components: int = 0  # principal components kept; lower: faster, coarser.  0: no projection
-    block_scale: bool = True  # weigh all key-frame columns together as much as the length alone
+    block_scale: bool = True  # weigh all columns of a block, such as key frames, together as much as one
     restarts: int = 20  # k-means starts, the best of which is kept; higher: better, slower
     threads: int = 1  # of FAISS
     max_points: int = 50_000  # trajectories that k-means fits on, the rest is assigned; higher: slower
+    describe: str = "behaviour"  # by what was done, or by shape: length, speed and key frames
 
     def validate(self) -> None:
         """Refuse numbers out of range."""
         if isinstance(self.clusters, str) and self.clusters != "auto":
             raise ValueError(f"clusters is a number or 'auto'; got '{self.clusters}'")
+        if self.describe not in DESCRIPTIONS:
+            raise ValueError(unknown("description of trajectories", self.describe, DESCRIPTIONS))
         least = {"clusters": 1, "keyframes": 2, "components": 0, "restarts": 1, "threads": 1, "max_points": 1}
         for name, low in least.items():
             value = getattr(self, name)
@@ -52,7 +56,7 @@ class ClusterSpec:
     @property
     def features(self) -> FeatureSpec:
         """Return which features describe a trajectory."""
-        return FeatureSpec(self.keyframes, self.actions, self.returns)
+        return FeatureSpec(self.keyframes, self.actions, self.returns, self.describe)
 
 
 @dataclass(frozen=True, eq=False)

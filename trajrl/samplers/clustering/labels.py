@@ -57,7 +57,8 @@ def read_clustering(store: TrajectoryStore) -> Clustering | None:
     if not kept or COLUMN not in store.table.extra_names or not all(name in arrays for name in names):
         return None
     centres, mean, divisor, axes = (np.asarray(arrays[name]) for name in names)
-    known = {key: value for key, value in kept["spec"].items() if key in ClusterSpec.__dataclass_fields__}
+    said = {"describe": "shape", **kept["spec"]}  # files of before do not say it
+    known = {key: value for key, value in said.items() if key in ClusterSpec.__dataclass_fields__}
     scores = {int(count): float(score) for count, score in kept["scores"].items()}
     labels = store.table.cluster.astype(np.int64)
     scaler = Scaler(mean, divisor, axes)

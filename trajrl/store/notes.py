@@ -15,6 +15,7 @@ SENTENCES = {  # [one|many], or [ending of many]
     "cuts_without_reset":
         "episode[s] [ends|end] where the recording continues: the next row is "
         "[its|their] last observation",
+    "depth_outside": "reading[s] of depth [lies|lie] outside --depth-range and [was|were] cut to it",
     "dropped_steps": "step[s] [was|were] given up: nothing says what was observed after [it|them]",
     "ends_of_unknown_kind":
         "[end is|ends are] read as [a cut recording|cut recordings]: the file "

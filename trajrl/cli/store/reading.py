@@ -36,6 +36,8 @@ class Reading(Common):
     """Observation groups to concatenate, in this order, and the images to keep beside them."""
     image_size: Annotated[tuple[int, int] | None, silent("HEIGHT WIDTH", "as the source has them")] = None
     """Size in pixels that the images are made."""
+    depth_range: Annotated[tuple[float, float] | None, silent("NEAR FAR", "none: depth is refused")] = None
+    """Metres between which depth that --obs-keys names becomes bytes; whole numbers of it are millimetres."""
     ends: Literal["auto", "flags", "resets"] = "auto"
     """What ends an episode: the file's flags, jumps in the state, or what its family needs.  `flags` reads
     next.done of a LeRobot set as a termination, and the last step of RLDS as one with an action."""
@@ -58,7 +60,7 @@ class Reading(Common):
         """Return what a reader is asked for."""
         return {
             "environment": self.env, "source": self.label, "obs_keys": self.obs_keys,
-            "image_size": self.image_size or (), "ends": self.ends,
+            "image_size": self.image_size or (), "depth_range": self.depth_range or (), "ends": self.ends,
             "horizon": self.horizon, "filter": self.filter, "split": self.split,
             "trust_pickle": self.trust_pickle, "action_box": given_box(self.action_box),
         }  # fmt: skip

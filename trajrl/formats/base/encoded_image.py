@@ -21,15 +21,20 @@ KINDS = ("PNG", "JPEG")
 MOST_PIXELS = 1 << 24  # of one image, 4096 x 4096; pillow's own bound is ten times as high
 KEPT = ("L", "LA", "RGB", "RGBA")  # pillow's modes of 8 bits
 WRITTEN_OUT = {"1": "L", "P": "RGB"}
+DEEP = "I;16"
 
 
-def decode(raw: bytes | memoryview, place: str) -> np.ndarray:
-    """Return the pixels of an image (h, w, c); `place` is what the image is called."""
+def decode(raw: bytes | memoryview, place: str, deep: bool = False) -> np.ndarray:
+    """Return the pixels of an image (h, w, c); `place` is what the image is called.
+
+    Args:
+        deep: whole numbers of 16 bits are returned as they are, (h, w, 1)
+    """
     with _opened(raw, place) as image:
         if image.width * image.height > MOST_PIXELS:
             pixels = f"{image.width} x {image.height} pixels"
             raise ValueError(f"{place} is an image of {pixels}; at most {MOST_PIXELS:,} are unpacked")
-        if image.mode not in (*KEPT, *WRITTEN_OUT):
+        if image.mode not in (*KEPT, *WRITTEN_OUT, *([DEEP] if deep else [])):
             raise ValueError(
                 f"{place} is an image of the kind {image.mode}, which bytes do not hold; write it "
                 "grey or RGB with 8 bits"

@@ -6,12 +6,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from trajrl.core.registry import unknown
+from trajrl.formats.base.depth import check_range
 from trajrl.formats.base.resize import Size, check_size
 
 ENDS = ("auto", "flags", "resets")
 SPLITS = ("train", "val", "all")
 FLAT = ("d4rl", "npz", "pickle")  # columns in which episodes lie one behind another
 ONLY_FOR = {  # option -> the formats that read it; the others read every option that is not here
+    "depth_range": ("lerobot", "npz-folder", "robomimic"),
     "ends": (*FLAT, "lerobot", "rlds"),
     "horizon": FLAT,
     "filter": ("robomimic",),
@@ -30,6 +32,7 @@ class Options:
     source: str = ""  # label of every episode; empty: the file's own labels, else its name
     obs_keys: tuple[str, ...] = ()  # order in which observation groups are concatenated; images among them
     image_size: tuple[int, ...] = ()  # height and width that images are made; empty: as the source has them
+    depth_range: tuple[float, ...] = ()  # nearest and farthest metres that depth has as bytes; empty: refused
     ends: str = "auto"  # flags: only terminals and timeouts end episodes; resets: only jumps in the state do
     horizon: int = 0  # steps after which an episode is cut where a file has no timeouts; 0: the family's own
     filter: str = ""  # only the demonstrations that this mask names
@@ -52,6 +55,7 @@ class Options:
         check_size(self.image_size)
         if self.image_size and not self.obs_keys:
             raise ValueError("an image size is for images, and --obs-keys names which of them are read")
+        check_range(self.depth_range)
         if self.horizon < 0:
             raise ValueError(f"a horizon is a positive number of steps; got {self.horizon}")
 
@@ -70,7 +74,8 @@ def make_options(values: dict[str, Any]) -> Options:
         if name not in names:
             raise ValueError(unknown("reader option", name, names))
     chosen: dict[str, Any] = {
-        name: tuple(value) if name in ("obs_keys", "image_size") else value for name, value in values.items()
+        name: tuple(value) if name in ("obs_keys", "image_size", "depth_range") else value
+        for name, value in values.items()
     }
     options = replace(Options(), **chosen)
     options.validate()

@@ -34,6 +34,7 @@ MEANINGS = {
     "cuts_without_reset": Meaning(
         WARNING, "episodes are pieces of one run: returns depend on where it was cut"
     ),
+    "depth_outside": Meaning(INFORMATION, "none, where what is nearer or farther does not matter"),
     "dropped_steps": Meaning(WARNING, "the last action of those episodes is not learned from"),
     "ends_of_unknown_kind": Meaning(
         WARNING, "a termination read as a cut bootstraps from a state that has no future"

@@ -24,6 +24,7 @@ TEMPLATES = {
 }
 FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 CHUNK = 1000  # files in a folder, where info.json says nothing
+DEPTH = ("video.is_depth_map", "is_depth_map")  # of what info.json says of a video
 OFF_TIME = 1e-4  # seconds that LeRobot's own loader allows
 
 
@@ -56,6 +57,11 @@ class Clips:
                 f"{where}: its list ends '{key}' at {clip.stop:.3f} seconds of {clip.path.name}, its data at"
                 f" {clip.first + times[-1]:.3f}: the video is short, or the list is wrong"
             )
+        if self._shows_depth(key):
+            raise ValueError(
+                f"{clip.path} is a video of depth, which is not decoded: leave '{key}' out of --obs-keys, or "
+                "write it as PNG of 16 bits, in millimetres"
+            )
         video = self._video(key, clip.path)
         due = sorted(self._meta.features[key].shape)
         if sorted(video.shape) != due:
@@ -73,6 +79,10 @@ class Clips:
         for video in self._open.values():
             video.close()
         self._open = {}
+
+    def _shows_depth(self, key: str) -> bool:
+        said = self._meta.info["features"][key].get("info")
+        return isinstance(said, dict) and any(said.get(name) for name in DEPTH)
 
     def _video(self, key: str, path: Path) -> Video:
         """Return the open video of a feature."""

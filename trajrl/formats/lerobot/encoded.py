@@ -12,10 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trajrl.formats.base.depth import depth_images
 from trajrl.formats.base.encoded_image import decode
-from trajrl.formats.base.resize import Size, resized
+from trajrl.formats.base.options import Options
+from trajrl.formats.base.resize import resized
 from trajrl.formats.lerobot.footer import bytes_of
 from trajrl.store.file.bounds import refuse_bomb
+from trajrl.store.notes import Notes
 
 BYTES = ".bytes"  # of the image in such a structure
 AT_ONCE = 512 << 20  # bytes that rows read at once may take, were each as large as the group that it is in
@@ -69,9 +72,9 @@ def as_encoded(array: pa.Array, place: str, first: int = 0) -> np.ndarray:
 
 
 def decoded(
-    encoded: np.ndarray, place: str, first: int, shape: tuple[int, ...], size: Size | None
+    encoded: np.ndarray, place: str, first: int, shape: tuple[int, ...], options: Options, notes: Notes
 ) -> np.ndarray:
-    """Return the images (n, h, w, c) of encoded ones (n,), made as large as asked.
+    """Return the images (n, h, w, c) of encoded ones (n,), made as large as asked; depth of 16 bits as bytes.
 
     Args:
         place: what the column is called
@@ -80,10 +83,15 @@ def decoded(
     """
     frames = []
     for row, raw in enumerate(encoded, first):
-        frame = decode(raw, f"{place}, row {row},")
+        where = f"{place}, row {row},"
+        frame = decode(raw, where, deep=True)
         if sorted(frame.shape) != sorted(shape):
             raise ValueError(f"{place}, row {row}, is an image of {frame.shape}; info.json says {shape}")
-        frames.append(resized(frame, size))
+        deep = frame.dtype == np.uint16
+        shown = (
+            depth_images(frame[None], options.depth_range, options.size, notes, where)[0] if deep else frame
+        )
+        frames.append(resized(shown, options.size))
     if len({frame.shape for frame in frames}) > 1:
         raise ValueError(f"{place} has images of several shapes: {sorted({one.shape for one in frames})}")
     return np.stack(frames)

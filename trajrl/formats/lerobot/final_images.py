@@ -7,19 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from trajrl.formats.base.resize import Size
+from trajrl.formats.base.options import Options
 from trajrl.formats.lerobot.encoded import decoded
 from trajrl.formats.lerobot.metadata import held
 from trajrl.formats.lerobot.parquet import batches
 from trajrl.formats.lerobot.write_images import FINAL
+from trajrl.store.notes import Notes
 
 
 class LastImages:
     """The rows of meta/trajrl_final.parquet, in the order of their episodes."""
 
-    def __init__(self, folder: Path, shapes: Mapping[str, tuple[int, ...]], size: Size | None) -> None:
+    def __init__(
+        self, folder: Path, shapes: Mapping[str, tuple[int, ...]], options: Options, notes: Notes
+    ) -> None:
         place = folder / "meta" / FINAL
-        self._shapes, self._size = shapes, size
+        self._shapes, self._options, self._notes = shapes, options, notes
         self._path = held(folder, place) if shapes and place.exists() else None
         self._rows = self._read()
         self._row: tuple[int, dict[str, np.ndarray]] | None = None
@@ -37,7 +40,9 @@ class LastImages:
             return
         for first, block in enumerate(batches(self._path, ["episode_index"], 8, 1, list(self._shapes))):
             images = {
-                name: decoded(block[name], f"{self._path}: '{name}'", first, shape, self._size)
+                name: decoded(
+                    block[name], f"{self._path}: '{name}'", first, shape, self._options, self._notes
+                )
                 for name, shape in self._shapes.items()
             }
             yield int(block["episode_index"].flat[0]), images

@@ -9,7 +9,7 @@ import numpy as np
 
 from trajrl.formats.base.columns import BLOCK_BYTES
 from trajrl.formats.base.episode_images import refuse_large
-from trajrl.formats.base.resize import Size
+from trajrl.formats.base.options import Options
 from trajrl.formats.lerobot.clips import Clips
 from trajrl.formats.lerobot.encoded import decoded
 from trajrl.formats.lerobot.final_images import LastImages
@@ -24,12 +24,13 @@ MOST_ROWS = 1 << 16  # of a block
 class Images:
     """The images of a set; use as a context manager."""
 
-    def __init__(self, folder: Path, meta: Metadata, layout: Layout, size: Size | None, notes: Notes) -> None:
-        self._layout, self._size = layout, size
+    def __init__(self, folder: Path, meta: Metadata, layout: Layout, options: Options, notes: Notes) -> None:
+        size = options.size
+        self._layout, self._size, self._options, self._notes = layout, size, options, notes
         self._shapes = {name: meta.features[name].shape for name in layout.shown}
         self._clips = Clips(folder, meta, notes, size) if layout.videos else None
         self._fps = meta.fps
-        self._last = LastImages(folder, self._shapes, size)
+        self._last = LastImages(folder, self._shapes, options, notes)
         own = meta.own.get("images")
         self._names = {k: str(v) for k, v in own.items()} if isinstance(own, dict) else {}
 
@@ -52,7 +53,9 @@ class Images:
     def decode(self, file: Path, block: Columns, first: int) -> dict[str, np.ndarray]:
         """Return the images (n, h, w, c) of a block whose first row has this number in its file."""
         return {
-            name: decoded(block[name], f"{file}: '{name}'", first, self._shapes[name], self._size)
+            name: decoded(
+                block[name], f"{file}: '{name}'", first, self._shapes[name], self._options, self._notes
+            )
             for name in self._layout.images
         }
 

@@ -72,7 +72,7 @@ class LeRobot(Source):
     def read(self) -> Iterator[Labelled]:
         """Yield the episodes in the order of their frames."""
         self._note_metadata()
-        shown = Images(self.folder, self.meta, self.layout, self.options.size, self.notes)
+        shown = Images(self.folder, self.meta, self.layout, self.options, self.notes)
         with shown:
             yield from self._episodes(shown)
         self._videos = shown.files

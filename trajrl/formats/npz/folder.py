@@ -53,7 +53,7 @@ class NpzFolder(Pickle):
             columns = self._columns(number, found)
             self._early(columns, number)
             for episode in self._whole(columns, marked):
-                shown = frames(images, len(episode), self.options.size, place) or episode.images
+                shown = frames(images, len(episode), self.options, place, self.notes) or episode.images
                 yield replace(episode, success=outcome, images=shown), {}
 
     def _place(self, number: int) -> str:

@@ -1,6 +1,7 @@
 """What --obs-keys names in a recording of one episode: vectors side by side, and images under their names.
 
 vector  (T+1 or T,) or (T+1 or T, n)       image  (T+1 or T, height, width, channels) of bytes
+depth   (T+1 or T, height, width) or with one channel, which --depth-range makes bytes
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from trajrl.formats.base.columns import ArrayColumn
+from trajrl.formats.base.depth import depth_images, is_depth
 from trajrl.formats.base.episode_images import plain_images
 from trajrl.formats.base.field_names import role_of
-from trajrl.formats.base.resize import Size
+from trajrl.formats.base.options import Options
 from trajrl.store.images import is_image
+from trajrl.store.notes import Notes
 
 OBS = "observations"
 
@@ -37,10 +40,10 @@ def seen(arrays: Mapping[str, np.ndarray], keys: Sequence[str], place: Path) -> 
     chosen = {key: arrays[key] for key in keys}
     images = {key: value for key, value in chosen.items() if value.ndim > 2}
     for key, value in images.items():
-        if not is_image(value.shape, value.dtype):
+        if not (is_image(value.shape, value.dtype) or is_depth(value.shape, value.dtype)):
             raise ValueError(
                 f"{place}: '{key}' is {value.dtype} of shape {value.shape}; a vector has one number or one "
-                "row for each step, an image is bytes of (steps, height, width, channels)"
+                "row for each step, an image is bytes of (steps, height, width, channels), or depth"
             )
     rows = {key: len(np.atleast_1d(value)) for key, value in chosen.items()}
     first = keys[0]
@@ -56,11 +59,15 @@ def seen(arrays: Mapping[str, np.ndarray], keys: Sequence[str], place: Path) -> 
 
 
 def frames(
-    images: Mapping[str, np.ndarray], steps: int, size: Size | None, place: Path
+    images: Mapping[str, np.ndarray], steps: int, options: Options, place: Path, notes: Notes
 ) -> dict[str, np.ndarray]:
     """Return the images of an episode of `steps` actions (steps + 1, h, w, c); a last one lacking repeats."""
     found = {}
     for key, value in images.items():
-        shown = plain_images(ArrayColumn(value), 0, min(len(value), steps + 1), size, f"{place}: '{key}'")
+        count, where = min(len(value), steps + 1), f"{place}: '{key}'"
+        if is_depth(value.shape, value.dtype):
+            shown = depth_images(value[:count], options.depth_range, options.size, notes, where)
+        else:
+            shown = plain_images(ArrayColumn(value), 0, count, options.size, where)
         found[key] = shown if len(shown) > steps else np.concatenate([shown, shown[-1:]])
     return found

@@ -2,7 +2,7 @@
 
     terminal mark[t] = dones[t] and rewards[t] >= 1        success = any mark        terminated = mark[T-1]
 
-Images, (T, height, width, channels) of bytes, are read where --obs-keys names them.
+Images, (T, height, width, channels) of bytes, are read where --obs-keys names them, and depth too.
 `dones` without a reward of 1 only mark the end of a recording.  o_T is the last row of next_obs.
 
 Paper: Mandlekar et al. 2021 (robomimic).
@@ -19,7 +19,8 @@ import h5py
 import numpy as np
 
 from trajrl.formats.base.columns import ArrayColumn, Hdf5Column, narrow
-from trajrl.formats.base.episode_images import plain_images
+from trajrl.formats.base.depth import depth_images, is_depth
+from trajrl.formats.base.episode_images import plain_images, refuse_large
 from trajrl.formats.base.hdf5 import child, columns_below, members, numbered, open_hdf5, text
 from trajrl.formats.base.options import Options
 from trajrl.formats.base.source import Labelled, Source
@@ -161,14 +162,17 @@ class Robomimic(Source):
     def _frames(
         self, name: str, demo: h5py.Group, key: str, camera: str, length: int, first: int = 0
     ) -> np.ndarray:
-        """Return a camera's frames from row `first` on, (T, height, width, channels)."""
+        """Return a camera's frames from row `first` on, (T, height, width, channels); depth becomes bytes."""
         found = child(child(demo, key), camera)
         if found.shape is None or len(found) != length:
             rows = "no" if found.shape is None else len(found)
             raise ValueError(f"{self.path}: '{name}/{key}/{camera}' has {rows} rows and its actions {length}")
-        column = Hdf5Column(found)
+        column, place = Hdf5Column(found), f"{self.path}: '{name}/{key}/{camera}'"
+        if is_depth(column.shape, column.dtype):
+            refuse_large(place, length - first, column.shape[1] * column.shape[2] * column.dtype.itemsize)
+            depth = column.read(first, length)
+            return depth_images(depth, self.options.depth_range, self.options.size, self.notes, place)
         check_numbers(self.path, f"{name}/{key}/{camera}", column, "observations")
-        place = f"{self.path}: '{name}/{key}/{camera}'"
         return plain_images(column, first, length, self.options.size, place)
 
     def _states(self, demo: h5py.Group, length: int) -> dict[str, np.ndarray]:
@@ -230,9 +234,12 @@ class Robomimic(Source):
 
 
 def shows(group: h5py.Group, key: str) -> bool:
-    """Say whether a key of the observations holds images."""
+    """Say whether a key of the observations holds images, or depth."""
     found = child(group, key)
-    return isinstance(found, h5py.Dataset) and is_image(found.shape or (), found.dtype)
+    if not isinstance(found, h5py.Dataset):
+        return False
+    shape = found.shape or ()
+    return is_image(shape, found.dtype) or is_depth(shape, found.dtype)
 
 
 def _keys(path: Path, group: h5py.Group, chosen: tuple[str, ...]) -> tuple[str, ...]:

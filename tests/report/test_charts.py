@@ -375,3 +375,14 @@ def test_a_single_evaluation_is_a_point_with_its_interval_on_an_axis_of_steps_fr
     (point,) = axes.containers
     assert point.has_yerr
     assert point.lines[0].get_marker() == "o"
+
+
+def test_draws_by_age_of_an_online_run_come_from_the_oldest_quarter_on():
+    columns = {f"online/sampler/age/quarter_{k}_share": [0.1 * k, 0.25] for k in (1, 2, 3, 4)}
+    logged = pd.DataFrame({"run": "a", "step": [1, 2], **columns})
+    chart = sampling.age_shares(logged, "a")
+    names = ["oldest quarter", "quarter 2", "quarter 3", "newest quarter"]
+    assert [one.name for one in chart.series] == names
+    assert chart.series[3].y.tolist() == [0.4, 0.25]
+    offline = logged.rename(columns=lambda name: name.replace("online", "offline"))
+    assert sampling.age_shares(offline, "a") is None

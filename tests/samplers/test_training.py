@@ -26,6 +26,8 @@ def path(tmp_path_factory):
         ("cluster*priority", ["clusters=2", "refresh_every=2"]),
         ("priority", ["metric=q_uncertainty", "refresh_every=2"]),
         ("quality", ["states=2", "refresh_every=2"]),
+        ("density", ["kl=0.3"]),
+        ("progress", ["clusters=2", "refresh_every=2", "least=1"]),
     ],
 )
 def test_a_run_learns_from_it_and_writes_what_was_drawn(path, tmp_path, capsys, sampler, options):

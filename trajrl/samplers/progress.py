@@ -45,6 +45,7 @@ BY = ("success", "td_error")
 class Config(StepConfig):
     """What counts as success, and how fast starts move back."""
 
+    ess: float = 0.1  # least share of windows that draws are spread over; higher: closer to uniform
     by: str = "td_error"  # what says that learning succeeds: td_error, or success of online episodes
     clusters: int | str = "auto"  # with a frontier each; higher: finer, slower to learn from.  1: one for all
     begin: float = 0.1  # share of an episode, at its end, that is open at first; higher: more at once

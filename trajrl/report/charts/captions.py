@@ -34,6 +34,15 @@ ROWS = (
     "Look for how fast the new episodes take over. Each layer is the share of all rows learned from so "
     "far that came from one source of episodes."
 )
+AGES = (
+    "Look at the newest quarter: drawing each step alike gives it a fourth of the draws. The quarters are of "
+    "the steps of all live episodes in the order in which they came; offline ones came first."
+)
+STALENESS = (
+    "Look for a line that stays level: priorities are then set about as often as they age. A line that rises "
+    "says that most episodes are ranked by TD errors of a critic long gone; a smaller refresh or more floor "
+    "renews them."
+)
 TD = (
     "Look for a level that settles. A TD error that rises while the score falls is a critic that "
     "diverges; one near zero from the start has nothing left to learn from this data."

@@ -19,6 +19,7 @@ CLUSTER = {  # by what is drawn for; draws that serve both roles are logged as t
     "values": re.compile(r"[^/]+/sampler/(?!policy/)(?:.*/)?cluster/(\d+|none)/draw_share"),
     "policy": re.compile(r"[^/]+/sampler/policy/(?:.*/)?cluster/(\d+|none)/draw_share"),
 }
+AGE = re.compile(r"online/sampler/age/(quarter_\d)_share")
 ROWS = re.compile(r"[^/]+/rows/(.+)")
 UNKNOWN = "unknown"
 
@@ -93,6 +94,11 @@ def row_shares(logged: pd.DataFrame, run: str) -> Chart | None:
     return _layers(logged, run, ROWS, f"rows-{run}", *words)
 
 
+def age_shares(logged: pd.DataFrame, run: str) -> Chart | None:
+    """Return the share of an online run's draws in each quarter of the steps; None if not logged."""
+    return _layers(logged, run, AGE, f"ages-{run}", "Draws by age over time", captions.AGES)
+
+
 def _layers(
     logged: pd.DataFrame, run: str, pattern: re.Pattern[str], key: str, title: str, caption: str
 ) -> Chart | None:
@@ -111,7 +117,9 @@ def _layers(
 
 
 def name_of(short: str) -> str:
-    """Name a layer: a number is that of a cluster."""
+    """Name a layer: a number is that of a cluster, a quarter one of what came, in order."""
+    if short.startswith("quarter_"):
+        return {"1": "oldest quarter", "4": "newest quarter"}.get(short[-1], f"quarter {short[-1]}")
     return f"cluster {short}" if short.isdigit() else "no cluster" if short == "none" else short
 
 

@@ -38,6 +38,7 @@ LOGGED = (  # column of the log, key, title, caption, label
     ("actor/bc_loss", "bc", "Behaviour-cloning loss", captions.BC, "loss"),
     ("auroc", "auroc", "Telling sources apart: AUROC", captions.AUROC, "AUROC"),
     ("balanced_accuracy", "balanced", "Telling sources apart: balanced accuracy", captions.BALANCED, "share"),
+    ("sampler/staleness_mean", "stale", "Age of priorities", captions.STALENESS, "updates"),
     ("sampler/draws/ess", "effective", "Episodes that draws are spread over", captions.EFFECTIVE, "episodes"),
     (
         "sampler/policy/draws/ess",
@@ -217,7 +218,7 @@ def _parts(
         ("the clouds of trajectories and states", lambda: _clouds(folder, store(), own, run, options)),
         ("what was drawn", lambda: [
             sampling.row_shares(read.metrics, run), sampling.cluster_shares(read.metrics, run),
-            sampling.cluster_shares(read.metrics, run, "policy"),
+            sampling.cluster_shares(read.metrics, run, "policy"), sampling.age_shares(read.metrics, run),
             _drawn_by_cluster(own_runs, own, run),
             sampling.td_by_episode(read.episodes, run),
         ]),

@@ -62,13 +62,17 @@ def test_a_published_name_is_an_environment_and_a_data_set(name, environment, da
         ("pointmaze-medium-v0", "pointmaze-medium-navigate-singletask-v0"),
     ],
 )
-def test_a_goal_conditioned_environment_is_told_its_default_task(name, task):
+def test_a_goal_conditioned_environment_shows_its_goal_and_names_its_default_task(name, task):
     assert single_task(name) == task
-    with pytest.raises(
-        ValueError, match=f"goal-conditioned; take one of its tasks, such as {task}"
-    ) as printed:
-        make_suite(f"ogbench:{name}")
-    assert ("oracle" in str(printed.value)) == ("antmaze" not in name)
+    suite, one = make_suite(f"ogbench:{name}"), make_suite(f"ogbench:{task}")
+    assert (suite.goal_conditioned, suite.num_tasks, suite.obs_dim) == (True, 5, 2 * one.obs_dim)
+    assert (one.goal_conditioned, one.num_tasks, one.task_of(3)) == (False, 0, None)
+    assert suite.one_task() == one.one_task() == f"ogbench:{task}"
+    env = suite.make(0)
+    obs, info = env.reset(seed=4, options={"task_id": 3})
+    assert env.unwrapped.cur_task_id == 3
+    assert np.array_equal(obs[one.obs_dim :], np.float32(info["goal"]))
+    assert np.array_equal(env.step(np.zeros(suite.action_dim))[0][one.obs_dim :], obs[one.obs_dim :])
 
 
 @pytest.mark.parametrize(

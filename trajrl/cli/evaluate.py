@@ -69,7 +69,7 @@ class Evaluate(Common):
         from trajrl.training import build
         from trajrl.training.config import split_settings
         from trajrl.training.resolve_config import agent_settings, env_settings
-        from trajrl.training.run_dir.evaluations import Evaluation, shown
+        from trajrl.training.run_dir.evaluations import Evaluation, shown, task_line
         from trajrl.training.run_dir.load_run import load_run
 
         if self.episodes < 1 or self.envs < 1:
@@ -81,8 +81,8 @@ class Evaluate(Common):
         run = load_run(self.folder)
         build.set_threads(run.config)
         asked = split_settings(self.set)
-        if asked["run"] or asked["sampler"]:
-            name = next(iter({**asked["run"], **asked["sampler"]}))
+        if of_training := [name for part in ("run", "sampler", "goals") for name in asked[part]]:
+            name = of_training[0]
             raise ValueError(f"evaluate sets env.NAME and agent.NAME; '{name}' is of training")
         options = agent_settings(run.config, asked["agent"])
         agent = run.agent(self.checkpoint, str(build.choose_device(self.device)), **options)
@@ -110,6 +110,9 @@ class Evaluate(Common):
             value, low, high = (shown(one[end], scale) for end in ("value", "low", "high"))
             named = f"  ({found.score_name})" if scale == "score" and found.score_name != "none" else ""
             say(f"{scale} {value}, 95 % interval {low} to {high}{named}")
+        by_task = found.success_by_task()
+        if by_task:
+            say(task_line(by_task))
         for path in videos:
             say(f"wrote {path}")
         return {
@@ -119,6 +122,7 @@ class Evaluate(Common):
             "intervals": {scale: [one["low"], one["high"]] for scale, one in intervals.items()},
             "score_name": found.score_name, "environment": name, "step": step, "episodes": len(rows),
             "broken": len(broken), "videos": [str(path) for path in videos],
+            **({"success_by_task": {str(task): share for task, share in by_task.items()}} if by_task else {}),
         }  # fmt: skip
 
     def _intervals(self, found: Evaluation) -> dict[str, dict[str, float]]:

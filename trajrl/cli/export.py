@@ -75,7 +75,7 @@ class Export(Common):
         windows = [window.within(box) for window in self._windows(agent, store)]
         facts: dict[str, Any] = {
             "agent": run.config.agent, "step": step, "environment": run.environment(which),
-            "obs_dim": store.obs_dim, "action_dim": store.action_dim,
+            "obs_dim": store.seen_dim, "action_dim": store.action_dim,
             "history": agent.spec.history, "chunk": agent.spec.chunk,
             "checkpoint": which, "box": [box.low.tolist(), box.high.tolist()] if box else None,
             "card": card(self.folder, run.config, step, store, run.environment(which), which),
@@ -113,13 +113,16 @@ class Export(Common):
     def _store(self, config: RunConfig) -> TrajectoryStore:
         """Open the run's data."""
         from trajrl.training.data import open_data
+        from trajrl.training.goals import show_goals
 
         try:
-            return open_data(replace(config, data=self._data(config)))
+            store = open_data(replace(config, data=self._data(config)))
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{error}; the export is checked on windows of the run's data: give --data"
             ) from error
+        show_goals(store, config)
+        return store
 
     def _windows(self, agent: Agent, store: TrajectoryStore) -> list[Window]:
         """Let the live policy act on histories of the store, each step equally likely."""
@@ -128,8 +131,8 @@ class Export(Common):
         from trajrl.rollout.export import act_noted
         from trajrl.store.window import gather
 
-        sizes, shown = (store.obs_dim, store.action_dim), getattr(agent, "images", {})
-        own = getattr(agent, "obs_dim", store.obs_dim), agent.action_dim
+        sizes, shown = (store.seen_dim, store.action_dim), getattr(agent, "images", {})
+        own = getattr(agent, "obs_dim", store.seen_dim), agent.action_dim
         if sizes != own or store.image_shapes != shown:
             raise ValueError(
                 "the data has other observations or actions than the run; give its own as --data"

@@ -16,7 +16,8 @@ from trajrl.envs import NO_ENVIRONMENT, find_kind
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import choose_sampler
-from trajrl.training.config import ONLINE_FIELDS, RunConfig, split_settings
+from trajrl.store.goals import GoalLaw
+from trajrl.training.config import ONLINE_FIELDS, PARTS, RunConfig, split_settings
 from trajrl.training.presets import ONLINE_SAMPLER
 from trajrl.training.resolve_config import resolve_config, resume_config
 from trajrl.training.resolve_online import asks_for_a_metric, fitted, online_config, online_preset
@@ -79,13 +80,14 @@ def sections(config: RunConfig) -> Iterator[tuple[str, list[Field]]]:
     from trajrl.envs.base.wrappers import EnvOptions
 
     run = _fields("", RunConfig, vars(config))
-    own = [row for row in run if row.name not in ("agent_options", "env_options", "sampler_options")]
+    own = [row for row in run if row.name not in {f"{part}_options" for part in PARTS}]
     yield "run", [row for row in own if row.name not in ONLINE_FIELDS]
     yield "run, online phase", [row for row in own if row.name in ONLINE_FIELDS]
     kind = find(AGENTS, config.agent, "agent").Config
     yield f"agent {config.agent}", _fields("agent.", kind, config.agent_options)
     if config.sampler != AUTO:  # which chooses its options too
         yield from _sampler_sections("sampler.", config.sampler, config.sampler_options)
+    yield "goals, where goals=hindsight", _fields("goals.", GoalLaw, config.goals_options)
     around = {**_published(config.env), **config.env_options}
     yield f"environment {config.env or 'that the data names'}", _fields("env.", EnvOptions, around)
 

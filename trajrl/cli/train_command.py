@@ -16,10 +16,12 @@ from trajrl.cli.option import silent
 from trajrl.core.console import fresh_line
 from trajrl.core.json_file import read_object
 from trajrl.samplers.options import split_roles
+from trajrl.store.goals import ROLES
 from trajrl.store.notes import counted
 from trajrl.store.places import join_places, named
 
 if TYPE_CHECKING:
+    from trajrl.store.goals import GoalLaw
     from trajrl.training.run import Run
 
 NOT_FIELDS = {"json", "trust", "debug", "out", "resume", "resume_or_start", "set", "config", "help_config",
@@ -231,21 +233,38 @@ def introduce(run: Run, place: str = "") -> None:
     say(f"{config.agent}, sampler {config.sampler}")
     where = place or f"the run is in {run.folder}"
     say(f"{counted('episode[s]', len(store.live))}, {store.num_steps} steps of {named(config.data)}; {where}")
+    if store.goals:
+        say(f"goals={config.goals}: {goals_line(store.goals)}")
+        return
     average = run.evaluations.average
     score = "" if average["average_score"] is None else f", score {average['average_score']:.1f}"
     success = "" if average["average_success"] is None else f", success {average['average_success']:.0%}"
     say(f"the data's average return is {average['average_return']:.1f}{score}{success}")
 
 
+def goals_line(law: GoalLaw) -> str:
+    """Say what the values and the policy learn to reach."""
+    parts = []
+    for role in ROLES[::-1]:
+        here, ahead, mean = law.of(role)
+        far = f"{mean:g} steps on average" if mean else "any step"
+        shares = f"{here:.0%} here, {ahead:.0%} ahead ({far}), {max(0.0, 1 - here - ahead):.0%} anywhere"
+        parts.append(f"{role} {shares}")
+    return f"goals of {', of the '.join(parts)}"
+
+
 def report(run: Run) -> dict[str, Any]:
     """Print the four scores and return the summary."""
     from trajrl.training.progress import rate_line
+    from trajrl.training.run_dir.evaluations import task_line
 
     summary = read_object(run.folder / "summary.json")
     if summary["scores"] is not None:
         say()
         for line in score_lines(summary, len(run.evaluations.entries)):
             say(line)
+        if summary.get("success_by_task"):
+            say(f"  last evaluation, {task_line(summary['success_by_task'])}")
     if "distilled" in summary:
         times = summary["distilled"]["milliseconds"]
         say(f"an action takes {times['chain']:.2f} ms, of the one-step student {times['student']:.2f} ms")

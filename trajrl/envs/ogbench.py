@@ -1,8 +1,11 @@
-"""ogbench:NAME: the single tasks of OGBench, seen by state or by image, and rewards for its reward-free data.
+"""ogbench:NAME: the tasks of OGBench, seen by state or by image, and rewards for its reward-free data.
 
     reward at t = (solved parts of s_t) - (number of parts);  terminal at t where every part of s_t is solved
 
 A name that begins with visual- shows images of 64x64 in place of the state, rendered at every step.
+
+A name without `singletask` is goal-conditioned: the goal lies behind the state, and an episode has one of the
+five tasks, in turn.
 
 Since OGBench 1.2.0 the environments follow the same rule: reward and end belong to the state acted in.
 
@@ -55,7 +58,7 @@ class Name(NamedTuple):
 
 
 class OgbenchSuite(Suite):
-    """One task of OGBench by its published name."""
+    """One task of OGBench by its published name; a name of none is goal-conditioned, and takes all five."""
 
     prefix = "ogbench"
     has_sparse = True
@@ -65,12 +68,12 @@ class OgbenchSuite(Suite):
         self.records = recorded(name)
         if not self.task.single_task:
             require(self.task.environment, f"ogbench:{name}")
-            scripted = name.startswith("pointmaze") or not walks(name)
-            oracle = "" if not scripted else " (to record its scripted oracle: collect --policy oracle)"
-            raise ValueError(
-                f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)}"
-                + oracle
-            )
+            if name.startswith(VISUAL):
+                raise ValueError(
+                    f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)}, "
+                    "as its goals are images, and goals are learned of numbers alone"
+                )
+            self.goal_conditioned, self.num_tasks = True, TASKS
         super().__init__(name, options)
 
     @classmethod
@@ -86,6 +89,10 @@ class OgbenchSuite(Suite):
         family, _, version = (name if re.search(r"-v\d+$", name) else f"{name}-v0").rpartition("-")
         return tuple(f"{family}{usual(family)}-singletask-task{i}-{version}" for i in range(1, TASKS + 1))
 
+    def one_task(self) -> str:
+        """Return the default task."""
+        return self.name if self.task.single_task else f"{self.prefix}:{single_task(self.own_name)}"
+
     @classmethod
     def note(cls) -> str:
         """Name the version of the package whose rule it is: earlier ones had another."""
@@ -98,7 +105,8 @@ class OgbenchSuite(Suite):
 
     def build(self, seed: int, render: bool) -> gymnasium.Env:
         """Make the environment; its draws from numpy's global generator are its own."""
-        return make_ogbench(self.task.environment, self.name, render)
+        env = make_ogbench(self.task.environment, self.name, render)
+        return StateAndGoal(env) if self.goal_conditioned else env
 
     def episodes(self) -> Iterator[Episode]:
         """Yield the data set that belongs to the task, from OGBench's cache or by download; no rewards."""
@@ -106,6 +114,8 @@ class OgbenchSuite(Suite):
 
     def relabel(self, store: TrajectoryStore) -> int:
         """Give every step of the data this task's reward and terminal mark, from qpos and button states."""
+        if self.goal_conditioned:
+            return 0
         solved = parts_of(self, store)  # (S, parts)
         rewards = (solved.sum(1) - solved.shape[1]).astype(np.float32)  # (S,)
         before = np.asarray(store.rewards.slice(0, len(store.rewards)))
@@ -213,6 +223,29 @@ class FixedSpaces(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
         self.observation_space, self.action_space = env.observation_space, env.action_space
+
+
+class StateAndGoal(gymnasium.Wrapper):
+    """The goal's observation behind the state's own; reset(options={"task_id": 1 .. 5}) chooses the task."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        width = 2 * int(np.prod(env.observation_space.shape or ()))
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+
+    def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode, which has a goal of its own."""
+        obs, info = self.env.reset(**options)
+        self._goal = np.array(info["goal"], np.float32)
+        return self._beside(obs), info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+        """Take a step."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return self._beside(obs), reward, terminated, truncated, info
+
+    def _beside(self, obs: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.asarray(obs, np.float32), self._goal])
 
 
 class Physics(gymnasium.Wrapper):

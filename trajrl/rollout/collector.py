@@ -153,8 +153,10 @@ class Collector:
             number, self.streams.reset_seed(number), records=self.suite.records
         )
         self.queues.reset(row)
+        task = self.suite.task_of(number)
+        chosen: dict[str, Any] = {} if task is None else {"options": {"task_id": task}}
         try:
-            obs, info = self.envs[row].reset(seed=recording.seed)
+            obs, info = self.envs[row].reset(seed=recording.seed, **chosen)
             check_finite(obs, 0.0)
         except FAILURES as error:
             return self._break(row, error)

@@ -84,8 +84,9 @@ def to_row(finished: Finished, suite: EnvSuite) -> dict[str, Any]:
         raise finished.failure
     episode = finished.episode
     assert episode is not None
+    task = suite.task_of(finished.number)
     return {
         "episode": finished.number, "seed": finished.seed, "return": episode.episode_return,
         "score": suite.score(episode.episode_return).value, "success": episode.success,
-        "length": len(episode),
+        "length": len(episode), **({} if task is None else {"task": task}),
     }  # fmt: skip

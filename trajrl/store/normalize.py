@@ -39,6 +39,12 @@ def statistics(store: TrajectoryStore) -> dict[str, np.ndarray]:
     return {**obs.named("obs"), **action.named("action"), **reward.named("reward")}
 
 
+def seen_statistics(store: TrajectoryStore) -> dict[str, np.ndarray]:
+    """Return the statistics of what windows show: a goal beside a state is on the states' scale."""
+    found, times = statistics(store), store.seen_dim // max(1, store.obs_dim)
+    return {name: np.tile(part, times) if name.startswith("obs_") else part for name, part in found.items()}
+
+
 # Reward transforms, r -> scale * r + shift.
 
 

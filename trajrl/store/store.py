@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from trajrl.store.file.reader import Parts
+    from trajrl.store.goals import GoalLaw
 
     Shape = Callable[[torch.Tensor], torch.Tensor]
 
@@ -50,6 +51,7 @@ class TrajectoryStore:
         self.attributes: dict[str, Any] = {}  # environment, action box, provenance, statistics
         self.shape_reward: Shape = _as_found
         self.shape_action: Shape = _as_found
+        self.goals: GoalLaw | None = None  # which goals windows show; None: there are none
         self.version = 0  # counts every append, eviction, cut and relabelling: caches compare it
         self.relabelled = 0  # how often rewards and marks were replaced
         self.path: Path | None = None  # the file it was opened from, of several the first
@@ -137,6 +139,11 @@ class TrajectoryStore:
     def obs_dim(self) -> int:
         """Return the width of an observation."""
         return self.obs.width[0]
+
+    @property
+    def seen_dim(self) -> int:
+        """Return the width of an observation as windows show it: with its goal, where there are goals."""
+        return self.obs_dim * (2 if self.goals else 1)
 
     def require_vectors(self, what: str) -> None:
         """Refuse, for `what` reads vectors alone, observations that are images alone."""
@@ -243,6 +250,15 @@ class TrajectoryStore:
             found = {"mean": live.mean(), "std": live.std(ddof=1), "min": live.min(), "max": live.max()}
             kept.update({f"reward_{name}": np.array([value]) for name, value in found.items()})
         self.version += 1
+
+    def set_goals(self, law: GoalLaw) -> None:
+        """Let windows show a goal beside every observation; what was recorded of a task is hidden.
+
+        Rewards and ends of the store itself become those of reaching each episode's last observation.
+        """
+        self.relabel(np.full(len(self.actions), -1.0, np.float32), np.zeros(len(self.actions), bool))
+        self.table.terminated[:], self.table.success[:] = True, -1
+        self.goals = law
 
     def keep_columns(self, columns: np.ndarray) -> None:
         """Drop every other column of the observations; what is left is held in memory."""

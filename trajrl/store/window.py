@@ -14,6 +14,8 @@ rewards past it are real and stay, and the target takes no value from beyond the
 publishes it; a horizon without chunks does the same.  So `pad` and `drop` differ at an episode's end only.
 `--after-success keep` is this; `cut` ends the episode at its first mark, which is then an end like any other.
 
+With a law of goals (store/goals.py) an observation is (o, g), and rewards and ends are those of the goal.
+
 Every step of every episode is a legal anchor.  No row outside the anchor's episode is ever read; padding is
 zero and masked.
 """
@@ -27,6 +29,7 @@ import numpy as np
 
 from trajrl.core.one_line import one_line, shaped
 from trajrl.store.frames import gather_frames, next_frames
+from trajrl.store.goals import Goals, last_observations, towards
 from trajrl.store.return_to_go import returns_to_go, stops
 
 if TYPE_CHECKING:
@@ -126,9 +129,14 @@ class SequenceBatch(NamedTuple):
 
 
 def gather(
-    store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: str | torch.device = "cpu"
-) -> SequenceBatch:
-    """Expand anchors to windows, without a loop over the batch."""
+    store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: str | torch.device = "cpu",
+    goals: Goals | None = None,
+) -> SequenceBatch:  # fmt: skip
+    """Expand anchors to windows, without a loop over the batch.
+
+    Args:
+        goals: of each window, where the store has a law of goals; None: its episode's last observation
+    """
     episode, step, start, length = _placed(store, anchors)
     first = start + step  # (B,) the anchor's action row
     reach = length - step  # (B,) real steps from the anchor on
@@ -165,6 +173,8 @@ def gather(
             returns=returned[0], end_discount=returned[1],
             end_obs=obs[2], end_prev_actions=prev_actions[2], end_history_mask=history_mask[2],
         )  # fmt: skip
+    if store.goals:
+        return towards(batch, goals or last_observations(store, episode), store, anchors, spec)
     if not store.images:
         return batch
     images, next_image = gather_frames(store, start + episode, step, k, (spec.history, spec.n), device)

@@ -19,7 +19,7 @@ from trajrl.core.trust import is_call
 from trajrl.envs import ENVS
 from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.options import with_length, with_window
-from trajrl.store.normalize import statistics
+from trajrl.store.normalize import seen_statistics
 from trajrl.training.action_units import action_units
 from trajrl.training.arithmetic import set_arithmetic
 from trajrl.training.chosen_sampler import chosen
@@ -122,8 +122,10 @@ def require_whole_window(config: RunConfig, store: TrajectoryStore, steps: int) 
 
 def averages(
     store: TrajectoryStore, suite: EnvSuite | None, ids: np.ndarray
-) -> tuple[float, float | None, float | None]:
+) -> tuple[float | None, float | None, float | None]:
     """Return the mean return of episodes, its score, and the share of successes; None where nobody says."""
+    if store.goals:  # its rewards are of as many tasks as there are goals
+        return None, None, None
     average, success = float(store.table.returns[ids].mean()), store.table.success[ids]
     known = success[success >= 0]
     score = suite.score(average).value if suite else None
@@ -158,8 +160,8 @@ def slow_start(config: RunConfig, agent: Agent) -> None:
 def build_agent(config: RunConfig, store: TrajectoryStore, device: torch.device) -> Agent:
     """Build the agent for the store's dimensions."""
     return make_agent(
-        config.agent, store.obs_dim, store.action_dim, device=str(device), seed=config.seed,
-        statistics=statistics(store), images=store.image_shapes, **config.agent_options,
+        config.agent, store.seen_dim, store.action_dim, device=str(device), seed=config.seed,
+        statistics=seen_statistics(store), images=store.image_shapes, **config.agent_options,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trajrl.core.console import silenced
 from trajrl.training.build import build
-from trajrl.training.config import RunConfig
+from trajrl.training.config import NO_GOALS, RunConfig
 from trajrl.training.data import open_data
 from trajrl.training.run import Run
 from trajrl.training.stacked_agent import require_stackable
@@ -34,8 +34,12 @@ def build_seeds(configs: Sequence[RunConfig], folders: Sequence[Path]) -> list[R
 
 
 def refuse(config: RunConfig) -> None:
-    """Refuse what works on a single agent's update."""
+    """Refuse what works on a single run's update."""
     if config.compile != "off":
         raise ValueError(f"--seeds stacks the losses, and compile={config.compile} replaces them: give one")
     if config.graph:
         raise ValueError("--seeds stacks the update, and graph=true records it: give one")
+    if config.goals != NO_GOALS:
+        raise ValueError(
+            f"--seeds stacks windows, and goals={config.goals} draws a goal for each: train seeds one by one"
+        )

@@ -18,6 +18,7 @@ from trajrl.store.window import Anchors, SequenceBatch, WindowSpec, gather
 
 if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Sampler
+    from trajrl.store.goals import Goals
     from trajrl.store.store import TrajectoryStore
 
 KINDS = {"episode": ("iu", "whole numbers"), "step": ("iu", "whole numbers"), "weight": ("f", "floats")}
@@ -39,11 +40,12 @@ def draw(sampler: Sampler, rng: np.random.Generator, n: int) -> Anchors:
 
 
 def windows(
-    store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: torch.device, sampler: Sampler
-) -> SequenceBatch:
+    store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: torch.device, sampler: Sampler,
+    goals: Goals | None = None,
+) -> SequenceBatch:  # fmt: skip
     """Gather the windows of anchors; those that are not in the store are the sampler's."""
     try:
-        return gather(store, anchors, spec, device)
+        return gather(store, anchors, spec, device, goals)
     except ValueError as error:
         raise ValueError(f"{method_place(type(sampler), 'sample')}: {error}") from error
 

@@ -22,14 +22,17 @@ from trajrl.core.json_file import parse_object, read_bytes, require_finite
 from trajrl.core.paths import DEMO_STORE
 from trajrl.core.products import KINDS
 from trajrl.core.registry import unknown
+from trajrl.store.goals import GoalLaw
 from trajrl.store.normalize import REWARD_TRANSFORMS
 from trajrl.training.action_units import ANSWERS
 from trajrl.training.ope.criteria import CRITERIA
 from trajrl.training.run_dir.mark import mark_run, require_known
 from trajrl.training.run_dir.moved import at_hand
 
-PARTS = ("agent", "env", "sampler")  # whose options --set reaches under their own name
+PARTS = ("agent", "env", "goals", "sampler")  # whose options --set reaches under their own name
 NO_DATA = "none"  # of a run made from weights alone
+NO_GOALS = "no"
+GOALS = (NO_GOALS, "hindsight")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class RunConfig:
     reward: str = "no"  # reward transform for learning
     actions: str = "as_found"  # units of the recorded: as_found, clip, scale, scaled or rescale
     after_success: str = "keep"  # past a solved step: keep, it takes the bootstrap; or cut there
+    goals: str = "no"  # hindsight: learn to reach any state of the data, seen beside the state
     memory: str = "auto"  # the store in memory: ram, map or auto by size
     device: str = "auto"  # where to learn: auto takes the GPU where there is one, cpu, cuda or cuda:1
     dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
@@ -90,6 +94,7 @@ class RunConfig:
     agent_options: dict[str, Any] = field(default_factory=dict)  # every field of the agent's Config
     env_options: dict[str, Any] = field(default_factory=dict)  # what is done to the environment: EnvOptions
     sampler_options: dict[str, Any] = field(default_factory=dict)  # of the sampler's Config
+    goals_options: dict[str, Any] = field(default_factory=dict)  # which goals: GoalLaw
 
     # The online phase.  There, the steps between logs, evaluations and checkpoints are the environment's.
     from_run: str = ""  # the offline run that it continues from
@@ -119,7 +124,7 @@ class RunConfig:
         """Check the values that need no file and no device."""
         choices = {
             "phase": ("offline", "online"),
-            "actions": ANSWERS, "after_success": ("keep", "cut"),
+            "actions": ANSWERS, "after_success": ("keep", "cut"), "goals": GOALS,
             "begin_with": ("policy", "random"), "offline_mode": ("keep", "mix", "anneal", "drop"),
             "memory": ("auto", "ram", "map"), "dtype": ("float32", "bfloat16"), "compile": MODES,
             "matmul": KINDS, "kernels": ("torch", "compiled"),
@@ -137,7 +142,20 @@ class RunConfig:
             raise ValueError(
                 "eval_async serves the offline phase: online the log holds what evaluations found so far"
             )
+        if self.goals != NO_GOALS:
+            self._check_goals()
         self._check_numbers()
+
+    def _check_goals(self) -> None:
+        """Refuse what a law of goals has no room for: it makes the rewards itself, of recorded steps."""
+        if self.online:
+            raise ValueError(f"goals={self.goals} is of the offline phase; online a single task is learned")
+        if self.reward != "no" or self.env_options.get("reward_shift"):
+            raise ValueError(
+                f"goals={self.goals} has rewards of its own, -1 until the goal: leave --reward and "
+                "reward_shift out"
+            )
+        GoalLaw(**self.goals_options)
 
     def _check_numbers(self) -> None:
         """Check that counts, shares and spans are such."""
@@ -254,7 +272,7 @@ def literal(text: str) -> Any:
 
 def split_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Sort `agent.eta=2.0 sampler.clusters=8 seed=1` by what they belong to: a part, or the run itself."""
-    found: dict[str, dict[str, Any]] = {"agent": {}, "env": {}, "sampler": {}, "run": {}}
+    found: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "run")}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name:

@@ -20,7 +20,8 @@ from trajrl.store.remote.addresses import is_far
 from trajrl.store.shards import describe_places
 from trajrl.store.store import TrajectoryStore
 from trajrl.training.action_units import ActionUnits, action_units
-from trajrl.training.config import NO_DATA, RunConfig
+from trajrl.training.config import NO_DATA, NO_GOALS, RunConfig
+from trajrl.training.goals import require_goals, require_shown, seen_dim, show_goals
 
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
@@ -31,6 +32,8 @@ def shape(
 ) -> ActionUnits:
     """Set what training sees of rewards and actions, and return the units; the store keeps both as found."""
     units = units or action_units(store, config.actions, suite)
+    if config.goals != NO_GOALS:
+        require_goals(config, store)
     if suite and (changed := suite.relabel(store)):
         say(f"{suite.name} gives the data its own rewards: {changed} steps changed")
     if config.after_success == "cut":
@@ -38,6 +41,7 @@ def shape(
     scale, shift = REWARD_TRANSFORMS[config.reward](store)
     of_suite = suite.shape_reward if suite else (lambda rewards: rewards)
     store.set_shaping(lambda rewards: of_suite(rewards) * scale + shift, units.shape())
+    show_goals(store, config)
     return units
 
 
@@ -182,7 +186,8 @@ def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     if suite.images != store.image_shapes:
         here, there = described(store.obs_dim, store.image_shapes), described(suite.obs_dim, suite.images)
         raise ValueError(f"{config.data} shows {here}; environment {name} {there}: give --env or other data")
-    if (suite.obs_dim, suite.action_dim) != (store.obs_dim, store.action_dim):
+    require_shown(config, store, suite)
+    if (suite.obs_dim, suite.action_dim) != (seen_dim(config, store), store.action_dim):
         raise ValueError(
             f"{config.data} has observations of {store.obs_dim} and actions of {store.action_dim} numbers; "
             f"environment {name} has {suite.obs_dim} and {suite.action_dim}: give --env or other data"

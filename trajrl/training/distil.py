@@ -25,6 +25,7 @@ from trajrl.core.rng import stream, torch_stream
 from trajrl.nets.one_step import OneStep
 from trajrl.nets.optim import Optimiser
 from trajrl.samplers.roles import role_sampler
+from trajrl.store.goals import draw_goals
 from trajrl.training.checked_calls import draw, windows
 from trajrl.training.distil_score import scored
 from trajrl.training.run_dir import checkpoint, distilled
@@ -129,7 +130,9 @@ def lesson(run: Run, agent: ChainAgent, number: int, rows: int) -> tuple[Tensor,
     """Return contexts (B, ctx), noise (B, D), what the chain makes of both (B, D), and weights (B,)."""
     seed, sampler = run.config.seed, role_sampler(run.active_sampler, "policy")
     anchors = draw(sampler, stream(seed, "distil", number), rows)
-    batch = windows(run.store, anchors, agent.spec, agent.device, sampler)
+    rng = stream(seed, "distil/goal", number)
+    goals = draw_goals(run.store, anchors, "policy", rng) if run.store.goals else None
+    batch = windows(run.store, anchors, agent.spec, agent.device, sampler, goals)
     chain, context = agent.acting_chain(histories(batch)[0])
     size = agent.spec.chunk * agent.action_dim  # D
     noise = torch.randn(rows, size, generator=torch_stream(seed, "distil/noise", number)).to(agent.device)

@@ -113,7 +113,7 @@ def count_broken(run: Run, broken: Sequence[EnvFailureError | str]) -> None:
 def facts(run: Run) -> dict[str, Any]:
     """Return what it takes to build the agent again without the data."""
     environment = run.suite.name if run.suite else ""
-    sizes: dict[str, Any] = {"obs_dim": run.store.obs_dim, "action_dim": run.store.action_dim}
+    sizes: dict[str, Any] = {"obs_dim": run.store.seen_dim, "action_dim": run.store.action_dim}
     if run.store.images:
         sizes["images"] = {name: list(shape) for name, shape in run.store.image_shapes.items()}
     acted = run.units.acted

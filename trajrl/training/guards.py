@@ -27,7 +27,8 @@ SHOWN = 8  # episodes named in the line; all are in the file
 
 def require_finite(run: Run, update: Read) -> None:
     """Stop the run if an update gave NaN or inf; a TD error of NaN is a row that was not used."""
-    step, (anchors, policy), td_error, metrics = update
+    step, drawn, td_error, metrics = update
+    anchors, policy, goals = drawn.values, drawn.policy, drawn.goals
     found = [name for name, value in metrics.items() if not isfinite(value)]
     rows = np.flatnonzero(np.isinf(td_error))
     if not found and not len(rows):
@@ -37,6 +38,8 @@ def require_finite(run: Run, update: Read) -> None:
     batch = {"episode": anchors.episode, "step": anchors.step, "td_error": td_error, "terms": found}
     if policy is not None:
         batch |= {"policy_episode": policy.episode, "policy_step": policy.step}
+    if goals is not None:
+        batch |= {"goal_episode": goals.episode, "goal_step": goals.step}
     kept = run.folder / "checkpoints" / f"failed-{step:09d}"
     if run.team.leads:
         checkpoint.keep_failed(kept, run.agent.state_dict(), batch)

@@ -27,7 +27,7 @@ from trajrl.training.evaluation import evaluate_and_keep, take_in
 from trajrl.training.online import collecting_actor
 from trajrl.training.ope.select import kept_policies, rank, write
 from trajrl.training.q_values import q_values
-from trajrl.training.role_batches import Drawn, batches_of, draw_update
+from trajrl.training.role_batches import Drawn, batches_of, draw_update, with_goals
 from trajrl.training.run import Run
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.selection import drop_outdated
@@ -97,6 +97,7 @@ def draw_next(run: Run) -> Drawn:
         sampler.refresh(step, lambda anchors: q_values(run.store, run.agent, run.team, anchors))
     rows = run.config.batch_size * updates_per_batch(run.agent)
     drawn = draw_update(active, run.config.seed, step, rows)
+    drawn = with_goals(drawn, run.store, run.agent, run.config.seed, step)
     run.ahead.after(step, active)
     for anchors in drawn.each():
         run.rank_check.note(anchors)

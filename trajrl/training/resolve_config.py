@@ -18,10 +18,12 @@ from trajrl.envs import NO_ENVIRONMENT
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import in_order, resolved_options
+from trajrl.store.goals import GoalLaw
 from trajrl.store.places import absolute, change_places
 from trajrl.training.chosen_sampler import require_no_options, was_auto
 from trajrl.training.config import (
     NO_DATA,
+    NO_GOALS,
     RunConfig,
     literal,
     merge,
@@ -36,7 +38,7 @@ HANDFUL = 5  # evaluations and checkpoints, which a run has at least unless they
 NEAREST = 100  # steps
 DEFAULT_PRESET = "standard"
 # What a checkpoint refers to: one sampler would take another's law for its own.
-LASTING = ("agent", "obs_keys", "seed", "sampler", "offline_sampler", "warmup_sampler", "holdout",
+LASTING = ("agent", "obs_keys", "goals", "seed", "sampler", "offline_sampler", "warmup_sampler", "holdout",
            "holdout_min_episodes")  # fmt: skip
 
 
@@ -75,6 +77,10 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
     config = replace(config, data=change_places(config.data, absolute))
     if "holdout" in asked and "holdout_min_episodes" not in asked:  # what was asked for holds for any data
         config = replace(config, holdout_min_episodes=0)
+    if (
+        given is None and config.goals != NO_GOALS and "reward" not in asked
+    ):  # a preset's is of recorded rewards
+        config = replace(config, reward="no")
     drawn, before = in_order(config.sampler), in_order(config.offline_sampler)
     config = replace(config, sampler=drawn, offline_sampler=before)
     if given is None and "log_every" not in asked:
@@ -97,8 +103,9 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
     kept = config.env_options if given is None or config.env == base.env else {}  # a preset's are of this one
     around = {**kept, **env_settings(found["env"])}
     config = replace(
-        config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around
-    )
+        config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around,
+        goals_options=goals_options(config, found["goals"]),
+    )  # fmt: skip
     config.validate()
     require_criteria(config)
     return config
@@ -215,6 +222,15 @@ def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     found = options("env", EnvOptions(), settings)
     return {f.name: found[f.name] for f in fields(EnvOptions) if f.name in settings}
+
+
+def goals_options(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every field of the law of goals, changed as asked; nothing where there are no goals."""
+    if config.goals == NO_GOALS:
+        if settings:
+            raise ValueError(f"goals.{next(iter(settings))} is of goals=hindsight, which was not asked for")
+        return {}
+    return options("goals", GoalLaw(), {**config.goals_options, **settings})
 
 
 def agent_settings(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,9 +144,10 @@ def numbered(state: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 def copy_of(agent: Agent, config: RunConfig, store: TrajectoryStore) -> Agent:
     """Build an agent like another, whose state it will be given; nothing of it is compiled or recorded."""
-    zero = {"obs_mean": np.zeros(store.obs_dim), "obs_std": np.ones(store.obs_dim)}  # the state has the real
+    size = store.seen_dim
+    zero = {"obs_mean": np.zeros(size), "obs_std": np.ones(size)}  # the state has the real
     return make_agent(
-        config.agent, store.obs_dim, store.action_dim, device=str(agent.device), seed=config.seed,
+        config.agent, size, store.action_dim, device=str(agent.device), seed=config.seed,
         statistics=zero, images=store.image_shapes, **config.agent_options,
     )  # fmt: skip
 

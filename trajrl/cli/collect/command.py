@@ -200,10 +200,16 @@ class Collect(Common):
     def suite(self) -> Suite:
         """Build the environment with its options."""
         found = split_settings(self.set)
-        other = [name for part in ("agent", "sampler", "run") for name in found[part]]
+        other = [name for part in ("agent", "sampler", "goals", "run") for name in found[part]]
         if other and self.recipe != "medium-replay":
             raise ValueError(f"--set takes env.NAME=VALUE here; '{other[0]}' belongs to a run that learns")
-        return make_suite(self.env, **{**sight_of(self.policy, self.env), **env_settings(found["env"])})
+        suite = make_suite(self.env, **{**sight_of(self.policy, self.env), **env_settings(found["env"])})
+        if suite.goal_conditioned:
+            raise ValueError(
+                f"{suite.name} shows a goal beside its state, and data is of states: --policy oracle, or one "
+                f"of its tasks, such as {suite.one_task()}"
+            )
+        return suite
 
     def scripted(self, number: int, part: Part, waiting: Collection) -> Iterator[Episode]:
         """Yield episodes of the environment's own script without end."""

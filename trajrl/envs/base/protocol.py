@@ -36,10 +36,17 @@ class EnvSuite(Protocol):
     images: dict[str, tuple[int, ...]]  # (height, width, channels) of what is shown beside the vector
     action_box: ActionBox  # what [-1, 1] stands for in the environment's own units
     options: EnvOptions  # what is done to the environment, complete; goes into config.json
+    goal_conditioned: bool  # its observation is a state and, behind it, the goal
     records: tuple[str, ...]  # entries of info that recorded episodes keep, as they were before each step
 
     def make(self, seed: int, render: bool = False) -> gymnasium.Env:
         """Return one environment: flat float32 observations, actions in [-1, 1], info['success'] if known."""
+
+    def task_of(self, episode: int) -> int | None:
+        """Return the task of an episode by its number, from 1 on; None where there is but one."""
+
+    def one_task(self) -> str:
+        """Return one of its tasks as --env takes it: of a single task itself."""
 
     def episodes(self) -> Iterator[Episode]:
         """Yield the offline data that belongs to the environment; ValueError where there is none."""

@@ -29,6 +29,8 @@ class Suite:
     has_sparse = False  # True: shape_reward() knows options.sparse
     of_user = False  # True: the environment is a user's own code, which may do anything
     makes_data = False  # True: episodes() makes the offline data on the spot, the same at every call
+    goal_conditioned = False  # True: its observation is a state and, behind it, the goal
+    num_tasks = 0  # tasks that its episodes take in turn; 0: there is but one
     records: tuple[str, ...] = ()  # entries of info that collected data keeps, as they were before each step
 
     def __init__(self, name: str, options: EnvOptions | None = None) -> None:
@@ -77,6 +79,14 @@ class Suite:
     def recorded_with(cls, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that a store's attributes say it was recorded under."""
         return {}
+
+    def task_of(self, episode: int) -> int | None:
+        """Return the task of an episode by its number, from 1 on; None where there is but one."""
+        return episode % self.num_tasks + 1 if self.num_tasks else None
+
+    def one_task(self) -> str:
+        """Return one of its tasks as --env takes it: of a single task itself."""
+        return self.name
 
     def see(self, store: TrajectoryStore) -> None:
         """Hide from training the columns of a store's observations that the policy will not see."""

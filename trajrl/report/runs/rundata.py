@@ -95,6 +95,7 @@ def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int =
     from trajrl.store.action_box import unit_box
     from trajrl.store.store import TrajectoryStore
     from trajrl.training.action_units import ActionUnits
+    from trajrl.training.config import NO_GOALS
     from trajrl.training.data import shape
     from trajrl.training.run_dir.load_run import load_run
 
@@ -102,6 +103,8 @@ def play(folder: str | Path, episodes: int = 3, which: str = "last", seed: int =
     name = run.environment(which)
     if not name:
         raise ValueError(f"{folder} names no environment to play in")
+    if run.config.goals != NO_GOALS:
+        raise ValueError(f"{folder} learned to reach any goal, and episodes are played for a single task")
     suite = run.suite(which)
     collector = Collector(
         suite, run.agent(which), Streams(seed, "report/play", ()), episodes, num_episodes=episodes

@@ -20,6 +20,7 @@ from trajrl.store.journal import NAME, replay
 from trajrl.store.places import named
 from trajrl.training.action_units import trained_units
 from trajrl.training.data import find_suite, open_data, shape
+from trajrl.training.goals import seen_dim
 from trajrl.training.holdout import held_out
 from trajrl.training.ope import fqe
 from trajrl.training.run_dir.folder import known_versions
@@ -137,7 +138,7 @@ def require_same_data(run: LoadedRun, store: TrajectoryStore) -> None:
 
 def require_sizes(run: LoadedRun, store: TrajectoryStore, name: str) -> None:
     """Refuse data of other observations or actions than those of a run's policies."""
-    takes, has = run.sizes(), (store.obs_dim, store.action_dim)
+    takes, has = run.sizes(), (seen_dim(run.config, store), store.action_dim)
     if takes != has:
         raise ValueError(f"{short(run.folder)} acts on (obs, act) of {takes} numbers; {name} has {has}")
 

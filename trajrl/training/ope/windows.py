@@ -135,6 +135,11 @@ def context(store: TrajectoryStore, history: History) -> Tensor:
             "this estimate learns from vectors, and the data has images as well; judge by bc_loss, td or "
             "q_start, or a run on vectors that `store embed` wrote"
         )
+    if store.goals:
+        raise ValueError(
+            "this estimate follows one task to its end, and the run learned to reach any goal; judge by "
+            "bc_loss, td or q_start"
+        )
     mean, scale = (torch.as_tensor(part, device=history.obs.device) for part in _moments(store))
     seen = torch.where(history.mask[..., None], (history.obs - mean) * scale, 0.0)  # (V, H, obs)
     if seen.shape[1] == 1:

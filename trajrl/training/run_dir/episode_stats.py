@@ -225,10 +225,12 @@ class EpisodeStats:
         rewards = self.store.rewards.rows((table.start[episode] + step)[:, None] + offset)
         paid = np.where(np.arange(self.horizon) < real[:, None], rewards, 0).sum(1, dtype=np.float64)
         prior = role_sampler(drawn_by or self.sampler, "values").probabilities()[episode]  # (B,)
+        likely = {"prior_mean": float(prior.mean()), "prior_std": float(prior.std())}
+        if self.store.goals:  # each draw's goal pays its own
+            return likely
         return {
             "segment_return_mean": float(paid.mean()), "segment_return_std": float(paid.std()),
-            "last_reward": float(rewards[:, -1].mean()),
-            "prior_mean": float(prior.mean()), "prior_std": float(prior.std()),
+            "last_reward": float(rewards[:, -1].mean()), **likely,
         }  # fmt: skip
 
     def _labels(self) -> np.ndarray:

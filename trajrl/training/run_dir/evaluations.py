@@ -80,11 +80,20 @@ class Evaluation:
         """Return 1 or 0 for each episode of which the environment says whether it succeeded."""
         return np.array([row["success"] for row in self.rows if row["success"] is not None], np.float64)
 
+    def success_by_task(self) -> dict[int, float]:
+        """Return the share of successes of each task; nothing where the environment has but one."""
+        known: dict[int, list[float]] = {}
+        for row in self.rows:
+            if "task" in row and row["success"] is not None:
+                known.setdefault(row["task"], []).append(row["success"])
+        return {task: float(np.mean(known[task])) for task in sorted(known)}
+
     def metrics(self) -> dict[str, float]:
         """Return what is logged: mean return and length, and score and success where they are known."""
         found = {"return": self.return_mean, "success": self.success_mean}
         found["length"] = float(self.on("length").mean())
         found["score"] = float(self.values.mean()) if self.scale == "score" else None
+        found |= {f"success_task{task}": value for task, value in self.success_by_task().items()}
         return {f"eval/{name}": value for name, value in found.items() if value is not None}
 
 
@@ -100,8 +109,8 @@ class Evaluations:
     """All evaluations of a run, written to evals.csv as they come, in the order of their steps."""
 
     def __init__(
-        self, folder: Path, seed: int, select_rank: int, average_return: float, average_score: float | None,
-        average_success: float | None = None,
+        self, folder: Path, seed: int, select_rank: int, average_return: float | None,
+        average_score: float | None, average_success: float | None = None,
     ):  # fmt: skip
         """Write under `folder`; the averages are those of the data."""
         self.path = folder / "evals.csv"
@@ -188,10 +197,12 @@ class Evaluations:
         }
         scores["mean_last_10"] = self._interval(self.entries[-10:])
         scores["selected"] = self._interval([self.selected]) if self.selected else None
+        found = self.entries[-1].success_by_task()
+        by_task = {"success_by_task": {str(task): value for task, value in found.items()}} if found else {}
         return {"scores": scores, "scale": self.scale,
                 "score_name": self.entries[-1].score_name, "data": self.average,
                 "return_mean": self.entries[-1].return_mean,
-                "success_mean": self.entries[-1].success_mean}  # fmt: skip
+                "success_mean": self.entries[-1].success_mean, **by_task}  # fmt: skip
 
     def _interval(self, evaluations: list[Evaluation]) -> dict[str, Any]:
         """Return the main figure with its interval and, where it is known, success with its own."""
@@ -223,6 +234,12 @@ def common_scale(evaluations: Sequence[Evaluation]) -> str:
     """Return what all evaluations have in common: score, else success, else return."""
     scales = {found.scale for found in evaluations}
     return scales.pop() if len(scales) == 1 else "return"
+
+
+def task_line(shares: Mapping[Any, float]) -> str:
+    """Say the share of successes of each task, and their mean."""
+    each = ", ".join(f"task {task} {share:.0%}" for task, share in shares.items())
+    return f"success by task: {each}; mean {np.mean(list(shares.values())):.0%}"
 
 
 def shown(value: float, scale: str, digits: int = 1) -> str:

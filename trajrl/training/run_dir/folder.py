@@ -23,7 +23,7 @@ from trajrl.core.plain_file import open_to_write
 from trajrl.core.program import command_line
 from trajrl.core.versions import version_of, versions
 from trajrl.store.places import absolute, change_places
-from trajrl.training.config import RunConfig, convert, split_settings
+from trajrl.training.config import NO_GOALS, RunConfig, convert, split_settings
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
@@ -247,6 +247,7 @@ def fits(run: Path, wanted: Mapping[str, Any], agent: Mapping[str, Any]) -> bool
     own = config.agent_options
     return (
         not config.online
+        and config.goals == NO_GOALS
         and (run / "checkpoints" / "latest").exists()
         and all(alike(getattr(config, name), value) for name, value in wanted.items())
         and all(name in own and convert(name, value, own[name]) == own[name] for name, value in agent.items())

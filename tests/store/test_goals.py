@@ -9,7 +9,8 @@ import pytest
 
 from trajrl import Anchors, Episode, TrajectoryStore, WindowSpec, gather
 from trajrl.core.rng import stream
-from trajrl.store.goals import FAR, GoalLaw, Goals, cost, draw_goals
+from trajrl.store.goals import FAR, GoalLaw, Goals, cost
+from trajrl.store.hindsight import draw_goals
 from trajrl.store.normalize import seen_statistics, statistics
 from trajrl.store.return_to_go import known_returns
 

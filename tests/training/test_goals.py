@@ -15,12 +15,13 @@ from trajrl.agents.base.protocol import Batches
 from trajrl.core.rng import stream
 from trajrl.rollout.evaluate import evaluate
 from trajrl.store.file.writer import StoreWriter
-from trajrl.store.goals import draw_goals
-from trajrl.training import loop
+from trajrl.store.hindsight import draw_goals
+from trajrl.training import build, loop
 from trajrl.training.ope.select import kept_policies, rank
 from trajrl.training.resolve_config import resolve_config
 from trajrl.training.role_batches import batches_of
 from trajrl.training.run_dir.csv_log import read_csv
+from trajrl.training.run_dir.folder import new_folder
 from trajrl.training.run_dir.load_run import load_run
 
 MAZE = "ogbench:pointmaze-medium-v0"
@@ -200,3 +201,25 @@ def test_several_seeds_and_the_online_phase_are_refused(walks, ran, tmp_path):
         build_seeds([config], [tmp_path / "s0"])
     with pytest.raises(ValueError, match=r"^goals=hindsight is of the offline phase; online a single task"):
         online_config(ran, {}, ())
+
+
+@pytest.mark.slow
+def test_a_policy_learned_from_strolls_reaches_the_goal_that_it_is_shown(tmp_path):
+    """The walker of toy:rooms meets the goal of its episode in one of six; its data here has no goals."""
+    from trajrl.envs import make_suite
+
+    walks = list(make_suite("toy:rooms").episodes())
+    assert np.mean([walk.success for walk in walks]) < 0.2
+    with StoreWriter(tmp_path / "rooms.h5", {"actions_scaled": True, "environment": "toy:rooms"}) as writer:
+        for walk in walks:
+            writer.append(
+                Episode(walk.obs[:, :2], walk.actions, 0 * walk.rewards, walk.terminated, walk.success)
+            )
+    own = {"gamma": 0.95, "width": 64, "beta": 1, "actor_lr": 1e-3, "critic_lr": 1e-3, "decay": "none"}
+    words = ["goals=hindsight", "goals.values_mean=20", "holdout=0", "eval_episodes=50"]
+    words += [f"agent.{name}={value}" for name, value in own.items()]
+    chosen = {"data": str(tmp_path / "rooms.h5"), "agent": "iql", "steps": 1500, "batch_size": 128}
+    config = resolve_config({**chosen, "eval_every": 0}, words)
+    run = build.build(config, new_folder(config, str(tmp_path / "run")))
+    loop.offline(run)
+    assert run.evaluations.entries[-1].success_mean > 0.6

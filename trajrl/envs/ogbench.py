@@ -70,8 +70,8 @@ class OgbenchSuite(Suite):
             require(self.task.environment, f"ogbench:{name}")
             if name.startswith(VISUAL):
                 raise ValueError(
-                    f"ogbench:{name} is goal-conditioned; take one of its tasks, such as {single_task(name)}, "
-                    "as its goals are images, and goals are learned of numbers alone"
+                    f"ogbench:{name} is goal-conditioned; take one of its tasks, such as "
+                    f"{single_task(name)}: its goals are images, and goals are learned of numbers alone"
                 )
             self.goal_conditioned, self.num_tasks = True, TASKS
         super().__init__(name, options)

@@ -15,15 +15,9 @@ Paper: Andrychowicz et al. 2017 (HER, arXiv 1707.01495); the shares are those of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
-
-    from trajrl.store.store import TrajectoryStore
-    from trajrl.store.window import Anchors, SequenceBatch, WindowSpec
 
 FAR = np.iinfo(np.int64).max >> 1  # steps to a goal that is not ahead in the episode
 ROLES = ("policy", "values")
@@ -71,63 +65,6 @@ class Goals(NamedTuple):
         return np.where(ahead, self.step - step, FAR)
 
 
-def draw_goals(
-    store: TrajectoryStore, anchors: Anchors, role: str, rng: np.random.Generator, law: GoalLaw | None = None
-) -> Goals:
-    """Draw a goal for every anchor, by the store's own law unless another is given."""
-    law = law or store.goals
-    assert law is not None
-    here, ahead, mean = law.of(role)
-    count = len(anchors.episode)
-    length = store.table.length[anchors.episode]
-    later = _ahead(anchors.step, length, mean, rng)
-    row = rng.integers(store.num_steps, size=count)  # of all live steps
-    kind = rng.random(count)
-    total = np.cumsum(store.table.length[store.live])
-    which = np.searchsorted(total, row, side="right")
-    other = store.live[which], row - (total - store.table.length[store.live])[which]
-    episode = np.where(kind < here + ahead, anchors.episode, other[0])
-    step = np.where(kind < here, anchors.step, np.where(kind < here + ahead, later, other[1]))
-    return Goals(episode, step)
-
-
-def _ahead(step: np.ndarray, length: np.ndarray, mean: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a step (B,) after each anchor's, up to T."""
-    if not mean:
-        return rng.integers(step + 1, length + 1)
-    return np.minimum(step + rng.geometric(1 / mean, len(step)), length)
-
-
-def last_observations(store: TrajectoryStore, episode: np.ndarray) -> Goals:
-    """Return the last observation of episodes (B,) as their goals."""
-    return Goals(episode, store.table.length[episode])
-
-
-def towards(
-    batch: SequenceBatch, goals: Goals, store: TrajectoryStore, anchors: Anchors, spec: WindowSpec
-) -> SequenceBatch:
-    """Let windows show their goals, and be paid and ended by them."""
-    ahead = goals.steps_to(anchors.episode, anchors.step)  # (B,)
-    reach = store.table.length[anchors.episode] - anchors.step  # (B,) real steps from the anchor on
-    k, device = np.minimum(reach, spec.n), batch.obs.device
-    row = store.table.start[goals.episode] + goals.episode + goals.step
-    goal = store.obs.take(row, device)[:, None]  # (B, 1, obs)
-    found: dict[str, torch.Tensor] = {
-        "obs": _beside(batch.obs, goal, batch.history_mask),
-        "next_obs": _beside(batch.next_obs, goal, batch.next_history_mask),
-        "rewards": _to(rewards_until(np.minimum(ahead, k), spec.n), device),
-        "terminated": _to(ahead <= k, device),
-    }
-    if spec.return_gamma is not None and batch.end_obs is not None and batch.end_history_mask is not None:
-        steps = np.minimum(ahead, reach)
-        discount = np.where(ahead <= reach, 0.0, spec.return_gamma**steps).astype(np.float32)
-        found |= {
-            "returns": _to(cost(steps, spec.return_gamma), device), "end_discount": _to(discount, device),
-            "end_obs": _beside(batch.end_obs, goal, batch.end_history_mask),  # read where no goal was met
-        }  # fmt: skip
-    return batch._replace(**found)
-
-
 def rewards_until(steps: np.ndarray, size: int) -> np.ndarray:
     """Return rewards (B, n): -1 in the first steps (B,) of a window, 0 from there on."""
     return -(np.arange(size) < steps[:, None]).astype(np.float32)
@@ -137,16 +74,3 @@ def cost(steps: np.ndarray, gamma: float) -> np.ndarray:
     """Return the discounted return of steps (B,) at -1 each: -(1 - gamma^m) / (1 - gamma)."""
     found = -steps if gamma == 1 else -(1 - gamma**steps) / (1 - gamma)
     return np.asarray(found, np.float32)
-
-
-def _beside(obs: torch.Tensor, goal: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Lay goals (B, 1, obs) beside every real observation of histories (B, H, obs): (B, H, 2 obs)."""
-    import torch
-
-    return torch.cat((obs, goal * mask[..., None]), -1)
-
-
-def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(array).to(device, non_blocking=True)

@@ -25,7 +25,7 @@ from trajrl.core.rng import stream, torch_stream
 from trajrl.nets.one_step import OneStep
 from trajrl.nets.optim import Optimiser
 from trajrl.samplers.roles import role_sampler
-from trajrl.store.goals import draw_goals
+from trajrl.store.hindsight import draw_goals
 from trajrl.training.checked_calls import draw, windows
 from trajrl.training.distil_score import scored
 from trajrl.training.run_dir import checkpoint, distilled

@@ -19,7 +19,7 @@ import numpy as np
 from trajrl.agents.base.protocol import Batches
 from trajrl.core.rng import stream
 from trajrl.samplers.roles import RolesSampler, draws_by_role, role_sampler
-from trajrl.store.goals import draw_goals
+from trajrl.store.hindsight import draw_goals
 from trajrl.training.checked_calls import draw, windows
 from trajrl.training.q_values import part_of
 

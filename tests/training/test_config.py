@@ -12,7 +12,8 @@ from trajrl.training.resolve_config import resolve_config, short_line
 
 def test_settings_are_sorted_by_part():
     found = split_settings(["agent.eta=2.0", "sampler.clusters=8", "seed=1"])
-    assert found == {"agent": {"eta": "2.0"}, "env": {}, "sampler": {"clusters": "8"}, "run": {"seed": "1"}}
+    rest = {"env": {}, "goals": {}, "run": {"seed": "1"}}
+    assert found == {"agent": {"eta": "2.0"}, "sampler": {"clusters": "8"}, **rest}
 
 
 @pytest.mark.parametrize("wrong", ["agent.eta", "=3", "agnt.eta=2"])

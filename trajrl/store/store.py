@@ -18,9 +18,11 @@ import numpy as np
 from trajrl.core.one_line import one_line
 from trajrl.store.column import Column
 from trajrl.store.episode import Episode
-from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
-from trajrl.store.images import PREFIX, STATE, chosen_keys, described, owns_last
+from trajrl.store.fingerprint import fingerprint
+from trajrl.store.fit import require_fit
+from trajrl.store.images import PREFIX, STATE, chosen_keys
 from trajrl.store.table import Table, phase_code
+from trajrl.store.terminal_marks import TerminalMarks
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     Shape = Callable[[torch.Tensor], torch.Tensor]
 
-MARKED_ROWS = 1 << 24  # searched for marks at a time
 MOMENTS = ("obs_", "action_", "reward_")  # statistics that are taken over steps
 
 
@@ -56,8 +57,7 @@ class TrajectoryStore:
         self.relabelled = 0  # how often rewards and marks were replaced
         self.path: Path | None = None  # the file it was opened from, of several the first
         self.opened_from = ""  # in words
-        self._marks = np.array([np.iinfo(np.int64).max >> 1])
-        self._marked_to = 0  # rows of extras["terminal"] that were searched for marks
+        self._marks = TerminalMarks()
         self.derived: dict[Any, Any] = {}  # computed of columns, marks and lengths; emptied when they change
 
     @classmethod
@@ -121,7 +121,7 @@ class TrajectoryStore:
         """Return a store of the same columns with a table of its own, to be shaped and evicted from apart."""
         other = copy(self)
         other.table, other.attributes = deepcopy(self.table), deepcopy(self.attributes)
-        other.extras, other.derived = dict(self.extras), {}
+        other.extras, other.derived, other._marks = dict(self.extras), {}, copy(self._marks)
         return other
 
     def set_shaping(self, reward: Shape | None = None, action: Shape | None = None) -> None:
@@ -172,7 +172,7 @@ class TrajectoryStore:
         """Add an episode and return its id."""
         if not len(self):
             self._take_shapes(episode)
-        self._check_shapes(episode)
+        require_fit(self, episode)
         self._add_extras(episode)
         start = len(self.actions)
         self.obs.append(episode.obs)
@@ -236,7 +236,7 @@ class TrajectoryStore:
     def relabel(self, rewards: np.ndarray, terminal: np.ndarray) -> None:
         """Replace every reward (S,) and terminal mark (S,), and what is kept about them."""
         self.rewards, self.extras["terminal"] = Column(rewards), Column(terminal)
-        self._marks, self._marked_to = self._marks[-1:], 0
+        self._marks = TerminalMarks()
         self.derived.clear()
         self.relabelled += 1
         table = self.table
@@ -298,14 +298,7 @@ class TrajectoryStore:
 
     def marks(self) -> np.ndarray:
         """Return the action rows with a terminal mark in order, closed by a row beyond every episode."""
-        column = self.extras.get("terminal")
-        if column is not None and self._marked_to < len(column):
-            firsts = range(self._marked_to, len(column), MARKED_ROWS)
-            blocks = ((first, column.slice(first, min(first + MARKED_ROWS, len(column)))) for first in firsts)
-            found = [np.flatnonzero(block) + first for first, block in blocks]
-            self._marks = np.concatenate([self._marks[:-1], *found, self._marks[-1:]])
-            self._marked_to = len(column)
-        return self._marks
+        return self._marks.of(self.extras.get("terminal"))
 
     def keep_on(self, device: str | torch.device) -> None:
         """Hold observations, actions and rewards on the device, so that windows are gathered there."""
@@ -322,58 +315,3 @@ class TrajectoryStore:
         for name, column in episode.extras.items():
             if name not in self.extras:
                 self.extras[name] = Column(np.zeros((len(self.actions), *column.shape[1:]), column.dtype))
-
-    def _check_shapes(self, episode: Episode) -> None:
-        """Refuse an episode that does not fit, before anything of it is taken in."""
-        got = episode.obs.shape[1], episode.actions.shape[1]
-        if got != (self.obs_dim, self.action_dim):
-            raise ValueError(
-                f"this store has observations of {self.obs_dim} and actions of {self.action_dim} numbers; "
-                f"the episode has {got[0]} and {got[1]}"
-            )
-        shown = {name: frames.shape[1:] for name, frames in episode.images.items()}
-        if shown != self.image_shapes:
-            here, there = described(self.obs_dim, self.image_shapes), described(got[0], shown)
-            raise ValueError(f"this store has observations of {here}; the episode has {there}")
-        for name, column in episode.extras.items():
-            kept = self.extras.get(name)
-            if kept and (kept.width != column.shape[1:] or not holds(kept.base.dtype, column.dtype)):
-                raise ValueError(
-                    f"extra '{name}' of this store is {kept.base.dtype} {kept.width} per step; "
-                    f"the episode has {column.dtype} {column.shape[1:]}"
-                )
-
-
-def holds(kept: np.dtype, given: np.dtype) -> bool:
-    """Say whether a column keeps numbers of a type: without loss, or rounded where both are floats."""
-    floats = kept.kind == given.kind == "f"
-    return floats or np.can_cast(given, kept, "safe")
-
-
-def fingerprint(store: TrajectoryStore) -> str:
-    """Hash the live episodes of a store; equal to that of the file they would be written to."""
-    live = store.live
-    columns = {"obs": store.obs, "actions": store.actions, "rewards": store.rewards}
-    columns.update({f"{PREFIX}{name}": column for name, column in store.images.items()})
-    columns.update({f"extras/{name}": column for name, column in store.extras.items()})
-    hashes = {name: new_hash() for name in columns}
-    for e, start, length in zip(live, store.table.start[live], store.table.length[live]):
-        for name, column in columns.items():
-            first, more = (start + e, 1) if owns_last(name) else (start, 0)
-            hashes[name].update(np.ascontiguousarray(column.slice(first, first + length + more)).data)
-    described = {
-        name: (column.base.dtype.str, column.width, hashes[name].hexdigest())
-        for name, column in columns.items()
-    }
-    table, sources = _content(store.table, live)
-    described.update({f"table/{name}": (part.dtype.str, (), digest(part)) for name, part in table.items()})
-    return combine(described, sources)
-
-
-def _content(table: Table, live: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the content columns of the live rows, with sources numbered as a writer would meet them."""
-    content = {name: getattr(table, name)[live] for name in CONTENT_TABLE}
-    found, first, place = np.unique(content["source_code"], return_index=True, return_inverse=True)
-    met = np.argsort(first)  # the codes in order of first use
-    content["source_code"] = np.argsort(met)[place].astype(np.int32)
-    return content, [table.sources[code] for code in found[met]]

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajrl.store.hashing import CONTENT_TABLE, combine, digest, new_hash
-from trajrl.store.images import PREFIX, owns_last
+from trajrl.store.images import owns_last
 
 if TYPE_CHECKING:
-    from trajrl.store.store import TrajectoryStore
+    from collections.abc import Mapping
+
+    from trajrl.store.column import Column
     from trajrl.store.table import Table
 
 
-def fingerprint(store: TrajectoryStore) -> str:
-    """Hash the live episodes of a store (hashing.py has the law)."""
-    live = store.live
-    columns = {"obs": store.obs, "actions": store.actions, "rewards": store.rewards}
-    columns.update({f"{PREFIX}{name}": column for name, column in store.images.items()})
-    columns.update({f"extras/{name}": column for name, column in store.extras.items()})
+def fingerprint(columns: Mapping[str, Column], table: Table) -> str:
+    """Hash the live episodes of a store, its columns under their names in a file (hashing.py has the law)."""
+    live = np.flatnonzero(table.alive)
     hashes = {name: new_hash() for name in columns}
-    for e, start, length in zip(live, store.table.start[live], store.table.length[live]):
+    for e, start, length in zip(live, table.start[live], table.length[live]):
         for name, column in columns.items():
             first, more = (start + e, 1) if owns_last(name) else (start, 0)
             hashes[name].update(np.ascontiguousarray(column.slice(first, first + length + more)).data)
@@ -29,8 +28,8 @@ def fingerprint(store: TrajectoryStore) -> str:
         name: (column.base.dtype.str, column.width, hashes[name].hexdigest())
         for name, column in columns.items()
     }
-    table, sources = _content(store.table, live)
-    described.update({f"table/{name}": (part.dtype.str, (), digest(part)) for name, part in table.items()})
+    content, sources = _content(table, live)
+    described.update({f"table/{name}": (part.dtype.str, (), digest(part)) for name, part in content.items()})
     return combine(described, sources)
 
 

@@ -172,7 +172,7 @@ class TrajectoryStore:
         """Add an episode and return its id."""
         if not len(self):
             self._take_shapes(episode)
-        require_fit(self, episode)
+        require_fit(episode, (self.obs_dim, self.action_dim), self.image_shapes, self.extras)
         self._add_extras(episode)
         start = len(self.actions)
         self.obs.append(episode.obs)
@@ -294,7 +294,12 @@ class TrajectoryStore:
     @property
     def fingerprint(self) -> str:
         """Return the hash of the content; that of an opened, unchanged file is the one recorded there."""
-        return str(self.attributes["fingerprint"]) if self.version == 0 and self.path else fingerprint(self)
+        if self.version == 0 and self.path:
+            return str(self.attributes["fingerprint"])
+        columns = {"obs": self.obs, "actions": self.actions, "rewards": self.rewards}
+        columns |= {f"{PREFIX}{name}": column for name, column in self.images.items()}
+        columns |= {f"extras/{name}": column for name, column in self.extras.items()}
+        return fingerprint(columns, self.table)
 
     def marks(self) -> np.ndarray:
         """Return the action rows with a terminal mark in order, closed by a row beyond every episode."""

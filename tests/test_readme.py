@@ -88,9 +88,13 @@ def test_the_scores_of_the_readme_are_those_of_the_evidence():
     rows = rows[rows["data"] == "hopper-medium-expert"]
     ends = rows.groupby("cell")["last"].agg(["mean", "size"])
     table = (ROOT / "README.md").read_text().split("| agent | what it is")[1].split("## Samplers")[0]
-    told = re.findall(r"^\| `(\w+)`.*?([\d.]+) \((\d)\) \|$", table, re.MULTILINE)
+    told = re.findall(r"^\| `(\w+)`.*?([\d.]+) \((\d)\)(?:; demo .*)? \|$", table, re.MULTILINE)
     found = {name: (float(score), int(seeds)) for name, score, seeds in told}
     assert found == {name: (round(row["mean"], 1), row["size"]) for name, row in ends.iterrows()}
+    told = re.findall(r"^\| `(\w+)`.*\bdemo ([\d.]+)(?:, `(\w+)` ([\d.]+))? \|$", table, re.MULTILINE)
+    found = {name: float(score) for row in told for name, score in (row[:2], row[2:]) if name}
+    demo = pd.read_csv(ROOT / "docs" / "evidence" / "demo.csv").dropna(subset=["last"])
+    assert found == {cell: round(last, 1) for cell, last in zip(demo["cell"], demo["last"])}
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results():

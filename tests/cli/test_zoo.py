@@ -17,7 +17,7 @@ from trajrl.rollout.policies import FilePolicy
 INDEX = json.loads((POLICIES / "index.json").read_text())["policies"]
 
 
-@pytest.mark.parametrize("columns", ["80", "110"])
+@pytest.mark.parametrize("columns", ["50", "80", "110"])
 def test_zoo_lists_every_policy_that_ships_and_what_can_be_imported(capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", columns)
     assert dispatch(["zoo", "--json"]) == 0
@@ -26,6 +26,9 @@ def test_zoo_lists_every_policy_that_ships_and_what_can_be_imported(capsys, monk
     assert set(found["ships"]) == {path.stem for path in POLICIES.glob("*.npz")}
     assert set(found["imports"]) == set(IMPORTS) == {"diffusion_ql"}
     assert all(name in printed.err for name in [*INDEX, *IMPORTS])
+    said = " ".join(printed.err.split())
+    assert all(said.count(one["licence"]) for one in INDEX.values())
+    assert all(f"{one['return_mean']:,.0f} +- {one['return_std']:,.0f}" in said for one in INDEX.values())
 
 
 @pytest.mark.parametrize("name", sorted(INDEX))

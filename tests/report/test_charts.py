@@ -217,6 +217,17 @@ def test_the_clusters_of_each_role_have_a_chart():
     assert sampling.cluster_shares(logged.iloc[:, :4], "a", "policy") is None
 
 
+def test_a_few_young_episodes_among_many_old_ones_are_told_apart():
+    episodes = pd.DataFrame({"age": [938] * 75 + [348, 201]})
+    kinds, names = sampling.categories(episodes, "age")
+    assert names == ["201", "348", "938"]
+    assert [(kinds == name).sum() for name in names] == [1, 1, 75]
+    many = pd.DataFrame({"age": [938] * 75 + list(range(10))})
+    kinds, names = sampling.categories(many, "age")
+    assert len(names) > 2
+    assert (kinds == names[-1]).sum() >= 75
+
+
 def test_numbers_fall_into_five_bands_of_equal_size():
     kinds, names = sampling.categories(episodes_of("a", range(100)), "returns")
     assert len(names) == 5

@@ -84,8 +84,19 @@ def test_draws_that_follow_the_data_are_said_to_do_so():
     data = Series("share of the data", np.array(["a", "b"]), np.array([0.3, 0.7]))
     own = Series("share of draws, g", data.x, np.array([0.305, 0.695]), place=1)
     chart = Chart("drawn-source-0", "t", "c", "x", "y", [data, own], kind="bars")
-    found = findings.drawn(pd.DataFrame({"run": ["r"], "group": ["g"]}), "r", [chart])
+    run = {"run": ["r"], "group": ["g"], "phase": ["offline"]}
+    found = findings.drawn(pd.DataFrame(run), "r", [chart])
     assert found.text == "g drew from each source what the data holds of it, within 1%."
+
+
+def test_draws_of_an_online_run_are_said_to_be_of_both_phases():
+    data = Series("share of the data", np.array(["a", "b"]), np.array([0.3, 0.7]))
+    own = Series("share of draws, g", data.x, np.array([0.6, 0.4]), place=1)
+    chart = Chart("drawn-source-0", "t", "c", "x", "y", [data, own], kind="bars")
+    found = findings.drawn(pd.DataFrame({"run": ["r"], "group": ["g"], "phase": ["online"]}), "r", [chart])
+    assert found.text.startswith(
+        "g, in both phases together, drew 60% of its steps from episodes of source a"
+    )
 
 
 def test_what_the_online_phase_brought_is_the_run_that_gained_most():

@@ -11,6 +11,7 @@ import tyro
 from trajrl.cli.common import Common, refuse_existing, say
 from trajrl.cli.option import ALIKE, silent
 from trajrl.core.atomic_files import Scratch, said, write_text
+from trajrl.core.paths import CHECKOUT
 from trajrl.samplers import make_sampler
 from trajrl.store.places import join_places, named
 
@@ -104,7 +105,8 @@ class Export(Common):
             say(f"the chain that the student stands for takes {found['chain_milliseconds']:.2f} ms, live")
         say(f"actions go in and come out in the environment's own units, {box}" if box else UNKNOWN)
         needs = "onnxruntime" if self.format == "onnx" else "torch"
-        say(f"python examples/act.py {out}   runs it, with numpy and {needs} alone")
+        if CHECKOUT:
+            say(f"python examples/act.py {out}   runs it, with numpy and {needs} alone")
         return {"out": str(out), "format": self.format, "bytes": size, **facts, **found}
 
     def _data(self, config: RunConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -13,6 +14,7 @@ from trajrl.core.json_file import read_object
 from trajrl.core.paths import POLICIES
 from trajrl.core.program import program
 
+WIDEST = 90  # columns that the table takes
 HEADER = ("policy", "robot", "return", "where from", "licence")
 
 
@@ -25,7 +27,7 @@ class Zoo(Common):
         index = read_object(POLICIES / "index.json")
         rows = [(name, *row(one)) for name, one in index["policies"].items()]
         say("Behaviour policies that ship: `collect --policy` takes their files")
-        show_table(HEADER, rows, numbers=("return",), width=terminal_width(), whole=HEADER[:3])
+        show_policies(rows, terminal_width())
         made = ", ".join(f"{name} {number}" for name, number in index["versions"].items())
         say(fill(f"{index['about']}  Measured with {made}.  Files: {POLICIES}", terminal_width()))
         say()
@@ -37,6 +39,17 @@ class Zoo(Common):
         ships = {name: {**one, "file": files[name]} for name, one in index["policies"].items()}
         imports = {name: dict(zip(("files", "layout"), one)) for name, one in IMPORTS.items()}
         return {"ships": ships, "imports": imports}
+
+
+def show_policies(rows: Sequence[tuple[str, ...]], width: int) -> None:
+    """Say what ships as a table, or where that would be cut as a paragraph for each policy."""
+    if width >= WIDEST:
+        show_table(HEADER, rows, numbers=("return",), width=width, whole=HEADER[:3])
+        return
+    for name, robot, measured, origin, licence in rows:
+        say(f"\n{name}: {robot}, returns {measured}")
+        say(fill(f"{origin}; {licence}", width, initial_indent="  ", subsequent_indent="  "))
+    say()
 
 
 def row(one: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -73,9 +73,13 @@ def categories(episodes: pd.DataFrame, by: str) -> tuple[np.ndarray, list[str]]:
     if values.dtype.kind not in "iuf":
         kinds = values.astype(str).replace("", UNKNOWN).to_numpy(object)
         return kinds, in_order(kinds)
+    few = np.unique(values)
+    if len(few) <= BANDS:
+        names = [_number(value) for value in few]
+        return np.array(names, object)[np.searchsorted(few, values)], names
     edges = np.unique(np.quantile(values, np.linspace(0, 1, BANDS + 1)))
-    if len(edges) < 2:
-        return np.full(len(values), _number(edges[0]), object), [_number(edges[0])]
+    if len(edges) < 3:  # most are of one value
+        edges = np.unique(np.quantile(few, np.linspace(0, 1, BANDS + 1)))
     place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     names = [f"{_number(low)} to {_number(high)}" for low, high in pairwise(edges)]
     return np.array(names, object)[place], names

@@ -79,12 +79,13 @@ def _with_ends(run: pd.Series, value: float, scale: str) -> str:
 
 def drawn(runs: pd.DataFrame, run: str, charts: Sequence[Chart]) -> Finding | None:
     """Say what a run's settings drew more of, or less, than the data holds; None if nothing is known."""
-    group = str(runs.loc[runs["run"] == run, "group"].iloc[0])
+    group, phase = runs.loc[runs["run"] == run, ["group", "phase"]].iloc[0].astype(str)
+    both = ", in both phases together," if phase == "online" else ""  # an episode's draws are counted on
     for kind in BY:
         for chart in (one for one in charts if one.key.startswith(f"drawn-{_column(kind)}")):
             data, own = chart.series[0], _of_group(chart.series[1:], group)
             if own is not None:
-                return Finding(_told(kind, data, own, group), chart.key)
+                return Finding(_told(kind, data, own, f"{group}{both}"), chart.key)
     return None
 
 

@@ -22,6 +22,7 @@ from trajrl.agents.base.learner import Learner
 from trajrl.agents.base.proposer import ChainAgent, no_history
 from trajrl.agents.base.protocol import Agent
 from trajrl.core.json_file import as_written, read_object
+from trajrl.core.one_line import one_line
 from trajrl.core.rng import torch_stream
 from trajrl.core.trust import is_call, require_read
 from trajrl.envs import ENVS, NO_ENVIRONMENT, make_suite
@@ -234,6 +235,11 @@ class Policy:
         self.agent, self.seed, self.action_box = agent, seed, action_box
         self.episodes = 0  # started so far: each has its own stream of noise
         self._queues: Queues | None = None
+
+    def __repr__(self) -> str:
+        """Return whose policy it is, and the units of its actions."""
+        units = f"actions in {self.action_box}" if self.action_box else "actions in [-1, 1]"
+        return one_line(self, repr(self.agent), units)
 
     def reset(self, n: int = 1) -> None:
         """Start an episode in n environments, stepped together.

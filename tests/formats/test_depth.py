@@ -17,6 +17,7 @@ from trajrl.cli.main import dispatch
 from trajrl.formats import import_source, open_source
 from trajrl.formats.base.depth import as_bytes, depth_images, is_depth
 from trajrl.formats.base.encoded_image import decode
+from trajrl.formats.base.options import make_options
 from trajrl.formats.doctor.noted import noted
 from trajrl.store.notes import Notes
 
@@ -135,6 +136,20 @@ def test_depth_of_lerobot_is_read_from_png_of_16_bits(tmp_path):
     assert (found[near == 0] == 0).all()
     assert source.notes.counts["depth_outside"] == ((near > 0) & (np.rint(near * 1000) < 600)).sum()
     assert any("outside --depth-range" in finding.line() for finding in noted(source))
+
+
+def test_images_without_a_reading_and_of_another_unit_are_counted():
+    metres, notes = scene(4), Notes()
+    depth_images(metres, RANGE, None, notes, "x")
+    assert not {"depth_unread", "depth_of_other_range"} & {*notes.counts}
+    depth_images(np.concatenate([1000 * metres, np.zeros_like(metres[:2])]), RANGE, None, notes, "x")
+    assert notes.counts["depth_of_other_range"] == 4
+    assert notes.counts["depth_unread"] == 2
+
+
+def test_a_range_of_depth_without_images_is_refused():
+    with pytest.raises(ValueError, match="--obs-keys names which"):
+        make_options({"depth_range": RANGE}).validate()
 
 
 def test_where_depth_is_not_asked_for_16_bits_are_refused():

@@ -14,6 +14,7 @@ from PIL import Image
 from trajrl import Episode, TrajectoryStore
 from trajrl.core.rng import stream
 from trajrl.formats import export, import_source, open_source
+from trajrl.formats.lerobot.write_images import features_of
 
 FORMATS = ("lerobot", "lerobot-v2.1")
 
@@ -93,3 +94,11 @@ def test_without_its_images_the_set_is_whole(tmp_path):
     found, source = read(tmp_path / "set")
     assert [len(one) for one in found] == [4, 1, 6]
     assert source.notes.counts == {"left_frames": 1}
+
+
+def test_two_images_of_one_name_there_are_refused():
+    assert features_of(["top", "observation.images.side"]) == {
+        "observation.images.top": "top", "observation.images.side": "observation.images.side"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"images 'top' and 'observation\.images\.top'"):
+        features_of(["top", "observation.images.top"])

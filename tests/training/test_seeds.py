@@ -198,6 +198,13 @@ def test_what_works_on_one_update_is_refused(store, tmp_path):
             build_seeds([replace(group.runs[0].config, **changes)], [tmp_path])
 
 
+def test_a_refusal_leaves_no_folder(store, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert dispatch([*words(store, out), "--set", "compile=default"]) == 1
+    assert "--seeds stacks the losses" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.fixture
 def one_process():
     """Let this process open again what it has open: each command stands for a process of its own."""

@@ -60,12 +60,13 @@ def begun(command: Choices, numbers: range) -> bool:
 
 def fresh(command: Choices, numbers: range) -> Seeds:
     """Build new runs; if one of them cannot be built, nothing of any is left."""
-    from trajrl.training.build_seeds import build_seeds
+    from trajrl.training.build_seeds import build_seeds, refuse
     from trajrl.training.resolve_config import published_row, short_line
     from trajrl.training.run_dir.folder import describe_run, fresh_folder, unused_name
     from trajrl.training.seeds import Seeds
 
     configs = resolved(command, numbers)
+    refuse(configs[0])  # before there is a folder
     if row := published_row(configs[0]) if command.config is None else "":
         say(row)
     span = f"s{configs[0].seed}-s{configs[-1].seed}"

@@ -15,7 +15,10 @@ SENTENCES = {  # [one|many], or [ending of many]
     "cuts_without_reset":
         "episode[s] [ends|end] where the recording continues: the next row is "
         "[its|their] last observation",
+    "depth_of_other_range":
+        "image[s] of depth [has|have] readings at the ends of --depth-range alone: is it in metres?",
     "depth_outside": "reading[s] of depth [lies|lie] outside --depth-range and [was|were] cut to it",
+    "depth_unread": "image[s] of depth [holds|hold] no reading",
     "dropped_steps": "step[s] [was|were] given up: nothing says what was observed after [it|them]",
     "ends_of_unknown_kind":
         "[end is|ends are] read as [a cut recording|cut recordings]: the file "

@@ -63,4 +63,8 @@ def depth_images(
         raise ValueError(f"{where} is depth ({rows.dtype} of {'x'.join(map(str, rows.shape[1:]))}): {ASKED}")
     found, cut = as_bytes(rows, limits)
     notes.add("depth_outside", cut, where)
+    unread = ~(found > 0).any((1, 2, 3))  # (n,)
+    notes.add("depth_unread", int(unread.sum()), where)
+    ends = ((found <= 1) | (found == STEPS + 1)).all((1, 2, 3)) & ~unread
+    notes.add("depth_of_other_range", int(ends.sum()), where)
     return nearest(found, size)

@@ -55,6 +55,8 @@ class Options:
         check_size(self.image_size)
         if self.image_size and not self.obs_keys:
             raise ValueError("an image size is for images, and --obs-keys names which of them are read")
+        if self.depth_range and not self.obs_keys:
+            raise ValueError("a range of depth is for images, and --obs-keys names which of them are read")
         check_range(self.depth_range)
         if self.horizon < 0:
             raise ValueError(f"a horizon is a positive number of steps; got {self.horizon}")

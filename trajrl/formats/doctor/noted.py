@@ -34,7 +34,9 @@ MEANINGS = {
     "cuts_without_reset": Meaning(
         WARNING, "episodes are pieces of one run: returns depend on where it was cut"
     ),
+    "depth_of_other_range": Meaning(WARNING, "such an image says near or far, and nothing between"),
     "depth_outside": Meaning(INFORMATION, "none, where what is nearer or farther does not matter"),
+    "depth_unread": Meaning(WARNING, "such an image says nothing"),
     "dropped_steps": Meaning(WARNING, "the last action of those episodes is not learned from"),
     "ends_of_unknown_kind": Meaning(
         WARNING, "a termination read as a cut bootstraps from a state that has no future"

@@ -6,6 +6,7 @@ LeRobot has no place for that: it lies in meta/trajrl_final.parquet, a row for e
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,7 +31,7 @@ class ImageColumns:
 
     def __init__(self, store: TrajectoryStore) -> None:
         self._store = store
-        self.features = {feature_of(name): name for name in store.images}
+        self.features = features_of(store.images)
         for name, (_, _, channels) in store.image_shapes.items():
             if channels not in MODES:
                 raise ValueError(
@@ -80,6 +81,20 @@ class FinalImages:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def features_of(images: Iterable[str]) -> dict[str, str]:
+    """Return which image each feature is; two images of one name there are refused."""
+    found: dict[str, str] = {}
+    for name in images:
+        feature = feature_of(name)
+        if feature in found:
+            raise ValueError(
+                f"images '{found[feature]}' and '{name}' of the store would both be LeRobot's '{feature}'; "
+                "import it again with only one of them in --obs-keys"
+            )
+        found[feature] = name
+    return found
 
 
 def feature_of(name: str) -> str:

@@ -26,12 +26,13 @@ class Zoo(Common):
         """Print both tables."""
         index = read_object(POLICIES / "index.json")
         rows = [(name, *row(one)) for name, one in index["policies"].items()]
-        say("Behaviour policies that ship: `collect --policy` takes their files")
+        say(fill("Behaviour policies that ship: `collect --policy` takes their files", terminal_width()))
         show_policies(rows, terminal_width())
         made = ", ".join(f"{name} {number}" for name, number in index["versions"].items())
         say(fill(f"{index['about']}  Measured with {made}.  Files: {POLICIES}", terminal_width()))
         say()
-        say("Published weights that can be imported; trajrl ships none of them, and opens weights alone")
+        more = "Published weights that can be imported; trajrl ships none of them, and opens weights alone"
+        say(fill(more, terminal_width()))
         layouts = [(name, *one) for name, one in IMPORTS.items()]
         show_table(("agent", "files", "layout"), layouts, width=terminal_width(), whole=("agent",))
         say(f"{program()} import-agent AGENT --actor FILE --critic FILE --env ID --out RUN")
@@ -47,8 +48,9 @@ def show_policies(rows: Sequence[tuple[str, ...]], width: int) -> None:
         show_table(HEADER, rows, numbers=("return",), width=width, whole=HEADER[:3])
         return
     for name, robot, measured, origin, licence in rows:
-        say(f"\n{name}: {robot}, returns {measured}")
-        say(fill(f"{origin}; {licence}", width, initial_indent="  ", subsequent_indent="  "))
+        say(f"\n{name}")
+        for line in (f"{robot}, returns {measured}", f"{origin}; {licence}"):
+            say(fill(line, width, initial_indent="  ", subsequent_indent="  "))
     say()
 
 

@@ -54,7 +54,7 @@ def test_the_policy_loss_is_its_formula_and_its_weights_are_bounded():
             density = (-0.5 * z**2 + 0.5 - 0.5 * log(2 * pi)).sum()
             expected -= batch.weight[i] * weight * density / len(u)
     loss, metrics = agent.actor_loss(
-        batch, agent.data_values(batch), agent.draw_noise(batch, torch_stream(0, "a"))
+        batch, agent.draw_noise(batch, torch_stream(0, "a")), agent.data_values(batch)
     )
     torch.testing.assert_close(loss, expected)
     share = (2.0 * u).exp().gt(1.5).float().mean()
@@ -82,7 +82,7 @@ def test_the_policy_and_q_learn_from_the_value_after_its_step():
     twin.prepare()
     q = twin.data_values(batch)
     twin.value_optimiser.step(twin.value_loss(batch, q)[0])
-    expected = twin.actor_loss(batch, q, noise)[0], twin.critic_loss(batch)[0]
+    expected = twin.actor_loss(batch, noise, q)[0], twin.critic_loss(batch)[0]
     metrics = agent.update(batch, torch_stream(0, "a")).metrics
     torch.testing.assert_close((metrics["actor/loss"], metrics["critic/loss"]), expected)
 

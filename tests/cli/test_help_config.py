@@ -74,7 +74,9 @@ def test_every_field_of_what_was_chosen_is_printed(capsys, command):
     )
     found = explained(capsys, command, *chosen)
     run = {**found["run"], **found["run, online phase"]}
-    options = {"agent_options", "env_options", "sampler_options"}  # each has a table of its own
+    options = {
+        f"{part}_options" for part in ("agent", "env", "goals", "sampler")
+    }  # each has a table of its own
     assert set(run) == {f.name for f in fields(RunConfig)} - options
     assert run["batch_size"] == {
         "name": "batch_size", "default": 256, "value": 32, "comment": field_comments(RunConfig)["batch_size"]

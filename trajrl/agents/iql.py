@@ -131,14 +131,18 @@ class IQL(GaussianLearner):
         here, _ = histories(batch)
         return q - self.state_value.head(self.context(self.state_value.encoder, here))[:, 0]
 
-    def value_loss(self, batch: SequenceBatch, q: Tensor) -> tuple[Tensor, Metrics]:
-        """Expectile regression of V on q, the target critics' `data_values`; returns (loss, metrics)."""
+    def value_loss(self, batch: SequenceBatch, q: Tensor | None = None) -> tuple[Tensor, Metrics]:
+        """Expectile regression of V on q, the `data_values`, if at hand; returns (loss, metrics)."""
+        q = self.data_values(batch) if q is None else q
         valid, u = batch.steps > 0, self.advantage(batch, q)  # (B,)
         loss = masked_mean(expectile_loss(u, self.config.expectile), valid, batch.weight)
         return loss, {"value/loss": loss, "value/advantage": masked_mean(u, valid)}
 
-    def actor_loss(self, batch: SequenceBatch, q: Tensor, noise: Noise) -> tuple[Tensor, Metrics]:
+    def actor_loss(
+        self, batch: SequenceBatch, noise: Noise, q: Tensor | None = None
+    ) -> tuple[Tensor, Metrics]:
         """Log likelihood of the data's actions, weighted by q - V; returns (loss, metrics)."""
+        q = self.data_values(batch) if q is None else q
         config, valid, (here, _) = self.config, batch.steps > 0, histories(batch)
         with torch.no_grad():
             raw = (config.beta * self.advantage(batch, q)).exp()  # (B,)
@@ -170,7 +174,7 @@ class IQL(GaussianLearner):
         value_loss, value_metrics = self.value_loss(values, q)
         value_norm = self.value_optimiser.step(value_loss)
         q = q if policy is values else self.data_values(policy)
-        actor_loss, actor_metrics = self.actor_loss(policy, q, noise)
+        actor_loss, actor_metrics = self.actor_loss(policy, noise, q)
         actor_norm = self.actor_optimiser.step(actor_loss)
         critic_loss, td_error, critic_metrics = self.critic_loss(values)
         critic_norm = self.critic_optimiser.step(critic_loss)

@@ -186,3 +186,13 @@ def test_on_the_command_line_it_is_one_line_and_nothing_is_left(words, said, tmp
     assert dispatch(command) == 1
     assert said in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "x.h5").exists()
+
+
+def test_a_range_where_no_image_is_depth_is_refused(tmp_path, capsys):
+    images = np.zeros((5, 16, 20, 3), np.uint8)
+    arrays = {"data/demo_0/obs/view": images[:-1], "data/demo_0/next_obs/view": images[1:]}
+    path = hdf5(tmp_path / "x.hdf5", {**robomimic({"demo_0": 4}), **arrays})
+    words = ["--obs-keys", "view", "robot0_eef_pos", "--depth-range", "0.5", "2"]
+    assert dispatch(["store", "import", str(path), *words, "--out", str(tmp_path / "x.h5")]) == 1
+    assert "none of view, robot0_eef_pos is depth; leave it out" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "x.h5").exists()

@@ -129,7 +129,7 @@ def _selected(found: dict[str, Any] | None) -> list[str]:
 def _scored(found: dict[str, dict[str, float]] | None) -> list[str]:
     return [
         f"- {name}: {one['value']:.4g}, 95 % interval {one['low']:.4g} to {one['high']:.4g}"
-        + (f", over {one['episodes']:.0f} episodes" if "episodes" in one else "")
+        + (f", over {counted('episode[s]', round(one['episodes']))}" if "episodes" in one else "")
         for name, one in (found or {}).items()
     ]
 

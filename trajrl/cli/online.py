@@ -15,6 +15,7 @@ from trajrl.cli.offline import Offline
 from trajrl.cli.option import silent
 from trajrl.cli.train_command import Choices, introduce, report, spoken, stop_politely, watched
 from trajrl.samplers.auto import AUTO, OFFLINE_ALONE
+from trajrl.store.notes import counted
 from trajrl.training.presets import ONLINE_SAMPLER
 
 if TYPE_CHECKING:
@@ -260,4 +261,4 @@ def say_outcome(found: dict[str, Any], scale: str) -> None:
         say(f"{scale} {before} before, {last} at the end; deepest drop {drop}, mean regret {regret}")
     shares = ", ".join(f"{name} {share:.0%}" for name, share in found["rows"].items())
     after = f"{found['sampler_share']['updates']:.0%} of the updates came after the warm-up"
-    say(f"{found['episodes']} episodes; {after}; rows: {shares}")
+    say(f"{counted('episode[s]', found['episodes'])}; {after}; rows: {shares}")

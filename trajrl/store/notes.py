@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 SENTENCES = {  # [one|many], or [ending of many]
     "absent_chunks": "chunk[s] [is|are] not stored, and [was|were] read as the file's fill value",
@@ -17,6 +19,7 @@ SENTENCES = {  # [one|many], or [ending of many]
         "[its|their] last observation",
     "depth_of_other_range":
         "image[s] of depth [has|have] readings at the ends of --depth-range alone: is it in metres?",
+    "depth_made_bytes": "image[s] of depth [was|were] made bytes by --depth-range",
     "depth_outside": "reading[s] of depth [lies|lie] outside --depth-range and [was|were] cut to it",
     "depth_unread": "image[s] of depth [holds|hold] no reading",
     "dropped_steps": "step[s] [was|were] given up: nothing says what was observed after [it|them]",
@@ -90,6 +93,12 @@ def one(value: object) -> str:
 def counted(text: str, count: int) -> str:
     """Put a number before a text, in which [one|many] and [many] stand for the singular and the plural."""
     return f"{count} {CHOICE.sub(lambda found: (found[1] or '') if count == 1 else found[2], text)}"
+
+
+def amount(found: Mapping[str, Any], unit: str = "transition") -> str:
+    """Say how many episodes and transitions an answer holds."""
+    steps = counted(f"{unit}[s]", found["transitions"])
+    return f"{counted('episode[s]', found['episodes'])}, {steps}"
 
 
 class Notes:

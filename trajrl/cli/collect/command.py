@@ -35,7 +35,7 @@ from trajrl.cli.option import silent
 from trajrl.core.paths import POLICIES
 from trajrl.envs import make_demonstration, make_suite
 from trajrl.store.file.writer import StoreWriter, refuse_foreign
-from trajrl.store.notes import counted
+from trajrl.store.notes import amount
 from trajrl.training.config import split_settings
 from trajrl.training.resolve_config import env_settings
 
@@ -253,7 +253,7 @@ class Collect(Common):
         """Say what came out, and return the answer."""
         from trajrl.store.file.describe import describe_store
 
-        say(f"{counted('episode[s]', found['episodes'])}, {found['transitions']} transitions to {self.out}")
+        say(f"{amount(found)} to {self.out}")
         mean, std, steps = (found[key] for key in ("return_mean", "return_std", "length_mean"))
         say(f"return {mean:.1f} +- {std:.1f}, {steps:.0f} steps per episode")
         say(f"fingerprint {(fingerprint := describe_store(self.out)['fingerprint'])}")

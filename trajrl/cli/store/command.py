@@ -15,7 +15,7 @@ from trajrl.cli.store.reading import Reading
 from trajrl.cli.text_table import as_text, show_table
 from trajrl.formats import export, import_source, recognise
 from trajrl.formats.base.options import Options, make_options
-from trajrl.store.notes import counted
+from trajrl.store.notes import amount, counted
 
 LEVELS = {"E": "error[s]", "W": "warning[s]", "I": "note[s]"}
 
@@ -40,7 +40,7 @@ class Import(Reading):
         for note in found["notes"]:
             say(f"  {note}")
         say(found["action_box"])
-        say(f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}")
+        say(f"{amount(found)} to {self.out}")
         return found
 
     def _unpack(self, packed: Path) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Export(Common):
         out = self.out.expanduser()
         refuse_existing(out, self.overwrite)
         found = export(TrajectoryStore.open(self.store), out, self.format, self.overwrite, self.video)
-        say(f"{found['episodes']} episodes, {found['transitions']} transitions to {found['out']}")
+        say(f"{amount(found)} to {found['out']}")
         if self.video:
             say("images are videos, near what they were and not equal; without --video they are equal")
         if found["beside"]:
@@ -148,7 +148,8 @@ class Doctor(Reading):
         answer["repaired"] = mended
         answer["failed"] = any(finding.level == "E" and not finding.fixed for finding in report.findings)
         done = ", ".join(f"{count} {what}" for what, count in mended["repaired"].items())
-        say(f"{mended['episodes']} episodes to {self.out}: {done or 'nothing had to be changed'}")
+        kept = counted("episode[s]", mended["episodes"])
+        say(f"{kept} to {self.out}: {done or 'nothing had to be changed'}")
         return answer
 
 
@@ -189,7 +190,7 @@ class Mix(Common):
         )  # fmt: skip
         if found["left_out"]:
             say(f"left out, because not all parts share them: {', '.join(found['left_out'])}")
-        say(f"{found['episodes']} episodes, {total} transitions to {self.out}")
+        say(f"{counted('episode[s]', found['episodes'])}, {total} transitions to {self.out}")
         return found
 
 

@@ -10,6 +10,7 @@ import tyro
 
 from trajrl.cli.common import Common, progress, say
 from trajrl.cli.option import silent
+from trajrl.store.notes import amount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Embed(Common):
         if self.encoder.endswith((".pt", ".pth")):
             say(f"acting makes the same features from {self.encoder}: keep it where it is")
         say(
-            f"{found['episodes']} episodes, {found['transitions']} transitions to {self.out}: observations "
+            f"{amount(found)} to {self.out}: observations "
             f"of {found['obs_dim']} numbers, {found['features']} of them from {', '.join(found['images'])}"
         )
         return found

@@ -62,6 +62,7 @@ def depth_images(
     if not limits:
         raise ValueError(f"{where} is depth ({rows.dtype} of {'x'.join(map(str, rows.shape[1:]))}): {ASKED}")
     found, cut = as_bytes(rows, limits)
+    notes.add("depth_made_bytes", len(rows), where)
     notes.add("depth_outside", cut, where)
     unread = ~(found > 0).any((1, 2, 3))  # (n,)
     notes.add("depth_unread", int(unread.sum()), where)

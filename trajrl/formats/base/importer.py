@@ -37,13 +37,23 @@ def import_source(
         for episode, labels in labelled:
             box.add(episode.actions, source)
             write_labelled(writer, episode, labels)
-        if not len(writer.table):
-            raise ValueError(f"{source.path} gave not one episode{source.notes.because()}")
+        refuse_fruitless(source, writer.table)
         source.notes.add("actions_outside_box", box.outside, box.first)
         _note_limits(writer.table, source)
         writer.attributes.update(attributes(source))
         table, widths = writer.table, (writer.obs_moments.mean.size, box.low.size)
     return {"out": str(out), **summary(source, table, widths, box)}
+
+
+def refuse_fruitless(source: Source, table: Table) -> None:
+    """Refuse a source without an episode, and a range of depth where no image was depth."""
+    if not len(table):
+        raise ValueError(f"{source.path} gave not one episode{source.notes.because()}")
+    if source.options.depth_range and "depth_made_bytes" not in source.notes.counts:
+        keys = ", ".join(source.options.obs_keys)
+        raise ValueError(
+            f"{source.path}: --depth-range is for depth, and none of {keys} is depth; leave it out"
+        )
 
 
 def write_labelled(writer: StoreWriter, episode: Episode, labels: Mapping[str, Any]) -> None:

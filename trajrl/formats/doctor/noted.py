@@ -34,6 +34,7 @@ MEANINGS = {
     "cuts_without_reset": Meaning(
         WARNING, "episodes are pieces of one run: returns depend on where it was cut"
     ),
+    "depth_made_bytes": Meaning(INFORMATION, "what is finer than 1/254 of the range is lost"),
     "depth_of_other_range": Meaning(WARNING, "such an image says near or far, and nothing between"),
     "depth_outside": Meaning(INFORMATION, "none, where what is nearer or farther does not matter"),
     "depth_unread": Meaning(WARNING, "such an image says nothing"),

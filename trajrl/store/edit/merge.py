@@ -20,7 +20,7 @@ from trajrl.store.episode import Episode
 from trajrl.store.file.describe import describe_store
 from trajrl.store.file.writer import StoreWriter
 from trajrl.store.hashing import new_hash
-from trajrl.store.notes import counted
+from trajrl.store.notes import amount, counted
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.table import PHASES
 
@@ -198,10 +198,10 @@ def _hash(episode: Episode) -> bytes:
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield what was written, in lines for a person."""
     for part in found["parts"]:
-        yield f"{part['source']}: {part['episodes']} episodes, {part['transitions']} steps"
+        yield f"{part['source']}: {amount(part, 'step')}"
     for what in found["left_out"]:
         yield f"not carried, because the stores do not share it: {what}"
     if found["twice"]:
         mend = f"`store doctor {found['out']} --fix --out X.h5` leaves them out"
         yield f"{counted('episode[s]', found['twice'])} came twice; {mend}"
-    yield f"{found['episodes']} episodes, {found['transitions']} steps; fingerprint {found['fingerprint']}"
+    yield f"{amount(found, 'step')}; fingerprint {found['fingerprint']}"

@@ -103,6 +103,7 @@ def test_two_workers_never_do_the_same_run(rows, tmp_path, monkeypatch):
     assert sorted(each.seed for each in done) == [1, 2]
 
 
+@pytest.mark.slow
 def test_seeds_that_follow_each_other_train_together_and_stand_like_runs_alone(rows, tmp_path, monkeypatch):
     trials = [toy(200, seed=seed) for seed in (1, 2)]
     gauntlet_together.run_together(trials, tmp_path, tmp_path, hours=1)

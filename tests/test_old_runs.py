@@ -106,6 +106,7 @@ def test_old_runs_report(place):
     assert "auroc" in Path("report.html").read_text().lower()
 
 
+@pytest.mark.slow
 def test_an_old_policy_exports_and_acts(place):
     assert dispatch(["export", "online", "--format", "torch", "--out", "policy.pt2"]) == 0
     policy = load_run("online").policy()

@@ -83,6 +83,7 @@ def test_the_table_has_the_least_regret_first_and_that_of_the_last_policy_beside
     )
 
 
+@pytest.mark.slow
 def test_runs_that_were_never_scored_are_left_out_in_a_line(tmp_path, capsys, runs):
     (tmp_path / "empty").mkdir()
     words = ["benchmarks/trust.py", "run", str(tmp_path / "empty"), "--out", str(tmp_path / "t.csv")]

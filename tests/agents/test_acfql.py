@@ -378,7 +378,11 @@ def test_no_pattern_of_the_tables_hides_an_earlier_one():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"chunk": 1, "alpha": 0.1}, {"chunk": 1, "actor": "best_of_n", "samples": 8}]
+    "fields",
+    [
+        {"chunk": 1, "alpha": 0.1},
+        pytest.param({"chunk": 1, "actor": "best_of_n", "samples": 8}, marks=pytest.mark.slow),
+    ],
 )
 def test_the_bandit_is_learned(fields):
     agent = make_agent("acfql", OBS, ACT, seed=0, width=64, depth=2, actor_lr=1e-3, critic_lr=1e-3, **fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,11 @@ from trajrl.core import compile
 from trajrl.core.rng import torch_stream
 
 INNER_GRADIENT = ("eg_ood", "qg")  # a gradient inside the loss: the compiler stops there and continues
-NAMES = [
-    name if name == "diffusion_ql" else pytest.param(name, marks=pytest.mark.slow) for name in sorted(AGENTS)
-]
+
+
+def with_few(*quick: str) -> list[Any]:
+    """Return every agent; those that are not named are tried in `make test-all` alone."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in sorted(AGENTS)]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +30,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(logging.getLogger(logger), "disabled", True)
 
 
-@pytest.mark.parametrize("name", sorted(AGENTS))
+@pytest.mark.parametrize("name", with_few("acfql", "eg_ood", "iql", "trajectory_ql"))
 def test_no_loss_is_compiled_again_while_training_goes_on(name, monkeypatch):
     torch._dynamo.reset()
     counter = CompileCounter()  # runs eagerly what it is handed
@@ -57,7 +60,7 @@ def test_without_a_compiler_one_line_says_so_and_the_losses_stay_eager(monkeypat
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler on this machine")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", with_few("td3_bc"))
 def test_compiled_losses_are_the_eager_ones(name: str) -> None:
     agent = tiny(name)
     batch = windows(agent)

@@ -21,14 +21,18 @@ MORE = {
     "acfql": {"normalize_q": True}, "rlpd": {"utd": 2, "bc_alpha": 0.1}, "qg": {"q_scale": "mean"},
     "stratified_ql": {"clusters": 3, "subsample": 60, "refresh_every": 4}, "trajectory_ql": {"beta": 0.5},
 }  # fmt: skip
+FEW = [case for case in CASES if not case[1]]
 UPDATES, ROWS = 8, 26
 SINGLE = {"stratified_ql"}  # its clusters are kept in single precision
 
 
-def test_every_agent_learns_in_shares_as_alone() -> None:
-    for said in together(2, "test_shared_update:compare"):
+@pytest.mark.parametrize(
+    ("cases", "count"), [("few", len(FEW)), pytest.param("every", len(CASES), marks=pytest.mark.slow)]
+)
+def test_every_agent_learns_in_shares_as_alone(cases: str, count: int) -> None:
+    for said in together(2, f"test_shared_update:{cases}"):
         found = dict(line.split() for line in said.splitlines() if ":" in line.split()[0])
-        assert len(found) == len(CASES)
+        assert len(found) == count
         for case, difference in found.items():
             assert float(difference) < (2e-4 if case.split(":")[0] in SINGLE else 1e-9), case
 
@@ -81,9 +85,19 @@ def shares(team: Team) -> None:
     torch.testing.assert_close(slope / team.size, expected[own])
 
 
-def compare(team: Team) -> None:
-    """Called in two processes: train every agent alone and in shares, and print how far apart they end."""
-    for name, choice in CASES:
+def few(team: Team) -> None:
+    """Called in two processes: every agent in one setting."""
+    compare(team, FEW)
+
+
+def every(team: Team) -> None:
+    """Called in two processes: every agent in every setting."""
+    compare(team, CASES)
+
+
+def compare(team: Team, cases: list[tuple[str, dict[str, Any]]]) -> None:
+    """Train agents alone and in shares, and print how far apart they end."""
+    for name, choice in cases:
         with precision(torch.float32 if name in SINGLE else torch.float64):
             options = choice or MORE.get(name, {})
             alone, shared = tiny(name, **options), tiny(name, **options)

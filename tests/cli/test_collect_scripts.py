@@ -61,6 +61,7 @@ def test_what_a_script_does_not_keep_is_recorded_again_and_said(capsys):
         demonstrate(shown._replace(keeps=lambda extras: False), 0, 3, "x")
 
 
+@pytest.mark.slow
 def test_a_puzzles_gripper_stays_closed():
     pytest.importorskip("ogbench")
     shown = make_demonstration("ogbench:puzzle-3x3-play-v0")

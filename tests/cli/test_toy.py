@@ -98,6 +98,7 @@ def test_a_sweep_is_one_figure_over_its_runs(tmp_path: Path, capsys) -> None:
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"T3-s0", "T5-s0"}
 
 
+@pytest.mark.slow
 def test_a_sweep_may_go_below_the_solver_steps_an_agent_brings(tmp_path: Path, capsys) -> None:
     words = ["toy", "rings", "--agent", "diffusion_ql", "--T", "3", "12", "--steps", "2", "--samples", "20"]
     assert dispatch([*words, "--out", str(tmp_path / "a")]) == 0

@@ -158,6 +158,7 @@ def test_a_batch_too_small_to_share_is_refused_before_anything_is_written(store,
         build.build_own(config, tmp_path, None, Team(1, 2))
 
 
+@pytest.mark.slow
 def test_what_the_first_refuses_is_said_once(store, tmp_path):
     said = ended(
         start(2, words(store, tmp_path / "run", agent="diffusion_ql", **{"agent.wdth": 3})), codes=(1,)

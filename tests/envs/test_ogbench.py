@@ -22,6 +22,7 @@ from trajrl.rollout.policies import RandomPolicy
 CUBE = "ogbench:cube-single-play-singletask-v0"
 SHARED = Path(os.environ.get("TRAJRL_SHARED", Path(__file__).parents[2] / "../shared")) / "data/ogbench"
 shared = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there")
+slow = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,11 @@ def test_what_is_no_task_or_not_there_is_refused(name, words):
 
 
 @pytest.mark.parametrize(
-    "name", [CUBE, "ogbench:scene-play-singletask-v0", "ogbench:puzzle-3x3-play-singletask-v0"]
+    "name",
+    [
+        "ogbench:scene-play-singletask-v0",
+        *(pytest.param(name, marks=slow) for name in (CUBE, "ogbench:puzzle-3x3-play-singletask-v0")),
+    ],
 )
 def test_relabelled_rewards_are_those_the_environment_gave(name):
     suite = make_suite(name, time_limit=12)
@@ -112,6 +117,7 @@ def test_relabelled_rewards_are_those_the_environment_gave(name):
     assert not store.extras["terminal"].slice(0, 24).any()
 
 
+@pytest.mark.slow
 def test_relabelling_looks_inside_even_if_environments_have_processes_of_their_own():
     plain, apart = make_suite(CUBE, time_limit=12), make_suite(CUBE, time_limit=12, env_timeout=60)
     episode = next(collect(plain, RandomPolicy(5), Streams(0), 1, "random"))
@@ -154,7 +160,7 @@ def test_a_sparse_variant_counts_every_unsolved_step_once():
     ("file", "name"),
     [
         ("cube-single-play-v0", CUBE),
-        ("cube-single-play-v0", "ogbench:cube-single-play-singletask-task1-v0"),
+        pytest.param("cube-single-play-v0", "ogbench:cube-single-play-singletask-task1-v0", marks=slow),
         ("scene-play-v0", "ogbench:scene-play-singletask-v0"),
         ("pointmaze-medium-navigate-v0-val", "ogbench:pointmaze-medium-navigate-singletask-v0"),
     ],

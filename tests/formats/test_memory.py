@@ -78,7 +78,7 @@ slow = pytest.mark.slow
     ("make", "name"),
     [
         (d4rl, "x.hdf5"),
-        (ogbench, "x.npz"),
+        pytest.param(ogbench, "x.npz", marks=slow),
         pytest.param(lerobot, "x", marks=slow),
         pytest.param(zarr, "x.zarr", marks=slow),
     ],

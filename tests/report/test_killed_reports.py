@@ -29,7 +29,9 @@ def run(tmp_path_factory) -> Path:
     return trained(place / "run", store, agent="td3_bc", sampler="uniform", steps=4).folder
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["a first report", "a report over one"])
+@pytest.mark.parametrize(
+    "there", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["a report over one", "a first report"]
+)
 def test_a_killed_report_leaves_what_was_there_and_no_part_of_a_new_one(there, nursery, run, tmp_path):
     out = tmp_path / "report.html"
     line = ["run.py", "report", str(run), "--detail", "0", "--out", str(out)]

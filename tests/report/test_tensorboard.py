@@ -73,6 +73,7 @@ def test_one_who_looks_on_sees_scalars_after_the_first_pictures(store, tmp_path)
     assert steps(events.Images("videos/best")) == [10, 20, 25]
 
 
+@pytest.mark.slow
 def test_videos_can_be_had_of_every_evaluation_or_of_none(store, tmp_path):
     assert offline(tmp_path / "all", store, "video_every=1") == 0
     assert steps(read(tmp_path / "all").Reload().Images("videos/worst")) == [10, 20, 25]
@@ -88,6 +89,7 @@ def test_looking_on_changes_no_number(store, tmp_path):
     assert_same_run(tmp_path / "watched", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_an_online_run_is_shown_too_and_looking_on_changes_nothing_of_it(store, tmp_path):
     trained(tmp_path / "before", store, agent="diffusion_ql")
     for name in ("alone", "watched"):

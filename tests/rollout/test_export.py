@@ -26,10 +26,11 @@ from trajrl.rollout.captured_noise import Given, Noted
 from trajrl.training.run_dir.load_run import load_run
 
 ROOT = Path(__file__).parents[2]
-CHOICES = [(name, {}) for name in sorted(AGENTS)] + [
-    pytest.param(name, choice, marks=pytest.mark.slow)
-    for name, choices in sorted(OTHER_CHOICES.items())
-    for choice in choices
+QUICK = ("acfql", "cql", "diffusion_ql", "iql", "rlpd", "trajectory_ql")  # one of each kind of policy
+CHOICES = [
+    pytest.param(name, choice, marks=() if name in QUICK and not choice else pytest.mark.slow)
+    for name in sorted(AGENTS)
+    for choice in ({}, *OTHER_CHOICES.get(name, ()))
 ]
 NO_TORCH = """
 import runpy, sys
@@ -132,7 +133,9 @@ def test_history_and_chunk_of_the_example_are_those_of_the_live_policy(agent, st
 
 
 @pytest.mark.parametrize(("format", "name"), [("torch", "p.pt2"), ("onnx", "p.onnx")])
-@pytest.mark.parametrize("agent", ["rlpd", "td3_bc"])  # neither draws: the actions must be equal
+@pytest.mark.parametrize(
+    "agent", ["rlpd", pytest.param("td3_bc", marks=pytest.mark.slow)]
+)  # neither draws: the actions must be equal
 def test_the_file_takes_and_gives_actions_in_their_own_units(tmp_path, format, name, agent):
     from trajrl.store.episode import Episode
     from trajrl.store.file.writer import StoreWriter
@@ -153,6 +156,7 @@ def test_the_file_takes_and_gives_actions_in_their_own_units(tmp_path, format, n
             np.testing.assert_allclose(export.read(out, format)(last)[0, 0], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_of_before_it_had_a_box_is_brought_to_it(run, tmp_path):
     assert dispatch(["export", str(run), "--out", str(tmp_path / "p.onnx")]) == 0
     own = act_module().Policy(str(tmp_path / "p.onnx"))
@@ -173,7 +177,7 @@ def test_a_file_that_acts_otherwise_is_not_kept(run, tmp_path, capsys, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format", ["onnx", "torch"])
+@pytest.mark.parametrize("format", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_a_disk_that_is_full_is_one_line_and_leaves_no_file(run, tmp_path, capsys, format):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))

@@ -146,6 +146,7 @@ def test_folder_that_may_not_be_written_to_is_named(tmp_path):
         StoreWriter(tmp_path / "file" / "x.h5")
 
 
+@pytest.mark.slow
 def test_importing_a_file_of_200_megabytes_takes_constant_memory(tmp_path):
     from benchmarks.large_import import measure
 

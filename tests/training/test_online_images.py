@@ -109,6 +109,7 @@ def test_what_acting_sees_is_what_the_journal_keeps_and_training_draws(offline, 
                 assert torch.equal(trained_on[row : row + 1], saw)
 
 
+@pytest.mark.slow
 def test_without_a_run_the_short_offline_phase_draws_images_uniformly(offline, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     few = {**PHASE, **SMALL, "agent.width": 16, "env_steps": 20}

@@ -37,9 +37,7 @@ CASES += [
     ("eg_ood", {"behaviour_steps": 3, "calibration_steps": 2, "history": 2}),
     ("stratified_ql", {"subsample": 90, "refresh_every": 7, "fraction_steps": 20, "history": 2}),
 ]
-QUICK = [
-    case for case in CASES[-8:] if case[0] in ("eg_ood", "rlpd", "td3_bc")
-]  # make test-all has every case
+QUICK = [case for case in CASES[-8:] if case[0] in ("rlpd", "td3_bc")]  # make test-all has every case
 FEW = [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
 
 

@@ -140,16 +140,19 @@ def test_a_killed_offline_run_continues_to_the_same_bits(nursery, offline, tmp_p
     assert_survives_kills("offline", nursery, offline, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_online_run_continues_to_the_same_bits_and_episodes(nursery, online, tmp_path):
     assert_survives_kills("online", nursery, online, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_an_offline_run_in_one_line_and_it_continues_to_the_same_bits(
     nursery, offline, tmp_path
 ):
     assert_survives_full_disks("offline", nursery, offline, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_an_online_run_in_one_line_and_it_continues_to_the_same_bits(
     nursery, online, tmp_path
 ):

@@ -150,5 +150,4 @@ def test_workers_compute_as_the_run_does(store, tmp_path):
             small_run(tmp_path / name, store, agent="diffusion_ql", steps=6, kernels="compiled", **changes)
         )
     assert_same_run(tmp_path / "loop", tmp_path / "beside")
-    assert json.loads((tmp_path / "loop/versions.json").read_text()).get("kernels") in ("compiled", None)
     use_kernel(False)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from trajrl.core import cpu
 from trajrl.core.products import set_products
 from trajrl.nets.activation import use_kernel
+from trajrl.nets.kernel_choice import faster
 from trajrl.training.config import RunConfig
+
+TIMED = "auto"  # of kernels: the faster, timed at the start
 
 
 def set_arithmetic(config: RunConfig) -> tuple[int, dict[str, str]]:
@@ -15,6 +20,16 @@ def set_arithmetic(config: RunConfig) -> tuple[int, dict[str, str]]:
     number = cpu.set_threads(config.threads)
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
     products = set_products(config.matmul, "cuda" if on_gpu else "cpu")
-    own = use_kernel(config.kernels == "compiled")
+    wanted = faster() if config.kernels == TIMED else config.kernels
+    own = use_kernel(wanted == "compiled")
     found = {"matmul": products} if config.matmul != "exact" else {}
     return number, {**found, "kernels": "compiled"} if own else found
+
+
+def as_measured(config: RunConfig, threads: int, found: dict[str, str], processes: int) -> RunConfig:
+    """Return a config with what was timed in place of the wish to time: what continues has the same bits."""
+    if config.kernels == TIMED and processes > 1:
+        raise ValueError("kernels=auto is for one process: each could choose another; name torch or compiled")
+    kernels = found.get("kernels", "torch") if config.kernels == TIMED else config.kernels
+    threads = threads if config.threads == cpu.MEASURED else config.threads
+    return replace(config, threads=threads, kernels=kernels)

@@ -11,7 +11,6 @@ import torch
 
 from trajrl.agents import AGENTS, make_agent
 from trajrl.agents.base.learner import Learner
-from trajrl.core import cpu
 from trajrl.core.compile import compile_losses
 from trajrl.core.distributed import Team
 from trajrl.core.registry import find
@@ -21,7 +20,7 @@ from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.options import with_length, with_window
 from trajrl.store.normalize import seen_statistics
 from trajrl.training.action_units import action_units
-from trajrl.training.arithmetic import set_arithmetic
+from trajrl.training.arithmetic import as_measured, set_arithmetic
 from trajrl.training.chosen_sampler import chosen
 from trajrl.training.config import RunConfig
 from trajrl.training.cuda_graph import record_updates
@@ -64,8 +63,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     """Build the run of one process."""
     team.share(config.batch_size)  # refused before anything is written
     number, arithmetic = set_arithmetic(config)
-    if config.threads == cpu.MEASURED:
-        config = replace(config, threads=number)  # kept: what continues from here has the same bits
+    config = as_measured(config, number, arithmetic, team.size)
     store = open_data(config, shared=team.size > 1) if store is None else store
     store.attributes["fingerprint"] = store.fingerprint  # before anything is shaped
     suite = find_suite(config, store)

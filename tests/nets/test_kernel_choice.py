@@ -1,0 +1,65 @@
+"""kernels=auto: the faster of two, timed at the start, and kept in the run's config."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_runs import settings, write_store
+
+from trajrl.cli.main import dispatch
+from trajrl.nets import activation, mish_kernel
+from trajrl.nets.activation import use_kernel
+from trajrl.nets.kernel_choice import faster, seconds_per_layer
+from trajrl.training import arithmetic
+from trajrl.training.arithmetic import as_measured
+from trajrl.training.config import RunConfig
+
+needs_compiler = pytest.mark.skipif(mish_kernel.compiled() is None, reason="no C compiler on this machine")
+
+
+@pytest.fixture(autouse=True)
+def torch_again():
+    yield
+    use_kernel(False)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("by_kernel", "found"), [(0.5, "compiled"), (0.95, "torch"), (2.0, "torch")])
+def test_the_kernel_is_used_where_it_is_faster_by_a_tenth(by_kernel, found, capsys):
+    took = iter([1.0, by_kernel])
+    assert faster(lambda: next(took)) == found
+    assert (activation._kernel is not None) == (found == "compiled")
+    assert capsys.readouterr().out.count(f"kernels={found}: Mish of 256x256") == 1
+
+
+@needs_compiler
+def test_each_is_timed_while_it_is_in_use():
+    seen = []
+    faster(lambda: seen.append(activation._kernel is not None) or 1.0)
+    assert seen == [False, True]
+    assert 0 < seconds_per_layer() < 1
+
+
+def test_without_a_compiler_it_is_torch(monkeypatch, capsys):
+    monkeypatch.setattr(activation, "compiled", lambda: None)
+    assert faster(lambda: 1.0) == "torch"
+    assert activation._kernel is None
+
+
+def test_what_was_timed_is_kept_and_not_timed_again(tmp_path, monkeypatch):
+    store, out = write_store(tmp_path / "x.h5"), tmp_path / "run"
+    words = ["offline", "--data", str(store), "--agent", "diffusion_ql", "--steps", "4", "--out", str(out)]
+    assert dispatch([*words, "--set", "kernels=auto", *settings("diffusion_ql")]) == 0
+    kept = RunConfig.load(out / "config.json").kernels
+    assert kept in ("torch", "compiled")
+    assert json.loads((out / "versions.json").read_text()).get("kernels", "torch") == kept
+    monkeypatch.setattr(arithmetic, "faster", lambda: pytest.fail("timed again"))
+    assert dispatch(["offline", "--config", str(out / "config.json"), "--out", str(tmp_path / "again")]) == 0
+    assert RunConfig.load(tmp_path / "again/config.json").kernels == kept
+
+
+def test_several_processes_are_told_to_name_one():
+    with pytest.raises(ValueError, match="kernels=auto is for one process"):
+        as_measured(RunConfig(kernels="auto"), 1, {}, 2)
+    assert as_measured(RunConfig(kernels="compiled"), 1, {}, 2).kernels == "compiled"

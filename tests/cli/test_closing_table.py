@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from trajrl.cli.train_command import score_lines
 from trajrl.training.run_dir.evaluations import Evaluation, Evaluations
 
@@ -32,11 +34,16 @@ def test_success_stands_beside_a_score_with_its_interval(tmp_path: Path) -> None
     assert "50.0   95 % interval   50.0 to   50.0   success  50% (9% to 91%)   step 2" in first
 
 
-def test_without_score_and_success_the_table_is_of_returns(tmp_path: Path) -> None:
-    head, *rows = table(tmp_path, *[[{"score": None, "success": None}]] * 2)
+@pytest.mark.parametrize(
+    ("evaluations", "mean"), [(2, "mean of all 2"), (9, "mean of all 9"), (10, "mean of the last ten")]
+)
+def test_without_score_and_success_the_table_is_of_returns(
+    tmp_path: Path, evaluations: int, mean: str
+) -> None:
+    head, *rows = table(tmp_path, *[[{"score": None, "success": None}]] * evaluations)
     assert head == "raw return"
     assert [row.split("  ")[1] for row in rows] == [
-        "last evaluation", "mean of the last ten", "best (chosen by return)", "average of the data",
+        "last evaluation", mean, "best (chosen by return)", "average of the data",
     ]  # fmt: skip
 
 

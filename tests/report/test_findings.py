@@ -129,3 +129,39 @@ def test_a_chart_alone_in_its_row_has_it_whole_and_headers_stand_over_numbers(tw
             figures = re.findall(r'data-kind="chart"( class="alone")?', part)
             assert [bool(one) for one in figures].count(True) == len(figures) % 2
     assert re.search(r'<th scope="col" class="number">', page)
+
+
+def test_where_nothing_was_scored_there_are_three_sentences_too(tmp_path):
+    write_run(tmp_path / "blind", 0, sampler="uniform")
+    (tmp_path / "blind/evals.csv").unlink()
+    said = [one.text for one in compose.compose([tmp_path], PLAIN).findings]
+    assert said[0].startswith("Nothing scored run blind (diffusion_ql, uniform)")
+    assert 3 <= len(said) <= 6
+    logged = pd.read_csv(tmp_path / "blind/metrics.csv")
+    losses = logged[next(name for name in logged if name.endswith("/bc_loss"))].dropna()
+    assert f"went from {losses.iloc[0]:.3g} to {losses.iloc[-1]:.3g}." in " ".join(said)
+
+
+def test_several_runs_without_a_score_name_the_returns_of_data_that_they_share():
+    runs = pd.DataFrame({"run": ["a", "b"], "group": "g", "data": "x.h5", "data_return": [-3.25, -3.25]})
+    due = "Nothing scored these 2 runs; the episodes of its data have an average return of -3.25."
+    assert findings.unscored(runs).text == due.replace("its data", "their data")
+    assert findings.unscored(runs.assign(data=["x.h5", "y.h5"])).text == "Nothing scored these 2 runs."
+
+
+def test_a_number_that_was_logged_once_went_nowhere():
+    once = Series("g (a single run)", np.array([1]), np.array([0.5]))
+    chart = Chart("td-0", "TD error, Hopper-v5, offline", "c", "x", "y", [once])
+    assert findings.went(chart) is None
+    twice = Series("g (a single run)", np.array([1, 9]), np.array([0.5, 0.25]))
+    chart = Chart("td-0", "TD error, Hopper-v5, offline", "c", "x", "y", [once, twice])
+    assert findings.went(chart).text == "The TD error of g went from 0.5 to 0.25."
+
+
+def test_a_heading_of_runs_without_an_environment_says_so(tmp_path):
+    for name, env in (("seen", "Hopper-v5"), ("blind", "")):
+        write_run(tmp_path / name, 0, env=env)
+    (learning,) = (one for one in compose.compose([tmp_path], PLAIN).sections if one.key == "learning")
+    titles = [item.title for item in learning.items]
+    assert any(title.endswith(", no environment, offline") for title in titles)
+    assert not any(", ," in title for title in titles)

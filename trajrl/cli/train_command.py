@@ -29,7 +29,7 @@ NOT_FIELDS = {"json", "trust", "debug", "out", "resume", "resume_or_start", "set
 SPOKEN = ("sampler", "offline_sampler")  # options of one name, or of one for each role
 SHOWN = {
     "last": "last evaluation",
-    "mean_last_10": "mean of the last ten",
+    "mean_last_10": "mean of {last}",
     "best": "best (chosen by {scale})",
     "selected": "selected offline",
 }
@@ -288,13 +288,14 @@ def score_lines(summary: dict[str, Any], evaluations: int) -> Iterator[str]:
     yield {"score": named, "success": solved, "return": "raw return"}[scale]
     named_scores = SHOWN if evaluations > 1 else {"last": "the one evaluation"}
     student = summary.get("distilled", {}).get("score")
+    words = {"scale": scale, "last": "the last ten" if evaluations >= 10 else f"all {evaluations}"}
     for name, text in {**named_scores, "student": "one-step student of last"}.items():
         found = student if name == "student" else scores[name]
         if found is not None:
             low, high = (shown(found[end], scale) for end in ("low", "high"))
             beside = f"   {_success(found['success'])}" if scale != "success" and "success" in found else ""
             interval = f"{shown(found['value'], scale):>7}   95 % interval {low:>6} to {high:>6}"
-            yield f"  {text.format(scale=scale):<24} {interval}{beside}   step {found['step']}"
+            yield f"  {text.format(**words):<24} {interval}{beside}   step {found['step']}"
     average = summary["data"][f"average_{scale}"]
     if average is not None:
         yield f"  {'average of the data':<24} {shown(average, scale):>7}"

@@ -156,7 +156,7 @@ def _learning(read: Frames) -> list[Item]:
     found: list[Figure | None] = []
     parts = list(read.runs.groupby(["env", "phase"], sort=False))
     for place, ((env, phase), own) in enumerate(parts):
-        of = f", {env}, {phase}" if len(parts) > 1 else ""
+        of = f", {env or 'no environment'}, {phase}" if len(parts) > 1 else ""
         for column, key, title, *words in LOGGED:
             chart = curves.logged_over_time(own, read.metrics, column, f"{key}-{place}", title + of, *words)
             found.append(chart)

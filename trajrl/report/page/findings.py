@@ -1,7 +1,8 @@
 """What a report opens with: three to six sentences, each a number of one of its figures and a link to it.
 
-score of the best settings | what they drew against what was there | what the critic believes against what
-followed | held-out episodes against those learned from | what the online phase changed
+score of the best settings, or that nothing scored them | what they drew against what was there | what the
+critic believes against what followed | held-out episodes against those learned from | what the online phase
+changed | where there is less than three of these, how losses went
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from trajrl.training.run_dir.evaluations import shown
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST = 6  # sentences
+LEAST, MOST = 3, 6  # sentences
 BY = ("source", "cluster", "return")  # what draws are told by: the first by which the data differs
 EVEN = 0.01  # shares no further apart than this are the same
+LOSSES = "bc-", "td-"  # charts of what an update makes small
 LEARNED_FROM, HELD_OUT = "learned from, ", "held out, "  # how the lines of these charts begin
 
 
@@ -33,13 +35,16 @@ def findings(runs: pd.DataFrame, scores: pd.DataFrame, sections: Sequence[Sectio
     inside = [item for section in sections for panel in section.panels[:1] for item in panel.items]
     best = best_runs(runs, scores)
     found = [score(own, scores, scale) for _, scale, own in tasks(runs[runs["run"].isin(_scored(scores))])]
+    found = found or [unscored(runs)]
     drew = [one for run in best["run"] if (one := drawn(runs, run, [*charts, *_charts(inside)]))]
     rest = [
         *(critic(chart) for chart in _charts(inside) if chart.key.startswith("calibration-")),
         *(held_out(chart) for chart in charts if chart.key.startswith("held-out-bc_loss-")),
         *(online(item) for item in items if isinstance(item, Table) and item.key == "online"),
     ]
-    return [one for one in (*found[:2], *drew[:1], *rest, *drew[1:]) if one is not None][:MOST]
+    said = [one for one in (*found[:2], *drew[:1], *rest, *drew[1:]) if one is not None][:MOST]
+    losses = [one for chart in charts if chart.key.startswith(LOSSES) and (one := went(chart))]
+    return [*said, *losses[: max(0, LEAST - len(said))]]
 
 
 def best_runs(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
@@ -67,6 +72,29 @@ def score(own: pd.DataFrame, scores: pd.DataFrame, scale: str) -> Finding:
     if np.isfinite(average):
         words += f"; the average of the data is {shown(float(average), scale)}"
     return Finding(f"{words}.", "run-table")
+
+
+def unscored(runs: pd.DataFrame) -> Finding:
+    """Say what there is where no run was scored: runs, and what the data itself earned."""
+    first = runs.iloc[0]
+    words, whose = f"Nothing scored run {first['run']} ({first['group']})", "its"
+    if len(runs) > 1:
+        words, whose = f"Nothing scored these {len(runs)} runs", "their"
+    average = first["data_return"]
+    if np.isfinite(average) and runs["data"].nunique() == 1:
+        words += f"; the episodes of {whose} data have an average return of {average:.3g}"
+    return Finding(f"{words}.", "run-table")
+
+
+def went(chart: Chart) -> Finding | None:
+    """Say from where to where a logged number went, of the first settings that logged it twice."""
+    for one in chart.series:
+        if len(one.y) > 1 and np.isfinite(one.y[[0, -1]]).all():
+            what = chart.title.partition(",")[0]
+            what = what if what[:2].isupper() else what[0].lower() + what[1:]
+            ends = f"from {one.y[0]:.3g} to {one.y[-1]:.3g}"
+            return Finding(f"The {what} of {one.name.partition(' (')[0]} went {ends}.", chart.key)
+    return None
 
 
 def _with_ends(run: pd.Series, value: float, scale: str) -> str:
@@ -131,7 +159,7 @@ def held_out(chart: Chart) -> Finding | None:
     by_name = {one.name: one for one in chart.series}
     for name, held in by_name.items():
         group = name.removeprefix(HELD_OUT)
-        seen = by_name.get(LEARNED_FROM + group)
+        seen, group = by_name.get(LEARNED_FROM + group), group.partition(" (")[0]
         if name.startswith(HELD_OUT) and seen is not None and seen.y[-1] > 0:
             off = _relative(held.y[-1] / seen.y[-1] - 1)
             return Finding(

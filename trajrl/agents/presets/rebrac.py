@@ -13,7 +13,7 @@ from typing import Any
 from trajrl.agents.presets.diffusion_ql import first_match
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"normalize_obs": True},
+    "demo": {"normalize_obs": True, "actor_beta": 0.1, "critic_beta": 0.01},  # of hopper-medium-expert
     "paper": {"run.steps": 1_000_000, "run.eval_every": 5_000, "run.batch_size": 256},
     "standard": {"normalize_obs": True},
 }

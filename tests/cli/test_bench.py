@@ -42,11 +42,24 @@ def test_update_says_what_it_lacks_outside_the_repository(capsys, monkeypatch):
 
 def test_evaluate_answers_with_steps_per_second(capsys):
     pytest.importorskip("mujoco")
-    words = ["--env", "Hopper-v5", "--steps", "5", "--envs", "2", "--candidates", "2", "--json"]
+    words = [
+        "--env",
+        "Hopper-v5",
+        "--steps",
+        "5",
+        "--envs",
+        "2",
+        "--candidates",
+        "2",
+        "--rounds",
+        "1",
+        "--json",
+    ]
     found = answer(capsys, "evaluate", *words)
     assert found["one"] > 0
     assert found["many"] > 0
     assert found["ratio_plain"] == pytest.approx(found["many"] / found["plain"])
+    assert found["ratio_plain_kernels"] == pytest.approx(found["kernels"] / found["plain"])
     assert found["latency_ms"] > 0
     assert found["same_episodes"]
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.agents import AGENTS, make_agent
 from trajrl.cli.bench.plain import load_plain
-from trajrl.cli.common import Common, say
+from trajrl.cli.bench.rounds import with_kernels
+from trajrl.cli.common import Common, progress, say
 from trajrl.core.cpu import as_torch_has_it, set_threads
 from trajrl.core.registry import find
 from trajrl.envs import make_suite
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class BenchEvaluate(Common):
     """Run episodes of an untrained agent in one environment, and in many stepped together."""
 
-    COUNTS: ClassVar[tuple[str, ...]] = ("envs", "candidates", "steps")
+    COUNTS: ClassVar[tuple[str, ...]] = ("envs", "candidates", "steps", "rounds")
 
     env: str = "HalfCheetah-v4"
     """Environment; one whose episodes are all equally long measures best."""
@@ -40,6 +41,8 @@ class BenchEvaluate(Common):
     """Actions sampled and valued per step, by agents that have this option and by the plain code."""
     steps: int = 200
     """Length of an episode."""
+    rounds: int = 3
+    """How often each is timed, in turns; ratios are medians over rounds."""
     device: str = "cpu"
     """Where to compute; auto is the GPU where there is one."""
     threads: int = 0
@@ -63,20 +66,36 @@ class BenchEvaluate(Common):
             seed=self.seed,
             **options,
         )  # fmt: skip
-        one, rows = self._rate(agent, suite, 1)
-        many, rows_of_many = self._rate(agent, suite, self.envs)
-        say(f"one environment {one:.0f} steps/s, {self.envs} together {many:.0f}: {many / one:.2f} times")
-        plain = self._plain_rate(suite)
-        say(f"plain code in one environment {plain:.0f} steps/s; together {many / plain:.2f} times that")
+        found = [self._round(agent, suite) for _ in progress(range(self.rounds), "rounds")]
+        rates = {name: median(each[name] for each in found) for name in found[0] if name != "same"}
+        ratio, ratio_plain, ratio_kernels = (
+            median(each[name] / each[base] for each in found)
+            for name, base in (("many", "one"), ("many", "plain"), ("kernels", "plain"))
+        )
+        one, many, plain, kernels = (rates[name] for name in ("one", "many", "plain", "kernels"))
+        same = all(each["same"] for each in found)
+        say(f"one environment {one:.0f} steps/s, {self.envs} together {many:.0f}: {ratio:.2f} times")
+        say(f"plain code in one environment {plain:.0f} steps/s; together {ratio_plain:.2f} times that")
+        say(f"together with kernels=compiled {kernels:.0f} steps/s: {ratio_kernels:.2f} times plain")
         latency = self._latency(agent, suite)
         among = f" with {self.candidates} candidates" if has_candidates(self.agent) else ""
         say(f"choosing one action takes {latency:.2f} ms{among}")
-        say(f"the episodes are {'the same, bit for bit' if rows == rows_of_many else 'NOT the same'}")
+        say(f"the episodes are {'the same, bit for bit' if same else 'NOT the same'}")
         return {
-            "one": one, "many": many, "plain": plain, "ratio": many / one, "ratio_plain": many / plain,
-            "same_episodes": rows == rows_of_many, "latency_ms": latency,
+            **rates, "ratio": ratio, "ratio_plain": ratio_plain, "ratio_plain_kernels": ratio_kernels,
+            "same_episodes": same, "latency_ms": latency, "rounds": self.rounds,
             "envs": self.envs, "candidates": self.candidates, "agent": self.agent, "environment": suite.name,
-            "device": str(device), "threads": get_num_threads(), "failed": rows != rows_of_many,
+            "device": str(device), "threads": get_num_threads(), "failed": not same,
+        }  # fmt: skip
+
+    def _round(self, agent: Agent, suite: EnvSuite) -> dict[str, float]:
+        """Return steps per second of each, taken in turns, and whether the episodes were the same."""
+        one, rows = self._rate(agent, suite, 1)
+        many, rows_of_many = self._rate(agent, suite, self.envs)
+        plain = self._plain_rate(suite)
+        kernels, _ = with_kernels(lambda: self._rate(agent, suite, self.envs))()
+        return {
+            "one": one, "many": many, "plain": plain, "kernels": kernels, "same": rows == rows_of_many
         }  # fmt: skip
 
     def _latency(self, agent: Agent, suite: EnvSuite) -> float:

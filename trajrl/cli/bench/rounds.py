@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from trajrl.cli.common import progress
+
+Found = TypeVar("Found")
 
 
 class Pace(NamedTuple):
@@ -54,3 +56,17 @@ def per_second(seconds: list[float]) -> float:
 def ratio(slower: list[float], faster: list[float]) -> float:
     """Return how many times as long the first takes as the second, the median over the rounds."""
     return median(one / other for one, other in zip(slower, faster, strict=True))
+
+
+def with_kernels(work: Callable[[], Found]) -> Callable[[], Found]:
+    """Return a function's work under --set kernels=compiled."""
+    from trajrl.nets.activation import use_kernel
+
+    def found() -> Found:
+        use_kernel(True)
+        try:
+            return work()
+        finally:
+            use_kernel(False)
+
+    return found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trajrl.agents import make_agent
 from trajrl.cli.bench.other_kinds import other_kinds, told
 from trajrl.cli.bench.plain import load_plain, parity
-from trajrl.cli.bench.rounds import Pace, per_second, ratio, rounds
+from trajrl.cli.bench.rounds import Pace, per_second, ratio, rounds, with_kernels
 from trajrl.cli.common import Common, say
 from trajrl.core.compile import compile_losses
 from trajrl.core.cpu import CPUINFO, as_torch_has_it, kind_of, set_threads
@@ -211,20 +211,6 @@ class BenchUpdate(Common):
             say(f"trajectory_ql at H = {history} takes {times:.2f} times as long as diffusion_ql")
         for line in told(found["kind"], found["other_kinds"]):
             say(line)
-
-
-def with_kernels(update: Callable[[], object]) -> Callable[[], object]:
-    """Return an update under --set kernels=compiled."""
-    from trajrl.nets.activation import use_kernel
-
-    def learn() -> object:
-        use_kernel(True)
-        try:
-            return update()
-        finally:
-            use_kernel(False)
-
-    return learn
 
 
 def make_store(obs_dim: int, action_dim: int, seed: int) -> TrajectoryStore:

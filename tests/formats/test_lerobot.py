@@ -217,6 +217,60 @@ def test_a_list_of_episodes_that_was_never_closed_is_passed_over(tmp_path):
     assert "has no footer" in findings(folder)["unreadable_metadata"]
 
 
+TASKS = {"v2.0": "tasks.jsonl", "v2.1": "tasks.jsonl", "v3.0": "tasks.parquet"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tasks_without_a_list_of_them_are_said(version, tmp_path):
+    folder = lerobot_set(tmp_path / "x", lerobot([4, 5]), version)
+    (folder / "meta" / TASKS[version]).unlink()
+    episodes, source = read(folder)
+    assert [e.source for e in episodes] == ["x", "x"]
+    assert source.notes.counts["unnamed_tasks"] == 2
+    assert source.notes.first["unnamed_tasks"] == "episode 0, task 0"
+    assert "source is the name of the set" in findings(folder)["unnamed_tasks"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_task_that_the_list_lacks_is_said(version, tmp_path):
+    folder = lerobot_set(tmp_path / "x", lerobot([4, 5]), version)
+    listed = folder / "meta" / TASKS[version]
+    if version == "v3.0":
+        rewrite(listed, lambda columns: {name: column.take([0]) for name, column in columns.items()})
+    else:
+        listed.write_text(listed.read_text().splitlines()[0])
+    episodes, source = read(folder)
+    assert [e.source for e in episodes] == ["push", "x"]
+    assert source.notes.first["unnamed_tasks"] == "episode 1, task 1"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_list_of_episodes_that_is_missing_is_said(version, tmp_path):
+    folder = lerobot_set(tmp_path / "x", lerobot([4, 5]), version)
+    if version == "v3.0":
+        shutil.rmtree(folder / "meta" / "episodes")
+    else:
+        (folder / "meta" / "episodes.jsonl").unlink()
+    assert read(folder)[1].notes.counts["absent_listing"] == 1
+    assert "list of episodes is missing" in findings(folder)["absent_listing"]
+
+
+@pytest.mark.parametrize("fps", [0, "ten", None])
+def test_a_rate_that_is_none_is_said(fps, tmp_path):
+    folder = lerobot_set(tmp_path / "x", lerobot([4, 5]), fps=fps)
+    assert read(folder)[1].notes.counts["unknown_rate"] == 1
+    assert "`fps` of info.json is no number above 0" in findings(folder)["unknown_rate"]
+
+
+def test_rows_out_of_order_are_said(tmp_path):
+    order = stream(0, "shuffled").permutation(9)
+    folder = lerobot_set(
+        tmp_path / "x", {name: value[order] for name, value in lerobot([4, 5]).items()}, lengths=[4, 5]
+    )
+    assert "the rows seem to be out of order" in findings(folder)["rows_out_of_order"]
+    assert "rows_out_of_order" not in findings(lerobot_set(tmp_path / "y", lerobot([4, 5])))
+
+
 def test_nan_is_named_with_its_episode(tmp_path):
     arrays = lerobot([4, 5])
     arrays["observation.state"][6, 1] = np.nan

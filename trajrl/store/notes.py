@@ -10,6 +10,8 @@ SENTENCES = {  # [one|many], or [ending of many]
     "absent_chunks": "chunk[s] [is|are] not stored, and [was|were] read as the file's fill value",
     "absent_demos": "demonstration[s] [is|are] named by a mask but not in the file",
     "absent_episodes": "episode[s] that the metadata promise [is|are] not in the file",
+    "absent_listing":
+        "list[s] of episodes [is|are] missing: how many there were, and what was kept of each, is not known",
     "absent_shards": "shard[s] [is|are] missing from the numbered set",
     "actions_outside_box": "action [entry lies|entries lie] outside the action box (kept as found)",
     "cast_columns": "column[s] [was|were] cast to the store's types",
@@ -55,6 +57,9 @@ SENTENCES = {  # [one|many], or [ending of many]
         "observation (never bootstrapped from)",
     "repeated_numbers": "episode[s] [has|have] the number of another (and both stay)",
     "reshaped_columns": "column[s] gained or lost an axis of length 1",
+    "rows_out_of_order":
+        "row[s] [stands|stand] where the frames of an episode go back: the rows seem to be out of order; sort "
+        "them by `episode_index` and `frame_index`",
     "skipped_members": "member[s] [was|were] not read",
     "terminal_and_timeout": "row[s] [is|are] terminal and timed out; terminal wins",
     "terminal_marks": "step[s] [is|are] marked as solved while the recording continues",
@@ -73,6 +78,10 @@ SENTENCES = {  # [one|many], or [ending of many]
         "kept as truncated",
     "unflagged_resets": "reset[s] [is|are] not flagged; the episode was cut there",
     "unlisted_episodes": "episode[s] of the data [is|are] not in the set's list (kept)",
+    "unknown_rate":
+        "`fps` of info.json [is|are] no number above 0: how long steps take was not looked at",
+    "unnamed_tasks":
+        "episode[s] [has|have] a task that no list of tasks names; [its|their] source is the name of the set",
     "unreadable_metadata": "description[s] of the set could not be read and [was|were] passed over",
     "wrong_totals": "total[s] in info.json [is|are] not what the data hold",
 }  # fmt: skip

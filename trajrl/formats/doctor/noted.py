@@ -25,6 +25,9 @@ MEANINGS = {
     "absent_chunks": Meaning(WARNING, "rows that were never written look like rows of that value"),
     "absent_demos": Meaning(WARNING, "a filter gives fewer demonstrations than its name promises", PERSON),
     "absent_episodes": Meaning(ERROR, "the policy is trained on a part of the set", PERSON),
+    "absent_listing": Meaning(
+        WARNING, "episodes may be missing; success and last observations of a set by trajrl are lost", PERSON
+    ),
     "absent_shards": Meaning(
         ERROR, "the policy is trained on a part of the set, results do not compare", PERSON
     ),
@@ -65,6 +68,7 @@ MEANINGS = {
     "repeated_numbers": Meaning(WARNING, "an episode that was written twice is learned from twice"),
     "reshaped_columns": Meaning(INFORMATION, "none; (N, 1) against (N,) would broadcast to (N, N)"),
     "images_left_out": Meaning(INFORMATION, "none, where the rest of an observation says enough"),
+    "rows_out_of_order": Meaning(ERROR, "episodes fall into pieces, and those of one frame are lost", PERSON),
     "skipped_members": Meaning(INFORMATION, "none; they hold no numbers for each step"),
     "terminal_and_timeout": Meaning(WARNING, "a reader that prefers the timeout bootstraps through the end"),
     "terminal_marks": Meaning(
@@ -79,6 +83,10 @@ MEANINGS = {
     ),
     "unflagged_resets": Meaning(ERROR, "read as they are, windows would cross from one episode into another"),
     "unlisted_episodes": Meaning(WARNING, "none here; its own loader does not see them"),
+    "unknown_rate": Meaning(WARNING, "frames that were dropped are not seen by their time", PERSON),
+    "unnamed_tasks": Meaning(
+        WARNING, "several tasks become one source: no sampler, split or question tells them apart", PERSON
+    ),
     "unreadable_metadata": Meaning(WARNING, "tasks are unknown, or how many episodes there were"),
     "wrong_totals": Meaning(WARNING, "none here; other tools trust them, and read past the end"),
 }

@@ -66,6 +66,7 @@ class Metadata:
     tasks: dict[int, str] = field(default_factory=dict)
     episodes: dict[int, Listed] = field(default_factory=dict)
     listed: bool = False  # a list of episodes was found and could be read
+    absent: bool = False  # there is no list of episodes
     own: dict[str, Any] = field(default_factory=dict)  # trajrl.json
     unreadable: list[str] = field(default_factory=list)  # what is wrong with files that were passed over
 
@@ -167,6 +168,7 @@ def _read_episodes(folder: Path, found: Metadata) -> None:
         _listed(found, _plain_episodes(held(folder, plain)))
         return
     files = sorted((folder / "meta" / "episodes").glob("**/*.parquet"))
+    found.absent = not files
     filmed = [name for name, one in found.features.items() if one.dtype == "video"]
     for file in files:
         _listed(found, _packed_episodes(held(folder, file), filmed))

@@ -79,7 +79,7 @@ class LeRobot(Source):
 
     def _episodes(self, shown: Images) -> Iterator[Labelled]:
         """Yield the episodes, and note what the list says otherwise."""
-        seen: set[int] = set()
+        seen: dict[int, int] = {}  # the last frame of each episode so far
         frames, named = 0, self.meta.episodes
         for piece in pieces(self._blocks(shown), shown.frame_bytes):
             length, where = len(piece.columns["episode_index"]), f"episode {piece.number}"
@@ -87,6 +87,8 @@ class LeRobot(Source):
             self.notes.add("frame_gaps", int(not piece.last), f"{where}, frame {piece.frame + length - 1}")
             self.notes.add("frame_gaps", int(bool(piece.frame) and not again), f"{where}, frame 0")
             self.notes.add("repeated_numbers", int(again and not piece.frame), where)
+            back = 0 < piece.frame <= seen.get(piece.number, -1)
+            self.notes.add("rows_out_of_order", int(back), f"{where}, frame {piece.frame}")
             self.notes.add("unlisted_episodes", int(self.meta.listed and piece.number not in named), where)
             due = named.get(piece.number, Listed(length))
             short = whole and not again and due.length != length
@@ -94,12 +96,12 @@ class LeRobot(Source):
             place = piece.columns["index"][0] if "index" in piece.columns else due.first
             wrong = due.first not in (None, place) and not piece.frame and not again
             self.notes.add("misplaced_episodes", int(wrong), f"{where}, index {place}, {due.first} listed")
-            seen.add(piece.number)
+            seen[piece.number] = piece.frame + length - 1
             frames += length
             episode = self._episode(piece, due.own if whole and due.length == length else None, shown)
             if episode is not None:
                 yield episode, {"lerobot_episode": piece.number} if self.layout.frames else {}
-        absent = sorted(set(named) - seen)
+        absent = sorted(set(named) - set(seen))
         self.notes.add("absent_episodes", len(absent), f"episode {absent[0]}" if absent else "")
         for name, count in (("total_episodes", len(seen)), ("total_frames", frames)):
             said = self.meta.info.get(name)
@@ -198,7 +200,11 @@ class LeRobot(Source):
     def _task(self, piece: Piece) -> str:
         """Return the task of the first frame, else the name of the set."""
         index = piece.columns.get("task_index")
-        return self.meta.tasks.get(-1 if index is None else int(index.flat[0])) or self.label
+        number = -1 if index is None else int(index.flat[0])
+        named = self.meta.tasks.get(number)
+        where = f"episode {piece.number}, {'without a task_index' if index is None else f'task {number}'}"
+        self.notes.add("unnamed_tasks", int(not named), where)
+        return named or self.label
 
     def _note_times(self, piece: Piece) -> None:
         """Count steps that do not take 1 / fps."""
@@ -213,6 +219,10 @@ class LeRobot(Source):
         """Note what holds for the whole set."""
         for wrong in self.meta.unreadable:
             self.notes.add("unreadable_metadata", 1, wrong)
+        self.notes.add("absent_listing", int(self.meta.absent), "meta/episodes")
+        fps = self.meta.info.get("fps")
+        said = "there is none" if fps is None else f"it is {fps!r:.20}"
+        self.notes.add("unknown_rate", int(not self.meta.fps), said)
         for name in self.layout.frames:
             self.notes.add("left_frames", 1, name)
         for name in self.layout.skipped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis.extra import numpy as hnp
 
 from trajrl import Episode, TrajectoryStore
 from trajrl.formats import EXPORTS, export, import_source, open_source, recognise
+from trajrl.formats.base.exporter import FOLDERS
 
 NAMES = {
     "d4rl": "x.hdf5", "lerobot": "x", "lerobot-v2.1": "x", "minari": "x-v0", "npz": "x.npz",
@@ -135,9 +137,43 @@ def test_evicted_episodes_stay_behind(store, format, tmp_path):
 @pytest.mark.parametrize("format", sorted(EXPORTS))
 def test_nothing_is_overwritten(store, format, tmp_path):
     (tmp_path / NAMES[format]).write_text("mine")
-    with pytest.raises(FileExistsError, match="exists; choose another name or add --overwrite"):
+    said = "is a new folder, and replaces nothing" if format in FOLDERS else "choose another name or add"
+    with pytest.raises(FileExistsError, match=said):
         export(store, tmp_path / NAMES[format], format)
     assert (tmp_path / NAMES[format]).read_text() == "mine"
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+def test_a_folder_that_is_there_is_refused_with_what_to_name(store, format, tmp_path):
+    (tmp_path / NAMES[format]).mkdir()
+    inside = "x-v0/set-v0" if format == "minari" else "x/set"
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match=f"name one that is not there yet, such as .*/{inside}$"):
+            export(store, tmp_path / NAMES[format], format, overwrite)
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+def test_every_file_of_a_set_is_on_the_disk_before_it_has_its_name(store, format, tmp_path, monkeypatch):
+    printed: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def noted_sync(number):
+        printed.append(os.readlink(f"/proc/self/fd/{number}"))
+        sync(number)
+
+    def noted_rename(source, target):
+        printed.append(f"{source} -> {target}")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "rename", noted_rename)
+    final = tmp_path / NAMES[format]
+    export(store, final, format)
+    (renamed,) = (row for row, line in enumerate(printed) if line.endswith(f" -> {final}"))
+    scratch = printed[renamed].partition(" -> ")[0]
+    due = {f"{scratch}/{path.relative_to(final)}" for path in final.rglob("*")} | {scratch}
+    assert due <= set(printed[:renamed])
+    assert printed[renamed + 1] == str(tmp_path)
 
 
 @pytest.mark.parametrize("format", sorted(EXPORTS))

@@ -66,7 +66,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             folder.mkdir()
         yield folder
         with said(path):
-            sync_folder(folder)
+            sync_tree(folder)
             os.rename(folder, path)  # onto a folder that is empty, or onto nothing
             sync_folder(path.parent)
     finally:
@@ -132,6 +132,15 @@ def remove_leftovers(path: Path) -> None:
             pass  # its writer runs
         finally:
             os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file below a folder, and the entries of it and of the folders in it."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            with (Path(place) / name).open("rb") as written:
+                os.fsync(written.fileno())
+        sync_folder(Path(place))
 
 
 def sync_folder(folder: Path) -> None:

@@ -69,10 +69,11 @@ class Export(Common):
 
     def run(self) -> dict[str, Any]:
         """Write, and say what the format cannot carry."""
+        from trajrl.formats.base.exporter import refuse_place
         from trajrl.store.store import TrajectoryStore
 
         out = self.out.expanduser()
-        refuse_existing(out, self.overwrite)
+        refuse_place(out, self.format, self.overwrite)
         found = export(TrajectoryStore.open(self.store), out, self.format, self.overwrite, self.video)
         say(f"{amount(found)} to {found['out']}")
         if self.video:

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trajrl.core.out_paths import refuse_existing
+from trajrl.core.out_paths import kind_of, refuse_below_file, refuse_existing
 from trajrl.store.action_box import recorded_box
 from trajrl.store.column import Column
 from trajrl.store.notes import counted
 from trajrl.store.store import TrajectoryStore
 
 FILMS = ("lerobot", "lerobot-v2.1")  # formats that hold images as video too
+FOLDERS = (*FILMS, "minari")  # formats whose data sets are folders
 SHOWS_IMAGES = (*FILMS, "npz", "ogbench", "robomimic")
 Write = Callable[..., None]  # (store, path), and True where images are to be video
 
@@ -40,7 +41,7 @@ def export(
     """Write the file or folder and return what it holds; a folder is never replaced."""
     if video and format not in FILMS:
         raise ValueError(f"video is for {' and '.join(FILMS)}; a {format} file holds images as they are")
-    refuse_existing(path, overwrite)
+    refuse_place(path, format, overwrite)
     if not len(store.live):
         raise ValueError("the store has not one episode to export")
     if store.images and format not in SHOWS_IMAGES:
@@ -55,6 +56,20 @@ def export(
         "format": format, "out": str(path), "episodes": len(store.live), "transitions": store.num_steps,
         "beside": beside(store, format),
     }  # fmt: skip
+
+
+def refuse_place(path: Path, format: str, overwrite: bool) -> None:
+    """Refuse a place that is taken; a folder is made new, whatever is asked for."""
+    if format not in FOLDERS:
+        refuse_existing(path, overwrite)
+    elif found := kind_of(path):
+        inside = path / ("set-v0" if format == "minari" else "set")
+        raise FileExistsError(
+            f"{path} is {found}: a {format} set is a new folder, and replaces nothing; name one that is not "
+            f"there yet{f', such as {inside}' if found == 'a folder' else ''}"
+        )
+    else:
+        refuse_below_file(path)
 
 
 def size_on_disk(store: TrajectoryStore) -> int:

@@ -11,14 +11,13 @@ set's own list of episodes, and trajrl reads it there.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trajrl.core.atomic_files import Scratch, require_space, said, sync_folder
+from trajrl.core.atomic_files import new_folder, require_space, said
 from trajrl.formats.base.episode_table import attributes_of
 from trajrl.formats.base.exporter import Span, observations, rate_of, size_on_disk, spans, steps
 from trajrl.formats.lerobot.listing import LISTINGS
@@ -40,16 +39,9 @@ def write_lerobot(store: TrajectoryStore, path: Path, filmed: bool = False, vers
     """
     if filmed:
         require_filmable(store.image_shapes)
-    scratch = Scratch(path)
-    try:
-        with said(path):
-            require_space(scratch.folder / "room", size_on_disk(store))
-            folder = scratch.folder / path.name
-            _write(store, folder, version, filmed)
-            os.replace(folder, path)
-            sync_folder(path.parent)
-    finally:
-        scratch.remove()
+    with new_folder(path) as folder, said(path):
+        require_space(folder / "room", size_on_disk(store))
+        _write(store, folder, version, filmed)
 
 
 def write_lerobot21(store: TrajectoryStore, path: Path, filmed: bool = False) -> None:

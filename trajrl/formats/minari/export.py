@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.core.atomic_files import Scratch, said, sync_folder
+from trajrl.core.atomic_files import new_folder, said
 from trajrl.formats.base.episode_table import attributes_of
 from trajrl.formats.base.exporter import Span, action_box, last_step, observations, size_on_disk, spans, steps
 from trajrl.formats.base.hdf5 import hdf5_file
@@ -27,21 +27,14 @@ def write_minari(store: TrajectoryStore, path: Path) -> None:
     """Write the folder; it appears whole or not at all."""
     if not re.fullmatch(r"[\w-]+-v\d+", path.name):
         raise ValueError(f"a Minari data set is called NAME-vN, as in medium-v0; got '{path.name}'")
-    scratch = Scratch(path)
-    try:
-        with said(path):
-            folder = scratch.folder / path.name
-            (folder / "data").mkdir(parents=True)
-            main = folder / "data" / "main_data.hdf5"
-            with hdf5_file(main, size_on_disk(store)) as file:
-                for number, span in enumerate(spans(store)):
-                    _episode(file.create_group(f"episode_{number}"), store, span, number)
-            metadata = _metadata(store, path, main.stat().st_size)
-            (folder / "data" / "metadata.json").write_text(json.dumps(metadata))
-            os.replace(folder, path)
-            sync_folder(path.parent)
-    finally:
-        scratch.remove()
+    with new_folder(path) as folder, said(path):
+        (folder / "data").mkdir()
+        main = folder / "data" / "main_data.hdf5"
+        with hdf5_file(main, size_on_disk(store)) as file:
+            for number, span in enumerate(spans(store)):
+                _episode(file.create_group(f"episode_{number}"), store, span, number)
+        metadata = _metadata(store, path, main.stat().st_size)
+        (folder / "data" / "metadata.json").write_text(json.dumps(metadata))
 
 
 def _episode(group: h5py.Group, store: TrajectoryStore, span: Span, number: int) -> None:

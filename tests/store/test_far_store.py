@@ -213,6 +213,56 @@ def test_what_stays_wrong_is_one_line_and_nothing_is_believed(folder, handler, t
         assert not np.fromfile(used, np.uint32).any()
 
 
+class Stalls(RangeHandler):
+    """Answers some requests, and from then on none."""
+
+    left = 0
+
+    def send(self, content, start, size, mark):
+        Stalls.left -= 1
+        if Stalls.left < 0:
+            time.sleep(30)
+        super().send(content, start, size, mark)
+
+
+@pytest.mark.parametrize("answered", [0, 1, 3])
+def test_a_server_that_stalls_is_said_and_given_up_once(folder, answered, monkeypatch, capsys):
+    for name, seconds in (("TRY", 0.1), ("READ", 0.25), ("QUIET", 0.0)):
+        monkeypatch.setattr(reading, f"{name}_SECONDS", seconds)
+    monkeypatch.setattr(Stalls, "left", answered)
+    with served(folder, handler=Stalls) as url:
+        began = time.monotonic()
+        with pytest.raises(OSError, match=r"cannot be reached|broke off") as error:
+            gather(far := TrajectoryStore.open(url), every_anchor(far), SPEC)
+        assert time.monotonic() - began < 2
+    assert re.search(rf"{url}.*; tried 3 times in 0 s$", str(error.value))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(url)
+    assert line.endswith("now try 2 of 3")
+
+
+def test_what_was_asked_ahead_of_a_server_that_stalls_is_dropped(large, monkeypatch):
+    from trajrl.core.rng import stream
+    from trajrl.samplers import make_sampler
+
+    for name, seconds in (("TRY", 0.1), ("READ", 0.25)):
+        monkeypatch.setattr(reading, f"{name}_SECONDS", seconds)
+    monkeypatch.setattr(Stalls, "left", 1000)
+    with served(large.parent, handler=Stalls) as url:
+        far = TrajectoryStore.open(url)
+        sampler, spec = make_sampler("uniform", far), WindowSpec(history=4, chunk=3, horizon=9)
+        monkeypatch.setattr(Stalls, "left", 0)
+        ahead = ReadAhead(far, spec)
+        for step in range(60):
+            ahead.ask(sampler.sample(stream(0, "sampler", step), 16))
+        began = time.monotonic()
+        with pytest.raises(OSError, match="tried 3 times"):
+            gather(far, sampler.sample(stream(0, "sampler", 99), 16), spec)
+        ahead.wait()
+        assert time.monotonic() - began < 2
+        assert not ahead.pending
+
+
 def test_what_is_not_there_is_one_line(folder, monkeypatch):
     with (
         served(folder, "none.h5") as url,

@@ -61,10 +61,12 @@ class FarFile(io.RawIOBase):
             return self._pieces[number]
         start = number * PIECE_BYTES
         stop = min(start + PIECE_BYTES, self._version.size)
+        if self.failed is not None:  # nobody will believe the rest: it is not waited for
+            return bytes(stop - start)
         try:
             self._pieces[number] = read_again(self._source, start, stop, self._version)
         except (OSError, ValueError) as error:
-            self.failed = self.failed or type(error)(str(error))  # without a traceback that holds this file
+            self.failed = type(error)(str(error))  # without a traceback that holds this file
             return bytes(stop - start)
         self.num_requests += 1
         if len(self._pieces) > MOST_PIECES:

@@ -6,6 +6,8 @@ wrong the source is looked at: a changed file is one line, and so is a server th
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,17 +53,29 @@ class Fetcher:
         self._digests = digests
         self._pool = ThreadPoolExecutor(AT_ONCE, "trajrl-far")
         self._one = Lock()  # a block is asked for by one thread at a time
+        self._failed: tuple[float, str] = (-math.inf, "")  # when a source was last given up, and why
         self.num_requests = self.num_bytes = 0
 
     def bring(self, blocks: np.ndarray) -> None:
         """See to it that blocks (n,) are here; the error of the first that cannot be brought is raised."""
+        asked = time.monotonic()
         with self._one:
+            if self._failed[0] > asked:  # whoever waited meanwhile need not wait as long again
+                raise OSError(self._failed[1])
             wanted = [b for b in self.mirror.missing(blocks).tolist() if not self._own(b)]
             if not wanted:
                 return
             make_space(len(wanted) * FAR_BLOCK)
-            for done in [self._pool.submit(self._fetch, run) for run in runs(wanted, self._first)]:
-                done.result()
+            under_way = [self._pool.submit(self._fetch, run) for run in runs(wanted, self._first)]
+            try:
+                for done in under_way:
+                    done.result()
+            except OSError as error:
+                self._failed = (time.monotonic(), str(error))
+                raise
+            finally:
+                for left in under_way:
+                    left.cancel()
 
     def place(self, block: int) -> tuple[int, int]:
         """Return the bytes [start, stop) of a block at the source."""

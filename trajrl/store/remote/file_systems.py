@@ -19,7 +19,7 @@ SYSTEMS = ("hf", "memory", "s3")  # each reads the bytes of what it names, and n
 
 
 class FileSystemSource:
-    """A file of a system that fsspec knows and trajrl lets it read."""
+    """A file of a system that fsspec knows and trajrl lets it read; such a system bounds its time itself."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -34,13 +34,13 @@ class FileSystemSource:
         except Exception as error:  # every system has errors of its own
             raise OSError(f"{url} cannot be read ({type(error).__name__}: {first_line(error)})") from error
 
-    def look(self) -> Version:
+    def look(self, seconds: float) -> Version:
         """Return size and mark."""
         found = self._called("info", self._path)
         marks = (found.get(name) for name in MARKS)
         return Version(int(found["size"]), str(next((mark for mark in marks if mark), "")))
 
-    def read(self, start: int, stop: int, version: Version) -> bytes:
+    def read(self, start: int, stop: int, version: Version, seconds: float) -> bytes:
         """Return bytes [start, stop)."""
         found = self._called("cat_file", self._path, start=start, end=stop)
         if len(found) != stop - start:

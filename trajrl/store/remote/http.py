@@ -16,7 +16,6 @@ from trajrl.core.damage import first_line
 from trajrl.core.http_get import BROKEN_LINE, get
 from trajrl.store.remote.source import ChangedError, Version, changed
 
-SECONDS = 60.0  # for one range
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FINAL = {401: "asks for a login", 403: "refuses it", 404: "has no such file", 410: "has it no longer"}
 
@@ -28,14 +27,14 @@ class HttpSource:
         self.url = url
         self._insecure = urlsplit(url).hostname in LOOPBACK
 
-    def look(self) -> Version:
+    def look(self, seconds: float) -> Version:
         """Return size and mark, from the answer to a request for the first byte."""
-        with self._answer(0, 1) as answer:
+        with self._answer(0, 1, seconds) as answer:
             return Version(self._range(answer, 0, 1), _mark(answer))
 
-    def read(self, start: int, stop: int, version: Version) -> bytes:
+    def read(self, start: int, stop: int, version: Version, seconds: float) -> bytes:
         """Return bytes [start, stop) of a version."""
-        with self._answer(start, stop) as answer:
+        with self._answer(start, stop, seconds) as answer:
             found = Version(self._range(answer, start, stop), _mark(answer))
             if found != version:
                 raise ChangedError(changed(self.url, version, found))
@@ -47,10 +46,10 @@ class HttpSource:
             raise OSError(f"{self.url} sent {len(content)} bytes from {start} on, not {stop - start}")
         return content
 
-    def _answer(self, start: int, stop: int) -> HTTPResponse:
+    def _answer(self, start: int, stop: int, seconds: float) -> HTTPResponse:
         headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         try:
-            return get(self.url, headers, self._insecure, time.monotonic() + SECONDS)
+            return get(self.url, headers, self._insecure, time.monotonic() + seconds)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == 416:

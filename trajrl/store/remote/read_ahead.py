@@ -1,12 +1,13 @@
 """ReadAhead: windows that will be drawn soon are brought in the background, in small portions.
 
-What goes wrong there is not raised: the draw itself meets it again, and says so.
+What goes wrong there is not raised: the draw itself meets it again, and says so.  Where a source is given up,
+what else was asked ahead is too: an end of the program waits for all that is still to come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -56,12 +57,16 @@ class ReadAhead:
     def wait(self) -> None:
         """Wait until all that was asked for was brought."""
         for future in self._open:
-            future.result()
+            with suppress(CancelledError):
+                future.result()
 
-    @staticmethod
-    def _bring(fetcher: Fetcher, blocks: np.ndarray) -> None:
-        with suppress(OSError, ValueError):
-            fetcher.bring(blocks)
+    def _bring(self, fetcher: Fetcher, blocks: np.ndarray) -> None:
+        try:
+            with suppress(ValueError):
+                fetcher.bring(blocks)
+        except OSError:
+            for future in list(self._open):
+                future.cancel()
 
     def _rows(self, anchors: Anchors) -> Iterator[tuple[ShardRows, np.ndarray]]:
         """Yield every column that may be far, with the rows (n,) that the windows touch at most."""

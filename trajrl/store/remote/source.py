@@ -17,10 +17,10 @@ class Source(Protocol):
 
     url: str
 
-    def look(self) -> Version:
-        """Return what the file is now."""
+    def look(self, seconds: float) -> Version:
+        """Return what the file is now, in so many seconds at most."""
 
-    def read(self, start: int, stop: int, version: Version) -> bytes:
+    def read(self, start: int, stop: int, version: Version, seconds: float) -> bytes:
         """Return bytes [start, stop) of a version; anything else is an OSError or a ChangedError."""
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trajrl.core.damage import first_line
 from trajrl.core.registry import unknown
 from trajrl.core.rng import torch_stream
 from trajrl.nets.conv import numbers
@@ -94,8 +95,9 @@ def resnet_weights(path: Path) -> dict[str, Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} holds no plain weights ({reason}); save a model's state_dict()") from error
+        raise ValueError(
+            f"{path} holds no plain weights ({first_line(error)}); save a model's state_dict()"
+        ) from error
     named = flat_weights(found)
     prefix = next((name.removesuffix(MARK) for name in named if name.endswith(MARK)), None)
     if prefix is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from trajrl.store.edit.rewrite import open_to_edit, write_edit
 from trajrl.store.file.pack import pack
 from trajrl.store.file.verify import verify
 from trajrl.store.file.writer import StoreWriter
+from trajrl.store.mix import Part, write_mixture
 
 ROOT = Path(__file__).parents[2]
 FACTS = {"environment": "E", "action_low": [-9.0, -9.0], "action_high": [9.0, 9.0], "units": {"obs": "m"}}
@@ -103,6 +105,40 @@ def test_a_store_may_be_edited_in_place_again_and_again(path):
         _, new = edited(path, without(open_to_edit(path), ["0"])[0], path.name)
         assert len(new) == left
     assert [place.name for place in path.parent.iterdir()] == [path.name]
+
+
+def shifted(path: Path, shift: float):
+    return relabelled(open_to_edit(path), Rewards(shift=shift))
+
+
+def test_of_edits_in_place_at_once_one_is_written_and_the_others_are_refused(path):
+    old, edits = open_to_edit(path), [shifted(path, shift) for shift in (1.0, 10.0, 100.0)]
+
+    with ThreadPoolExecutor(3) as pool:
+        under_way = [pool.submit(write_edit, edit, path) for edit in edits]
+    refused = [str(one.exception()) for one in under_way if one.exception()]
+    said = f"{path} was changed by another program since it was read"
+    assert [text.startswith(said) for text in refused] == [True, True]
+    (written,) = (edit.change.shift for edit, one in zip(edits, under_way) if not one.exception())
+    new = TrajectoryStore.open(path)
+    np.testing.assert_allclose(new.episode(3).rewards, old.episode(3).rewards + written, rtol=1e-5)
+    assert len(new.attributes["provenance"]["edits"]) == 1
+    assert [place.name for place in path.parent.iterdir()] == [path.name]
+
+
+def test_no_edit_in_place_undoes_another_that_it_did_not_see(path, tmp_path):
+    write(tmp_path / "z.h5", [random_episode(4, e, marks=True) for e in range(3)], **FACTS)
+    both, store = [open_to_edit(path), open_to_edit(tmp_path / "z.h5")], TrajectoryStore.open(path)
+    clusters = cluster_store(store, ClusterSpec(clusters=2), 0)
+    now, _ = edited(path, shifted(path, 1.0), path.name)
+    for late in (
+        lambda: write_merged(both, path), lambda: write_clustering(path, path, store, clusters),
+        lambda: write_mixture([Part(path, 1.0, store, 3, np.arange(3))], path, 0),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="was changed by another program since it was read"):
+            late()
+    assert TrajectoryStore.open(path).fingerprint == now["fingerprint"]
+    write_edit(kept_where(store, "length > 2")[0], path.with_name("y.h5"))  # another name is free
 
 
 def test_a_packed_store_is_edited_too_and_gives_the_same_episodes(path):

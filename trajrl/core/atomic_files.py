@@ -17,6 +17,8 @@ from pathlib import Path
 
 from trajrl.core.out_paths import refuse_irregular
 
+State = tuple[int, ...]  # what tells a file from one that takes its name later
+
 
 class Scratch:
     """A folder beside `path` for files on their way to that name; its lock says that the writer runs."""
@@ -29,11 +31,24 @@ class Scratch:
             remove_leftovers(path)
             self.folder, self._lock = _held_folder(path)
 
-    def publish(self, file: Path) -> None:
-        """Flush a file of the folder to disk and give it the final name."""
+    def publish(self, file: Path, instead_of: State = ()) -> None:
+        """Flush a file of the folder to disk and give it the final name.
+
+        Args:
+            instead_of: the state of the file that this one was made of, which must still stand there
+        """
         with file.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(file, self.path)
+        if instead_of:
+            with _alone_in(self.path.parent):
+                if state_of(self.path) != instead_of:
+                    raise ValueError(
+                        f"{self.path} was changed by another program since it was read: what stands there is "
+                        "left as it is; run this again on it"
+                    )
+                os.replace(file, self.path)
+        else:
+            os.replace(file, self.path)
         sync_folder(self.path.parent)
 
     def remove(self) -> None:
@@ -74,15 +89,35 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Yield a place to write to; what stands there at a clean exit gets the name `path`."""
+def new_file(path: Path, instead_of: State = ()) -> Iterator[Path]:
+    """Yield a place to write to; what stands there at a clean exit gets the name `path`, as in `publish`."""
     scratch = Scratch(path)
     try:
         with said(path):
             yield scratch.folder / path.name
-            scratch.publish(scratch.folder / path.name)
+            scratch.publish(scratch.folder / path.name, instead_of)
     finally:
         scratch.remove()
+
+
+def state_of(file: Path | int) -> State:
+    """Return what tells a file, or an open one, from another that takes its name; nothing of what is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder: of several processes that compare a file with what they read, one is at it at a time."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str, encoding: str | None = None) -> None:

@@ -173,7 +173,7 @@ def write_mixture(parts: Sequence[Part], out: Path, seed: int, show: Show = iter
         "origins": origins,
         "counts": {},
     }
-    with StoreWriter(out, attributes) as writer:
+    with StoreWriter(out, attributes, read=[part.store for part in parts]) as writer:
         for part, e in show(in_random_order(parts, seed)):
             phase = PHASES[int(part.store.table.phase[e])]
             writer.append(_labelled(part, part.store.episode(e), kept), phase)

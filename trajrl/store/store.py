@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.atomic_files import State, state_of
 from trajrl.core.one_line import one_line
 from trajrl.store.column import Column
 from trajrl.store.episode import Episode
@@ -57,6 +58,7 @@ class TrajectoryStore:
         self.relabelled = 0  # how often rewards and marks were replaced
         self.path: Path | None = None  # the file it was opened from, of several the first
         self.opened_from = ""  # in words
+        self.state: State = ()  # of the file as it was opened; of several files, and far ones, none
         self._marks = TerminalMarks()
         self.derived: dict[Any, Any] = {}  # computed of columns, marks and lengths; emptied when they change
 
@@ -76,7 +78,9 @@ class TrajectoryStore:
             names = [str(path)]
         else:
             names = split_places(path) if isinstance(path, str) else expand(map(str, path))
+        state: State = ()
         if len(names) == 1 and not is_far(names[0]):
+            state = state_of(Path(names[0]).expanduser())
             store = cls.from_parts(read_parts(Path(names[0]).expanduser(), memory))
         else:
             from trajrl.store.shards import read_shards
@@ -84,6 +88,7 @@ class TrajectoryStore:
             store = cls.from_parts(read_shards(names, memory))
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         store.path, store.opened_from = Path(names[0]).expanduser(), f"{names[0]}{more}"
+        store.state = state
         return store
 
     @classmethod

@@ -53,7 +53,7 @@ def embed_store(
     origin = {"format": "embed", "of": store.fingerprint, "origin": kept.get("provenance", {})}
     attributes = {**kept, EMBEDDING: made, "provenance": {**origin, **made, "counts": {}}}
     table = store.table
-    with StoreWriter(out, attributes, source) as writer:
+    with StoreWriter(out, attributes, source, read=[store]) as writer:
         for e in show(store.live.tolist(), f"embed {source.name}", len(store.live), "episodes"):
             labels = {name: getattr(table, name)[e] for name in table.extra_names}
             writer.append(embedded(store.episode(e), frozen), PHASES[int(table.phase[e])], labels)

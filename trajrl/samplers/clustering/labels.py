@@ -30,8 +30,9 @@ def write_clustering(source: Path, out: Path, store: TrajectoryStore, clustering
     import h5py
 
     from trajrl.store.file.hdf5 import put, seal, write_attributes
+    from trajrl.store.file.writer import state_read
 
-    with new_file(out) as copy:
+    with new_file(out, state_read(out, [store])) as copy:
         shutil.copyfile(source, copy)
         with h5py.File(copy, "r+") as file:
             put(file, f"table/{COLUMN}", clustering.labels.astype(np.int32))

@@ -108,7 +108,7 @@ def write_merged(stores: Sequence[TrajectoryStore], out: Path, show: Show = iter
          "transitions": store.num_steps, "fingerprint": store.fingerprint} for store in stores
     ]  # fmt: skip
     seen: set[bytes] = set()
-    with StoreWriter(out, _attributes(stores, labels, left_out, parts)) as writer:
+    with StoreWriter(out, _attributes(stores, labels, left_out, parts), read=stores) as writer:
         if CLUSTER in labels:
             writer.statistics = _clustering(stores[0])[1]
         for store, e in show([(one, int(e)) for one in stores for e in one.live]):

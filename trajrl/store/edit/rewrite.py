@@ -101,7 +101,8 @@ def write_edit(edit: Edit, out: Path, show: Show = iter) -> dict[str, Any]:
     """Write what an edit keeps to a store file, whole or not at all; returns the counts."""
     if not len(edit.ids):
         raise ValueError(f"nothing would be left of {edit.store.opened_from}: {out} was not written")
-    with StoreWriter(out, attributes_of(edit, edit.ids), source=edit.store.opened_from) as writer:
+    kept, store = attributes_of(edit, edit.ids), edit.store
+    with StoreWriter(out, kept, store.opened_from, read=[store]) as writer:
         writer.statistics = statistics_of(edit)
         for e in show(edit.ids.tolist()):
             append(writer, edit, e)

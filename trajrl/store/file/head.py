@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trajrl.core.atomic_files import State, state_of
 from trajrl.core.damage import DAMAGE
 from trajrl.store.file.hdf5 import damaged, datasets, is_column, open_file
 from trajrl.store.file.reader import check_fit, facts, read_table
@@ -45,7 +46,7 @@ class Head:
     table: Table
     attributes: dict[str, Any]  # with "statistics"
     columns: dict[str, Layout]
-    state: tuple[int, ...]  # what changes when another file takes the place
+    state: State  # what changes when another file takes the place
 
     @property
     def packed(self) -> bool:
@@ -94,9 +95,3 @@ def layout_of(dataset: h5py.Dataset) -> Layout:
     """Return where a column lies."""
     offset = dataset.id.get_offset() if dataset.size else 0  # one of no bytes lies nowhere
     return Layout(dataset.shape, dataset.dtype, None if dataset.chunks else offset)
-
-
-def state_of(descriptor: int) -> tuple[int, ...]:
-    """Return what tells an open file from one that takes its name later."""
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -6,14 +6,14 @@ of one file, which is flushed to disk and renamed.  A crash leaves no file under
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajrl.core.atomic_files import Scratch, said
+from trajrl.core.atomic_files import Scratch, State, said
 from trajrl.core.out_paths import refuse_irregular
 from trajrl.store.episode import Episode
 from trajrl.store.moments import Moments
@@ -21,16 +21,24 @@ from trajrl.store.table import Table, phase_code
 
 if TYPE_CHECKING:
     from trajrl.store.file.spool import Spool
+    from trajrl.store.store import TrajectoryStore
 
 
 class StoreWriter:
     """Write a store file; use as a context manager: the file appears at a clean exit, or not at all."""
 
     def __init__(
-        self, path: str | Path, attributes: Mapping[str, Any] | None = None, source: str | Path = ""
-    ) -> None:
-        """Write to `path`; `source` is where the episodes come from, for what is refused of them."""
+        self, path: str | Path, attributes: Mapping[str, Any] | None = None, source: str | Path = "",
+        read: Iterable[TrajectoryStore] = (),
+    ) -> None:  # fmt: skip
+        """Write to `path`.
+
+        Args:
+            source: where the episodes come from, for what is refused of them
+            read: stores that they are read from; one of them is replaced only as it was opened
+        """
         self.path, self.source = Path(path), source or Path(path).name
+        self._instead_of = state_read(self.path, read)
         self.attributes = dict(attributes or {})
         self.table = Table()
         self.num_steps = 0
@@ -79,7 +87,7 @@ class StoreWriter:
         written = self._scratch.folder / "store.h5"
         with said(self.path):
             assemble(written, self._spools, self.table, self.attributes, statistics)
-            self._scratch.publish(written)
+            self._scratch.publish(written, self._instead_of)
         self.abort()
 
     def abort(self) -> None:
@@ -129,6 +137,12 @@ class StoreWriter:
         for name, value in labels.items():
             if np.asarray(value).dtype.kind not in "biuf" or np.ndim(value):
                 raise ValueError(f"label '{name}' of {where} is {value!r}; a label is one number or flag")
+
+
+def state_read(path: Path, read: Iterable[TrajectoryStore]) -> State:
+    """Return the state, as it was opened, of the store among those read that lies at a path."""
+    here = (store for store in read if store.state and store.path and store.path.exists())
+    return next((one.state for one in here if one.path and path.exists() and path.samefile(one.path)), ())
 
 
 def refuse_foreign(path: Path) -> None:

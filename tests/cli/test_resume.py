@@ -269,3 +269,14 @@ def test_a_finished_run_that_is_resumed_keeps_the_larger_peak_of_memory(place, t
         assert dispatch(["offline", "--resume", "--out", str(tmp_path / "a"), *words]) == 0
         let_go_of_locks()
         assert json.loads(path.read_text())["peak_memory_mib"] == 1e6
+
+
+@pytest.mark.parametrize("content", ['{"scores": ', "", "[1]", '{"updates_per_second": null, "a": null}'])
+def test_a_damaged_summary_is_written_anew(content, place, tmp_path, capsys):
+    shutil.copytree(place / "off", tmp_path / "a")
+    path = tmp_path / "a" / "summary.json"
+    before = json.loads(path.read_text())
+    path.write_text(content)
+    assert dispatch(["offline", "--resume", "--out", str(tmp_path / "a")]) == 0
+    assert json.loads(path.read_text())["scores"] == before["scores"]
+    assert ("it is written anew" in capsys.readouterr().out) == (not content.endswith("}"))

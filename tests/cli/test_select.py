@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,6 +137,29 @@ def test_training_further_removes_a_selection(runs, capsys):
     selected(runs / "iql", "--by", "td", capsys=capsys)
     assert dispatch(["offline", "--resume", "--out", "runs/iql", "--steps", "30"]) == 0
     assert "was made among other policies and is removed" in capsys.readouterr().out
+    assert not (runs / "iql" / NAME).exists()
+    summary = json.loads((runs / "iql" / "summary.json").read_text())
+    assert "selected_by" not in summary
+    assert load_run(runs / "iql").step("selected") == summary["scores"]["selected"]["step"]
+
+
+def test_a_finished_run_that_is_resumed_keeps_its_selection(runs):
+    run = runs / "iql"
+    first = rank(kept_policies([run]), "bc_loss").of(run)
+    other = first._replace(estimates=replace(first.estimates, value=-first.estimates.value))
+    write(other)  # another one than the training chooses
+    before = json.loads((run / "summary.json").read_text())
+    assert dispatch(["offline", "--resume", "--out", "runs/iql"]) == 0
+    after = json.loads((run / "summary.json").read_text())
+    for name in ("selected_step", "selected_by", "scores"):
+        assert after[name] == before[name]
+    assert after["scores"]["selected"]["step"] == read_selection(run)["step"]
+
+
+def test_a_damaged_selection_does_not_stop_a_run(runs, capsys):
+    (runs / "iql" / NAME).write_text("{")
+    assert dispatch(["offline", "--resume", "--out", "runs/iql"]) == 0
+    assert "and is removed; `select` makes a new one" in capsys.readouterr().out
     assert not (runs / "iql" / NAME).exists()
 
 

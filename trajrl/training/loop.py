@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 
 from trajrl.agents.base.protocol import Agent, Update
 from trajrl.core.atomic_files import new_file, write_text
+from trajrl.core.console import say
 from trajrl.core.distributed import all_gather_rows
 from trajrl.core.json_file import read_object
 from trajrl.core.rng import torch_stream
@@ -25,7 +27,7 @@ from trajrl.training.diagnostics import diagnostics
 from trajrl.training.distil import distil
 from trajrl.training.evaluation import evaluate_and_keep, take_in
 from trajrl.training.online import collecting_actor
-from trajrl.training.ope.select import kept_policies, rank, write
+from trajrl.training.ope.select import kept_policies, rank, with_selected, write
 from trajrl.training.q_values import q_values
 from trajrl.training.role_batches import Drawn, batches_of, draw_update, with_goals
 from trajrl.training.run import Run
@@ -215,8 +217,9 @@ def finish(run: Run) -> None:
         **chosen_sampler.summary(run.folder),
         **(run.online.summary(run.evaluations.entries) if run.online else {}),
     }
-    write_text(run.folder / "summary.json", json.dumps(summary, indent=2) + "\n")  # last: the run has ended
     drop_outdated(run.folder)
+    summary = with_selected(summary, run.folder, run.config.seed)
+    write_text(run.folder / "summary.json", json.dumps(summary, indent=2) + "\n")  # last: the run has ended
     if run.config.select_by:
         write(rank(kept_policies([run.folder]), run.config.select_by))
     run.logger.close()
@@ -229,16 +232,21 @@ def measured(run: Run) -> dict[str, float]:
 
     The peak of memory is the largest of all processes that finished the run.
     """
-    found, path = run.progress.summary(), run.folder / "summary.json"
-    if not path.exists():
-        return found
-    before = read_object(path)
+    found, before = run.progress.summary(), summary_before(run.folder / "summary.json")
     if run.progress.idle:
         found |= {name: before[name] for name in found if name.endswith("_per_second") and name in before}
-    peak = before.get("peak_memory_mib")
-    if isinstance(peak, int | float):
-        found["peak_memory_mib"] = max(found["peak_memory_mib"], peak)
+    found["peak_memory_mib"] = max(found["peak_memory_mib"], before.get("peak_memory_mib", 0.0))
     return found
+
+
+def summary_before(path: Path) -> dict[str, float]:
+    """Return the numbers of the summary that is about to be replaced; none of one that cannot be read."""
+    try:
+        before = read_object(path) if path.exists() else {}
+    except ValueError as error:
+        say(f"{error}; it is written anew")
+        return {}
+    return {name: value for name, value in before.items() if isinstance(value, int | float)}
 
 
 def updates_per_batch(agent: Agent) -> int:

@@ -21,7 +21,7 @@ from trajrl.training.ope.score import evaluations
 from trajrl.training.run_dir import checkpoint
 from trajrl.training.run_dir.evaluations import interval
 from trajrl.training.run_dir.load_run import load_run
-from trajrl.training.run_dir.selection import write_selection
+from trajrl.training.run_dir.selection import read_selection, write_selection
 
 
 class Ranking(NamedTuple):
@@ -89,21 +89,30 @@ def write(ranking: Ranking) -> list[Path]:
         found = {"by": own.by, **{name: chosen[name] for name in ("step", "value", "low", "high")},
                  "better": better, "first_of_its_runs": first, "policies": rows}  # fmt: skip
         written.append(write_selection(run.folder, found))
-        bring_in_line(run.folder, run.config.seed, chosen["step"], own.by)
+        bring_in_line(run.folder, run.config.seed)
     return written
 
 
-def bring_in_line(folder: Path, seed: int, step: int, by: str) -> None:
-    """Let a finished run's summary name the selected policy, with its score where it was evaluated."""
+def bring_in_line(folder: Path, seed: int) -> None:
+    """Let a finished run's summary name the policy that its selection.json names."""
     path = folder / "summary.json"
     if not path.exists():
         return
     with as_written(path):
-        summary = read_object(path)
-        if scores := summary.get("scores"):
-            scores["selected"] = score_at(folder, seed, step, str(summary.get("scale", "score")))
-        summary |= {"selected_step": step, "selected_by": by}
+        summary = with_selected(read_object(path), folder, seed)
     write_text(path, json.dumps(summary, indent=2) + "\n")
+
+
+def with_selected(summary: dict[str, Any], folder: Path, seed: int) -> dict[str, Any]:
+    """Return a summary with what selection.json names, if it is there, and its score where it was evaluated."""
+    found = read_selection(folder)
+    if found is None:
+        return summary
+    named = {**summary, "selected_step": found["step"], "selected_by": found["by"]}
+    if scores := summary.get("scores"):
+        scale = str(summary.get("scale", "score"))
+        named["scores"] = {**scores, "selected": score_at(folder, seed, found["step"], scale)}
+    return named
 
 
 def score_at(folder: Path, seed: int, step: int, scale: str) -> dict[str, Any] | None:

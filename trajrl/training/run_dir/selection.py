@@ -57,8 +57,18 @@ def selected_step(folder: Path) -> int | None:
 
 def drop_outdated(folder: Path) -> None:
     """Remove a selection that was made among other policies than those kept now, and say so."""
-    found = read_selection(folder)
-    kept = checkpoint.policy_steps(folder / "checkpoints")
-    if found is not None and [int(row["step"]) for row in found["policies"]] != kept:
+    if why := outdated(folder):
         (folder / NAME).unlink()
-        say(f"{folder / NAME} was made among other policies and is removed; `select` makes a new one")
+        say(f"{why} and is removed; `select` makes a new one")
+
+
+def outdated(folder: Path) -> str:
+    """Say why a selection holds no longer; empty where it does, or where there is none."""
+    try:
+        found = read_selection(folder)
+    except ValueError as error:
+        return str(error)
+    kept = checkpoint.policy_steps(folder / "checkpoints")
+    if found is None or [int(row["step"]) for row in found["policies"]] == kept:
+        return ""
+    return f"{folder / NAME} was made among other policies"

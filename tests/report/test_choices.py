@@ -10,6 +10,7 @@ from synthetic import write_run
 from trajrl.report.choices import CLONING, choice, choices, selections
 from trajrl.report.page import compose
 from trajrl.report.selection import four_scores
+from trajrl.training.run_dir.evaluations import interval
 from trajrl.training.run_dir.selection import NAME, write_selection
 
 
@@ -51,6 +52,15 @@ def test_selected_is_what_select_chose():
     evals = pd.DataFrame({"run": "a", "step": [10, 20], "value": [1.0, 3.0]})
     assert np.isnan(four_scores(evals, pd.DataFrame())["selected"][0])
     assert four_scores(evals, pd.DataFrame(), chosen={"a": 10})["selected"][0] == 1.0
+
+
+def test_value_and_interval_are_those_of_the_evaluation_that_select_chose(tmp_path):
+    run = write_run(tmp_path / "a", evaluations=3)  # its summary was written before the choice
+    write_selection(run, selection([100, 200, 300], [3.0, 2.0, 1.0]))
+    rows = pd.read_csv(run / "evals.csv")
+    found = interval(rows.loc[rows["step"] == 100, "score"].to_numpy(), 0)
+    shown = compose.compose([run], compose.Options(detail=0)).sections[0].items[0].rows.iloc[0]
+    assert shown["selected"] == f"{found['value']:.1f} ({found['low']:.1f} to {found['high']:.1f})"
 
 
 def test_the_report_has_the_section_and_a_damaged_selection_is_a_note(tmp_path):

@@ -131,7 +131,7 @@ def test_success_stands_in_the_table_with_the_interval_of_wilson(tmp_path):
     printed = rows.set_index("run").loc
     assert printed["scored"]["success, last"] == "50% (15% to 85%)"
     assert printed["plain"][["last", "average of the data"]].tolist() == ["50% (15% to 85%)", "10%"]
-    assert printed["going-on"][["last", "scale"]].tolist() == ["100%", "success"]
+    assert printed["going-on"][["last", "scale"]].tolist() == ["100% (51% to 100%)", "success"]
 
 
 def test_settings_versions_and_commands_are_reported(two_groups):

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajrl.report.frames import SCORES
+from trajrl.report.frames import SCORES, SUCCESS
+from trajrl.training.run_dir.evaluations import interval
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ENDS = tuple(f"{name}_{end}" for name in (*SCORES, "last_success") for end in ("low", "high"))
 
 
 def by_step(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +32,7 @@ def four_scores(
     rank: Mapping[str, int] | int = 0,
     chosen: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
-    """Return the four scores of every run with an evaluation.
+    """Return the four scores of every run with an evaluation, and the steps of the best and the selected one.
 
     Selection takes the evaluation with the rank-th smallest behaviour-cloning loss, each the mean since the
     evaluation before; `rank` is one number or one per run.  Without such a loss nothing is selected.
@@ -43,17 +46,45 @@ def four_scores(
     rows = []
     losses = dict(iter(logged.groupby("run", observed=True))) if len(logged) else {}
     for run, own in means.groupby("run", observed=True, sort=False):
-        value, episodes = own["value"].to_numpy(), own["episodes"].to_numpy()
-        loss = mean_losses(losses.get(run), own["step"].to_numpy())
+        value, episodes, step = (own[name].to_numpy() for name in ("value", "episodes", "step"))
+        loss = mean_losses(losses.get(run), step)
         ranked = np.argsort(loss, kind="stable")[: int(np.isfinite(loss).sum())]
         own_rank = rank if isinstance(rank, int) else rank[str(run)]
-        selected = value[ranked[min(own_rank, len(ranked) - 1)]] if len(ranked) else np.nan
+        at = ranked[[min(own_rank, len(ranked) - 1)]] if len(ranked) else ranked
         if chosen and str(run) in chosen:
-            at = value[own["step"].to_numpy() == chosen[str(run)]]
-            selected = at[0] if len(at) else np.nan
+            at = np.flatnonzero(step == chosen[str(run)])
         last_ten = np.average(value[-10:], weights=episodes[-10:])
-        rows.append((run, value[-1], last_ten, value.max(), selected))
-    return pd.DataFrame(rows, columns=["run", *SCORES])
+        best, selected = int(value.argmax()), (value[at[0]], step[at[0]]) if len(at) else (np.nan, np.nan)
+        rows.append((run, value[-1], last_ten, value[best], selected[0], step[best], selected[1]))
+    return pd.DataFrame(rows, columns=["run", *SCORES, "best_step", "selected_step"])
+
+
+def with_intervals(runs: pd.DataFrame, evaluations: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with the intervals of their scores, over the very episodes that the scores are means of."""
+    known = {str(run): own for run, own in evaluations.groupby("run", observed=True)}
+    steps = scores.set_index("run")
+    rows = [
+        ends(known[run], steps.loc[run], int(seed), SUCCESS if scale == SUCCESS else "")
+        if run in steps.index else {}
+        for run, seed, scale in runs[["run", "seed", "score_name"]].itertuples(index=False)
+    ]  # fmt: skip
+    return runs.assign(**{name: [row.get(name, np.nan) for row in rows] for name in ENDS})
+
+
+def ends(evaluations: pd.DataFrame, scores: pd.Series, seed: int, scale: str) -> dict[str, float]:
+    """Return the ends of the intervals of one run's scores, and of the success of its last evaluation."""
+    step, best, selected = evaluations["step"].to_numpy(), scores["best_step"], scores["selected_step"]
+    last_ten = np.unique(step)[-10:]
+    last, value = last_ten[-1:], evaluations["value"].to_numpy(float)
+    success = evaluations["success"].to_numpy(float)
+    samples = {
+        "last": value[np.isin(step, last)], "mean_last_10": value[np.isin(step, last_ten)],
+        "best": value[step == best], "selected": value[step == selected],
+    }  # fmt: skip
+    found = {name: interval(values, seed, scale) for name, values in samples.items() if len(values)}
+    solved = success[np.isin(step, last) & np.isfinite(success)]
+    found |= {"last_success": interval(solved, seed, SUCCESS)} if len(solved) else {}
+    return {f"{name}_{end}": one[end] for name, one in found.items() for end in ("low", "high")}
 
 
 def mean_losses(logged: pd.DataFrame | None, steps: np.ndarray) -> np.ndarray:

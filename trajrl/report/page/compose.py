@@ -26,7 +26,7 @@ from trajrl.report.page.overview import commands, differing, online_table, run_t
 from trajrl.report.runs.folders import RunFolder, scan
 from trajrl.report.runs.rundata import open_agent, open_state_clusters, open_store
 from trajrl.report.runs.tables import EPISODES, EVALS, METRICS
-from trajrl.report.selection import four_scores
+from trajrl.report.selection import four_scores, with_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,7 @@ def _read(folders: Sequence[RunFolder]) -> tuple[Frames, list[str]]:
     ranks = {run: rank if isinstance(rank, int) else 0 for run, rank in asked.items()}
     selected = selections({run.name: run.path for run in folders}, notes)
     scores = four_scores(evaluations, logged, ranks, {run: one["step"] for run, one in selected.items()})
+    runs = with_intervals(runs, evaluations, scores)
     by_name = {run.name: run for run in folders}
     return Frames(by_name, runs, evaluations, logged, rows, scores, selected), notes
 

@@ -98,7 +98,7 @@ def went(chart: Chart) -> Finding | None:
 
 
 def _with_ends(run: pd.Series, value: float, scale: str) -> str:
-    """Write a run's last score and between what its interval lies, where it has finished."""
+    """Write a run's last score and between what its interval lies, where it is known."""
     text, ends = shown(float(value), scale), (run["last_low"], run["last_high"])
     if not np.isfinite(ends[0]):
         return text

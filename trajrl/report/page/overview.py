@@ -25,7 +25,7 @@ MOST_COLUMNS = 8  # runs beside one another in a table of settings
 
 
 def run_table(runs: pd.DataFrame, scores: pd.DataFrame, evaluations: pd.DataFrame) -> Table:
-    """Return one row per run with its four scores and, where the run has finished, their intervals.
+    """Return one row per run with its four scores and their intervals.
 
     Success stands beside them where it is known and not the main figure itself.
     """

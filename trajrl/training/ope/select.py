@@ -104,7 +104,7 @@ def bring_in_line(folder: Path, seed: int) -> None:
 
 
 def with_selected(summary: dict[str, Any], folder: Path, seed: int) -> dict[str, Any]:
-    """Return a summary with what selection.json names, if it is there, and its score where it was evaluated."""
+    """Return a summary with the policy that selection.json names, and its score where it was evaluated."""
     found = read_selection(folder)
     if found is None:
         return summary

@@ -83,6 +83,16 @@ def test_an_oracle_labels_its_own(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("env", "apart", "said"),
+    [("sample_envs:line", "0", True), ("sample_envs:line", "30", False), ("toy:point", "0", False)],
+)
+def test_an_environment_of_one_s_own_is_told_how_to_run_apart(capsys, tmp_path, env, apart, said):
+    found = run(capsys, tmp_path / "x.h5", env=env, steps=5, envs=1, set=f"env.env_timeout={apart}")
+    assert found[0] == 0
+    assert ("runs in this process and could end it" in found[2]) == said
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"env": "Hoper-v4"}, "did you mean 'Hopper-v4'"),

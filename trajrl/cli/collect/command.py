@@ -33,7 +33,7 @@ from trajrl.cli.collect.recipes import (
 from trajrl.cli.common import Common, UsageError, progress, refuse_existing, say
 from trajrl.cli.option import silent
 from trajrl.core.paths import POLICIES
-from trajrl.envs import make_demonstration, make_suite
+from trajrl.envs import make_demonstration, make_suite, note_in_process
 from trajrl.store.file.writer import StoreWriter, refuse_foreign
 from trajrl.store.notes import amount
 from trajrl.training.config import split_settings
@@ -203,7 +203,10 @@ class Collect(Common):
         other = [name for part in ("agent", "sampler", "goals", "run") for name in found[part]]
         if other and self.recipe != "medium-replay":
             raise ValueError(f"--set takes env.NAME=VALUE here; '{other[0]}' belongs to a run that learns")
-        suite = make_suite(self.env, **{**sight_of(self.policy, self.env), **env_settings(found["env"])})
+        around = {**sight_of(self.policy, self.env), **env_settings(found["env"])}
+        if not around.get("env_timeout"):
+            note_in_process(self.env)
+        suite = make_suite(self.env, **around)
         if suite.goal_conditioned:
             raise ValueError(
                 f"{suite.name} shows a goal beside its state, and data is of states: --policy oracle, or one "

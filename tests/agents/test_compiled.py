@@ -10,6 +10,7 @@ import pytest
 import torch
 from test_contract import losses, tiny, windows
 from torch._dynamo.testing import CompileCounter
+from torch._inductor import config as inductor
 
 from trajrl.agents import AGENTS
 from trajrl.core import compile
@@ -51,14 +52,6 @@ def test_no_loss_is_compiled_again_while_training_goes_on(name, monkeypatch):
     assert list(agent.state_dict()) == list(eager.state_dict())
 
 
-def test_without_a_compiler_one_line_says_so_and_the_losses_stay_eager(monkeypatch, capsys):
-    monkeypatch.setattr(compile.shutil, "which", lambda name: None)
-    agent = tiny("diffusion_ql")
-    compile.compile_losses(agent, "default")
-    assert capsys.readouterr().out.count("no C++ compiler") == 1
-    assert "critic_loss" not in vars(agent)
-
-
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler on this machine")
 @pytest.mark.parametrize("name", with_few("td3_bc"))
 def test_compiled_losses_are_the_eager_ones(name: str) -> None:
@@ -73,13 +66,37 @@ def test_compiled_losses_are_the_eager_ones(name: str) -> None:
         torch.testing.assert_close(found[0], eager[loss][0], rtol=1e-5, atol=1e-5)
 
 
-def test_a_compiler_that_is_there_and_broken_is_said_in_one_line(monkeypatch, tmp_path, capsys):
-    broken = tmp_path / "g++"
-    broken.write_text("#!/bin/sh\necho 'cannot execute cc1plus' >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr(compile.shutil, "which", lambda name: str(broken) if name == "g++" else None)
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (None, "torch finds no C++ compiler that works (g++: No such file or directory;"),
+        ("echo broken >&2; exit 1", "torch finds no C++ compiler that works (g++: broken;"),
+        ('[ "$1" = --version ] || { echo no cc1plus >&2; exit 1; }', "g++ makes no program (no cc1plus)"),
+        ("exit 0", "g++ makes no program (it says nothing and writes nothing)"),
+    ],
+)
+def test_without_the_compiler_that_torch_takes_one_line_says_so_and_losses_stay_eager(
+    script, words, monkeypatch, tmp_path, capsys
+):
+    other = tmp_path / "c++"  # of no use: torch takes g++, or what CXX names
+    other.write_text('#!/bin/sh\nfor last; do :; done; : > "$last"\n')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script is not None:
+        (tmp_path / "g++").write_text(f"#!/bin/sh\n{script}\n")
+    for path in tmp_path.iterdir():
+        path.chmod(0o755)
     agent = tiny("td3_bc")
-    compile.compile_losses(agent, "default")
-    assert (
-        "makes no program (cannot execute cc1plus), so the losses run uncompiled" in capsys.readouterr().out
-    )
+    with inductor.patch({"cpp.cxx": (None, "g++")}):
+        compile.compile_losses(agent, "default")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("compile=default: ")
+    assert words in line
+    assert line.endswith("so the losses run uncompiled")
+    assert "critic_loss" not in vars(agent)
+
+
+def test_the_compiler_asked_is_the_one_that_torch_takes():
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    taken = [name for name in compile.compilers() if not compile.failed(name, "--version")]
+    assert taken[:1] == [get_cpp_compiler()]

@@ -21,7 +21,6 @@ from typing import Any
 from trajrl.core.console import say
 
 MODES = ("off", "default", "reduce-overhead", "max-autotune")
-COMPILERS = ("c++", "g++", "clang++")  # any of them serves
 BACKEND: str | Callable[..., Any] = "inductor"
 
 
@@ -39,21 +38,35 @@ def compile_losses(agent: Any, mode: str) -> None:
 
 
 def no_compiler() -> str:
-    """Say why no C++ compiler can be used here; empty where one makes a program of nothing."""
-    found = next(filter(None, map(shutil.which, COMPILERS)), None)
+    """Say why torch can compile nothing here; empty where its compiler makes a program of nothing."""
+    said = {name: failed(name, "--version") for name in compilers()}
+    found = next((name for name, wrong in said.items() if not wrong), None)
     if found is None:
-        return "there is no C++ compiler here (g++ or clang++)"
+        tried = ", ".join(f"{name}: {wrong}" for name, wrong in said.items())
+        return f"torch finds no C++ compiler that works ({tried}; the variable CXX names another)"
     with TemporaryDirectory() as place:
-        source = Path(place) / "nothing.cpp"
+        source, program = Path(place) / "nothing.cpp", Path(place) / "nothing"
         source.write_text("#include <cmath>\nint main() { return 0; }\n")
-        try:
-            made = subprocess.run(
-                [found, source, "-o", Path(place) / "nothing"], capture_output=True, text=True
-            )
-        except OSError as error:
-            return f"{found} does not run ({error.strerror})"
-    said = (made.stderr.strip().splitlines() or ["it says nothing"])[0]
-    return f"{found} makes no program ({said})" if made.returncode else ""
+        wrong = failed(found, str(source), "-o", str(program))
+        wrong = wrong or ("" if program.exists() else "it says nothing and writes nothing")
+    return f"{shutil.which(found)} makes no program ({wrong})" if wrong else ""
+
+
+def compilers() -> list[str]:
+    """Return the commands that torch looks for, of which it takes the first that answers: g++, or CXX."""
+    from torch._inductor import config
+
+    named = config.cpp.cxx
+    return [name for name in (named if isinstance(named, tuple | list) else (named,)) if name]
+
+
+def failed(*command: str) -> str:
+    """Say in a line why a command did not run to its end; empty where it did."""
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        return error.strerror or "it does not run"
+    return "" if not ran.returncode else (ran.stderr.strip().splitlines() or ["it says nothing"])[0]
 
 
 def losses_of(agent: Any) -> list[str]:

@@ -130,6 +130,13 @@ def test_source_is_never_overwritten(tmp_path, capsys):
     assert source.read_bytes() == before
 
 
+def test_a_store_packed_over_itself_is_compared_with_what_it_was(tmp_path, capsys):
+    path = store_file(tmp_path / "x.h5")
+    before = path.stat().st_size
+    packed = answer(capsys, "store", "pack", path, "--out", path, "--overwrite")
+    assert (packed["bytes_before"], packed["bytes"]) == (before, path.stat().st_size)
+
+
 def test_packed_copy_is_imported_as_it_was(tmp_path, capsys):
     path = store_file(tmp_path / "x.h5", environment="E-v0")
     packed = answer(capsys, "store", "pack", path)

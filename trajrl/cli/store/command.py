@@ -213,8 +213,9 @@ class Pack(Common):
         source = self.store.expanduser()
         out = self.out or source.with_suffix(".packed.h5")
         refuse_existing(out, self.overwrite)
+        before = source.stat().st_size if source.exists() else 0  # now: --out may be the store itself
         pack(source, out)
-        before, after = source.stat().st_size, out.stat().st_size
+        after = out.stat().st_size
         say(f"{out}: {after} bytes, {after / before:.1%} of {before}")
         return {"out": str(out), "bytes": after, "bytes_before": before, "ratio": after / before}
 

@@ -10,7 +10,7 @@ import tyro
 
 from trajrl.cli.common import Common, UsageError, say
 from trajrl.cli.option import silent
-from trajrl.cli.text_table import show_table
+from trajrl.cli.text_table import show_table, terminal_width
 from trajrl.core.source_place import short
 from trajrl.store.places import join_places
 
@@ -110,7 +110,7 @@ def show(ranking: Ranking) -> None:
          "first" if place == 0 else "=" if row["tied"] else "")
         for place, row in enumerate(shown)
     ]  # fmt: skip
-    show_table(HEADER, table, numbers=("step", "value"))
+    show_table(HEADER, table, numbers=("step", "value"), width=terminal_width(), whole=HEADER)
     if len(rows) > MOST:
         say(f"and {len(rows) - MOST} more")
 

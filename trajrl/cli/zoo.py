@@ -35,7 +35,8 @@ class Zoo(Common):
         say(fill(more, terminal_width()))
         layouts = [(name, *one) for name, one in IMPORTS.items()]
         show_table(("agent", "files", "layout"), layouts, width=terminal_width(), whole=("agent",))
-        say(f"{program()} import-agent AGENT --actor FILE --critic FILE --env ID --out RUN")
+        words = f"{program()} import-agent AGENT --actor FILE --critic FILE --env ID --out RUN"
+        say(fill(words, terminal_width(), subsequent_indent="    ", break_on_hyphens=False))
         files = {name: str(POLICIES / f"{name}.npz") for name in index["policies"]}
         ships = {name: {**one, "file": files[name]} for name, one in index["policies"].items()}
         imports = {name: dict(zip(("files", "layout"), one)) for name, one in IMPORTS.items()}

@@ -52,7 +52,9 @@ class Show(Common):
         facts = facts_of(store, self.episode)
         if store.image_shapes:
             facts["observation"] = described(store.obs_dim, store.image_shapes)
-        show_table(("", ""), [(name, as_text(value)) for name, value in facts.items()])
+        show_table(
+            ("", ""), [(name, as_text(value)) for name, value in facts.items()], width=terminal_width()
+        )
         rows = list(column_rows(episode, self.dims))
         self._print(rows)
         drawn = self._draw(store, episode) if self.out else {}

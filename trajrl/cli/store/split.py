@@ -11,7 +11,7 @@ import tyro
 
 from trajrl.cli.common import Common, progress, say
 from trajrl.cli.store.editing import Stores, open_stores
-from trajrl.cli.text_table import show_table
+from trajrl.cli.text_table import show_table, terminal_width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class Split(Common):
             (name, part["out"], str(part["kept"]["episodes"]), str(part["kept"]["transitions"]))
             for name, part in found["parts"].items()
         ]
-        show_table(("part", "file", "episodes", "steps"), rows, numbers=("episodes", "steps"))
+        header = ("part", "file", "episodes", "steps")
+        show_table(header, rows, numbers=header[2:], width=terminal_width(), whole=header[:2])
         for what in next(iter(found["parts"].values()))["left_out"]:
             say(f"not carried: {what}")
         return found

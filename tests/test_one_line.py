@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,14 @@ def test_a_store_says_how_much_of_what_and_from_where():
     wanted = f"75 episodes, 35,994 steps, obs (11,), actions (3,), Hopper-v4, {path}"
     assert repr(TrajectoryStore.open(path)) == f"TrajectoryStore({wanted})"
     assert repr(TrajectoryStore()).startswith("TrajectoryStore(0 episodes, 0 steps, obs (0,), ")
+
+
+def test_an_episode_says_how_it_ended_and_its_shapes():
+    found = "Episode(3 steps, return 6, terminated, obs (4, 3), actions (3, 2), rewards (3,))"
+    assert repr(episode(3, 2.0)) == found
+    one = replace(episode(2), terminated=False, success=False, source="push", extras={"speed": np.ones(2)})
+    assert repr(one).startswith("Episode(2 steps, return 2, truncated, no success, source 'push', obs ")
+    assert repr(one).endswith(", speed (2,))")
 
 
 def test_a_sampler_says_what_is_set_and_what_it_draws_from():

@@ -97,6 +97,7 @@ def test_an_environment_of_one_s_own_is_told_how_to_run_apart(capsys, tmp_path, 
     [
         ({"env": "Hoper-v4"}, "did you mean 'Hopper-v4'"),
         ({"policy": "expert.npz"}, "no policy 'expert.npz'"),
+        ({"policy": "hopper-expert"}, "policies/hopper-expert.npz"),
         ({"policy": EXPERT}, "acts on (obs, act) of (11, 3) numbers; toy:rooms has (4, 2)"),
         ({"policy": ROOT / "data"}, "not a run directory"),
         ({"policy": "oracle", "env": "Hopper-v4"}, "no scripted oracle"),

@@ -23,6 +23,7 @@ def test_the_last_row_of_a_trajectory_is_its_last_observation(path):
     np.testing.assert_array_equal(episodes[1].obs, arrays["observations"][4:])
     np.testing.assert_array_equal(episodes[1].actions, arrays["actions"][4:-1])
     assert source.notes.counts == {"no_rewards": 8}
+    assert source.notes.first["no_rewards"] == "toy-play-v0.npz, row 0"
 
 
 def test_further_members_become_extras_as_found(path):

@@ -124,6 +124,7 @@ def test_what_is_not_quite_a_run_is_said_and_the_rest_is_read(tmp_path, capsys):
         "has no column 'step'", "episodes.parquet is left out",
     ):  # fmt: skip
         assert what in printed, what
+    assert "bad-tables has not finished" not in printed  # its summary is there, and damaged
     assert all(line.startswith("note: ") for line in printed.splitlines())
 
 

@@ -241,6 +241,21 @@ def test_a_server_that_stalls_is_said_and_given_up_once(folder, answered, monkey
     assert line.endswith("now try 2 of 3")
 
 
+@pytest.mark.parametrize("handler", [Garbles, TooShort])
+def test_what_cannot_be_read_is_not_said_of_the_sampler(folder, handler):
+    from trajrl.samplers import make_sampler
+    from trajrl.training.checked_calls import windows
+
+    with served(folder) as url:
+        far = TrajectoryStore.open(url)
+        sampler = make_sampler("uniform", far)
+        with served(folder, handler=handler) as other:
+            far.obs.base.far.parts[0].fetcher.source.url = other
+            with pytest.raises((ValueError, OSError)) as error:
+                windows(far, every_anchor(far), SPEC, torch.device("cpu"), sampler)
+    assert str(error.value).startswith(other)
+
+
 def test_what_was_asked_ahead_of_a_server_that_stalls_is_dropped(large, monkeypatch):
     from trajrl.core.rng import stream
     from trajrl.samplers import make_sampler

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trajrl.core.one_line import one_line, shaped
 from trajrl.store.images import PREFIX, check_images
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Episode:
     """One episode; shapes are checked here, numbers become float32 and flags bool."""
 
@@ -60,6 +61,14 @@ class Episode:
         marks = self.extras.get("terminal")
         if marks is not None and (marks.dtype != bool or marks.ndim != 1):
             raise ValueError("the extra 'terminal' marks steps: it must be bool of shape (T,)")
+
+    def __repr__(self) -> str:
+        """Return its length, what it holds, and how it ended."""
+        columns = [shaped(name.removeprefix("extras/"), column) for name, column in self.columns.items()]
+        end = "terminated" if self.terminated else "truncated"
+        success = {True: "success", False: "no success", None: ""}[self.success]
+        facts = f"return {self.episode_return:.6g}", end, success, self.source and f"source {self.source!r}"
+        return one_line(self, f"{len(self)} steps", *facts, *columns)
 
     def __len__(self) -> int:
         """Return T, the number of actions."""

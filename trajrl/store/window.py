@@ -71,6 +71,10 @@ class WindowSpec:
         return self.actions or self.chunk
 
 
+class AnchorError(ValueError):
+    """An anchor that is not in the store."""
+
+
 class Anchors(NamedTuple):
     """Where windows start: an episode, a step in it, and an importance weight with mean 1 under the law."""
 
@@ -188,12 +192,12 @@ def _placed(
     episode, step = np.array(anchors.episode, np.int64), np.array(anchors.step, np.int64)
     if len(episode) and (episode.min() < 0 or episode.max() >= len(store)):
         bad = episode[(episode < 0) | (episode >= len(store))][0]
-        raise ValueError(f"an anchor is in episode {bad}; the store has {len(store)}")
+        raise AnchorError(f"an anchor is in episode {bad}; the store has {len(store)}")
     start, length = store.table.start[episode], store.table.length[episode]
     outside = (step < 0) | (step >= length)
     if outside.any():
         bad = int(outside.argmax())
-        raise ValueError(f"step {step[bad]} is outside episode {episode[bad]} of length {length[bad]}")
+        raise AnchorError(f"step {step[bad]} is outside episode {episode[bad]} of length {length[bad]}")
     return episode, step, start, length
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trajrl.agents.base.protocol import Agent, Batches, Update, by_role
 from trajrl.core.source_place import method_place
-from trajrl.store.window import Anchors, SequenceBatch, WindowSpec, gather
+from trajrl.store.window import AnchorError, Anchors, SequenceBatch, WindowSpec, gather
 
 if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Sampler
@@ -46,7 +46,7 @@ def windows(
     """Gather the windows of anchors; those that are not in the store are the sampler's."""
     try:
         return gather(store, anchors, spec, device, goals)
-    except ValueError as error:
+    except AnchorError as error:
         raise ValueError(f"{method_place(type(sampler), 'sample')}: {error}") from error
 
 

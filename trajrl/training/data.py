@@ -56,7 +56,7 @@ def open_data(config: RunConfig, shared: bool = False) -> TrajectoryStore:
         try:
             store.keep_keys(config.obs_keys.split(","))
         except ValueError as error:
-            raise ValueError(f"--obs-keys {config.obs_keys}: {error}, in {config.data}") from error
+            raise ValueError(f"--obs-keys {config.obs_keys} of {config.data}: {error}") from error
     return store
 
 

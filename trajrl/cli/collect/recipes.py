@@ -145,7 +145,11 @@ def make_policy(name: str, suite: Suite) -> Actor:
     if name == "random":
         return RandomPolicy(suite.action_dim)
     if not Path(name).exists():
-        raise FileNotFoundError(f"no policy '{name}': it is not random, oracle, a run directory or a file")
+        ships = POLICIES / f"{name}.npz"
+        hint = f"; the one that ships is the file {ships}" if ships.exists() else ""
+        raise FileNotFoundError(
+            f"no policy '{name}': it is not random, oracle, a run directory or a file{hint}"
+        )
     policy: Any
     if Path(name).is_dir():
         run = load_run(name)

@@ -105,7 +105,7 @@ class OGBench(Source):
         if f"{LEDGER}rewards" in columns:
             rewards = narrow(columns[f"{LEDGER}rewards"].read(start, stop)[:-1])
         else:
-            self.notes.add("no_rewards", len(actions), where)
+            self.notes.add("no_rewards", len(actions), f"{path.name}, row {start}")
         return Episode(narrow(obs), actions, rewards, False, None, self.label, found, images)
 
     def _extras(self, path: Path, columns: Mapping[str, Column]) -> dict[str, Column]:

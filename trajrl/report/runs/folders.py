@@ -24,7 +24,7 @@ class RunFolder:
     path: Path
     name: str  # short and unique among the runs read together
     config: dict[str, Any]
-    summary: dict[str, Any]  # empty: the run has not finished
+    summary: dict[str, Any]  # empty: the run has not finished, or its summary cannot be read
     versions: dict[str, Any]
     command: str
 
@@ -83,9 +83,10 @@ def read_folder(path: Path, name: str, notes: list[str]) -> RunFolder | None:
     if wrong := _misfit(config):
         notes.append(f"{path} is not a run of trajrl: in its config.json {wrong}")
         return None
-    summary = _read_summary(path / "summary.json", notes) if (path / "summary.json").exists() else None
+    finished = (path / "summary.json").exists()
+    summary = _read_summary(path / "summary.json", notes) if finished else None
     versions = _read_json(path / "versions.json", notes) if (path / "versions.json").exists() else None
-    if summary is None:
+    if not finished:
         notes.append(f"{path} has not finished: it has no summary yet; what it has written so far is shown")
     said = _command(path / "command.txt", notes)
     return RunFolder(path, name, config, summary or {}, versions or {}, said)

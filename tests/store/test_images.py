@@ -123,3 +123,12 @@ def test_keys_choose_what_training_sees() -> None:
     assert batch.images[0].dtype == torch.uint8
     with pytest.raises(ValueError, match="did you mean 'side'"):
         TrajectoryStore.of(FILM).keep_keys(["sides"])
+
+
+def test_keys_that_a_store_lacks_are_said_with_its_place_first(tmp_path) -> None:
+    from trajrl.training.config import RunConfig
+    from trajrl.training.data import open_data
+
+    write(tmp_path / "x.h5", FILM)
+    with pytest.raises(ValueError, match=r"--obs-keys sides of .*x\.h5: .*; did you mean 'side'\?$"):
+        open_data(RunConfig(agent="td3_bc", data=str(tmp_path / "x.h5"), obs_keys="sides"))

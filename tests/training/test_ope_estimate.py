@@ -1,5 +1,7 @@
 """Estimates: means with intervals over members and episodes, and differences that share their draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,11 @@ def test_of_one_episode_nothing_is_separated():
     assert resampled("x", known, 0).tied(1).all()
     parts = [resampled("x", known[:1], 0), resampled("x", known[1:], 0)]
     assert joined(parts, [[0], [1]]).tied(1).all()
+
+
+def test_of_one_fitted_network_nothing_is_separated():
+    known = np.array([[[1.0, 1.0]], [[2.0, 2.0]]])
+    found = resampled("x", known, 0)
+    assert found.tied(1).tolist() == [False, True]
+    assert replace(found, members=1).tied(1).all()
+    assert joined([found, replace(found, members=1)], [[0, 1], [2, 3]]).tied(1).all()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HEADER = ("run", "step", "value", "95 % interval", "")
 FIRST = 3  # updates of fqe for one of the regression that it begins with
+LOSSES = ("td", "bc_loss")  # criteria that held-out episodes can be asked of
 MOST = 40  # rows of the printed table
 SHOWN = 6  # ties named in a line
 
@@ -61,6 +62,14 @@ class Select(Common):
     """Of cautious_fqe: what a policy loses, in typical returns, whose actions are all at squared distance 1
     from the data's (the box is [-1, 1])."""
 
+    def check(self) -> None:
+        """Refuse held-out episodes for a criterion that takes all."""
+        super().check()
+        if self.on == "held" and self.by not in LOSSES:
+            raise ValueError(
+                f"--on held is of --by td and bc_loss: {self.by} takes its own episodes; leave it out"
+            )
+
     def run(self) -> dict[str, Any]:
         """Rank, write, and say what is first and what cannot be set apart from it."""
         from trajrl.training.ope import fqe
@@ -85,8 +94,8 @@ class Select(Common):
         ]
         say(f"selected: {policies[best]}")
         if tied:
-            if ranking.estimates.episodes < 2:
-                say("one episode says nothing of others: no policy can be separated from another")
+            if why := ranking.estimates.lacking:
+                say(f"{why}: no policy can be separated from another")
             count = f"{len(tied)} of {len(rows) - 1} others cannot be separated from it at 95 %"
             say(f"{count}: {', '.join(tied[:SHOWN])}{' ...' if len(tied) > SHOWN else ''}")
         elif len(rows) > 1:

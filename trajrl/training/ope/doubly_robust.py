@@ -23,7 +23,7 @@ from trajrl.training.ope import importance
 from trajrl.training.ope.behaviour import fitted_clone
 from trajrl.training.ope.estimate import Estimates
 from trajrl.training.ope.importance import Weighted, density_of, drawn, weighted
-from trajrl.training.ope.question import Kept, Question, discount_of, judged_data, require_one_store
+from trajrl.training.ope.question import Kept, Question, discount_of, require_one_store, rewarded_data
 from trajrl.training.ope.start_values import Problem, StartValues, fitted
 from trajrl.training.ope.windows import policy_windows
 
@@ -45,7 +45,7 @@ def by_doubly_robust(policies: Sequence[Kept], question: Question) -> Estimates:
     require_one_store(policies, question)
     gamma = discount_of(policies, question)
     densities = [density_of(policy) for policy in policies]
-    judged = judged_data(policies[0].run, question)
+    judged = rewarded_data(policies[0].run, question, "doubly_robust")
     problem = Problem(judged.store, judged.all, gamma, question.seed, 0, question.most)
     clone = fitted_clone(judged.store, judged.all, question.seed)
     counts = drawn(len(judged.all), question.seed)

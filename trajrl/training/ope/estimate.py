@@ -29,6 +29,16 @@ class Estimates:
     samples: np.ndarray  # (M, R); row r of two policies comes from the same episodes and member
     higher_is_better: bool = True
     episodes: int = 2  # that the draws are from; of one alone nothing is known of others
+    members: int = 2  # networks fitted to each policy, where some are; one alone shows no doubt of its own
+
+    @property
+    def lacking(self) -> str:
+        """Say why no policy can be separated from another, whatever the draws say; empty where one can."""
+        if self.episodes < 2:
+            return "one episode says nothing of others"
+        return (
+            "" if self.members > 1 else "one network for each policy (--members 1) shows no doubt of its own"
+        )
 
     @property
     def low(self) -> np.ndarray:
@@ -49,7 +59,7 @@ class Estimates:
 
     def tied(self, policy: int) -> np.ndarray:
         """Return which policies (M,) cannot be separated from one: the difference's interval holds 0."""
-        if self.episodes < 2:
+        if self.lacking:
             return np.ones(len(self.value), bool)
         low, high = np.quantile(self.samples - self.samples[policy], TAILS, axis=1)
         return (low <= 0) & (high >= 0)
@@ -94,5 +104,5 @@ def joined(parts: list[Estimates], place: list[list[int]]) -> Estimates:
     value, samples = np.empty(count), np.empty((count, parts[0].samples.shape[1]))
     for part, rows in zip(parts, place):
         value[rows], samples[rows] = part.value, part.samples
-    least = min(part.episodes for part in parts)
-    return Estimates(parts[0].name, value, samples, parts[0].higher_is_better, least)
+    least = (min(getattr(part, name) for part in parts) for name in ("episodes", "members"))
+    return Estimates(parts[0].name, value, samples, parts[0].higher_is_better, *least)

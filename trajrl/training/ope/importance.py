@@ -24,7 +24,7 @@ from trajrl.core.rng import stream
 from trajrl.store.window import Anchors, WindowSpec, gather
 from trajrl.training.ope.behaviour import fitted_clone
 from trajrl.training.ope.estimate import RESAMPLES, Estimates
-from trajrl.training.ope.question import Kept, Question, discount_of, judged_data, require_one_store
+from trajrl.training.ope.question import Kept, Question, discount_of, require_one_store, rewarded_data
 from trajrl.training.ope.windows import BLOCK, here_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def by_wis(policies: Sequence[Kept], question: Question) -> Estimates:
     require_one_store(policies, question)
     gamma = discount_of(policies, question)
     densities = [density_of(policy) for policy in policies]
-    judged = judged_data(policies[0].run, question)
+    judged = rewarded_data(policies[0].run, question, "wis")
     store, ids = judged.store, judged.all
     clone = fitted_clone(store, ids, question.seed)
     found = [weighted(store, ids, log_prob, spec, clone) for log_prob, spec in densities]

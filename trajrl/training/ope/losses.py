@@ -118,7 +118,7 @@ def _require_known(name: str, policy: Kept, found: np.ndarray) -> None:
     """Refuse a criterion that the agent does not have."""
     agent = policy.run.config.agent
     if np.isnan(found).all() or (name == "td" and not found.any()):
-        what = "behaviour-cloning loss" if name == "bc_loss" else "TD error"
+        what, other = ("behaviour-cloning loss", "td or fqe") if name == "bc_loss" else ("TD error", "fqe")
         raise ValueError(
-            f"{policy.run.folder}: {agent} has no {what}; select --by another criterion, such as fqe"
+            f"{policy.run.folder}: {agent} has no {what}; select --by another criterion, such as {other}"
         )

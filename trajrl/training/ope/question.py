@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
 from trajrl.core.console import say
 from trajrl.core.source_place import short
@@ -71,6 +72,8 @@ class Question:
             raise ValueError(f"--gamma is between 0 and 1; got {self.gamma}")
         if self.horizon < 0 or self.most < 1:
             raise ValueError("--horizon must not be negative, and there is at least one step to fit to")
+        if not 0 <= self.caution < float("inf"):
+            raise ValueError(f"--caution is a number of at least 0; got {self.caution}")
         replace(self.fitting, caution=self.caution).validate()
 
 
@@ -113,6 +116,25 @@ def judged_data(run: LoadedRun, question: Question, shaped: bool = False) -> Jud
         if meta.get("broken"):
             store.evict([number])
     return Judged(store, held, np.union1d(store.live, held))
+
+
+def rewarded_data(run: LoadedRun, question: Question, by: str) -> Judged:
+    """Open the data of a run with its rewards; those by which every policy earns the same are refused."""
+    judged = judged_data(run, question)
+    store, table = judged.store, judged.store.table
+    first = float("nan")
+    for start, count in zip(table.start[judged.all], table.length[judged.all]):
+        rewards = store.shape_reward(torch.as_tensor(store.rewards.slice(int(start), int(start + count))))
+        first = float(rewards[0]) if first != first else first
+        if (rewards != first).any():
+            return judged
+    if first and table.terminated[judged.all].any():
+        return judged  # how long episodes are tells policies apart
+    forever = " and no episode terminates" if first else ""
+    raise ValueError(
+        f"all rewards of {named(question.data or run.config.data)} are {first:g}{forever}: by {by} there is "
+        "nothing to tell policies apart, and none is selected; select --by bc_loss needs no rewards"
+    )
 
 
 def suite_here(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:

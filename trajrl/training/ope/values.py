@@ -18,7 +18,14 @@ from trajrl.store.window import gather
 from trajrl.training.ope import fqe
 from trajrl.training.ope.estimate import Estimates, joined, resampled
 from trajrl.training.ope.losses import require_same_rewards
-from trajrl.training.ope.question import Kept, Question, discount_of, judged_data, require_one_store
+from trajrl.training.ope.question import (
+    Kept,
+    Question,
+    discount_of,
+    judged_data,
+    require_one_store,
+    rewarded_data,
+)
 from trajrl.training.ope.start_values import Problem, fitted
 from trajrl.training.ope.windows import chosen_actions, first_steps, here_of
 from trajrl.training.run_dir.evaluations import bootstrap_mean
@@ -42,7 +49,7 @@ def by_cautious_fqe(policies: Sequence[Kept], question: Question) -> Estimates:
 def _by_fitted(name: str, policies: Sequence[Kept], question: Question, config: fqe.Config) -> Estimates:
     require_one_store(policies, question)
     gamma = discount_of(policies, question)
-    judged = judged_data(policies[0].run, question)
+    judged = rewarded_data(policies[0].run, question, name)
     problem = Problem(judged.store, judged.all, gamma, question.seed, question.horizon, question.most)
     groups: dict[tuple[int, int], list[int]] = {}
     agents = [policy.agent() for policy in policies]
@@ -51,7 +58,7 @@ def _by_fitted(name: str, policies: Sequence[Kept], question: Question, config: 
     parts = []
     for rows in groups.values():
         found = fitted(problem, [agents[i] for i in rows], config)
-        parts.append(resampled(name, found.policies, question.seed))
+        parts.append(replace(resampled(name, found.policies, question.seed), members=config.members))
         say(against_returns(problem, found.data, found.seen))
     return joined(parts, list(groups.values()))
 

@@ -172,6 +172,8 @@ def test_a_damaged_selection_does_not_stop_a_run(runs, capsys):
     (["runs/none"], "runs/none is not there"),
     (["runs/iql", "--gamma", "2"], "--gamma is between 0 and 1"),
     (["runs/iql", "--members", "0"], "--members must be at least 1"),
+    (["runs/iql", "--by", "fqe", "--on", "held"], "--on held is of --by td and bc_loss"),
+    (["runs/iql", "--by", "cautious_fqe", "--caution", "nan"], "--caution is a number of at least 0;"),
 ])  # fmt: skip
 def test_mistakes_are_one_line(words, reason, runs, capsys):
     assert dispatch(["select", *FAST[:4], *words]) == 1
@@ -223,8 +225,12 @@ def test_a_run_without_an_environment_has_no_scores_and_is_selected_by_value(sto
         str(tmp_path / "r"),
         "--steps",
         "20",
+        "--select-by",
+        "td",
     ]
     assert dispatch(["offline", *words, "--set", *settings("td3_bc", batch_size=8)]) == 0
+    step = read_selection(tmp_path / "r")["step"]
+    assert f"selected by td: step {step}" in capsys.readouterr().out
     assert dispatch(["select", str(tmp_path / "r"), "--by", "score"]) == 1
     assert "trained without an environment; select --by fqe needs none" in capsys.readouterr().err
     found = selected(tmp_path / "r", capsys=capsys)
@@ -238,7 +244,48 @@ def test_a_run_without_an_environment_has_no_scores_and_is_selected_by_value(sto
 def test_a_damaged_selection_is_one_line(content, runs, capsys):
     (runs / "iql" / NAME).write_text(content)
     assert dispatch(["export", str(runs / "iql"), "--checkpoint", "selected"]) == 1
-    assert NAME in capsys.readouterr().err.splitlines()[-1]
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert NAME in line
+    assert line.endswith("; `select` writes it anew")
+
+
+def test_a_kept_policy_without_its_files_says_what_to_do(runs, capsys):
+    for path in (runs / "iql/checkpoints/policy-000000010").iterdir():
+        path.unlink()
+    assert dispatch(["select", "runs/iql", "--by", "q_start"]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith("; take another kept policy, or remove its folder to do without it")
+
+
+def test_one_network_separates_no_policies(runs, capsys):
+    words = ["runs/iql", "--by", "fqe", *FAST, "--members", "1"]
+    assert dispatch(["select", *words]) == 0
+    said = capsys.readouterr().out
+    assert "one network for each policy (--members 1) shows no doubt of its own" in said
+    assert "every other one is worse" not in said
+    assert all(row["tied"] for row in read_selection(runs / "iql")["policies"])
+
+
+@pytest.mark.parametrize("by", ["fqe", "cautious_fqe", "wis", "doubly_robust"])
+@pytest.mark.parametrize(("reward", "terminated"), [(0.0, True), (1.0, False)])
+def test_rewards_that_tell_nothing_apart_are_refused(reward, terminated, by, runs, tmp_path, capsys):
+    with StoreWriter(tmp_path / "flat.h5", {}) as writer:
+        for steps in (3, 4):
+            writer.append(
+                Episode(np.zeros((steps + 1, 4)), np.zeros((steps, 2)), np.full(steps, reward), terminated)
+            )
+    assert dispatch(["select", "runs/iql", "--by", by, *FAST, "--data", "flat.h5"]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"all rewards of flat.h5 are {reward:g}" in line
+    assert "select --by bc_loss needs no rewards" in line
+    assert not (runs / "iql" / NAME).exists()
+
+
+def test_rewards_of_one_size_tell_policies_apart_where_episodes_end(runs, tmp_path, capsys):
+    with StoreWriter(tmp_path / "alive.h5", {}) as writer:
+        for steps in (5, 9):
+            writer.append(Episode(np.zeros((steps + 1, 4)), np.zeros((steps, 2)), np.ones(steps), steps < 9))
+    selected("runs/iql", "--by", "fqe", "--data", "alive.h5", capsys=capsys)
 
 
 @pytest.mark.parametrize(("by", "stops"), [("td", True), ("q_start", False)])

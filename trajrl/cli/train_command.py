@@ -265,6 +265,8 @@ def report(run: Run) -> dict[str, Any]:
             say(line)
         if summary.get("success_by_task"):
             say(f"  last evaluation, {task_line(summary['success_by_task'])}")
+    elif summary.get("selected_step") is not None:
+        say(f"selected by {summary.get('selected_by', 'bc_loss')}: step {summary['selected_step']}")
     if "distilled" in summary:
         times = summary["distilled"]["milliseconds"]
         say(f"an action takes {times['chain']:.2f} ms, of the one-step student {times['student']:.2f} ms")

@@ -177,7 +177,9 @@ class RunConfig:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0; got {getattr(self, name)}")
         if not 0 <= self.holdout < 1:
-            raise ValueError(f"holdout is a share of the episodes, 0 or more and below 1; got {self.holdout}")
+            raise ValueError(
+                f"--holdout is a share of the episodes, 0 or more and below 1; got {self.holdout}"
+            )
         for name in ("offline_fraction", "offline_fraction_end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1; got {getattr(self, name)}")

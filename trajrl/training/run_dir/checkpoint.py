@@ -197,7 +197,12 @@ def policy_steps(folder: Path) -> list[int]:
 
 def policy_state(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the light state kept at `step`, and the facts beside it."""
-    return pair_of(folder / f"policy-{step:09d}")
+    try:
+        return pair_of(folder / f"policy-{step:09d}")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; take another kept policy, or remove its folder to do without it"
+        ) from error
 
 
 def pair_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -27,6 +27,14 @@ def write_selection(folder: Path, found: Mapping[str, Any]) -> Path:
 
 def read_selection(folder: Path) -> dict[str, Any] | None:
     """Return what the file says; None where there is none."""
+    try:
+        return parsed(folder)
+    except ValueError as error:
+        raise ValueError(f"{error}; `select` writes it anew") from error
+
+
+def parsed(folder: Path) -> dict[str, Any] | None:
+    """Return what the file says, or say what is wrong with it."""
     path = folder / NAME
     if not path.exists():
         return None
@@ -65,7 +73,7 @@ def drop_outdated(folder: Path) -> None:
 def outdated(folder: Path) -> str:
     """Say why a selection holds no longer; empty where it does, or where there is none."""
     try:
-        found = read_selection(folder)
+        found = parsed(folder)
     except ValueError as error:
         return str(error)
     kept = checkpoint.policy_steps(folder / "checkpoints")

@@ -262,8 +262,8 @@ def test_a_rate_that_is_none_is_said(fps, tmp_path):
     assert "`fps` of info.json is no number above 0" in findings(folder)["unknown_rate"]
 
 
-def test_rows_out_of_order_are_said(tmp_path):
-    order = stream(0, "shuffled").permutation(9)
+@pytest.mark.parametrize("order", [[7, 2, 0, 5, 8, 1, 4, 6, 3], [0, 4, 1, 5, 2, 6, 3, 7, 8]])
+def test_rows_out_of_order_are_said(order, tmp_path):
     folder = lerobot_set(
         tmp_path / "x", {name: value[order] for name, value in lerobot([4, 5]).items()}, lengths=[4, 5]
     )

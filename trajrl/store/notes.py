@@ -58,8 +58,8 @@ SENTENCES = {  # [one|many], or [ending of many]
     "repeated_numbers": "episode[s] [has|have] the number of another (and both stay)",
     "reshaped_columns": "column[s] gained or lost an axis of length 1",
     "rows_out_of_order":
-        "row[s] [stands|stand] where the frames of an episode go back: the rows seem to be out of order; "
-        "sort them by `episode_index` and `frame_index`",
+        "row[s] [goes|go] back in an episode, or on with it behind another one: the rows seem to be out of "
+        "order; sort them by `episode_index` and `frame_index`",
     "skipped_members": "member[s] [was|were] not read",
     "terminal_and_timeout": "row[s] [is|are] terminal and timed out; terminal wins",
     "terminal_marks": "step[s] [is|are] marked as solved while the recording continues",

@@ -80,14 +80,14 @@ class LeRobot(Source):
     def _episodes(self, shown: Images) -> Iterator[Labelled]:
         """Yield the episodes, and note what the list says otherwise."""
         seen: dict[int, int] = {}  # the last frame of each episode so far
-        frames, named = 0, self.meta.episodes
+        frames, before, named = 0, -1, self.meta.episodes
         for piece in pieces(self._blocks(shown), shown.frame_bytes):
             length, where = len(piece.columns["episode_index"]), f"episode {piece.number}"
             again, whole = piece.number in seen, piece.last and not piece.frame
             self.notes.add("frame_gaps", int(not piece.last), f"{where}, frame {piece.frame + length - 1}")
             self.notes.add("frame_gaps", int(bool(piece.frame) and not again), f"{where}, frame 0")
             self.notes.add("repeated_numbers", int(again and not piece.frame), where)
-            back = 0 < piece.frame <= seen.get(piece.number, -1)
+            back = piece.frame > 0 and again and (piece.number != before or piece.frame <= seen[piece.number])
             self.notes.add("rows_out_of_order", int(back), f"{where}, frame {piece.frame}")
             self.notes.add("unlisted_episodes", int(self.meta.listed and piece.number not in named), where)
             due = named.get(piece.number, Listed(length))
@@ -96,7 +96,7 @@ class LeRobot(Source):
             place = piece.columns["index"][0] if "index" in piece.columns else due.first
             wrong = due.first not in (None, place) and not piece.frame and not again
             self.notes.add("misplaced_episodes", int(wrong), f"{where}, index {place}, {due.first} listed")
-            seen[piece.number] = piece.frame + length - 1
+            seen[piece.number], before = piece.frame + length - 1, piece.number
             frames += length
             episode = self._episode(piece, due.own if whole and due.length == length else None, shown)
             if episode is not None:

@@ -17,6 +17,7 @@ from tried import note
 
 from trajrl import Episode, TrajectoryStore, make_sampler
 from trajrl.core.rng import stream
+from trajrl.formats import import_source, open_source
 from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
 from trajrl.samplers.clustering.labels import read_clustering, write_clustering
 from trajrl.store.edit.choose import kept_where, without
@@ -137,6 +138,11 @@ def test_no_edit_in_place_undoes_another_that_it_did_not_see(path, tmp_path):
     ):  # fmt: skip
         with pytest.raises(ValueError, match="was changed by another program since it was read"):
             late()
+    assert TrajectoryStore.open(path).fingerprint == now["fingerprint"]
+    source = open_source(path)
+    now, _ = edited(path, shifted(path, 2.0), path.name)
+    with pytest.raises(ValueError, match="was changed by another program since it was read"):
+        import_source(source, path, overwrite=True)
     assert TrajectoryStore.open(path).fingerprint == now["fingerprint"]
     write_edit(kept_where(store, "length > 2")[0], path.with_name("y.h5"))  # another name is free
 

@@ -29,6 +29,10 @@ class Native(Source):
         self.units = kept.get("units", {})
         self.versions = {"provenance": kept.get("provenance", {})}
 
+    def stores(self) -> tuple[TrajectoryStore, ...]:
+        """Return the store, which may be replaced by what is written of it."""
+        return (self.store,)
+
     def read(self) -> Iterator[Labelled]:
         """Yield the episodes with their labels."""
         table = self.store.table

@@ -30,7 +30,7 @@ def import_source(
     """Write a store file and return its summary; a failure leaves no file."""
     refuse_existing(out, overwrite)
     box = Box()
-    with StoreWriter(out, source=source.path) as writer:
+    with StoreWriter(out, source=source.path, read=source.stores()) as writer:
         labelled = (show or quietly)(
             source.labelled(), f"import {source.path.name}", source.count, "episodes"
         )

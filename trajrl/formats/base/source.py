@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,9 @@ from trajrl.formats.base.options import Options
 from trajrl.store.action_box import ActionBox, is_scaled
 from trajrl.store.episode import Episode
 from trajrl.store.segment import Notes
+
+if TYPE_CHECKING:
+    from trajrl.store.store import TrajectoryStore
 
 BLOCK_BYTES = 1 << 22
 
@@ -44,6 +47,10 @@ class Source:
         self.scaled = False  # True: trajrl recorded the actions in its own [-1, 1]
         self.units: Mapping[str, str] = {}  # what columns are measured in, where the file says so
         self.versions: Mapping[str, Any] = {}  # of the tools that wrote the file, as found in it
+
+    def stores(self) -> tuple[TrajectoryStore, ...]:
+        """Return what is read, where that is a store of trajrl's own."""
+        return ()
 
     def restore(self, attributes: str) -> None:
         """Take what an exported file says of all its episodes (JSON of ledger.attributes_of)."""

@@ -34,7 +34,7 @@ def repair(report: Report, out: Path, show: Show = quietly) -> dict[str, Any]:
     source, done = report.open(), Counter[str]()
     wrong_ends = at_limit(report.survey) | endless(report.survey, source)
     seen: set[bytes] = set()
-    with StoreWriter(out) as writer:
+    with StoreWriter(out, read=source.stores()) as writer:
         labelled = show(source.labelled(), "repairing", source.count, "episodes")
         for e, (episode, labels) in enumerate(labelled):
             for part in mend(episode, report.survey, bool(wrong_ends[e]), jump_of(source), done):

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trajrl.core.atomic_files import new_file, require_space
+from trajrl.core.atomic_files import new_file, require_space, state_of
 from trajrl.core.damage import DAMAGE
 from trajrl.store.file.bounds import refuse_bomb
 from trajrl.store.file.hdf5 import (
@@ -45,7 +45,8 @@ def unpack(source: Path, out: Path) -> None:
 def _copy(source: Path, out: Path, packed: bool) -> None:
     refuse_foreign(out)
     layout = PACKED if packed else PLAIN
-    with open_file(source) as file, new_file(out) as place:
+    instead_of = state_of(source) if out.exists() and out.samefile(source) else ()
+    with open_file(source) as file, new_file(out, instead_of) as place:
         require_space(place, HEADROOM_BYTES)
         with h5py.File(place, "w", **layout) as copy:
             names = _names(source, file)

@@ -31,10 +31,13 @@ class Task(NamedTuple):
     action_dim: int
     env: str  # where evaluations act
     package: str  # that the environment needs
+    extras: dict[str, int] = {}  # further columns, with their widths, that its rewards follow from
 
 
 HOPPER = Task("hopper-me", 11, 3, "Hopper-v4", "mujoco")
-CUBE = Task("cube-double", 37, 5, "ogbench:cube-double-play-singletask-v0", "ogbench")
+CUBE = Task(
+    "cube-double", 37, 5, "ogbench:cube-double-play-singletask-v0", "ogbench", {"qpos": 28, "qvel": 26}
+)
 TRAINED = (
     ("diffusion_ql", HOPPER, {}),
     ("trajectory_ql", HOPPER, {}),
@@ -115,7 +118,7 @@ def data_of(book: Book, task: Task) -> tuple[str, str]:
         return book.options.data, Path(book.options.data).name
     path = book.out / f"{task.name}.h5"
     if not path.exists():
-        generate(path, book.sizes.run_transitions, 0, task.obs_dim, task.action_dim)
+        generate(path, book.sizes.run_transitions, 0, task.obs_dim, task.action_dim, task.extras)
     return str(path), f"generated, {book.sizes.run_transitions:,} transitions"
 
 

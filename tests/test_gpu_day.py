@@ -4,12 +4,18 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import gpu_day
 import gpu_day_parts
+import gpu_day_runs
+
+from trajrl import TrajectoryStore
+from trajrl.cli.bench.generated import generate
+from trajrl.envs import make_suite
 
 
 def rows(folder):
@@ -65,6 +71,17 @@ def test_a_cut_run_loses_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         day(tmp_path, "--minutes", "1", "--only", "batch")
     assert [row["part"] for row in rows(tmp_path)] == ["machine", "batch"]
+
+
+def test_generated_data_has_what_its_environment_relabels_from(tmp_path):
+    pytest.importorskip("ogbench", reason="ogbench is not installed")
+    for task in (gpu_day_runs.HOPPER, gpu_day_runs.CUBE):
+        path = tmp_path / f"{task.name}.h5"
+        generate(path, 1_000, 0, task.obs_dim, task.action_dim, task.extras)
+        store, suite = TrajectoryStore.open(path), make_suite(task.env)
+        assert (suite.obs_dim, suite.action_dim) == (store.obs_dim, store.action_dim)
+        suite.relabel(store)
+        assert np.isfinite(store.rewards.slice(0, 1_000)).all()
 
 
 @pytest.mark.slow

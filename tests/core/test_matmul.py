@@ -110,6 +110,8 @@ def test_a_run_that_asks_for_exact_has_it_after_one_that_did_not(monkeypatch, re
     ("text", "kind"),
     [
         (AMD, "amd-avx512"),
+        (AMD + "\ncpu family\t: 25\n", "amd-zen4"),
+        (AMD + "\ncpu family\t: 26\n", "amd-zen5"),
         (INTEL + "amx_tile", "intel-amx"),
         ("GenuineIntel avx2", "intel-avx2"),
         ("", "other"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from trajrl.cli.common import progress
@@ -15,6 +16,7 @@ from trajrl.cli.common import progress
 if TYPE_CHECKING:
     from trajrl.store.episode import Episode
 
+NONE: Mapping[str, int] = MappingProxyType({})
 LENGTH, POOL = 1000, 32  # steps of an episode; different ones, written over and over
 
 
@@ -31,8 +33,14 @@ def generated(
         yield path
 
 
-def generate(path: Path, transitions: int, seed: int, obs_dim: int, action_dim: int) -> None:
-    """Write a store of random episodes; each begins at a place of its own, so that no two are alike."""
+def generate(
+    path: Path, transitions: int, seed: int, obs_dim: int, action_dim: int, extras: Mapping[str, int] = NONE
+) -> None:
+    """Write a store of random episodes; each begins at a place of its own, so that no two are alike.
+
+    Args:
+        extras: further columns by name, with their widths, as an environment may relabel from
+    """
     import numpy as np
 
     from trajrl.core.rng import stream
@@ -41,14 +49,16 @@ def generate(path: Path, transitions: int, seed: int, obs_dim: int, action_dim: 
     if transitions < LENGTH:
         raise ValueError(f"--transitions is at least {LENGTH}; got {transitions}")
     with StoreWriter(path, {"environment": "generated"}) as writer:
-        pool, place = random_episodes(seed, obs_dim, action_dim), stream(seed, "bench places")
+        pool, place = random_episodes(seed, obs_dim, action_dim, extras), stream(seed, "bench places")
         for e in progress(range(transitions // LENGTH), "generating", unit="episodes"):
             shift = place.standard_normal(obs_dim, np.float32)
             episode = pool[e % POOL]
             writer.append(replace(episode, obs=episode.obs + shift))
 
 
-def random_episodes(seed: int, obs_dim: int, action_dim: int) -> list[Episode]:
+def random_episodes(
+    seed: int, obs_dim: int, action_dim: int, extras: Mapping[str, int] = NONE
+) -> list[Episode]:
     """Return a few episodes of random numbers."""
     import numpy as np
 
@@ -60,6 +70,7 @@ def random_episodes(seed: int, obs_dim: int, action_dim: int) -> list[Episode]:
         Episode(
             rng.standard_normal((LENGTH + 1, obs_dim), np.float32), rng.uniform(-1, 1, (LENGTH, action_dim)),
             rng.standard_normal(LENGTH, np.float32), e % 2 == 0,
+            extras={name: rng.standard_normal((LENGTH, width), np.float32) for name, width in extras.items()},
         ) for e in range(POOL)
     ]  # fmt: skip
 

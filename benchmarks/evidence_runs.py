@@ -65,7 +65,8 @@ def add_scores(found: pd.DataFrame, trial: Trial, first: Path) -> None:
     folder, last = parts(trial, first)[-1], found.index[-1]
     summary = json.loads((folder / "summary.json").read_text())
     for name in SCORES:
-        found.loc[last, name] = round(summary["scores"][name]["value"], 2)
+        score = summary["scores"][name]  # an agent that does not clone selects nothing by its cloning loss
+        found.loc[last, name] = round(score["value"], 2) if score else float("nan")
     for end in ("low", "high"):
         found.loc[last, end] = round(summary["scores"]["last"][end], 2)
     if trial.table == "returns":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from contextlib import contextmanager
@@ -167,6 +168,17 @@ def test_a_run_that_was_cut_short_goes_on_or_begins_anew(tmp_path, monkeypatch):
 
 LINE = {"data": "toy-rooms", "cell": "a", "seed": 0, "step": 5, "last": 7.0, "low": 6.0, "high": 8.0,
     "seconds": 9.0, "fingerprint": "f"}  # fmt: skip
+
+
+def test_a_run_of_an_agent_that_selects_nothing_has_its_other_scores(tmp_path):
+    trial = next(trial for trial in trials() if trial.table == "demo")
+    one = {"value": 58.904, "low": 54.2, "high": 63.2}
+    scores = {**dict.fromkeys(evidence_runs.SCORES, one), "selected": None}
+    (tmp_path / "summary.json").write_text(json.dumps({"scores": scores, "seconds": 864.2}))
+    found = pd.DataFrame({"step": [5, 10]})
+    evidence_runs.add_scores(found, trial, tmp_path)
+    assert found.iloc[-1][["last", "best", "low", "seconds"]].tolist() == [58.9, 58.9, 54.2, 864]
+    assert found["selected"].isna().all()
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_what_a_file_of_a_run_should_not_hold_is_one_line_that_names_it(name, wr
         if code:
             (line,) = said.splitlines()
             assert str(run) in line, command
-            assert len(line) < 500
+            assert len(line) < 500, line
 
 
 @pytest.mark.parametrize("said", ["", "nonsense", "\0", "x" * 5000, "../run", "policy-000000002", "/", "."])

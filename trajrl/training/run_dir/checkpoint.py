@@ -212,7 +212,8 @@ def pair_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             _whole(path)
         return read_part(path, "agent"), read_part(path, "facts")
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{path} is damaged ({kind}{str(error).removeprefix(f'{path}: ')})") from error
 
 
 def _digest(path: Path) -> str:

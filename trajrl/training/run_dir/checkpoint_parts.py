@@ -52,7 +52,8 @@ def read_part(folder: Path, name: str) -> Any:
                 return torch.load(file, weights_only=True, map_location="cpu")
         return _fill(read_object(folder / f"{name}.json"), _read_arrays(folder / f"{name}.npz"))
     except DAMAGE as error:
-        raise ValueError(f"{folder}: part '{name}' cannot be read ({first_line(error)[:160]})") from error
+        reason = first_line(error).replace(f"{folder}/", "")[:160]
+        raise ValueError(f"{folder}: part '{name}' cannot be read ({reason})") from error
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ before it.  [low to high], of the last score of a single run, is over its episod
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def reference(cells: list[str], cell: str) -> str:
 def estimate(values: np.ndarray) -> str:
     """Return the interquartile mean over seeds, of two or three all of their mean, and its interval."""
     if len(values) == 1:
-        return f"{values[0]:.1f}"
+        return "none" if isnan(values[0]) else f"{values[0]:.1f}"
     found = interval([values], weighted_iqm)
     return f"{found.value:.1f} ({found.low:.1f} to {found.high:.1f})"
 

@@ -179,6 +179,8 @@ def test_a_run_of_an_agent_that_selects_nothing_has_its_other_scores(tmp_path):
     evidence_runs.add_scores(found, trial, tmp_path)
     assert found.iloc[-1][["last", "best", "low", "seconds"]].tolist() == [58.9, 58.9, 54.2, 864]
     assert found["selected"].isna().all()
+    line = {**LINE, **found.iloc[-1].to_dict(), "selected": float("nan")}
+    assert table(pd.DataFrame([line])).splitlines()[-1].split("|")[6].strip() == "none"
 
 
 @pytest.mark.parametrize(

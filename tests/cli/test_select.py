@@ -285,7 +285,9 @@ def test_rewards_of_one_size_tell_policies_apart_where_episodes_end(runs, tmp_pa
     with StoreWriter(tmp_path / "alive.h5", {}) as writer:
         for steps in (5, 9):
             writer.append(Episode(np.zeros((steps + 1, 4)), np.zeros((steps, 2)), np.ones(steps), steps < 9))
-    selected("runs/iql", "--by", "fqe", "--data", "alive.h5", capsys=capsys)
+    found = selected("runs/iql", "--by", "fqe", "--data", "alive.h5", capsys=capsys)
+    assert read_selection(runs / "iql")["by"] == "fqe"
+    assert len({row["value"] for row in found["policies"]}) == len(found["policies"])
 
 
 @pytest.mark.parametrize(("by", "stops"), [("td", True), ("q_start", False)])

@@ -63,3 +63,14 @@ def test_several_processes_are_told_to_name_one():
     with pytest.raises(ValueError, match="kernels=auto is for one process"):
         as_measured(RunConfig(kernels="auto"), 1, {}, 2)
     assert as_measured(RunConfig(kernels="compiled"), 1, {}, 2).kernels == "compiled"
+
+
+def test_seeds_of_one_program_have_what_the_first_found(tmp_path, monkeypatch):
+    store, out, found = write_store(tmp_path / "x.h5"), tmp_path / "two", iter(["compiled", "torch"])
+    monkeypatch.setattr(arithmetic, "faster", lambda: next(found))
+    words = ["offline", "--data", str(store), "--agent", "diffusion_ql", "--steps", "4", "--out", str(out)]
+    assert dispatch([*words, "--seeds", "2", "--set", "kernels=auto", *settings("diffusion_ql")]) == 0
+    kept = [RunConfig.load(out / name / "config.json").kernels for name in ("s0", "s1")]
+    assert kept == ["torch" if mish_kernel.compiled() is None else "compiled"] * 2
+    said = [json.loads((out / name / "versions.json").read_text()) for name in ("s0", "s1")]
+    assert [one.get("kernels", "torch") for one in said] == kept

@@ -75,7 +75,7 @@ def fresh(command: Choices, numbers: range) -> Seeds:
         folders = [made.enter_context(fresh_folder(one, str(folder_of(out, one.seed)))) for one in configs]
         runs = build_seeds(configs, folders)
         for run in runs:
-            describe_run(run.folder, run.config, run.store)
+            describe_run(run.folder, run.config, run.store, run.arithmetic)
     introduce(runs[0], f"{len(runs)} seeds as one program; the runs are in {out}")
     if line := short_line(configs[0]):
         say(line)
@@ -131,7 +131,7 @@ def resumed(command: Choices, numbers: range) -> Seeds:
             run.config.save(run.folder / "config.json")
             remember_data(run.folder, run.store)
         else:
-            describe_run(run.folder, run.config, run.store)
+            describe_run(run.folder, run.config, run.store, run.arithmetic)
     step = max(run.step for run in runs)  # those that ended early stand behind it
     say(f"continuing with {len(runs)} seeds in {command.out} from step {step} of {runs[0].config.steps}")
     return Seeds(runs, Path(command.out))

@@ -21,8 +21,9 @@ def build_seeds(configs: Sequence[RunConfig], folders: Sequence[Path]) -> list[R
     store = open_data(configs[0])
     runs: list[Run] = []
     for config, folder in zip(configs, folders, strict=True):
-        if runs:  # as measured, where that was asked for: threads decide the last bits
-            config = replace(config, threads=runs[0].config.threads)
+        if runs:  # as measured, where that was asked for: threads and kernels decide the last bits
+            first = runs[0].config
+            config = replace(config, threads=first.threads, kernels=first.kernels)
         with silenced() if runs else nullcontext():
             runs.append(build(config, folder, store.view()))
         if len(runs) == 1:

@@ -2,6 +2,7 @@
 
     python benchmarks/evidence.py run --policies data/policies --workers 2     # what is missing, for hours
     python benchmarks/evidence.py run --only samplers history --hours 1        # some of it
+    python benchmarks/evidence.py run --only roles --together                  # three seeds as one program
     python benchmarks/evidence.py table                                        # what is there, as markdown
     python benchmarks/evidence.py smoke --policies data/policies               # a cell of each, once more
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from evidence_data import ROOT, can_be_had
 from evidence_runs import ROWS, do, kept, lines_of, parts, rows_of, run
 from evidence_tables import tables
 from evidence_trials import Trial, trials
+from gauntlet_together import run_together
 
 
 def smoke(out: Path, policies: Path, workers: int) -> None:
@@ -92,6 +95,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "evidence", help="folder of data and runs")
     parser.add_argument("--policies", type=Path, default=ROOT / "data" / "policies")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="train the seeds of an offline run as one program, one at a time",
+    )
     parser.add_argument("--hours", type=float, default=1e9, help="begin nothing after them")
     options = parser.parse_args()
     every = list(trials())
@@ -111,8 +119,11 @@ def main() -> None:
         smoke(options.out / "smoke", options.policies.resolve(), options.workers)
     else:
         wanted = [trial for trial in every if not options.only or trial.table in options.only]
-        out = options.out.resolve()
-        run(wanted, out, options.policies.resolve(), options.workers, options.hours)
+        out, policies = options.out.resolve(), options.policies.resolve()
+        until = time.monotonic() + 3600 * options.hours
+        if options.together:
+            run_together([trial for trial in wanted if not trial.online], out, policies, options.hours)
+        run(wanted, out, policies, options.workers, (until - time.monotonic()) / 3600)
         print(tables(ROWS, options.only or names))
 
 

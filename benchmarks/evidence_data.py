@@ -5,8 +5,8 @@ X-medium-expert        half medium, half expert
 X-expert25             25 % expert, 75 % medium
 X-replay               40 % medium, 20 % medium under noise of 0.3, 20 % under 0.6, 20 % random: it stands for
                        what an agent met on its way to medium, which would take hours to record
-hopper-expert10        10 % expert, 90 % medium
-hopper-expert5         5 % expert, 95 % random
+X-expert10             10 % expert, 90 % medium
+X-expert5              5 % expert, 95 % random
 d4rl-hopper-medium-expert   half, half, in the original D4RL environment (`make legacy`)
 hopper-skewed          the embedded store: 25 % expert, 75 % medium, 36,000 transitions
 toy-rooms              what the toy makes itself
@@ -38,11 +38,11 @@ ORACLES = {  # environment, transitions
 HALF, QUARTER = {"medium": 0.5, "expert": 0.5}, {"expert": 0.25, "medium": 0.75}
 REPLAY = {"medium": 0.4, "medium+0.3": 0.2, "medium+0.6": 0.2, "random": 0.2}  # + deviation of added noise
 MIXTURES: dict[str, dict[str, float]] = {
-    "hopper-expert10": {"expert": 0.1, "medium": 0.9},
-    "hopper-expert5": {"expert": 0.05, "random": 0.95},
     "d4rl-hopper-medium-expert": HALF,
     **{f"{robot}-medium-expert": HALF for robot in ROBOTS},
     **{f"{robot}-expert25": QUARTER for robot in ROBOTS},
+    **{f"{robot}-expert10": {"expert": 0.1, "medium": 0.9} for robot in ROBOTS},
+    **{f"{robot}-expert5": {"expert": 0.05, "random": 0.95} for robot in ROBOTS},
     **{f"{robot}-replay": REPLAY for robot in ROBOTS},
 }
 RECORDINGS = [f"{robot}-medium" for robot in ROBOTS]  # of one policy, as it was recorded

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evidence_data import EMBEDDED
+from evidence_data import EMBEDDED, ROBOTS
 
 CLONE = ("agent.lr=1e-3", "agent.decay=update", "eval_every=5000", "eval_episodes=10")
 OFTEN = ("eval_every=2500", "eval_episodes=10", "last_eval_episodes=10")
@@ -49,8 +49,8 @@ BY_ROLE = ("policy=weighted values=uniform",)
 ROLES = {  # what draws, and what is set of it
     "uniform": (("uniform",), ()),
     "weighted": (("weighted",), ()),
-    "two draws": (BY_ROLE, ()),
     "two draws, late": (BY_ROLE, ("sampler.narrow_at=0.5",)),
+    "two draws": (BY_ROLE, ()),
 }
 HISTORIES, RETURNS = (1, 2, 4, 8, 16), (1, 3, 5, 10, 25, 100)
 HIDDEN = {"hopper-expert25": 6_000, "walker2d-expert25": 20_000}  # a walker takes longer to learn at all
@@ -158,9 +158,9 @@ def of_samplers(seed: int) -> Iterator[Trial]:
 
 
 def of_roles(seed: int) -> Iterator[Trial]:
-    """Yield the runs that tell one draw from two."""
-    for data in ("hopper-expert5", "hopper-expert10"):
-        for cell, (law, settings) in ROLES.items():
+    """Yield the runs that tell one draw from two, on data that needs a choice and data that does not."""
+    for cell, (law, settings) in ROLES.items():
+        for data in (f"{robot}-{kind}" for kind in ("expert5", "expert10") for robot in ROBOTS):
             words = offline("trajectory_ql", "demo", 10_000, *law)
             yield Trial("roles", cell, data, seed, words, (*SHORT, *settings))
 

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from evidence_data import can_be_had, made
-from evidence_runs import add, claimed, ended, finished, log_of, started
+from evidence_runs import GROWING, add, claimed, ended, finished, log_of, started
 from evidence_trials import Trial
 
 
@@ -60,7 +60,8 @@ def do_group(group: list[Trial], out: Path, policies: Path) -> None:
     with log_of(first).open("a") as log, started(words, log) as process:
         seen: dict[Trial, int] = {}
         while not ended(process):
-            look(group, out, seen)
+            if group[0].table in GROWING:
+                look(group, out, seen)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, [sys.executable, "run.py", *words])
     for trial in group:

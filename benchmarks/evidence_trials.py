@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from evidence_data import EMBEDDED, ROBOTS
 
@@ -159,8 +160,8 @@ def of_samplers(seed: int) -> Iterator[Trial]:
 
 def of_roles(seed: int) -> Iterator[Trial]:
     """Yield the runs that tell one draw from two, on data that needs a choice and data that does not."""
-    for cell, (law, settings) in ROLES.items():
-        for data in (f"{robot}-{kind}" for kind in ("expert5", "expert10") for robot in ROBOTS):
+    for kind, (cell, (law, settings)) in product(("expert5", "expert10"), ROLES.items()):
+        for data in (f"{robot}-{kind}" for robot in ROBOTS):
             words = offline("trajectory_ql", "demo", 10_000, *law)
             yield Trial("roles", cell, data, seed, words, (*SHORT, *settings))
 

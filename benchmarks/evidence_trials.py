@@ -160,10 +160,10 @@ def of_samplers(seed: int) -> Iterator[Trial]:
 
 def of_roles(seed: int) -> Iterator[Trial]:
     """Yield the runs that tell one draw from two, on data that needs a choice and data that does not."""
-    for kind, (cell, (law, settings)) in product(("expert5", "expert10"), ROLES.items()):
-        for data in (f"{robot}-{kind}" for robot in ROBOTS):
+    for kind, robot in product(("expert5", "expert10"), ROBOTS):
+        for cell, (law, settings) in ROLES.items():
             words = offline("trajectory_ql", "demo", 10_000, *law)
-            yield Trial("roles", cell, data, seed, words, (*SHORT, *settings))
+            yield Trial("roles", cell, f"{robot}-{kind}", seed, words, (*SHORT, *settings))
 
 
 def of_demo(seed: int) -> Iterator[Trial]:

@@ -29,8 +29,7 @@ import numpy as np
 
 from trajrl.core.one_line import one_line, shaped
 from trajrl.store.frames import gather_frames, next_frames
-from trajrl.store.goal_windows import towards
-from trajrl.store.goals import Goals
+from trajrl.store.goals import Goals, cost, rewards_until
 from trajrl.store.return_to_go import returns_to_go, stops
 from trajrl.store.window_rows import begins, chunk_of, histories, marked, on_device, rewards_of
 
@@ -181,7 +180,7 @@ def gather(
             end_obs=obs[2], end_prev_actions=prev_actions[2], end_history_mask=history_mask[2],
         )  # fmt: skip
     if store.goals:
-        return towards(store, batch, (episode, step, reach, k), spec, goals or Goals(episode, length))
+        return _towards(store, batch, (episode, step, reach, k), spec, goals or Goals(episode, length))
     if not store.images:
         return batch
     images, next_image = gather_frames(store, start + episode, step, k, (spec.history, spec.n), device)
@@ -202,3 +201,42 @@ def _placed(
         bad = int(outside.argmax())
         raise AnchorError(f"step {step[bad]} is outside episode {episode[bad]} of length {length[bad]}")
     return episode, step, start, length
+
+
+def _towards(
+    store: TrajectoryStore,
+    batch: SequenceBatch,
+    placed: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    spec: WindowSpec,
+    goals: Goals,
+) -> SequenceBatch:
+    """Show goals beside the observations of windows, which are paid and ended by them.
+
+    Args:
+        placed: episode and step, real steps from there on, and those of them in the horizon, (B,) each
+    """
+    (episode, step, reach, k), device = placed, batch.obs.device
+    ahead = goals.steps_to(episode, step)  # (B,)
+    row = store.table.start[goals.episode] + goals.episode + goals.step
+    goal = store.obs.take(row, device)[:, None]  # (B, 1, obs)
+    batch = batch._replace(
+        obs=_beside(batch.obs, goal, batch.history_mask),
+        next_obs=_beside(batch.next_obs, goal, batch.next_history_mask),
+        rewards=on_device(rewards_until(np.minimum(ahead, k), spec.n), device),
+        terminated=on_device(ahead <= k, device),
+    )
+    if spec.return_gamma is None or batch.end_obs is None or batch.end_history_mask is None:
+        return batch
+    steps = np.minimum(ahead, reach)
+    discount = np.where(ahead <= reach, 0.0, spec.return_gamma**steps).astype(np.float32)
+    return batch._replace(
+        returns=on_device(cost(steps, spec.return_gamma), device), end_discount=on_device(discount, device),
+        end_obs=_beside(batch.end_obs, goal, batch.end_history_mask),  # read where no goal was met
+    )  # fmt: skip
+
+
+def _beside(obs: torch.Tensor, goal: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Lay goals (B, 1, obs) beside every real observation of histories (B, H, obs): (B, H, 2 obs)."""
+    import torch
+
+    return torch.cat((obs, goal * mask[..., None]), -1)

@@ -21,7 +21,7 @@ def bound_of(agent, batch, noise, i: int, gamma: float) -> float:
     if batch.end_discount[i] == 0:
         return float(batch.returns[i])
     end = batch.end_obs[i, -1]
-    action, _ = drawn(agent, end, noise.next[i])
+    action, _ = drawn(agent, end, noise.next[i][:1])
     value = agent.target.head(end.expand(len(action), -1), action).min(0).values.max()
     return float(batch.returns[i] + batch.end_discount[i] * value)
 

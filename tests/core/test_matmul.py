@@ -99,6 +99,18 @@ def test_a_processor_without_fast_products_says_so_and_multiplies_exactly(monkey
     assert "this processor has no products of bfloat16 factors" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("times", "said"), [(1.5, False), (24.0, True)])
+def test_a_processor_that_multiplies_halves_slowly_says_how_slowly(monkeypatch, capsys, times, said):
+    took = {torch.float32: 1e-3, torch.bfloat16: times * 1e-3}
+    monkeypatch.setattr(products, "seconds_of_product", took.__getitem__)
+    products.say_if_halves_are_slow()
+    assert ("24 times as long as in float32" in capsys.readouterr().out) == said
+
+
+def test_products_of_either_kind_are_timed():
+    assert all(products.seconds_of_product(kind, 64) > 0 for kind in (torch.float32, torch.bfloat16))
+
+
 def test_a_run_that_asks_for_exact_has_it_after_one_that_did_not(monkeypatch, restored):
     monkeypatch.setattr(cpu, "suits", lambda path: False)
     torch.set_float32_matmul_precision("medium")

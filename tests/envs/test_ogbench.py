@@ -14,7 +14,7 @@ from trajrl import Anchors, Episode, TrajectoryStore, WindowSpec, gather, make_s
 from trajrl.core.rng import stream
 from trajrl.envs import make_demonstration
 from trajrl.envs.base.scripted import demonstrate
-from trajrl.envs.ogbench import parse, single_task
+from trajrl.envs.ogbench_names import parse, single_task
 from trajrl.formats import open_source
 from trajrl.rollout.collector import Streams, collect
 from trajrl.rollout.policies import RandomPolicy

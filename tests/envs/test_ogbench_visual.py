@@ -17,7 +17,7 @@ pytest.importorskip("ogbench", reason="the extra 'ogbench' is not installed")
 from trajrl import TrajectoryStore, gather, make_suite
 from trajrl.agents.base.protocol import history_of
 from trajrl.core.rendering import choose_backend
-from trajrl.envs.ogbench import recorded
+from trajrl.envs.ogbench_names import recorded
 from trajrl.formats import open_source
 from trajrl.formats.base.exporter import export
 from trajrl.formats.ogbench.export import write_ogbench

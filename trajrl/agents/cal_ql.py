@@ -4,9 +4,10 @@
     gap_j = mean tau log sum_m exp(max(Q_j(o, a_m), G) / tau - log q(a_m)) - Q_j(o, a)
     L_Q   = sum_j mean (Q_j(o, a) - y)^2 + alpha (gap_j - goal),   y and the rest as in CQL
 
-The m rewards of G run to the episode's end or its first solved step; a truncated end is valued as the target
-values o_{t+k}.  Uniform actions have no bound.  Values then keep the scale of returns, so that learning
-online need not unlearn values that are too low.
+The m rewards of G run to the episode's end or its first solved step; V values a truncated end by one action
+of the policy, also where the target takes the best of M: gamma^m leaves little of it, and a return is no
+best case.  Uniform actions have no bound.  Values then keep the scale of returns, so that learning online
+need not unlearn values that are too low.
 
 Paper: Nakamoto et al. 2023.
 """
@@ -77,12 +78,12 @@ class CalQL(ConservativeLearner):
 
     @torch.no_grad()
     def bound(self, batch: SequenceBatch, noise: Noise) -> Tensor:
-        """Return G (B,); the noise of the bootstrap serves at the episode's end too."""
+        """Return G (B,); the bootstrap's first noise serves at the episode's end too."""
         assert batch.returns is not None
         assert batch.end_discount is not None
         assert batch.end_obs is not None
         assert batch.end_prev_actions is not None
         assert batch.end_history_mask is not None
         end = History(batch.end_obs, batch.end_prev_actions, batch.end_history_mask)
-        future = batch.end_discount * self.soft_value(end, noise.next)
+        future = batch.end_discount * self.soft_value(end, noise.next[:, :1])
         return batch.returns + torch.where(batch.end_discount > 0, future, 0.0)

@@ -15,23 +15,20 @@ Paper: Park et al. 2025 (OGBench).
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import version
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import gymnasium
 import numpy as np
 
-from trajrl.core.damage import first_line
-from trajrl.core.extras import install
-from trajrl.core.registry import unknown
-from trajrl.core.rendering import NEEDED, choose_backend
-from trajrl.envs.base.global_rng import SeededGlobals
 from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.suite import Suite
 from trajrl.envs.base.wrappers import EnvOptions
+from trajrl.envs.ogbench_environment import StateAndGoal, make_ogbench, require
+from trajrl.envs.ogbench_names import VISUAL, parse, recorded, single_task, usual
+from trajrl.envs.ogbench_rewards import parts_of
 from trajrl.formats import open_source
 from trajrl.store.episode import Episode
 
@@ -40,21 +37,7 @@ if TYPE_CHECKING:
 
     from trajrl.store.store import TrajectoryStore
 
-OBJECTS = 14  # where qpos of cubes, buttons, drawer and window begins, behind the arm's
-TOLERANCE = 0.04  # metres within which an object is at its target
-BALL = 15  # where qpos of antsoccer's ball begins
-DATASETS = ("-play", "-noisy", "-navigate", "-stitch", "-explore")
 TASKS = 5  # of each environment
-VISUAL = "visual-"  # begins the names of environments that show images
-BLOCK_ROWS = 1 << 18  # rows relabelled at a time
-
-
-class Name(NamedTuple):
-    """Of cube-double-play-singletask-task2-v0: the environment has no play, the data no singletask-task2."""
-
-    environment: str
-    dataset: str
-    single_task: bool
 
 
 class OgbenchSuite(Suite):
@@ -116,11 +99,19 @@ class OgbenchSuite(Suite):
         """Give every step of the data this task's reward and terminal mark, from qpos and button states."""
         if self.goal_conditioned:
             return 0
-        solved = parts_of(self, store)  # (S, parts)
+        solved = self.solved_parts(store)  # (S, parts)
         rewards = (solved.sum(1) - solved.shape[1]).astype(np.float32)  # (S,)
         before = np.asarray(store.rewards.slice(0, len(store.rewards)))
         store.relabel(rewards, np.asarray(solved.all(1)))
         return int((before != rewards).sum())
+
+    def solved_parts(self, store: TrajectoryStore) -> np.ndarray:
+        """Return which parts of the task are solved at each step of a store, (S, parts)."""
+        needed = [name for name in self.records if name != "qvel"]
+        if missing := [name for name in needed if name not in store.extras]:
+            raise ValueError(f"{self.name} is relabelled from {', '.join(missing)}, which the data lacks")
+        with closing(self.make_here(0)) as env:
+            return parts_of(env.unwrapped, self.task.environment, store, needed)
 
     def score(self, episode_return: float) -> Score:
         """OGBench reports success and no score; the package's version stands in the name of the scale."""
@@ -130,181 +121,3 @@ class OgbenchSuite(Suite):
         """With the option `sparse` every unsolved step costs 1, however many parts are solved."""
         shaped = -(rewards != 0).to(rewards.dtype) if self.options.sparse else rewards
         return super().shape_reward(shaped)
-
-
-def parse(name: str) -> Name:
-    """Split a published name; without 'singletask' it is goal-conditioned."""
-    words = name.split("-")
-    if words[0] == "powderworld" or "oraclerep" in words:
-        raise ValueError(f"ogbench:{name} has discrete actions or goal representations, which no agent takes")
-    if "singletask" not in words:
-        return Name(without_dataset(name), name, False)
-    place = words.index("singletask")
-    family, task = "-".join(words[:place]), "-".join(words[place:])
-    dataset = f"{family}{usual(family)}-{words[-1]}"
-    return Name(f"{family.removesuffix(kind_of(family))}-{task}", dataset, True)
-
-
-def kind_of(family: str) -> str:
-    """Return the kind of data that a name ends with, such as -play; empty where it names none."""
-    return next((kind for kind in DATASETS if family.endswith(kind)), "")
-
-
-def usual(family: str) -> str:
-    """Return the kind of data to add to a name that names none."""
-    if kind_of(family):
-        return ""
-    return "-navigate" if walks(family) else "-play"
-
-
-def walks(family: str) -> bool:
-    """Distinguish what moves itself from what handles objects."""
-    return bool(re.search("maze|soccer", family))
-
-
-def without_dataset(name: str) -> str:
-    """Return the environment that a goal-conditioned name belongs to."""
-    family, dash, version = name.rpartition("-")
-    return f"{family.removesuffix(kind_of(family))}{dash}{version}"
-
-
-def single_task(name: str) -> str:
-    """Return the default task of a goal-conditioned environment or of a data set's name."""
-    family, _, version = name.rpartition("-")
-    return f"{family}{usual(family)}-singletask-{version}"
-
-
-def recorded(name: str) -> tuple[str, ...]:
-    """Return what collected data must keep so that it can be relabelled for any task."""
-    buttons = name.removeprefix(VISUAL).startswith(("scene", "puzzle"))
-    return ("qpos", "qvel", "button_states") if buttons else ("qpos", "qvel")
-
-
-def make_ogbench(environment: str, name: str, render: bool, **options: Any) -> gymnasium.Env:
-    """Make an environment of the package by its own id."""
-    require(environment, name)
-    if render or environment.startswith(VISUAL):
-        choose_backend(f"the images of {name}")
-    warnings.filterwarnings("ignore", ".*precision lowered by casting")  # of its bounds, at every look
-    with warnings.catch_warnings():  # of a missing display
-        warnings.simplefilter("ignore")
-        try:
-            raw = gymnasium.make(environment, disable_env_checker=True, **options)
-            env = Physics(SeededGlobals(FixedSpaces(raw)))
-            if environment.startswith(VISUAL):
-                env.reset(seed=0)  # draws the first frame, where it can
-        except ValueError as error:  # MuJoCo's, about the package's own model
-            raise ValueError(f"{name} cannot be made: {' '.join(str(error).split())}") from error
-        except Exception as error:  # OpenGL's are of all kinds
-            if not environment.startswith(VISUAL):
-                raise
-            said = f"{type(error).__name__}: {first_line(error)}"
-            raise ValueError(f"{name} cannot render its images ({said}); they need {NEEDED}") from error
-        return env
-
-
-def require(environment: str, name: str) -> None:
-    """Refuse an environment that the package has not; without the package its extra is named."""
-    if find_spec("ogbench") is None:
-        raise ValueError(f"{name} needs the extra 'ogbench': {install('ogbench')}")
-    with warnings.catch_warnings():  # of a missing display
-        warnings.simplefilter("ignore")
-        import ogbench
-
-    entries = gymnasium.registry.items()
-    known = [known for known, entry in entries if str(entry.entry_point).startswith(ogbench.__name__)]
-    if environment not in known:
-        raise ValueError(f"{name}: {unknown('OGBench environment', environment, known)}")
-
-
-class FixedSpaces(gymnasium.Wrapper):
-    """Spaces computed once; the package makes new ones at every look."""
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        self.observation_space, self.action_space = env.observation_space, env.action_space
-
-
-class StateAndGoal(gymnasium.Wrapper):
-    """The goal's observation behind the state's own; reset(options={"task_id": 1 .. 5}) chooses the task."""
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        width = 2 * int(np.prod(env.observation_space.shape or ()))
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
-
-    def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode, which has a goal of its own."""
-        obs, info = self.env.reset(**options)
-        self._goal = np.array(info["goal"], np.float32)
-        return self._beside(obs), info
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        """Take a step."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        return self._beside(obs), reward, terminated, truncated, info
-
-    def _beside(self, obs: np.ndarray) -> np.ndarray:
-        return np.concatenate([np.asarray(obs, np.float32), self._goal])
-
-
-class Physics(gymnasium.Wrapper):
-    """Let info hold qpos and qvel after a reset too, as it does after a step."""
-
-    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        """Start an episode."""
-        obs, info = self.env.reset(**options)
-        raw: Any = self.env.unwrapped
-        physics = raw.data if hasattr(raw, "data") else raw._data
-        return obs, {**info, "qpos": physics.qpos.copy(), "qvel": physics.qvel.copy()}
-
-    def close(self) -> None:
-        """Free the simulation, and what draws it, while OpenGL is still there."""
-        raw: Any = self.env.unwrapped
-        for name in ("_renderer", "custom_renderer"):
-            if getattr(raw, name, None) is not None:
-                getattr(raw, name).close()
-                setattr(raw, name, None)
-        super().close()
-
-
-def parts_of(suite: OgbenchSuite, store: TrajectoryStore) -> np.ndarray:
-    """Return which parts of the task are solved at each step of a store, (S, parts)."""
-    env = suite.make_here(0)
-    raw: Any = env.unwrapped
-    needed = [name for name in suite.records if name != "qvel"]
-    missing = [name for name in needed if name not in store.extras]
-    if missing:
-        raise ValueError(f"{suite.name} is relabelled from {', '.join(missing)}, which the data lacks")
-    blocks = range(0, len(store.actions), BLOCK_ROWS)
-    columns = [
-        {
-            name: np.asarray(store.extras[name].slice(first, min(first + BLOCK_ROWS, len(store.actions))))
-            for name in needed
-        }
-        for first in blocks
-    ]
-    solved = np.concatenate([solved_parts(raw, suite.task.environment, block) for block in columns])
-    env.close()
-    return solved
-
-
-def solved_parts(raw: Any, environment: str, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Compare recorded physics with the goal that `raw` was reset to: (S, parts)."""
-    qpos = columns["qpos"]
-    if re.search("maze|soccer", environment):
-        first = BALL if "soccer" in environment else 0
-        distance = np.linalg.norm(qpos[:, first : first + 2] - raw.cur_goal_xy, axis=1)
-        return (distance <= raw._goal_tol)[:, None]
-    buttons = columns["button_states"] == raw._target_button_states if "button_states" in columns else None
-    if environment.removeprefix(VISUAL).startswith("puzzle"):
-        assert buttons is not None
-        return buttons
-    cubes = raw._num_cubes
-    places = qpos[:, OBJECTS : OBJECTS + 7 * cubes].reshape(len(qpos), cubes, 7)[..., :3]  # (S, cubes, 3)
-    near = np.linalg.norm(places - raw._data.mocap_pos, axis=-1) <= TOLERANCE
-    if buttons is None:
-        return near
-    slides = OBJECTS + 7 * cubes + raw._num_buttons  # drawer, then window
-    target = np.array([raw._target_drawer_pos, raw._target_window_pos])
-    return np.concatenate([near, buttons, np.abs(qpos[:, slides : slides + 2] - target) <= TOLERANCE], axis=1)

@@ -17,7 +17,9 @@ import numpy as np
 from trajrl.envs.base.global_rng import GlobalState
 from trajrl.envs.base.scripted import Demonstration, always
 from trajrl.envs.base.wrappers import EnvOptions, wrap
-from trajrl.envs.ogbench import OBJECTS, make_ogbench, parse, recorded, single_task
+from trajrl.envs.ogbench_environment import make_ogbench
+from trajrl.envs.ogbench_names import parse, recorded, single_task
+from trajrl.envs.ogbench_rewards import OBJECTS
 from trajrl.envs.ogbench_waypoints import AnyCell, WaypointScript
 
 STEPS = 1000

@@ -31,6 +31,7 @@ from trajrl.core.one_line import one_line, shaped
 from trajrl.store.frames import gather_frames, next_frames
 from trajrl.store.goals import Goals, cost, rewards_until
 from trajrl.store.return_to_go import returns_to_go, stops
+from trajrl.store.window_rows import begins, chunk_of, histories, marked, on_device, rewards_of
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +147,7 @@ def gather(
     reach = length - step  # (B,) real steps from the anchor on
     k = np.minimum(reach, spec.n)
     bootstrap = step + k  # (B,) the observation at which the bootstrap is taken
-    terminated = (bootstrap == length) & store.table.terminated[episode] | _marked(store, first, k)
+    terminated = (bootstrap == length) & store.table.terminated[episode] | marked(store, first, k)
 
     last = [step, bootstrap]  # where the histories end
     returned: tuple[torch.Tensor, ...] = ()
@@ -155,22 +156,23 @@ def gather(
         last.append(stop - start)
         discount = np.where(ended, 0.0, spec.return_gamma ** (stop - first)).astype(np.float32)
         returns = returns_to_go(store, first, stop, spec.return_gamma, device)
-        returned = returns, _to(discount, device)
-    obs_place, action_place, reward_place = _begins(store, episode, start)
-    obs, prev_actions, history_mask = _histories(
+        returned = returns, on_device(discount, device)
+    obs_place, action_place, reward_place = begins(store, episode, start)
+    obs, prev_actions, history_mask = histories(
         store, action_place, obs_place, np.stack(last), spec.history, device
     )
-    actions, action_mask = _chunk(store, action_place + step, reach, spec.num_actions, device)
-    rewards, mask = _rewards(store, reward_place + step, k, spec.n, device)
+    actions, action_mask = chunk_of(store, action_place + step, reach, spec.num_actions, device)
+    rewards, mask = rewards_of(store, reward_place + step, k, spec.n, device)
     after: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if spec.next_actions:
-        after = _chunk(
+        after = chunk_of(
             store, action_place + bootstrap, np.where(terminated, 0, reach - k), spec.chunk, device
         )
     batch = SequenceBatch(
         obs[0], prev_actions[0], history_mask[0], actions, action_mask, rewards, mask,
-        _to(k, device), _to(terminated, device), obs[1], prev_actions[1], history_mask[1],
-        _to(np.array(anchors.weight, np.float32), device), _to(episode, device), _to(step, device), *after,
+        on_device(k, device), on_device(terminated, device), obs[1], prev_actions[1], history_mask[1],
+        on_device(np.array(anchors.weight, np.float32), device), on_device(episode, device),
+        on_device(step, device), *after,
     )  # fmt: skip
     if returned:
         batch = batch._replace(
@@ -220,15 +222,15 @@ def _towards(
     batch = batch._replace(
         obs=_beside(batch.obs, goal, batch.history_mask),
         next_obs=_beside(batch.next_obs, goal, batch.next_history_mask),
-        rewards=_to(rewards_until(np.minimum(ahead, k), spec.n), device),
-        terminated=_to(ahead <= k, device),
+        rewards=on_device(rewards_until(np.minimum(ahead, k), spec.n), device),
+        terminated=on_device(ahead <= k, device),
     )
     if spec.return_gamma is None or batch.end_obs is None or batch.end_history_mask is None:
         return batch
     steps = np.minimum(ahead, reach)
     discount = np.where(ahead <= reach, 0.0, spec.return_gamma**steps).astype(np.float32)
     return batch._replace(
-        returns=_to(cost(steps, spec.return_gamma), device), end_discount=_to(discount, device),
+        returns=on_device(cost(steps, spec.return_gamma), device), end_discount=on_device(discount, device),
         end_obs=_beside(batch.end_obs, goal, batch.end_history_mask),  # read where no goal was met
     )  # fmt: skip
 
@@ -238,96 +240,3 @@ def _beside(obs: torch.Tensor, goal: torch.Tensor, mask: torch.Tensor) -> torch.
     import torch
 
     return torch.cat((obs, goal * mask[..., None]), -1)
-
-
-def _begins(
-    store: TrajectoryStore, episode: np.ndarray, start: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the places (B,) of the first observation, action and reward of episodes; the others follow."""
-    if store.obs.whole and store.actions.whole and store.rewards.whole:
-        return start + episode, start, start
-    size, places = store.derived.get("places", (0, ()))
-    if size != len(store):  # looked up once for all episodes: a batch then takes a few of them
-        starts, ids = store.table.start, np.arange(len(store))
-        places = store.obs.place(starts + ids), store.actions.place(starts), store.rewards.place(starts)
-        store.derived["places"] = len(store), places
-    obs, actions, rewards = (of.take(episode) for of in places)
-    return obs, actions, rewards
-
-
-def _marked(store: TrajectoryStore, row: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Return (B,) whether any of the `count` steps from an action row on is marked as solved."""
-    marks = store.marks()  # (M,) rows in order, closed by one that lies beyond every episode
-    if len(marks) == 1:
-        return np.zeros(len(row), bool)
-    return marks[np.searchsorted(marks, row)] < row + count
-
-
-def _histories(
-    store: TrajectoryStore,
-    start: np.ndarray,
-    obs_start: np.ndarray,
-    last: np.ndarray,
-    size: int,
-    device: str | torch.device,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the H observations ending at `last` (L, B), the action before each, and their mask.
-
-    Args:
-        start, obs_start: (B,) places of the episodes' first action and first observation
-    """
-    offset = last[..., None] + np.arange(1 - size, 1)  # (L, B, H)
-    inside = np.maximum(offset, 0)
-    obs = store.obs.take_at(inside + obs_start[:, None], device)
-    prev = store.shape_action(store.actions.take_at(np.maximum(offset - 1, 0) + start[:, None], device))
-    mask = offset >= 0
-    if (
-        last.min(initial=size) < size
-    ):  # some history is padded, or has a first observation without an action before it
-        _zero(obs, ~mask)
-        _zero(prev, offset < 1)
-    return obs, prev, _to(mask, device)
-
-
-def _chunk(
-    store: TrajectoryStore, first: np.ndarray, valid: np.ndarray, size: int, device: str | torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the N actions from place `first` on, of which `valid` (B,) are real, and their mask."""
-    row, mask = _run(first, valid, size)
-    actions = store.shape_action(store.actions.take_at(row, device))  # (B, N, act)
-    _zero(actions, ~mask)
-    return actions, _to(mask, device)
-
-
-def _rewards(
-    store: TrajectoryStore, first: np.ndarray, valid: np.ndarray, size: int, device: str | torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the n rewards from place `first` on, of which `valid` (B,) are real, and their mask."""
-    row, mask = _run(first, valid, size)
-    rewards = store.shape_reward(store.rewards.take_at(row, device))  # (B, n)
-    _zero(rewards, ~mask)
-    return rewards, _to(mask, device)
-
-
-def _run(first: np.ndarray, valid: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows first .. first + size - 1 (B, size), held at the last valid one, and which are valid.
-
-    With none valid the row before `first` is read: it is the step that led there, in the same episode.
-    """
-    count = np.arange(size)
-    return first[:, None] + np.minimum(count, valid[:, None] - 1), count < valid[:, None]
-
-
-def _zero(values: torch.Tensor, padding: np.ndarray) -> None:
-    """Set the padded rows of values (*padding.shape, ...) to zero, in place."""
-    index = np.flatnonzero(padding)
-    if len(index):
-        flat = values.view(padding.size, *values.shape[padding.ndim :])
-        flat.index_fill_(0, _to(index, values.device), 0)
-
-
-def _to(array: np.ndarray, device: str | torch.device) -> torch.Tensor:
-    """Move a small host array, owned by this call, to the device."""
-    import torch
-
-    return torch.from_numpy(array).to(device, non_blocking=True)

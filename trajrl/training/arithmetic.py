@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from trajrl.core import cpu
-from trajrl.core.products import set_products
+from trajrl.core.products import say_if_halves_are_slow, set_products
 from trajrl.nets.activation import use_kernel
 from trajrl.nets.kernel_choice import faster
 from trajrl.training.config import RunConfig
@@ -20,6 +20,8 @@ def set_arithmetic(config: RunConfig) -> tuple[int, dict[str, str]]:
     number = cpu.set_threads(config.threads)
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
     products = set_products(config.matmul, "cuda" if on_gpu else "cpu")
+    if config.dtype == "bfloat16" and not on_gpu:
+        say_if_halves_are_slow()
     wanted = faster() if config.kernels == TIMED else config.kernels
     own = use_kernel(wanted == "compiled")
     found = {"matmul": products} if config.matmul != "exact" else {}

@@ -101,7 +101,7 @@ class BenchEvaluate(Common):
     def _latency(self, agent: Agent, suite: EnvSuite) -> float:
         """Return the milliseconds one action takes in one environment: the median of an episode."""
         from trajrl.core.rng import stream
-        from trajrl.training.run_dir.load_run import Policy
+        from trajrl.training.run_dir.policy import Policy
 
         policy, rng, took = Policy(agent, self.seed), stream(self.seed, "bench"), []
         for obs in rng.standard_normal((self.steps + 5, suite.obs_dim), "float32"):

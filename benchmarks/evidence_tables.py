@@ -85,7 +85,7 @@ def successes(rows: pd.DataFrame) -> str:
 
 def reference(cells: list[str], cell: str) -> str:
     """Return what a cell is compared with: uniform sampling by the same agent, nothing changed, the first."""
-    known = (f"{cell.partition(',')[0]}, uniform", "nothing")
+    known = (f"{cell.partition(',')[0]}, uniform", "uniform", "nothing")
     return next((name for name in known if name in cells), cells[0])
 
 

@@ -117,7 +117,7 @@ def test_a_missing_extra_is_named_in_one_line(extra, tmp_path, monkeypatch):
 
     plain = util.find_spec
     absent = lambda name, *more: None if name in EXTRAS[extra] else plain(name, *more)  # noqa: E731
-    for module in ("trajrl.envs.gymnasium", "trajrl.envs.ogbench"):
+    for module in ("trajrl.envs.gymnasium", "trajrl.envs.ogbench_environment"):
         __import__(module)
         monkeypatch.setattr(f"{module}.find_spec", absent)
     with pytest.raises((ImportError, ValueError)) as caught:

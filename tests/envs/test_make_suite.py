@@ -85,7 +85,7 @@ def test_a_missing_package_names_its_extra(monkeypatch):
 
     real = importlib.util.find_spec
     hide = lambda name, *rest: None if name in ("ogbench", "gymnasium_robotics") else real(name, *rest)  # noqa: E731
-    for module in ("trajrl.envs.ogbench", "trajrl.envs.gymnasium"):
+    for module in ("trajrl.envs.ogbench_environment", "trajrl.envs.gymnasium"):
         make_module(module)
         monkeypatch.setattr(f"{module}.find_spec", hide)
     for name, extra in (

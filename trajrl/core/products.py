@@ -53,7 +53,7 @@ def say_if_halves_are_slow() -> None:
     whole, half = (seconds_of_product(kind) for kind in (torch.float32, torch.bfloat16))
     if half > SLOWER * whole:
         say(
-            f"--dtype bfloat16: this processor has no instructions for it, and a product takes "
+            "--dtype bfloat16: this processor has no instructions for it, and a product takes "
             f"{half / whole:.0f} times as long as in float32; leave --dtype out to be faster"
         )
 

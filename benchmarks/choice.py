@@ -1,11 +1,12 @@
 """Is the choice among candidates right?  The Q of actions beside what came of them in the simulator.
 
-    python benchmarks/choice.py run RUN [RUN ...]         # measure the policies that MuJoCo runs keep
-    python benchmarks/choice.py run RUN --steps 20000     # one of them
-    python benchmarks/choice.py table                     # what is there, as markdown
+    python benchmarks/choice.py run RUN [RUN ...]       # measure the policies that MuJoCo runs keep
+    python benchmarks/choice.py run RUN --step 20000    # one of them
+    python benchmarks/choice.py scores RUN [RUN ...]    # their scores under several ways to choose
+    python benchmarks/choice.py table                   # what is there, as markdown
 
-At S states that the policy meets, C candidates of its clone are executed, and the clone alone goes on from there,
-R times each with the same noise for every candidate:
+At S states that the policy meets, C candidates of its clone are executed, and the clone alone goes on from
+there, R times each with the same noise for every candidate:
 
     G_cr = sum_{t<K} gamma^t r_t,   A_c = G_c - mean_c G_c,   a_c = q_c - mean_c q_c,   q_c = min_j Q_j
 
@@ -16,7 +17,8 @@ R times each with the same noise for every candidate:
     doubt    sqrt(mean_c var_j A_jc) / claimed, the critics' disagreement about the order
     level    mean q - mean G over states, in units of mean |G|;  across: correlation of the means over states
 
-Every kept policy is a line of docs/evidence/choice.csv as soon as it is measured.
+Every kept policy is a line of docs/evidence/choice.csv as soon as it is measured, and every score a line of
+choice-scores.csv: 20 episodes, the same ones for every way.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import History
 from trajrl.core.rng import torch_stream
 from trajrl.report.runs.rundata import open_store
-from trajrl.rollout.history_queue import Queues
+from trajrl.rollout.evaluate import evaluate
+from trajrl.rollout.history_queue import HistoryQueue, Queues
 from trajrl.training.run_dir.load_run import LoadedRun, load_run
 
 if TYPE_CHECKING:
@@ -46,7 +49,17 @@ if TYPE_CHECKING:
 
     from trajrl.agents.trajectory_ql import TrajectoryQL
 
-ROWS = Path(__file__).parents[1] / "docs" / "evidence" / "choice.csv"
+EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
+ROWS, SCORES = EVIDENCE / "choice.csv", EVIDENCE / "choice-scores.csv"
+WAYS: dict[str, dict[str, Any]] = {
+    "one": {"candidates": 1, "doubt": 0.0},
+    "softmax, .1": {"candidates": 32, "temperature": 0.1, "doubt": 0.0},
+    "softmax, .3": {"candidates": 32, "temperature": 0.3, "doubt": 0.0},
+    "8, softmax, .5": {"candidates": 8, "temperature": 0.5, "doubt": 0.0},
+    "surest, 2": {"candidates": 32, "temperature": 0.0, "doubt": 2.0},
+    "typical": {"candidates": 32, "temperature": 0.0, "doubt": 1e6},
+}
+EPISODES = 20
 WALKERS, KEPT_STEPS = 10, 400  # episodes that states are taken from, and their greatest length
 
 
@@ -78,30 +91,44 @@ def main() -> None:
     """Measure, or show the table."""
     options = asked()
     if options.command == "table":
-        print(table(pd.read_csv(ROWS)))
+        print(table(pd.read_csv(ROWS)), "", ways(pd.read_csv(SCORES)), sep="\n")
         return
     sizes = Sizes(options.states, options.candidates, options.repeats, options.length)
     for folder in options.runs:
         run = load_run(folder)
-        for step in options.steps or [int(run.step("last"))]:
-            row = {"data": Path(run.config.data).stem, "seed": run.config.seed, "step": step, "by": options.by}
-            row |= facts(measure(run, step, sizes, options.by))
-            add(row)
-            print(row, flush=True)
+        for step in options.step or [int(run.step("last"))]:
+            row = {"data": Path(run.config.data).stem, "sampler": run.config.sampler, "seed": run.config.seed}
+            row |= {"step": step}
+            if options.command == "scores":
+                for way in options.ways:
+                    add(row | {"way": way} | score(run, step, way), SCORES)
+            else:
+                add(row | {"by": options.by} | facts(measure(run, step, sizes, options.by)), ROWS)
 
 
 def asked() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("command", choices=("run", "scores", "table"))
     parser.add_argument("runs", nargs="*", help="run folders of trajectory_ql in a MuJoCo environment")
-    parser.add_argument("--steps", type=int, nargs="*", default=[], help="kept policies; left out: the last")
+    parser.add_argument("--step", type=int, nargs="*", default=[], help="kept policies; left out: the last")
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=WAYS)
     parser.add_argument("--by", choices=("choice", "clone"), default="choice", help="whose states")
     parser.add_argument("--states", type=int, default=60)
     parser.add_argument("--candidates", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--length", type=int, default=250, help="K, steps that a return is made of")
     return parser.parse_args()
+
+
+def score(run: LoadedRun, step: int, way: str) -> dict[str, float]:
+    """Return the score of a policy that chooses in one of WAYS: mean over episodes, error, and lengths."""
+    agent = run.agent(str(step), **WAYS[way])
+    rows = evaluate(agent, run.suite(str(step)), seed=100, step=0, episodes=EPISODES, envs=EPISODES)
+    scores = np.array([row["score"] for row in rows])
+    error = scores.std(ddof=1) / len(scores) ** 0.5
+    return {"score": float(scores.mean()), "error": float(error), "low": float(scores.min()),
+            "length": float(np.mean([row["length"] for row in rows]))}  # fmt: skip
 
 
 def measure(run: LoadedRun, step: int, sizes: Sizes, by: str) -> Measured:
@@ -141,7 +168,9 @@ def met(agent: TrajectoryQL, envs: Sequence[gymnasium.Env], box: Any, states: in
     return [kept[place] for place in order]
 
 
-def proposed(agent: TrajectoryQL, history: History, count: int, number: int) -> tuple[torch.Tensor, np.ndarray]:
+def proposed(
+    agent: TrajectoryQL, history: History, count: int, number: int
+) -> tuple[torch.Tensor, np.ndarray]:
     """Return candidates (C, N, act) at a history (1, H, ...), and their Q by every critic (E, C)."""
     rng, filled = [torch_stream(0, "choice/draw", number)], padded_history(history)
     with torch.no_grad():
@@ -184,8 +213,6 @@ def followed(
 
 def remember(queues: Queues, history: History) -> None:
     """Give every row of empty queues the same history (1, H, ...)."""
-    from trajrl.rollout.history_queue import HistoryQueue
-
     _, length, size = history.obs.shape
     queues.history = HistoryQueue(queues.num_envs, length, size, queues.actor.action_dim)
     for own, given in zip(
@@ -226,17 +253,44 @@ def resampled(gain: np.ndarray, times: int = 2000) -> np.ndarray:
     return gain[rng.integers(len(gain), size=(times, len(gain)))].mean(1)
 
 
-def add(row: dict[str, Any]) -> None:
-    """Append a line to the rows."""
-    pd.DataFrame([row]).round(4).to_csv(ROWS, mode="a", header=not ROWS.exists(), index=False)
+def add(row: dict[str, Any], place: Path) -> None:
+    """Append a line to the rows and show it."""
+    pd.DataFrame([row]).round(4).to_csv(place, mode="a", header=not place.exists(), index=False)
+    print(row, flush=True)
+
+
+def ways(rows: pd.DataFrame) -> str:
+    """Return the scores as markdown, a line for each policy."""
+    shown = rows.assign(cell=[f"{mean:.1f} +- {error:.1f}" for mean, error in zip(rows.score, rows.error)])
+    found = shown.pivot_table(index=["data", "sampler", "step"], columns="way", values="cell", aggfunc="last")
+    names = [way for way in WAYS if way in found]
+    lines = ["| data | sampler | step | " + " | ".join(names) + " |", "|" + "---|" * (3 + len(names))]
+    for key, row in found[names].iterrows():
+        lines.append("| " + " | ".join((*map(str, key), *row.fillna(""))) + " |")
+    return "\n".join(lines)
 
 
 def table(rows: pd.DataFrame) -> str:
     """Return the rows as markdown."""
-    names = ["data", "step", "by", "states", "real", "claimed", "rho", "gain", "doubt", "level", "across"]
+    names = [
+        "data",
+        "sampler",
+        "step",
+        "by",
+        "states",
+        "real",
+        "claimed",
+        "rho",
+        "gain",
+        "doubt",
+        "level",
+        "across",
+    ]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows.to_dict("records"):
-        shown = {name: f"{row[name]:.2f}" if isinstance(row[name], float) else str(row[name]) for name in names}
+        shown = {
+            name: f"{row[name]:.2f}" if isinstance(row[name], float) else str(row[name]) for name in names
+        }
         shown["gain"] += f" ({row['low']:.2f} to {row['high']:.2f})"
         lines.append("| " + " | ".join(shown.values()) + " |")
     return "\n".join(lines)

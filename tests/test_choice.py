@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+
+from trajrl.agents import make_config
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-from choice import Measured, facts, table
+from choice import WAYS, Measured, facts, table, ways
 
 
 def made(rho: float, noise: float, states: int = 4000) -> Measured:
@@ -53,7 +56,21 @@ def test_critics_that_disagree_are_doubted():
 
 
 def test_the_table_has_a_line_for_each_policy():
-    import pandas as pd
-
-    row = {"data": "d", "seed": 1, "step": 10, "by": "choice"} | facts(made(0.5, 1.0, 40))
+    row = {"data": "d", "sampler": "uniform", "seed": 1, "step": 10, "by": "choice"} | facts(
+        made(0.5, 1.0, 40)
+    )
     assert len(table(pd.DataFrame([row, row])).splitlines()) == 4
+
+
+def test_a_policy_has_a_line_and_a_way_a_column():
+    row = {"data": "d", "sampler": "uniform", "step": 10, "score": 1.0, "error": 0.5}
+    rows = [row | {"way": way} for way in WAYS] + [row | {"step": 20, "way": "one"}]
+    lines = ways(pd.DataFrame(rows)).splitlines()
+    assert len(lines) == 4
+    assert all(way in lines[0] for way in WAYS)
+    assert lines[3].count("1.0 +- 0.5") == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_is_one_that_the_agent_knows(way):
+    make_config("trajectory_ql", critics=5, **WAYS[way])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from flow_windows import generators
 
-from trajrl.agents.base.candidates import choose, padded, padded_history, repeated, units
+from trajrl.agents.base.candidates import choose, padded, padded_history, repeated, surest, typical
 from trajrl.agents.base.protocol import History
 
 
@@ -42,24 +42,47 @@ def test_the_least_critic_counts() -> None:
     assert choose(actions(1, 3), q, 0.0, generators(1)).item() == 2
 
 
-def test_units_are_their_formula() -> None:
-    q = torch.tensor([[[0.0, 2.0, 4.0]], [[1.0, 1.0, 7.0]]])  # least: 0, 1, 4; apart: -2, 0, 2 and -2, -2, 4
-    spread, disagreement = (5 / 3) ** 2 + (2 / 3) ** 2 + (7 / 3) ** 2, (0 + 2 + 2) / 3
-    for doubt in (0.0, 0.3, 1.0):
-        expected = ((1 - doubt) * spread / 2 + doubt * disagreement) ** 0.5
-        assert units(q, doubt).item() == pytest.approx(expected, rel=1e-6)
+def test_the_typical_candidate_lies_where_most_are() -> None:
+    crowd, apart = torch.randn(9, 2, generator=generators(1)[0]), torch.tensor([[40.0, 0.0], [-40.0, 9.0]])
+    both = torch.stack((torch.cat((crowd, apart)), torch.cat((apart, crowd))))
+    assert typical(both)[0] < 9
+    assert typical(both)[1] == typical(both)[0] + 2
+    modes = torch.cat((torch.zeros(5, 1), torch.ones(7, 1)))[None]  # not between them, as a mean would be
+    assert modes[0, typical(modes)].item() in (0, 1)
 
 
-def test_what_critics_disagree_about_more_is_chosen_by_less() -> None:
-    q = torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(2, 4000, 4)
-    errors = torch.tensor([[1.0, -1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, 1.0]])[:, None]  # the least: 1 below Q
-    shares = []
-    for noise in (0.01, 1.0, 100.0):
-        doubtful = (q + noise * errors, 1.0, generators(4000), True, 1.0)
-        shares.append((choose(actions(4000, 4), *doubtful)[:, 0] == 3).float().mean().item())
-    assert shares[0] == 1
-    assert 0.3 < shares[1] < 0.5  # e^(1 / sqrt 2) : 1 : 1 : 1
-    assert shares[2] == pytest.approx(0.25, abs=0.03)
+def test_the_surest_is_its_formula_written_out() -> None:
+    rng = generators(1)[0]
+    candidates, q = torch.randn(30, 8, 3, generator=rng), torch.randn(5, 30, 8, generator=rng)
+    for doubt in (0.5, 2.0):
+        found = surest(candidates, q, doubt)
+        for row in range(30):
+            at = int(typical(candidates[row : row + 1]))
+            bounds = [
+                (q[:, row, c] - q[:, row, at]).mean() - doubt * (q[:, row, c] - q[:, row, at]).std()
+                for c in range(8)
+            ]
+            best = max(range(8), key=lambda c: float(bounds[c]))
+            assert torch.equal(found[row], candidates[row, best])
+
+
+def test_what_critics_disagree_about_leaves_the_typical_one() -> None:
+    rng = generators(1)[0]
+    candidates = torch.randn(500, 16, 2, generator=rng)
+    usual = candidates[torch.arange(500), typical(candidates)]
+    noise = torch.randn(5, 500, 16, generator=rng)  # each critic errs for itself: nothing is known
+    agreed = torch.randn(500, 16, generator=rng).expand(5, -1, -1)
+    left = [(surest(candidates, noise, doubt) == usual).all(1).float().mean() for doubt in (0.5, 2.0, 50.0)]
+    assert left[0] < 0.5 < left[1] < left[2]
+    assert left[2] > 0.95
+    best = candidates[torch.arange(500), agreed[0].argmax(1)]
+    assert torch.equal(surest(candidates, agreed, 50.0), best)  # no disagreement, no doubt
+
+
+def test_the_surest_of_one_is_that_one_and_of_two_a_choice() -> None:
+    candidates, q = actions(3, 2), torch.tensor([[[0.0, 1.0], [2.0, 1.0], [0.0, 0.0]]]).expand(2, -1, -1)
+    assert surest(candidates[:, :1], q[..., :1], 2.0).flatten().tolist() == [0, 0, 0]
+    assert surest(candidates, q, 2.0).flatten().tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(("rows", "filled"), [(1, 24), (24, 24), (25, 32), (50, 56)])

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.base.candidates import choose, padded_history, valued_candidates
-from trajrl.agents.base.checks import at_least_one, shares
+from trajrl.agents.base.candidates import choose, padded_history, surest, valued_candidates
+from trajrl.agents.base.checks import at_least_one, not_negative, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.images import ImageConfig
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, next_chunk, td_report
@@ -60,9 +60,9 @@ class Config(DiffusionConfig, ImageConfig):
     q_ramp: int = 0  # updates over which the Q term then fades in; raising it: gentler
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
     candidates: int = 10  # actions to choose from when acting; raising it trusts the critic more
-    temperature: float = 0.5  # of that choice; raising it: closer to the plain policy
+    temperature: float = 0.5  # of that choice; raising it: closer to the plain policy; 0: the best
     standardise_q: bool = True  # the choice sees Q scaled over the candidates: free of the rewards' scale
-    doubt: float = 0.0  # share of the critics' disagreement in that scale; raising it: no choice by noise
+    doubt: float = 0.0  # deviations between critics that a better action must stand; raising it: the clone
     ema_every: int = 1  # updates between moves of the target actor; raising it slows it down
     ema_start: int = 0  # updates before it averages; until then it is a copy
     critic_norm: str = "before"  # layer norm in the critic; it steadies values of unseen actions
@@ -74,7 +74,8 @@ class Config(DiffusionConfig, ImageConfig):
         super().validate()
         at_least_one(self, "chunk", "critic_chunk", "target_candidates")
         self.check_images()
-        shares(self, "beta", "doubt")
+        shares(self, "beta")
+        not_negative(self, "doubt")
         if self.critic_chunk > self.chunk:
             raise ValueError(
                 f"critic_chunk ({self.critic_chunk}) is at most chunk ({self.chunk}): the bootstrap needs as "
@@ -91,8 +92,12 @@ class Config(DiffusionConfig, ImageConfig):
             raise ValueError("share_encoder needs critic_context = context: the critic trains the shared GRU")
         if not 0 <= self.expectile < 1:
             raise ValueError(f"expectile is at least 0 and below 1; got {self.expectile}")
-        if self.doubt and (self.critics == 1 or not self.standardise_q):
-            raise ValueError("doubt is the disagreement of critics: it needs two or more, and standardise_q")
+        if self.doubt and self.critics == 1:
+            raise ValueError("doubt is the disagreement of critics: give two or more, or doubt = 0")
+        if self.doubt and self.temperature:
+            raise ValueError(
+                f"doubt takes the surest candidate, temperature ({self.temperature}) draws one: set one to 0"
+            )
         if self.expectile and self.beta < 1:
             raise ValueError("expectile and beta both replace the policy's value: give one of them")
 
@@ -275,13 +280,16 @@ class TrajectoryQL(TargetActorLearner):
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
-        """Draw one of the actor's candidates by softmax over min_j Q'_j, with `explore` or without."""
+        """Choose one of the actor's candidates by Q'_j, with `explore` or without."""
         config, rows, filled = self.config, len(rng), padded_history(history)
         (policy, context), view = proposer(self, filled), self.context(self.target.encoder, filled)
         actions, q = valued_candidates(
             policy, self.seen_value, context[:rows], view[:rows], config.candidates, self.width, rng
         )  # (V, C, D), (E, V, C)
-        best = choose(actions, q, config.temperature, rng, config.standardise_q, config.doubt)  # (V, D)
+        if config.doubt:
+            best = surest(actions, q, config.doubt)  # (V, D)
+        else:
+            best = choose(actions, q, config.temperature, rng, config.standardise_q)
         return best.unflatten(1, (-1, self.action_dim))
 
     def seen_value(self, view: Tensor, chunks: Tensor) -> Tensor:

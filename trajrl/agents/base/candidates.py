@@ -71,44 +71,48 @@ def valued_candidates(
 
 
 def choose(
-    actions: Tensor,
-    q: Tensor,
-    temperature: float,
-    rng: Sequence[torch.Generator],
-    standardise: bool = False,
-    doubt: float = 0.0,
+    actions: Tensor, q: Tensor, temperature: float, rng: Sequence[torch.Generator], standardise: bool = False
 ) -> Tensor:
     """Draw one of the candidates (V, C, D) by softmax(min_j Q_j / temperature); at temperature 0 the best.
 
     Args:
         q: of every critic, (E, V, C)
-        standardise: centre Q over each row's candidates and take it in `units` first, so that a temperature
-            means the same whatever the scale of the rewards.
-        doubt: of those units
+        standardise: centre and scale Q over each row's candidates first, so that a temperature means the
+            same whatever the scale of the rewards.
     """
     least = q.amin(0)  # (V, C)
     if least.shape[1] == 1:
         return actions[:, 0]
     if standardise:
-        least = (least - least.mean(1, keepdim=True)) / units(q, doubt).clamp(min=1e-6)
+        least = (least - least.mean(1, keepdim=True)) / least.std(1, keepdim=True).clamp(min=1e-6)
     if temperature > 0:
         # The first to ring of exponential clocks with rates p is a draw from p.
         clocks = torch.stack([torch.empty(least.shape[1]).exponential_(generator=row) for row in rng])
         least = torch.softmax(least / temperature, 1) / clocks.to(least.device)
-    return actions[torch.arange(len(least), device=least.device), least.argmax(1)]
+    return picked(actions, least.argmax(1))
 
 
-def units(q: Tensor, doubt: float) -> Tensor:
-    """Return what the differences between a row's candidates are measured in, (V, 1), from q (E, V, C).
+def surest(actions: Tensor, q: Tensor, doubt: float) -> Tensor:
+    """Return the candidate that is surely better than the most typical one, or that one: (V, C, D) -> (V, D).
 
-        u^2 = (1 - doubt) var_c min_j Q_j + doubt mean_c var_j A_jc,   A_jc = Q_jc - mean_c Q_jc
+        A_jc = Q_jc - Q_j,typical    c = argmax_c  mean_j A_jc - doubt std_j A_jc    (0 at the typical one)
 
-    At 0 it is their own spread: somebody always stands out, were it by noise.  At 1 it is the disagreement of
-    the critics about them: where that is larger than the differences, the choice is nearly even.
+    Candidates are many and a critic errs on each in its own way: the greatest Q is mostly the greatest error.
+    What counts is a difference from what the policy would do anyway, and that the critics agree on it.
     """
-    spread = q.amin(0).std(1, keepdim=True)
-    if doubt == 0:
-        return spread
-    apart = q - q.mean(2, keepdim=True)
-    disagreement = apart.var(0).mean(1, keepdim=True)  # (V, 1)
-    return ((1 - doubt) * spread.square() + doubt * disagreement).sqrt()
+    at = typical(actions)  # (V,)
+    apart = q - q.gather(2, at[None, :, None].expand(len(q), -1, 1))  # (E, V, C)
+    return picked(actions, (apart.mean(0) - doubt * apart.std(0)).argmax(1))
+
+
+def typical(actions: Tensor) -> Tensor:
+    """Return which of the candidates (V, C, D) has the nearest quarter of the others nearest to it, (V,)."""
+    squared = (actions[:, :, None] - actions[:, None]).square().sum(-1)  # (V, C, C)
+    quarter = max(1, actions.shape[1] // 4) + 1  # itself is the first
+    reach = squared.topk(min(quarter, actions.shape[1]), largest=False).values[..., -1]  # (V, C)
+    return reach.argmin(1)
+
+
+def picked(actions: Tensor, place: Tensor) -> Tensor:
+    """Return the action (V, D) in each row's place (V,) among its candidates (V, C, D)."""
+    return actions[torch.arange(len(place), device=place.device), place]

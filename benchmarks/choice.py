@@ -17,8 +17,8 @@ there, R times each with the same noise for every candidate:
     doubt    sqrt(mean_c var_j A_jc) / claimed, the critics' disagreement about the order
     level    mean q - mean G over states, in units of mean |G|;  across: correlation of the means over states
 
-Every kept policy is a line of docs/evidence/choice.csv as soon as it is measured, and every score a line of
-choice-scores.csv: 20 episodes, the same ones for every way.
+Every policy is a line of docs/evidence/choice/worth.csv as soon as it is measured, and every score a line of
+scores.csv beside it: 20 episodes, the same ones for every way.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
     from trajrl.agents.trajectory_ql import TrajectoryQL
 
-EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
-ROWS, SCORES = EVIDENCE / "choice.csv", EVIDENCE / "choice-scores.csv"
+EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "choice"
+ROWS, SCORES = EVIDENCE / "worth.csv", EVIDENCE / "scores.csv"
 WAYS: dict[str, dict[str, Any]] = {
     "one": {"candidates": 1, "doubt": 0.0},
     "softmax, .1": {"candidates": 32, "temperature": 0.1, "doubt": 0.0},

@@ -262,9 +262,11 @@ def add(row: dict[str, Any], place: Path) -> None:
 def ways(rows: pd.DataFrame) -> str:
     """Return the scores as markdown, a line for each policy."""
     shown = rows.assign(cell=[f"{mean:.1f} +- {error:.1f}" for mean, error in zip(rows.score, rows.error)])
-    found = shown.pivot_table(index=["data", "sampler", "step"], columns="way", values="cell", aggfunc="last")
+    found = shown.pivot_table(
+        index=["data", "sampler", "step", "seed"], columns="way", values="cell", aggfunc="last"
+    )
     names = [way for way in WAYS if way in found]
-    lines = ["| data | sampler | step | " + " | ".join(names) + " |", "|" + "---|" * (3 + len(names))]
+    lines = ["| data | sampler | step | seed | " + " | ".join(names) + " |", "|" + "---|" * (4 + len(names))]
     for key, row in found[names].iterrows():
         lines.append("| " + " | ".join((*map(str, key), *row.fillna(""))) + " |")
     return "\n".join(lines)

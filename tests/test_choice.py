@@ -63,7 +63,7 @@ def test_the_table_has_a_line_for_each_policy():
 
 
 def test_a_policy_has_a_line_and_a_way_a_column():
-    row = {"data": "d", "sampler": "uniform", "step": 10, "score": 1.0, "error": 0.5}
+    row = {"data": "d", "sampler": "uniform", "step": 10, "seed": 1, "score": 1.0, "error": 0.5}
     rows = [row | {"way": way} for way in WAYS] + [row | {"step": 20, "way": "one"}]
     lines = ways(pd.DataFrame(rows)).splitlines()
     assert len(lines) == 4

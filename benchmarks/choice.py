@@ -242,7 +242,7 @@ def facts(found: Measured) -> dict[str, float]:
         "gain": float(gain.mean()), "low": float(low), "high": float(high),
         "doubt": float(np.sqrt(apart.var(1, ddof=1).mean())) / claimed,
         "level": float((q.mean() - worth.mean()) / np.abs(worth).mean()),
-        "across": float(np.corrcoef(q.mean(1), worth.mean(1))[0, 1]),
+        "across": float(np.corrcoef(q.mean(1), worth.mean(1))[0, 1]) if np.ptp(worth.mean(1)) else np.nan,
         "worth": float(worth.mean()),
     }  # fmt: skip
 

@@ -31,7 +31,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(logging.getLogger(logger), "disabled", True)
 
 
-@pytest.mark.parametrize("name", with_few("acfql", "eg_ood", "iql", "trajectory_ql"))
+@pytest.mark.parametrize("name", with_few("acfql", "iql", "trajectory_ql"))
 def test_no_loss_is_compiled_again_while_training_goes_on(name, monkeypatch):
     torch._dynamo.reset()
     counter = CompileCounter()  # runs eagerly what it is handed

@@ -132,7 +132,9 @@ def test_history_and_chunk_of_the_example_are_those_of_the_live_policy(agent, st
             np.testing.assert_allclose(own.act(obs), live.act(obs), atol=1e-5)
 
 
-@pytest.mark.parametrize(("format", "name"), [("torch", "p.pt2"), ("onnx", "p.onnx")])
+@pytest.mark.parametrize(
+    ("format", "name"), [pytest.param("torch", "p.pt2", marks=pytest.mark.slow), ("onnx", "p.onnx")]
+)
 @pytest.mark.parametrize(
     "agent", ["rlpd", pytest.param("td3_bc", marks=pytest.mark.slow)]
 )  # neither draws: the actions must be equal

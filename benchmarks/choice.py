@@ -42,11 +42,10 @@ from trajrl.core.rng import torch_stream
 from trajrl.report.runs.rundata import open_store
 from trajrl.rollout.evaluate import evaluate
 from trajrl.rollout.history_queue import HistoryQueue, Queues
+from trajrl.training.run_dir.evaluations import bootstrap_mean
 from trajrl.training.run_dir.load_run import LoadedRun, load_run
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from trajrl.agents.trajectory_ql import TrajectoryQL
 
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "choice"
@@ -149,17 +148,18 @@ def measure(run: LoadedRun, step: int, sizes: Sizes, by: str) -> Measured:
     return Measured(np.stack(q), np.stack(returns))
 
 
-def met(agent: TrajectoryQL, envs: Sequence[gymnasium.Env], box: Any, states: int) -> list[Moment]:
+def met(agent: TrajectoryQL, envs: Sequence[Any], box: Any, states: int) -> list[Moment]:
     """Return states that a policy meets, drawn evenly from all of its steps."""
     queues, rng = Queues(agent, len(envs)), [torch_stream(0, "choice/walk", i) for i in range(len(envs))]
     seen = {row: env.reset(seed=row)[0] for row, env in enumerate(envs)}
     kept: list[Moment] = []
     for _ in range(KEPT_STEPS):
         rows = list(seen)
+        asked = queues.waiting(rows)  # a chunk begins here
         actions = queues.act([seen[row] for row in rows], [rng[row] for row in rows], rows)
         for row, action in zip(rows, actions):
-            data = envs[row].unwrapped.data  # type: ignore[attr-defined]
-            if not queues.chunks[row]:  # a chunk begins here in the next step
+            data = envs[row].unwrapped.data
+            if row in asked:
                 kept.append(Moment(data.qpos.copy(), data.qvel.copy(), queues.show([row])))
             seen[row], _, terminated, truncated, _ = envs[row].step(box.from_unit(action))
             if terminated or truncated:
@@ -183,7 +183,7 @@ def proposed(
 
 def followed(
     agent: TrajectoryQL,
-    envs: Sequence[gymnasium.Env],
+    envs: Sequence[Any],
     box: Any,
     moment: Moment,
     chunks: torch.Tensor,
@@ -197,7 +197,7 @@ def followed(
     rewards = np.full((count * repeats, sizes.length), np.nan, np.float32)
     for row in range(count * repeats):
         envs[row].reset(seed=row)
-        envs[row].unwrapped.set_state(moment.qpos, moment.qvel)  # type: ignore[attr-defined]
+        envs[row].unwrapped.set_state(moment.qpos, moment.qvel)
     remember(queues, moment.history)
     alive = list(range(count * repeats))
     queues.put(alive, chunks.clamp(-1, 1).repeat_interleave(repeats, 0))
@@ -234,23 +234,17 @@ def facts(found: Measured) -> dict[str, float]:
     claimed, real = float(np.sqrt((a**2).mean())), float(np.sqrt(spread))
     gain = truth[np.arange(len(q)), q.argmax(1)]  # (S,)
     apart = found.q - found.q.mean(2, keepdims=True)
-    low, high = np.quantile(resampled(gain), (0.025, 0.975))
+    low, high = bootstrap_mean(gain, seed=0)
     return {
         "states": len(q), "candidates": count, "repeats": repeats,
         "real": real, "claimed": claimed,
         "rho": float((a * truth).mean()) / (claimed * real) if real else np.nan,
-        "gain": float(gain.mean()), "low": float(low), "high": float(high),
+        "gain": float(gain.mean()), "low": low, "high": high,
         "doubt": float(np.sqrt(apart.var(1, ddof=1).mean())) / claimed,
         "level": float((q.mean() - worth.mean()) / np.abs(worth).mean()),
         "across": float(np.corrcoef(q.mean(1), worth.mean(1))[0, 1]) if np.ptp(worth.mean(1)) else np.nan,
         "worth": float(worth.mean()),
     }  # fmt: skip
-
-
-def resampled(gain: np.ndarray, times: int = 2000) -> np.ndarray:
-    """Return bootstrap means over states."""
-    rng = np.random.default_rng(0)
-    return gain[rng.integers(len(gain), size=(times, len(gain)))].mean(1)
 
 
 def add(row: dict[str, Any], place: Path) -> None:

@@ -73,4 +73,5 @@ def test_a_policy_has_a_line_and_a_way_a_column():
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_is_one_that_the_agent_knows(way):
-    make_config("trajectory_ql", critics=5, **WAYS[way])
+    made = make_config("trajectory_ql", critics=5, **WAYS[way])
+    assert {name: getattr(made, name) for name in WAYS[way]} == WAYS[way]

@@ -41,7 +41,7 @@ WIDEST = 64  # numbers of observation and action that are compared; wider ones a
 
 @dataclass(frozen=True)
 class Config(ExponentialConfig):
-    """Who the present policy is told by, and how strongly nearness counts."""
+    """Which episodes stand for the present policy, and how strongly nearness counts."""
 
     temperature: float = 0.3  # nearness runs from 0, the farthest episode, to 1; higher: closer to uniform
     floor: float = 0.1  # share of draws that is uniform over all episodes; higher: more of the far is seen

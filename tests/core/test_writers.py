@@ -30,7 +30,7 @@ ALLOWED = {  # what writes below a scratch folder of its own, or where the line 
     "formats/lerobot/write_videos.py": "the new_folder of the exporter",
     "formats/lerobot/writer.py": "the new_folder of the exporter",
     "formats/minari/export.py": "a new_folder",
-    "nets/mish_kernel.py": "a temporary folder",
+    "nets/kernel.py": "a temporary folder",
     "formats/npz/writer.py": "a member of an archive in a Scratch",
     "report/draw/tensorboard.py": "a new_file",
     "report/page/watch.py": "a new_file",

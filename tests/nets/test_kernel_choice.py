@@ -8,14 +8,14 @@ import pytest
 from small_runs import settings, write_store
 
 from trajrl.cli.main import dispatch
-from trajrl.nets import activation, mish_kernel
+from trajrl.nets import activation, kernel
 from trajrl.nets.activation import use_kernel
-from trajrl.nets.kernel_choice import faster, seconds_per_layer
+from trajrl.nets.kernel_choice import faster, seconds_per_net
 from trajrl.training import arithmetic
 from trajrl.training.arithmetic import as_measured
 from trajrl.training.config import RunConfig
 
-needs_compiler = pytest.mark.skipif(mish_kernel.compiled() is None, reason="no C compiler on this machine")
+needs_compiler = pytest.mark.skipif(kernel.compiled() is None, reason="no C compiler on this machine")
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def test_the_kernel_is_used_where_it_is_faster_by_a_tenth(by_kernel, found, caps
     took = iter([1.0, by_kernel])
     assert faster(lambda: next(took)) == found
     assert (activation._kernel is not None) == (found == "compiled")
-    assert capsys.readouterr().out.count(f"kernels={found}: Mish of 256x256") == 1
+    assert capsys.readouterr().out.count(f"kernels={found}: two layers of 256 units") == 1
 
 
 @needs_compiler
@@ -38,7 +38,7 @@ def test_each_is_timed_while_it_is_in_use():
     seen = []
     faster(lambda: seen.append(activation._kernel is not None) or 1.0)
     assert seen == [False, True]
-    assert 0 < seconds_per_layer() < 1
+    assert 0 < seconds_per_net() < 1
 
 
 def test_without_a_compiler_it_is_torch(monkeypatch, capsys):
@@ -71,6 +71,6 @@ def test_seeds_of_one_program_have_what_the_first_found(tmp_path, monkeypatch):
     words = ["offline", "--data", str(store), "--agent", "diffusion_ql", "--steps", "4", "--out", str(out)]
     assert dispatch([*words, "--seeds", "2", "--set", "kernels=auto", *settings("diffusion_ql")]) == 0
     kept = [RunConfig.load(out / name / "config.json").kernels for name in ("s0", "s1")]
-    assert kept == ["torch" if mish_kernel.compiled() is None else "compiled"] * 2
+    assert kept == ["torch" if kernel.compiled() is None else "compiled"] * 2
     said = [json.loads((out / name / "versions.json").read_text()) for name in ("s0", "s1")]
     assert [one.get("kernels", "torch") for one in said] == kept

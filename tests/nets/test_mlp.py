@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from trajrl.core.rng import torch_stream
 from trajrl.nets import activation as activation_module
-from trajrl.nets import mish_kernel
+from trajrl.nets import kernel as kernel_module
 from trajrl.nets.activation import ACTIVATIONS, activation, mish, use_kernel
 from trajrl.nets.ensemble import Critic, EnsembleMLP
 from trajrl.nets.mlp import INITS, MLP
@@ -96,8 +96,8 @@ def test_the_compiled_mish_gives_a_row_the_same_bits_among_others(kernel) -> Non
 
 
 def test_without_a_compiler_torchs_operations_serve(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(mish_kernel, "COMPILERS", ("no-such-compiler",))
-    monkeypatch.setattr(activation_module, "compiled", mish_kernel.compiled.__wrapped__)
+    monkeypatch.setattr(kernel_module, "COMPILERS", ("no-such-compiler",))
+    monkeypatch.setattr(activation_module, "compiled", kernel_module.compiled.__wrapped__)
     assert not use_kernel(True)
     assert "there is no C compiler here" in capsys.readouterr().out
     assert torch.equal(mish(rows()), mish(rows()))

@@ -1,7 +1,7 @@
 """Activations by name.  Mish on the CPU is one function of its own: one exponential, few passes over memory.
 
 Half precision has 65,536 numbers: there it is looked up, rounded once.  A run that asks for it has a compiled
-kernel instead (mish_kernel), in one pass.
+kernel instead (kernel.py), in one pass.
 
 Without gradients, as acting has it, a number has the same bits wherever it stands among others.
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from trajrl.nets.mish_kernel import Kernel, compiled
+from trajrl.nets.kernel import Kernel, compiled
 from trajrl.nets.stacked import across, is_stacked
 
 Activation = Callable[[Tensor], Tensor]
@@ -50,10 +50,15 @@ def mish(x: Tensor) -> Tensor:
 
 
 def use_kernel(wanted: bool) -> bool:
-    """Compute mish by a compiled kernel from now on, or by torch's operations; returns whether it does."""
+    """Compute by the compiled kernels from now on, or by torch's operations; returns whether it does."""
     global _kernel
     _kernel = compiled() if wanted else None
     return _kernel is not None
+
+
+def kernel_in_use() -> Kernel | None:
+    """Return what use_kernel chose."""
+    return _kernel
 
 
 def _kernel_for(x: Tensor) -> Kernel | None:

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.fused import chain, serves
 from trajrl.nets.mlp import MLP, affine
-from trajrl.nets.solvers import Plan, plan, sample
+from trajrl.nets.solvers import BY_LEVEL, Plan, kernel_steps, plan, sample
 
 
 class Conditioned(NamedTuple):
     """What the first layer makes of a context, and its weight for the rest of the input."""
 
-    share: Tensor  # (B, width)  context part of the first layer, bias included
     weight: Tensor  # (width, D + time)
+    share: Tensor  # (B, width)  context part of the first layer, bias included
 
 
 class Denoiser(nn.Module):
@@ -71,12 +72,12 @@ class Denoiser(nn.Module):
     def condition(self, context: Tensor) -> Conditioned:
         """Compute once per chain what does not depend on the level; context is (B, ctx)."""
         weight, bias = self.net.first()
-        return Conditioned(affine(context, weight[:, self.own :], bias), weight[:, : self.own])
+        return Conditioned(weight[:, : self.own], affine(context, weight[:, self.own :], bias))
 
     def forward(self, x: Tensor, temb: Tensor, given: Conditioned) -> Tensor:
         """Return eps_hat (B, D) of x (B, D) with temb (B, time), or (time,) for one level of all rows."""
         own = torch.cat((x, temb.expand(len(x), -1)), 1)  # (B, D + time)
-        return self.net.after_first(affine(own, given.weight, given.share))
+        return self.net.with_first(own, given.weight, given.share)
 
 
 class DiffusionPolicy(nn.Module):
@@ -116,5 +117,7 @@ class DiffusionPolicy(nn.Module):
 
     def _solved(self, plan: Plan, context: Tensor, noise: Tensor) -> Tensor:
         temb = self.denoiser.embed(self.solver_levels)  # (S, time)
-        given = self.denoiser.condition(context)
+        given, net = self.denoiser.condition(context), self.denoiser.net
+        if plan.solver in BY_LEVEL and serves(net.style, noise, given.weight):
+            return chain(net.style, net.parts(*given), kernel_steps(plan), temb, noise)
         return sample(plan, lambda x, j: self.denoiser(x, temb[j], given), noise)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from trajrl.nets.activation import activation as activation_named
+from trajrl.nets.fused import Parts, Style, perceptron, serves
 from trajrl.nets.mlp import FEW, GAIN, NORMS, draw_linear
 from trajrl.nets.stacked import across
 
@@ -91,6 +92,7 @@ class EnsembleMLP(nn.Module):
         self.norms = nn.ModuleList(EnsembleNorm(members, w, norm_eps) for w in hidden if layer_norm != "none")
         self.norm_first = layer_norm == "before"
         self.activation = activation_named(activation)
+        self.style = Style(len(self.layers), activation, layer_norm if self.norms else "none", norm_eps)
 
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Apply every member, or those at the indices `members`, to the same rows."""
@@ -100,6 +102,8 @@ class EnsembleMLP(nn.Module):
 
     def own_rows(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Apply each member to its own rows: (E, B, in) -> (E, B, out)."""
+        if serves(self.style, x, cast(EnsembleLinear, self.layers[0]).weight):
+            return perceptron(self.style, self.parts(members), x)
         x = self.layers[0](x, members)
         for i, layer in enumerate(self.layers[1:]):
             if self.norms and self.norm_first:
@@ -110,6 +114,17 @@ class EnsembleMLP(nn.Module):
                 x = self.activation(x)
             x = layer(x, members)
         return x
+
+    def parts(self, members: Tensor | None) -> Parts:
+        """Return weights, biases and norms of all members, or of those at the indices `members`."""
+        layers = [cast(EnsembleLinear, layer) for layer in self.layers]
+        norms = [cast(EnsembleNorm, norm) for norm in self.norms]
+        return Parts(
+            [chosen(layer.weight, members) for layer in layers],
+            [chosen(layer.bias, members) for layer in layers],
+            [chosen(norm.weight, members) for norm in norms],
+            [chosen(norm.bias, members) for norm in norms],
+        )
 
 
 class Critic(nn.Module):

@@ -65,6 +65,6 @@ class VelocityField(nn.Module):
         of_x, of_time = weight[:, c:-1], weight[:, -1]  # (hidden, D), (hidden,)
 
         def velocity(x: Tensor, u: float) -> Tensor:
-            return self.net.after_first(affine(x, of_x, share + u * of_time))
+            return self.net.with_first(x, of_x, share + u * of_time)
 
         return euler(velocity, noise, steps).clamp(-1, 1)

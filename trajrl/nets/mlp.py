@@ -16,6 +16,7 @@ from torch.nn.functional import linear as linear_of
 
 from trajrl.nets.activation import Activation
 from trajrl.nets.activation import activation as activation_named
+from trajrl.nets.fused import Parts, Style, perceptron, serves
 from trajrl.nets.stacked import across, is_stacked
 
 INITS = ("default", "orthogonal", "xavier")  # default: U(-b, b), b = 1/sqrt(in), as torch has it
@@ -124,6 +125,7 @@ class MLP(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(w, norm_eps) for w in hidden if layer_norm != "none")
         self.norm_first = layer_norm == "before"
         self.activation = activation_named(activation)
+        self.style = Style(len(self.layers), activation, layer_norm if self.norms else "none", norm_eps)
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """Apply the layers.
@@ -131,11 +133,21 @@ class MLP(nn.Module):
         Args:
             keep: what dropout multiplies each hidden layer by, (B, layers, width); None: no dropout
         """
+        if keep is None:
+            return self.with_first(x, *self.first())
         return self.after_first(affine(x, *self.first()), keep)
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first layer's weight (width, in) and bias (width,)."""
         return self.weights(0)
+
+    def with_first(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Apply the layers with another first one, of weight (width, in) and bias (width,) or (B, width)."""
+        if not serves(self.style, x, weight):
+            return self.after_first(affine(x, weight, bias))
+        rows = x.reshape(1, x.shape[:-1].numel(), x.shape[-1])  # (1, B, in)
+        found = perceptron(self.style, self.parts(weight, bias), rows)
+        return found.view(*x.shape[:-1], found.shape[-1])
 
     def after_first(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """Continue from the first layer's output, for callers that compute it in parts."""
@@ -144,6 +156,12 @@ class MLP(nn.Module):
             x = x if keep is None else x * keep[:, i - 1]
             x = affine(x, *self.weights(i))
         return x
+
+    def parts(self, weight: Tensor, bias: Tensor) -> Parts:
+        """Return weights, biases and norms, with these for the first layer's."""
+        weights, biases = zip((weight, bias), *map(self.weights, range(1, len(self.layers))))
+        norms = [cast(nn.LayerNorm, norm) for norm in self.norms]
+        return Parts(weights, biases, [norm.weight for norm in norms], [norm.bias for norm in norms])
 
     def weights(self, i: int) -> tuple[Tensor, Tensor]:
         """Return weight (out, in) and bias (out,) of one layer."""

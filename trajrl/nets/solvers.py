@@ -13,6 +13,7 @@ x0hat is clamped to the box, out of place: gradients flow through every step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from math import expm1, sqrt
 from typing import NamedTuple
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from trajrl.core.registry import unknown
+from trajrl.nets.kernel import Step
 
 Predictor = Callable[[Tensor, int], Tensor]  # (x (B, D), number of the evaluation) -> eps_hat (B, D)
 SOLVERS = ("ddim", "ddpm", "dpm")
@@ -95,19 +97,32 @@ def sample(plan: Plan, predict: Predictor, noise: Tensor, clip: bool = True) -> 
 def _ancestral(plan: Plan, predict: Predictor, noise: Tensor, clip: bool) -> Tensor:
     """Step from level to level: every step is c1 x0hat + c2 x, for ddpm with noise."""
     x = noise[0]  # (B, D)
-    for j, ((here,), there) in enumerate(plan.moves):
-        x0 = _x0(here, x, predict(x, j), clip)
-        if plan.solver == "ddim":
-            c2 = there.sigma / here.sigma
-            x = torch.add(x0 * (there.alpha - c2 * here.alpha), x, alpha=c2)
-            continue
-        alpha = (here.alpha / there.alpha) ** 2  # of this step alone; beta = 1 - alpha
-        beta, variance = 1 - alpha, here.sigma**2
-        c1, c2 = beta * there.alpha / variance, there.sigma**2 * sqrt(alpha) / variance
-        x = torch.add(x0 * c1, x, alpha=c2)
-        if j + 1 < len(plan.moves):
-            x = torch.add(x, noise[j + 1], alpha=sqrt(max(beta * there.sigma**2 / variance, 1e-20)))
+    for j, ((here,), _) in enumerate(plan.moves):
+        c1, c2, s = coefficients(plan, j)
+        x = torch.add(_x0(here, x, predict(x, j), clip) * c1, x, alpha=c2)
+        x = torch.add(x, noise[j + 1], alpha=s) if s else x
     return x
+
+
+def coefficients(plan: Plan, j: int) -> tuple[float, float, float]:
+    """Return c1, c2 and the noise's share of step j, which is 0 where none is added."""
+    ((here,), there) = plan.moves[j]
+    if plan.solver == "ddim":
+        c2 = there.sigma / here.sigma
+        return there.alpha - c2 * here.alpha, c2, 0.0
+    alpha = (here.alpha / there.alpha) ** 2  # of this step alone; beta = 1 - alpha
+    beta, variance = 1 - alpha, here.sigma**2
+    c1, c2 = beta * there.alpha / variance, there.sigma**2 * sqrt(alpha) / variance
+    last = j + 1 == len(plan.moves)
+    return c1, c2, 0.0 if last else sqrt(max(beta * there.sigma**2 / variance, 1e-20))
+
+
+@cache
+def kernel_steps(plan: Plan) -> tuple[Step, ...]:
+    """Return the steps of a ddpm or ddim plan as the compiled kernel takes them."""
+    return tuple(
+        Step(here.sigma, 1 / here.alpha, *coefficients(plan, j)) for j, ((here,), _) in enumerate(plan.moves)
+    )
 
 
 def _singlestep(plan: Plan, predict: Predictor, x: Tensor, clip: bool) -> Tensor:

@@ -58,15 +58,20 @@ def ratio(slower: list[float], faster: list[float]) -> float:
     return median(one / other for one, other in zip(slower, faster, strict=True))
 
 
-def with_kernels(work: Callable[[], Found]) -> Callable[[], Found]:
-    """Return a function's work under --set kernels=compiled."""
+def with_kernels(work: Callable[[], Found], fast: bool = False) -> Callable[[], Found]:
+    """Return a function's work under --set kernels=compiled, or with `fast` under --matmul fast too."""
+    import torch
+
     from trajrl.nets.activation import use_kernel
 
     def found() -> Found:
+        before = torch.get_float32_matmul_precision()
         use_kernel(True)
+        torch.set_float32_matmul_precision("medium" if fast else before)
         try:
             return work()
         finally:
             use_kernel(False)
+            torch.set_float32_matmul_precision(before)
 
     return found

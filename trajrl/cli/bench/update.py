@@ -2,8 +2,9 @@
 
 plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up, its products by the
 library that torch chooses; eager, compiled and bfloat16 are diffusion_ql, kernels and kernels_bfloat16 the
-same under --set kernels=compiled; recorded is the whole update as one CUDA graph, on a GPU alone.  Drawing
-the batches is part of an update on both sides.
+same under --set kernels=compiled, and kernels_fast under --matmul fast too, where the processor has tiles;
+recorded is the whole update as one CUDA graph, on a GPU alone.  Drawing the batches is part of an update on
+both sides.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from trajrl.samplers import make_sampler
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
+KERNELS = ("kernels", "kernels_bfloat16", "kernels_fast")
 PRODUCTS = 64  # matrix products in one call, so that calling costs nothing beside them
 
 
@@ -77,7 +79,7 @@ class BenchUpdate(Common):
         """Return one update of each, by name; the last is a matrix product of the networks' hidden layers."""
         import torch
 
-        from trajrl.nets.mish_kernel import compiled as compiled_kernel  # with torch, which help does without
+        from trajrl.nets.kernel import compiled as compiled_kernel  # with torch, which help does without
 
         plain = load_plain()
         agent = plain.PlainDQL(self.obs_dim, self.action_dim, plain.Settings(), width=self.width)
@@ -93,9 +95,11 @@ class BenchUpdate(Common):
             "eager": self._learning(store, "diffusion_ql", size),
             "bfloat16": self._learning(store, "diffusion_ql", size, bfloat16=True),
         }
-        if self.device == "cpu" and compiled_kernel() is not None:
+        if self.device == "cpu" and (kernel := compiled_kernel()) is not None:
             found["kernels"] = with_kernels(found["eager"])
             found["kernels_bfloat16"] = with_kernels(found["bfloat16"])
+            if kernel.tiles:
+                found["kernels_fast"] = with_kernels(found["eager"], fast=True)
         if self.compile:
             found["compiled"] = self._learning(store, "diffusion_ql", size, compiled=True)
         if self.device.startswith("cuda"):
@@ -177,12 +181,12 @@ class BenchUpdate(Common):
         return {
             "plain": rate("plain"), "eager": rate("eager"), "compiled": rate("compiled"),
             "bfloat16": rate("bfloat16"), "recorded": rate("recorded"),
-            "kernels": rate("kernels"), "kernels_bfloat16": rate("kernels_bfloat16"),
+            **{name: rate(name) for name in KERNELS},
             "ratio": ratio(plain.wall, eager.wall), "ratio_cpu": ratio(plain.cpu, eager.cpu),
             "bfloat16_ratio": ratio(plain.cpu, paces["bfloat16"].cpu),
             **{
                 f"{name}_ratio": ratio(plain.cpu, paces[name].cpu) if name in paces else None
-                for name in ("compiled", "kernels", "kernels_bfloat16")
+                for name in ("compiled", *KERNELS)
             },
             "plain_per_cpu_second": per_second(plain.cpu), "eager_per_cpu_second": per_second(eager.cpu),
             "limit_share": ratio(limits, eager.cpu), "gflop_per_update": operations / 1e9,
@@ -198,7 +202,7 @@ class BenchUpdate(Common):
 
     def _tell(self, found: dict[str, Any]) -> None:
         """Print what was found."""
-        for name in ("plain", "eager", "compiled", "bfloat16", "kernels", "kernels_bfloat16", "recorded"):
+        for name in ("plain", "eager", "compiled", "bfloat16", *KERNELS, "recorded"):
             if found[name] is not None:
                 say(f"{name:<16} {found[name]:7.1f} updates/s")
         say(

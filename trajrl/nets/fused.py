@@ -63,13 +63,13 @@ def serves(style: Style, x: Tensor, weight: Tensor) -> bool:
     and ReLU on one thread.
     """
     return (
-        kernel_in_use() is not None
+        not torch.compiler.is_compiling()
+        and kernel_in_use() is not None
         and style.activation in ACTIVATIONS
         and style.layers <= MOST
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and (by_tiles() or (style.activation in UNGATED and torch.get_num_threads() == 1))
-        and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)
         and not torch._C._functorch.is_functorch_wrapped_tensor(weight)
@@ -209,13 +209,10 @@ def gradients_of(ctx: Any, flat: Sequence[Tensor], before: int) -> list[Any]:
 
     What is summed over rows begins at 0.
     """
-    of_leaves = None
-    found: list[Any] = []
+    a_leaf, found = False, []  # one of them is enough: each costs an exception to find out, and none too much
     for i, part in enumerate(flat):
-        needed = of_leaves if part.is_leaf and of_leaves is not None else needs(ctx, before + i)
-        of_leaves = (
-            needed if part.is_leaf and part.requires_grad else of_leaves
-        )  # one answer costs an exception
+        needed = (a_leaf and part.is_leaf) or needs(ctx, before + i)
+        a_leaf = a_leaf or (needed and part.is_leaf)
         empty = torch.empty if i < ctx.count and ctx.net.rows else torch.zeros
         found.append(empty(part.shape) if needed and part.requires_grad else None)
     return found

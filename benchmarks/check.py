@@ -18,6 +18,7 @@ from trajrl.core.cpu import CPUINFO, kind_of
 
 ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_name("ratios.json")
+KERNELS = ("kernels", "kernels_fast")  # where there is a compiler, and where there are tiles
 LOSS = 0.2  # share of a ratio that may be lost to noise
 
 
@@ -45,6 +46,7 @@ def measure() -> dict[str, float]:
     """Return every ratio by name; larger is better."""
     update = bench("update")
     found = {"diffusion_ql / plain": update["ratio_cpu"], "bfloat16 / plain": update["bfloat16_ratio"]}
+    found |= {f"{name} / plain": update[f"{name}_ratio"] for name in KERNELS if update.get(f"{name}_ratio")}
     found |= {
         f"trajectory_ql H={history} / diffusion_ql": 1 / times
         for history, times in update["trajectory_ql"].items()

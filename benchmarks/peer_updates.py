@@ -4,7 +4,7 @@
 
 PEERS is an environment with `pip install torch d3rlpy jax numpy`; jax_updates.py is the side of JAX.  Equal
 batches and networks on both sides, a draw from 100,000 transitions included.  One thread each; medians of
-processor time, over rounds in turns.
+processor time, over rounds in turns.  `--kernels compiled` and `--matmul fast` are our side's, as in a run.
 """
 
 from __future__ import annotations
@@ -78,6 +78,15 @@ def of_jax(name: str, kept: dict[str, np.ndarray]) -> Update:
     return jitted(name, kept, ALGORITHMS[name][0])
 
 
+def compute(kernels: str, matmul: str) -> None:
+    """Compute as a run does that asks for these."""
+    from trajrl.core.products import set_products
+    from trajrl.nets.activation import use_kernel
+
+    set_products(matmul, "cpu")
+    use_kernel(kernels == "compiled")
+
+
 def of_trajrl(name: str, kept: dict[str, np.ndarray]) -> Update:
     """Return our update of an algorithm, on a batch that the uniform sampler draws."""
     from trajrl import Episode, TrajectoryStore, gather, make_agent, make_sampler
@@ -117,9 +126,9 @@ def serve(library: str, seconds: float) -> None:
         sys.__stdout__.flush()
 
 
-def started(python: str, library: str, seconds: float) -> subprocess.Popen[str]:
+def started(python: str, library: str, seconds: float, *more: str) -> subprocess.Popen[str]:
     """Start the process of one library."""
-    words = [python, __file__, "--serve", library, "--seconds", str(seconds)]
+    words = [python, __file__, "--serve", library, "--seconds", str(seconds), *more]
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -144,13 +153,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--serve", choices=("trajrl", "d3rlpy", "jax"), help=argparse.SUPPRESS)
+    parser.add_argument("--kernels", choices=("torch", "compiled"), default="torch", help="of trajrl")
+    parser.add_argument("--matmul", choices=("exact", "fast"), default="exact", help="of trajrl")
     options = parser.parse_args()
+    if options.serve == "trajrl":
+        compute(options.kernels, options.matmul)
     if options.serve:
         return serve(options.serve, options.seconds)
     if not options.beside:
         parser.error("--beside names the python of an environment where d3rlpy is installed")
     libraries = {name: "jax" if name in IN_JAX else "d3rlpy" for name in options.only}
-    sides = {"trajrl": started(sys.executable, "trajrl", options.seconds)}
+    how = ("--kernels", options.kernels, "--matmul", options.matmul)
+    sides = {"trajrl": started(sys.executable, "trajrl", options.seconds, *how)}
     sides |= {one: started(options.beside, one, options.seconds) for one in set(libraries.values())}
     found = {}
     for name, library in libraries.items():

@@ -96,13 +96,19 @@ def main() -> None:
     for folder in options.runs:
         run = load_run(folder)
         for step in options.step or [int(run.step("last"))]:
-            row = {"data": Path(run.config.data).stem, "sampler": run.config.sampler, "seed": run.config.seed}
+            row = {"data": Path(run.config.data).stem, "sampler": drawn(run), "seed": run.config.seed}
             row |= {"step": step}
             if options.command == "scores":
                 for way in options.ways:
                     add(row | {"way": way} | score(run, step, way), SCORES)
             else:
                 add(row | {"by": options.by} | facts(measure(run, step, sizes, options.by)), ROWS)
+
+
+def drawn(run: LoadedRun) -> str:
+    """Return a run's sampler with its options."""
+    options = " ".join(f"{name}={value}" for name, value in run.config.sampler_options.items())
+    return f"{run.config.sampler} {options}".strip()
 
 
 def asked() -> argparse.Namespace:

@@ -65,9 +65,13 @@ class Denoiser(nn.Module):
 
     def embed(self, levels: Tensor) -> Tensor:
         """Return temb (S, time) of levels (S,)."""
+        return self.time_mlp(self.waves(levels))
+
+    def waves(self, levels: Tensor) -> Tensor:
+        """Return the sines and cosines (S, time) of levels (S,), which never change."""
         angles = levels[:, None] * self.frequencies  # (S, half)
         parts = (angles.cos(), angles.sin()) if self.cos_first else (angles.sin(), angles.cos())
-        return self.time_mlp(torch.cat(parts, -1))
+        return torch.cat(parts, -1)
 
     def condition(self, context: Tensor) -> Conditioned:
         """Compute once per chain what does not depend on the level; context is (B, ctx)."""
@@ -84,7 +88,8 @@ class DiffusionPolicy(nn.Module):
     """A denoiser with its schedule and its solver: pi(a | context)."""
 
     every_level: Tensor
-    solver_levels: Tensor
+    every_wave: Tensor
+    solver_waves: Tensor
 
     def __init__(
         self, denoiser: Denoiser, diffusion: Diffusion, solver: str = "ddpm", solver_steps: int = 0
@@ -94,8 +99,9 @@ class DiffusionPolicy(nn.Module):
         self.plan = plan(diffusion.abar, solver, solver_steps)
         levels = torch.arange(diffusion.steps, dtype=torch.float32)
         self.register_buffer("every_level", levels, persistent=False)
+        self.register_buffer("every_wave", denoiser.waves(levels), persistent=False)
         path = torch.tensor(self.plan.levels, dtype=torch.float32)
-        self.register_buffer("solver_levels", path, persistent=False)
+        self.register_buffer("solver_waves", denoiser.waves(path), persistent=False)
 
     @property
     def draws(self) -> int:
@@ -104,7 +110,7 @@ class DiffusionPolicy(nn.Module):
 
     def predict(self, x: Tensor, level: Tensor, context: Tensor) -> Tensor:
         """Return eps_hat (B, D) at one level (B,) per row; temb is computed for K levels, not for B rows."""
-        temb = nn.functional.embedding(level, self.denoiser.embed(self.every_level))  # (B, time)
+        temb = nn.functional.embedding(level, self.denoiser.time_mlp(self.every_wave))  # (B, time)
         return self.denoiser(x, temb, self.denoiser.condition(context))
 
     def sample(self, context: Tensor, noise: Tensor) -> Tensor:
@@ -116,7 +122,7 @@ class DiffusionPolicy(nn.Module):
         return self._solved(self.plan.without_noise, context, noise[None])
 
     def _solved(self, plan: Plan, context: Tensor, noise: Tensor) -> Tensor:
-        temb = self.denoiser.embed(self.solver_levels)  # (S, time)
+        temb = self.denoiser.time_mlp(self.solver_waves)  # (S, time)
         given, net = self.denoiser.condition(context), self.denoiser.net
         if plan.solver in BY_LEVEL and serves(net.style, noise, given.weight):
             return chain(net.style, net.parts(*given), kernel_steps(plan), temb, noise)

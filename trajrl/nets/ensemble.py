@@ -120,10 +120,10 @@ class EnsembleMLP(nn.Module):
         layers = [cast(EnsembleLinear, layer) for layer in self.layers]
         norms = [cast(EnsembleNorm, norm) for norm in self.norms]
         return Parts(
-            [chosen(layer.weight, members) for layer in layers],
-            [chosen(layer.bias, members) for layer in layers],
-            [chosen(norm.weight, members) for norm in norms],
-            [chosen(norm.bias, members) for norm in norms],
+            [seen(layer.weight, members) for layer in layers],
+            [seen(layer.bias, members) for layer in layers],
+            [seen(norm.weight, members) for norm in norms],
+            [seen(norm.bias, members) for norm in norms],
         )
 
 
@@ -156,6 +156,13 @@ def products(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 def chosen(parameter: Tensor, members: Tensor | None) -> Tensor:
     """Return the members' slices of a parameter (E, ...)."""
     return parameter if members is None else parameter.index_select(0, members)
+
+
+def seen(parameter: Tensor, members: Tensor | None) -> Tensor:
+    """Return the members' slices of a parameter (E, ...) on the CPU, that of a single one without a copy."""
+    if members is None or len(members) > 1:
+        return chosen(parameter, members)
+    return parameter.narrow(0, int(members), 1)
 
 
 def draw_pair(members: int, rng: torch.Generator) -> Tensor:

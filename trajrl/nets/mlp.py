@@ -22,6 +22,7 @@ from trajrl.nets.stacked import across, is_stacked
 INITS = ("default", "orthogonal", "xavier")  # default: U(-b, b), b = 1/sqrt(in), as torch has it
 GAIN = sqrt(2)  # of orthogonal weights
 FEW = 171  # with the 24 rows that acting has at least, more than the 4,096 products where torch changes over
+ALONE = Style(1, "mish")  # a layer with nothing after it
 NORMS = ("none", "before", "after")  # where a layer norm stands, seen from the activation
 
 
@@ -77,6 +78,9 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return (x.unsqueeze(-2) * weight).sum(-1) + bias
     if is_stacked(weight):
         return across(affine_of_every_seed, x, weight, bias)
+    if serves(ALONE, x, weight):
+        rows = x.reshape(1, x.shape[:-1].numel(), x.shape[-1])  # (1, B, in)
+        return perceptron(ALONE, Parts((weight,), (bias,)), rows).view(*x.shape[:-1], len(weight))
     return linear_of(x, weight, bias) if bias.dim() == 1 else torch.addmm(bias, x, weight.t())
 
 

@@ -127,10 +127,13 @@ def asked() -> argparse.Namespace:
 
 
 def score(run: LoadedRun, step: int, way: str) -> dict[str, float]:
-    """Return the score of a policy that chooses in one of WAYS: mean over episodes, error, and lengths."""
+    """Return the score of a policy that chooses in one of WAYS: mean over episodes, error, and lengths.
+
+    Where returns have no references it is the success in percent.
+    """
     agent = run.agent(str(step), **WAYS[way])
     rows = evaluate(agent, run.suite(str(step)), seed=100, step=0, episodes=EPISODES, envs=EPISODES)
-    scores = np.array([row["score"] for row in rows])
+    scores = np.array([100.0 * row["success"] if row["score"] is None else row["score"] for row in rows])
     error = scores.std(ddof=1) / len(scores) ** 0.5
     return {"score": float(scores.mean()), "error": float(error), "low": float(scores.min()),
             "length": float(np.mean([row["length"] for row in rows]))}  # fmt: skip

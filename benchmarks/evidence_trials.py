@@ -63,6 +63,7 @@ DEMO = (  # those that learn online alone are left out
     "trajectory_ql", "bc_diffusion", "iql", "td3_bc", "rebrac", "awac", "cql", "cal_ql", "ifql", "edp",
     "diffusion_ql", "qg", "eg_ood", "stratified_ql", "acfql", "dqc",
 )  # fmt: skip
+CHOICE = ("agent.candidates=32", "agent.temperature=0.1")  # of `standard` when these rows were made
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 
@@ -110,13 +111,15 @@ def trials() -> Iterator[Trial]:
         if seed < 2:
             for agent in ("trajectory_ql", "diffusion_ql"):
                 words = offline(agent, "standard", 30_000)
-                yield Trial("time", agent, "hopper-medium-expert", seed, words, OFTEN)
+                chosen = (*OFTEN, *CHOICE) if agent == "trajectory_ql" else OFTEN
+                yield Trial("time", agent, "hopper-medium-expert", seed, words, chosen)
         if seed < 1:
             for cell, change in PARTS.items():
                 words = offline("trajectory_ql", "standard", 10_000)
                 yield Trial(
-                    "parts", cell, "hopper-medium-expert", seed, words, said_last(*OFTEN, *FROM, *change)
-                )
+                    "parts", cell, "hopper-medium-expert", seed, words,
+                    said_last(*OFTEN, *FROM, *CHOICE, *change),
+                )  # fmt: skip
         yield from of_samplers(seed)
         for data, updates in HIDDEN.items():
             for length in HISTORIES:
@@ -134,7 +137,7 @@ def trials() -> Iterator[Trial]:
         yield from of_rooms(seed)
         for agent in ("trajectory_ql", "td3_bc") if seed < 2 else ():
             words = offline(agent, "standard", 30_000)
-            settings = (*OFTEN, *FROM) if agent == "trajectory_ql" else OFTEN
+            settings = (*OFTEN, *FROM, *CHOICE) if agent == "trajectory_ql" else OFTEN
             yield Trial("original", agent, "d4rl-hopper-medium-expert", seed, words, settings)
     for seed in range(3):
         yield from of_cube(seed)

@@ -1,9 +1,10 @@
 """The runs of the gauntlet, as data: every agent on every task with every seed, 100,000 updates each.
 
-Settings: `trajectory_ql` has its preset `standard` everywhere, the others have `paper`.  Of those that were
-published by data set it is the row of the nearest: medium-expert-v2 (for expert25 too), medium-v2 and
-medium-replay-v2 of the same robot, with its reward transform and batch size.  For the point maze it is
-antmaze-medium-play-v0, whose transforms take rewards of 0 and 1: OGBench's -1 and 0 are raised by 1 first.
+Settings: `trajectory_ql` has its preset `standard` everywhere, its sampler too; the others have `paper`, and
+draw every step alike.  Of those that were published by data set it is the row of the nearest:
+medium-expert-v2 (for expert25 too), medium-v2 and medium-replay-v2 of the same robot, with its reward
+transform and batch size.  For the point maze it is antmaze-medium-play-v0, whose transforms take rewards of 0
+and 1: OGBench's -1 and 0 are raised by 1 first.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def trials(
 def trial(task: str, agent: str, seed: int) -> Trial:
     """Return one run."""
     preset = "standard" if agent == FLAGSHIP else "paper"
-    words = ["--agent", agent, "--preset", preset, "--steps", str(UPDATES), "--sampler", "uniform"]
+    words = ["--agent", agent, "--preset", preset, "--steps", str(UPDATES)]
+    words += [] if agent == FLAGSHIP else ["--sampler", "uniform"]
     words += ["--holdout", "0"]  # all of the data, as where others publish
     words += ["--env", ENVS[task]] if task in ENVS else []
     own = published(agent, task) if preset == "paper" else ()

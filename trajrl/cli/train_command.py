@@ -48,7 +48,9 @@ class Choices(Common):
     """suite:name, a Gymnasium id, package.module:callable, or none: learn without evaluating."""
     agent: Annotated[str | None, silent("NAME", DEFAULT_AGENT)] = None
     """The algorithm."""
-    sampler: Annotated[tuple[str, ...] | None, silent("NAME|policy=NAME values=NAME", "uniform")] = None
+    sampler: Annotated[
+        tuple[str, ...] | None, silent("NAME|policy=NAME values=NAME", "uniform, or the preset's")
+    ] = None
     """What decides which trajectories are learned from; names joined by * make a product, and a name for each
     role draws one batch for the policy and another for the values."""
     metric: Annotated[str | None, silent("NAME", "the sampler's own")] = None

@@ -81,6 +81,8 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
         given is None and config.goals != NO_GOALS and "reward" not in asked
     ):  # a preset's is of recorded rewards
         config = replace(config, reward="no")
+    if given is None and "sampler" not in asked and not auto_serves(config, found["sampler"]):
+        config = replace(config, sampler=RunConfig.sampler)
     drawn, before = in_order(config.sampler), in_order(config.offline_sampler)
     config = replace(config, sampler=drawn, offline_sampler=before)
     if given is None and "log_every" not in asked:
@@ -109,6 +111,12 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfi
     config.validate()
     require_criteria(config)
     return config
+
+
+def auto_serves(config: RunConfig, options: Container[str]) -> bool:
+    """Say whether a preset's sampler can stay: auto decides offline, by returns, on its options too."""
+    told = bool(options) or bool(config.metric) or config.online or config.goals != NO_GOALS
+    return config.sampler != AUTO or not told
 
 
 def require_criteria(config: RunConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from trajrl.core.console import say
 from trajrl.core.json_file import as_written
+from trajrl.samplers.auto import AUTO
 from trajrl.store.places import absolute, change_places
 from trajrl.training.config import NO_DATA, ONLINE_FIELDS, RunConfig, convert, split_settings
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
@@ -111,10 +112,12 @@ def asks_for_a_metric(chosen: Mapping[str, Any], settings: Iterable[str]) -> boo
 def online_preset(preset: str, base: RunConfig, ranked: bool = False) -> dict[str, Any]:
     """Return what a preset sets online; what the agent's own sets of that phase, or draws with, wins.
 
+    auto, by which one may draw offline, decides nothing there.
+
     Args:
         ranked: a metric was asked for, so what draws is not the preset's
     """
     run, _ = agent_preset(preset, base.agent, acted_in(base.env, base.data))
     known = ONLINE_FIELDS if ranked else {*ONLINE_FIELDS, "sampler"}
-    own = {name: value for name, value in run.items() if name in known}
+    own = {name: value for name, value in run.items() if name in known and value != AUTO}
     return {**ONLINE.get(preset, ONLINE["paper"]), **own}

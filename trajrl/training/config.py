@@ -81,7 +81,7 @@ class RunConfig:
     device: str = "auto"  # where to learn: auto takes the GPU where there is one, cpu, cuda or cuda:1
     dtype: str = "float32"  # bfloat16: autocast of the update, weights stay float32
     matmul: str = "exact"  # fast: factors of float32 products are rounded, on a GPU to TF32
-    kernels: str = "torch"  # compiled: Mish on a CPU by a C kernel, of other last bits; auto: the faster
+    kernels: str = "torch"  # compiled: networks on a CPU by C kernels, of other last bits; auto: the faster
     compile: str = "off"  # torch.compile of the losses: off, default, reduce-overhead or max-autotune
     graph: bool = False  # True: on a CUDA device a whole update is recorded once and replayed
     wandb: bool = False  # also log to Weights & Biases, offline unless WANDB_MODE says otherwise

@@ -11,7 +11,7 @@ from trajrl.cli.main import dispatch
 from trajrl.nets import activation, kernel
 from trajrl.nets.activation import use_kernel
 from trajrl.nets.kernel_choice import faster, seconds_per_net
-from trajrl.training import arithmetic
+from trajrl.training import arithmetic, build
 from trajrl.training.arithmetic import as_measured
 from trajrl.training.config import RunConfig
 
@@ -74,3 +74,10 @@ def test_seeds_of_one_program_have_what_the_first_found(tmp_path, monkeypatch):
     assert kept == ["torch" if kernel.compiled() is None else "compiled"] * 2
     said = [json.loads((out / name / "versions.json").read_text()) for name in ("s0", "s1")]
     assert [one.get("kernels", "torch") for one in said] == kept
+
+
+def test_a_policy_acts_exactly_however_it_was_trained(monkeypatch):
+    asked = []
+    monkeypatch.setattr(build, "set_arithmetic", lambda config: asked.append(config) or (1, {}))
+    build.set_threads(RunConfig(matmul="fast", kernels="compiled"))
+    assert [(one.matmul, one.kernels) for one in asked] == [("exact", "compiled")]

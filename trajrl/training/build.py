@@ -192,5 +192,8 @@ def fits(store: TrajectoryStore, device: torch.device) -> bool:
 
 
 def set_threads(config: RunConfig) -> int:
-    """Set torch's threads, products and kernels as a run's config says; returns the number of threads."""
-    return set_arithmetic(config)[0]
+    """Set torch's threads and kernels as a run's config says, to act; returns the number of threads.
+
+    Products are exact: learning loses nothing by rounded ones, a choice among nearly equal values does.
+    """
+    return set_arithmetic(replace(config, matmul="exact"))[0]

@@ -6,6 +6,8 @@ import torch
 from trajrl.core import cpu, products
 from trajrl.nets.ensemble import EnsembleLinear
 from trajrl.nets.mlp import FEW, affine
+from trajrl.rollout.history_queue import Queues
+from trajrl.store.window import WindowSpec
 
 INTEL = "vendor_id : GenuineIntel\nflags : fpu avx512f\n"
 AMD = "vendor_id : AuthenticAMD\nflags : fpu avx512f avx512_bf16\n"
@@ -97,6 +99,32 @@ def test_a_processor_without_fast_products_says_so_and_multiplies_exactly(monkey
     monkeypatch.setattr(cpu, "precise", lambda: True)
     assert "no such products" in products.set_products("fast", "cpu")
     assert "this processor has no products of bfloat16 factors" in capsys.readouterr().out
+
+
+class Watching:
+    """An actor that notes how exactly it multiplies, and may fail."""
+
+    spec, action_dim, device = WindowSpec(), 2, torch.device("cpu")
+
+    def __init__(self, fails: bool = False) -> None:
+        self.seen, self.fails = [], fails
+
+    def act(self, history, rng, explore):
+        self.seen.append(torch.get_float32_matmul_precision())
+        if self.fails:
+            raise ArithmeticError("as asked")
+        return torch.zeros(len(history.obs), 1, 2)
+
+
+@pytest.mark.parametrize("learns", ["highest", "high", "medium"])
+def test_actions_are_chosen_exactly_however_a_run_learns(learns, restored):
+    torch.set_float32_matmul_precision(learns)
+    actor, broken = Watching(), Watching(fails=True)
+    Queues(actor, 1).act([torch.zeros(3).numpy()], [torch.Generator()])
+    with pytest.raises(ArithmeticError):
+        Queues(broken, 1).act([torch.zeros(3).numpy()], [torch.Generator()])
+    assert actor.seen == broken.seen == ["highest"]
+    assert torch.get_float32_matmul_precision() == learns
 
 
 @pytest.mark.parametrize(("times", "said"), [(1.5, False), (24.0, True)])

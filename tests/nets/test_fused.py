@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from trajrl.core.rng import torch_stream
 from trajrl.nets import activation as activation_module
-from trajrl.nets import fused
+from trajrl.nets import fused, net_layout
 from trajrl.nets import kernel as kernel_module
 from trajrl.nets.activation import kernel_in_use, use_kernel
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
@@ -24,13 +24,15 @@ from trajrl.nets.flow import VelocityField
 from trajrl.nets.mlp import MLP
 
 pytestmark = pytest.mark.skipif(kernel_module.compiled() is None, reason="no C compiler on this machine")
-KINDS = sorted(fused.ACTIVATIONS)
-NORMS = sorted(fused.NORMS)
+KINDS = sorted(net_layout.ACTIVATIONS)
+NORMS = sorted(net_layout.NORMS)
 
 
 @pytest.fixture(autouse=True)
 def torch_again(monkeypatch):
-    monkeypatch.setattr(fused, "UNGATED", tuple(fused.ACTIVATIONS))  # the others are tried without tiles too
+    monkeypatch.setattr(
+        fused, "UNGATED", tuple(net_layout.ACTIVATIONS)
+    )  # the others are tried without tiles too
     yield
     use_kernel(False)
     torch.set_float32_matmul_precision("highest")
@@ -238,15 +240,15 @@ def test_a_second_derivative_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["not asked", "double", "autocast", "threads", "tanh", "gelu", "deep", "stacked"]
+    "case", ["not asked", "double", "autocast", "threads", "tanh", "gelu", "deep", "vmap"]
 )
 def test_what_it_does_not_do_torch_does(case: str, monkeypatch) -> None:
     use_kernel(case != "not asked")
-    monkeypatch.setattr(fused, "perceptron", None)
+    monkeypatch.setattr(fused, "ensemble", None)
     monkeypatch.setattr("trajrl.nets.mlp.perceptron", None)  # a call of it fails
     monkeypatch.setattr(fused, "UNGATED", ("mish", "relu"))
     kind, hidden = (
-        {"tanh": "tanh", "gelu": "gelu", "stacked": "relu"}.get(case, "mish"),
+        {"tanh": "tanh", "gelu": "gelu", "vmap": "relu"}.get(case, "mish"),
         (8,) * (kernel_module.MOST if case == "deep" else 1),
     )
     net, x, threads = MLP(6, hidden, 1, rng(), activation=kind), randn(9, 6), torch.get_num_threads()
@@ -255,7 +257,7 @@ def test_what_it_does_not_do_torch_does(case: str, monkeypatch) -> None:
     torch.set_num_threads(2 if case == "threads" else threads)
     try:
         with torch.autocast("cpu", torch.bfloat16, enabled=case == "autocast"):
-            found = torch.vmap(net)(x[:, None]) if case == "stacked" else net(x)
+            found = torch.vmap(net)(x[:, None]) if case == "vmap" else net(x)
     finally:
         torch.set_num_threads(threads)
     assert found.isfinite().all()

@@ -17,6 +17,10 @@ from trajrl import gather
 from trajrl.agents import AGENTS, make_agent
 from trajrl.core.registry import find
 from trajrl.core.rng import torch_stream
+from trajrl.nets import fused, fused_chain
+from trajrl.nets.activation import use_kernel
+from trajrl.nets.fused import of_each_seed
+from trajrl.nets.kernel import compiled
 from trajrl.nets.optim import Optimiser
 from trajrl.training.run_dir.checkpoint_parts import write_part
 from trajrl.training.stacked_acting import act
@@ -39,6 +43,11 @@ CASES += [
 ]
 QUICK = [case for case in CASES[-8:] if case[0] in ("rlpd", "td3_bc")]  # make test-all has every case
 FEW = [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
+THROUGH_KERNELS = ("trajectory_ql", "rlpd")  # of the last cases, in every run of the tests
+COMPILED = [
+    pytest.param(*case, marks=() if case in CASES[-8:] and case[0] in THROUGH_KERNELS else pytest.mark.slow)
+    for case in CASES
+]
 
 
 def seed_of(name: str, seed: int, choice: dict[str, Any]) -> Any:
@@ -74,6 +83,30 @@ def furthest(left: Any, right: Any) -> float:
 
 @pytest.mark.parametrize(("name", "choice"), FEW)
 def test_a_seed_in_a_stack_learns_and_acts_as_alone(name: str, choice: dict[str, Any]) -> None:
+    as_alone(name, choice)
+
+
+@pytest.mark.parametrize(("name", "choice"), COMPILED)
+@pytest.mark.skipif(compiled() is None, reason="no C compiler on this machine")
+def test_the_same_through_the_compiled_kernels(name: str, choice: dict[str, Any], monkeypatch) -> None:
+    calls: list[int] = []
+
+    def counted(*given: Any) -> Tensor:
+        calls.append(1)
+        return of_each_seed(*given)
+
+    for module in (fused, fused_chain):
+        monkeypatch.setattr(module, "of_each_seed", counted)
+    use_kernel(True)
+    try:
+        as_alone(name, choice)
+    finally:
+        use_kernel(False)
+    assert len(calls) >= UPDATES
+
+
+def as_alone(name: str, choice: dict[str, Any]) -> None:
+    """Hold the seeds of a stack to what each learns, and how it acts, alone."""
     alone, together = agents_of(name, choice), agents_of(name, choice)
     stack = StackedAgent(together)
     for step in range(1, UPDATES + 1):
@@ -113,6 +146,27 @@ def test_images_are_cut_by_each_seeds_own_stream(name: str) -> None:
         found = stack.update(stacked([batch, batch]), draws)
         assert furthest([one.metrics for one in found], [one.metrics for one in updates]) < CLOSE
     assert furthest(updates[0].metrics, updates[1].metrics) > CLOSE
+
+
+def test_seeds_act_exactly_however_they_learn(monkeypatch) -> None:
+    together, seen = agents_of("td3_bc", {}), []
+    stack, own = StackedAgent(together), type(together[0]).act
+
+    def watched(agent: Any, *given: Any) -> Tensor:
+        seen.append(torch.get_float32_matmul_precision())
+        return own(agent, *given)
+
+    monkeypatch.setattr(type(together[0]), "act", watched)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        act(
+            stack,
+            [at_anchor(given, 2) for given in batches(together, 1)],
+            [generators(2, s) for s in range(SEEDS)],
+        )
+        assert (seen, torch.get_float32_matmul_precision()) == (["highest"], "medium")
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_what_one_seed_meets_reaches_no_other() -> None:

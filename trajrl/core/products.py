@@ -3,6 +3,7 @@
 exact   float32 factors and float32 sums, by the faster library (core/cpu.py)
 fast    factors rounded, float32 sums: to TF32's ten bits on a GPU, to bfloat16's seven on a processor with
         AMX tiles, by oneDNN.  A processor without such products multiplies exactly, and one line says so.
+        Actions are chosen exactly all the same: a choice among candidates by rounded Q is a worse one.
 
 Weights, activations and sums stay float32; --dtype bfloat16 rounds activations too.  A processor that has no
 instructions for it takes its products apart, one number at a time: that is timed, and said.
@@ -10,6 +11,8 @@ instructions for it takes its products apart, one number at a time: that is time
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import process_time
 from typing import TYPE_CHECKING
 
@@ -44,6 +47,19 @@ def set_products(kind: str, device: str) -> str:
     cpu.use_onednn()
     say("--matmul fast: this processor has no products of bfloat16 factors and float32 sums; they stay exact")
     return f"{EXACT}: fast was asked for, and this processor has no such products"
+
+
+@contextmanager
+def exactly() -> Iterator[None]:
+    """Multiply with float32 factors for a while, as acting does, however this process learns."""
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def say_if_halves_are_slow() -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.nets.diffusion import Diffusion
-from trajrl.nets.fused import chain, serves
+from trajrl.nets.fused import serves
+from trajrl.nets.fused_chain import chain
 from trajrl.nets.mlp import MLP, affine
 from trajrl.nets.solvers import BY_LEVEL, Plan, kernel_steps, plan, sample
 

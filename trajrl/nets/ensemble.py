@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from trajrl.nets.activation import activation as activation_named
-from trajrl.nets.fused import Parts, Style, perceptron, serves
+from trajrl.nets.fused import ensemble, serves
 from trajrl.nets.mlp import FEW, GAIN, NORMS, draw_linear
-from trajrl.nets.stacked import across
+from trajrl.nets.net_layout import Parts, Style
+from trajrl.nets.stacked import across, is_stacked
 
 
 class EnsembleLinear(nn.Module):
@@ -103,7 +104,7 @@ class EnsembleMLP(nn.Module):
     def own_rows(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Apply each member to its own rows: (E, B, in) -> (E, B, out)."""
         if serves(self.style, x, cast(EnsembleLinear, self.layers[0]).weight):
-            return perceptron(self.style, self.parts(members), x)
+            return ensemble(self.style, self.parts(members), x)
         x = self.layers[0](x, members)
         for i, layer in enumerate(self.layers[1:]):
             if self.norms and self.norm_first:
@@ -160,7 +161,7 @@ def chosen(parameter: Tensor, members: Tensor | None) -> Tensor:
 
 def seen(parameter: Tensor, members: Tensor | None) -> Tensor:
     """Return the members' slices of a parameter (E, ...) on the CPU, that of a single one without a copy."""
-    if members is None or len(members) > 1:
+    if members is None or len(members) > 1 or is_stacked(members):
         return chosen(parameter, members)
     return parameter.narrow(0, int(members), 1)
 

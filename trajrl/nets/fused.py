@@ -1,59 +1,30 @@
-"""Whole perceptrons, and chains of denoising steps, in one call of the compiled kernels.
+"""Whole perceptrons in one call of the compiled kernels (chains of denoising steps: fused_chain.py).
 
 What torch does in a dozen operations a layer, each through memory and autograd, kernels/layers.c does in one
 pass: products, biases, layer norms, activations, and the way back.  A run asks for it (`kernels=compiled`);
 with `--matmul fast` factors are rounded to bfloat16 where the processor has tiles for such products.
 
-Whatever these calls do not do (other activations, dropout, autocast, stacked seeds, second derivatives) torch
-does, layer by layer.
+Whatever these calls do not do (other activations, dropout, autocast, second derivatives) torch does, layer by
+layer.  Of several seeds that are one program (stacked.py) each has calls of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from ctypes import Array, byref, c_void_p
-from functools import cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from ctypes import byref
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trajrl.nets.activation import kernel_in_use
-from trajrl.nets.kernel import MOST, Chain, Kernel, Net, Step
+from trajrl.nets.kernel import MOST, Kernel, Net
+from trajrl.nets.net_layout import ACTIVATIONS, Parts, Style, at, pointers, shape_of
+from trajrl.nets.stacked import across, is_stacked
 
-ACTIVATIONS = {"mish": 0, "relu": 1, "gelu": 2, "silu": 3}
 UNGATED = ("mish", "relu")
-NORMS = {"none": 0, "before": 1, "after": 2}
-PARTS = 8  # pointers of a layer: weight, bias, gain, shift, and their gradients
-
-
-class Style(NamedTuple):
-    """How many layers a net has, and what stands between two of them."""
-
-    layers: int
-    activation: str
-    norm: str = "none"
-    eps: float = 1e-5
-
-
-class Parts(NamedTuple):
-    """What a net is made of: weights (out, in) or (E, in, out), biases, and its norms' gains and shifts."""
-
-    weights: Sequence[Tensor]
-    biases: Sequence[Tensor]  # the first (B, out) where every row has its own
-    gains: Sequence[Tensor] = ()
-    shifts: Sequence[Tensor] = ()
-
-    def flat(self) -> list[Tensor]:
-        """Return them one after the other."""
-        return [*self.weights, *self.biases, *self.gains, *self.shifts]
-
-    @classmethod
-    def of(cls, flat: Sequence[Tensor], count: int, normed: bool) -> Parts:
-        """Return those of a net of `count` layers again."""
-        ends = 2 * count + (count - 1) * normed
-        return cls(flat[:count], flat[count : 2 * count], flat[2 * count : ends], flat[ends:])
 
 
 def serves(style: Style, x: Tensor, weight: Tensor) -> bool:
@@ -71,9 +42,14 @@ def serves(style: Style, x: Tensor, weight: Tensor) -> bool:
         and x.device.type == "cpu"
         and (by_tiles() or (style.activation in UNGATED and torch.get_num_threads() == 1))
         and not torch.is_autocast_enabled("cpu")
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
-        and not torch._C._functorch.is_functorch_wrapped_tensor(weight)
+        and plain(x)
+        and plain(weight)
     )
+
+
+def plain(x: Tensor) -> bool:
+    """Say whether a tensor has memory of its own to read, or is one seed's view of a stack that has."""
+    return is_stacked(x) or not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def by_tiles() -> bool:
@@ -82,20 +58,30 @@ def by_tiles() -> bool:
 
 
 def perceptron(style: Style, parts: Parts, x: Tensor) -> Tensor:
+    """Return what a net of weights without members makes of x (..., in), (..., out)."""
+    found = ensemble(style, parts, x.reshape(1, x.shape[:-1].numel(), x.shape[-1]))  # (1, B, out)
+    return found.view(*x.shape[:-1], found.shape[-1])
+
+
+def ensemble(style: Style, parts: Parts, x: Tensor) -> Tensor:
     """Return what a net makes of x (E, B, in), (E, B, out); E is 1 for weights without members."""
+    if is_stacked(x) or is_stacked(parts.weights[0]):
+        return of_each_seed(style, parts, lambda own, x: ensemble(style, own, x), x)
     if wanted(x, *parts.flat()):
         found: Tensor = _Perceptron.apply(style, len(parts.weights), x, *parts.flat())
         return found
     return run(style, parts, rows_of(x), keep=False)[0]
 
 
-def chain(style: Style, parts: Parts, steps: Sequence[Step], temb: Tensor, noise: Tensor) -> Tensor:
-    """Return what denoising steps make of noise (draws, B, D), with one row of temb (steps, time) each."""
-    path, noise = Chain.of(steps, noise.shape[2]), noise.contiguous()
-    if wanted(temb, *parts.flat()):
-        found: Tensor = _Chain.apply(style, len(parts.weights), path, noise, temb, *parts.flat())
-        return found
-    return run_chain(style, parts, path, temb, noise, keep=False)[0]
+def of_each_seed(style: Style, parts: Parts, call: Callable[..., Tensor], *given: Tensor) -> Tensor:
+    """Return what `call` makes of a net and of what it is given, of every seed's own."""
+
+    def every(*stacks: Tensor) -> Tensor:
+        seeds = zip(*(stack.unbind() for stack in stacks), strict=True)
+        return torch.stack([call(parts_of(own[len(given) :]), *own[: len(given)]) for own in seeds])
+
+    parts_of = partial(Parts.of, count=len(parts.weights), normed=style.norm != "none")
+    return across(every, *given, *parts.flat())
 
 
 def wanted(*tensors: Tensor) -> bool:
@@ -110,7 +96,7 @@ def rows_of(x: Tensor) -> Tensor:
 
 def run(style: Style, parts: Parts, x: Tensor, keep: bool) -> tuple[Tensor, Tensor | None, Net]:
     """Go forward; returns (out, what the way back needs, the net's shape)."""
-    kernel, net = in_use(), shape_of(style, parts, x)
+    kernel, net = in_use(), shape_of(style, parts, x, by_tiles())
     out = torch.empty(net.members, net.rows, net.width[net.layers])
     kept = torch.empty(kernel.kept_size(byref(net))) if keep else None
     failed = kernel.forward(byref(net), pointers(parts), at(x), at(out), at(kept))
@@ -142,68 +128,6 @@ class _Perceptron(torch.autograd.Function):
         return None, None, dx, *found
 
 
-def run_chain(
-    style: Style, parts: Parts, path: Chain, temb: Tensor, noise: Tensor, keep: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Net]:
-    """Go forward; returns (out, every step's input, every x0, what the way back needs, the net's shape)."""
-    kernel, (_, rows, size) = in_use(), noise.shape
-    x = torch.empty(path.steps + 1, rows, size + temb.shape[1])
-    clean, out = torch.empty(path.steps, rows, size), torch.empty(rows, size)
-    net = shape_of(style, parts, x[:1])
-    kept = torch.empty(path.steps * kernel.kept_size(byref(net))) if keep else None
-    temb = temb.contiguous()
-    failed = kernel.chain_forward(
-        byref(net),
-        pointers(parts),
-        byref(path),
-        at(temb),
-        at(noise),
-        at(x),
-        at(clean),
-        at(kept),
-        at(out),
-    )
-    enough(failed)
-    return out, x, clean, kept, net
-
-
-class _Chain(torch.autograd.Function):
-    """Denoising steps with one net, forward and back; the noise has no gradient."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, style: Style, count: int, path: Chain, noise: Tensor, temb: Tensor, *flat: Tensor
-    ) -> Tensor:
-        parts = Parts.of(flat, count, style.norm != "none")
-        out, x, clean, kept, ctx.net = run_chain(style, parts, path, temb, noise, keep=True)
-        ctx.count, ctx.normed, ctx.path = count, style.norm != "none", path
-        ctx.save_for_backward(x, clean, kept, *flat)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        x, clean, kept, *flat = ctx.saved_tensors
-        found = gradients_of(ctx, flat, 2)  # after the noise and temb
-        steps, rows, size = clean.shape
-        dtemb, own = torch.zeros(steps, x.shape[2] - size), torch.empty(rows * (2 * size + x.shape[2]))
-        layers = pointers(Parts.of(flat, ctx.count, ctx.normed), Parts.of(found, ctx.count, ctx.normed))
-        g = gradient.contiguous()
-        failed = in_use().chain_backward(
-            byref(ctx.net),
-            layers,
-            byref(ctx.path),
-            at(g),
-            at(x),
-            at(clean),
-            at(kept),
-            at(own),
-            at(dtemb),
-        )
-        enough(failed)
-        return None, None, None, None, dtemb, *found
-
-
 def gradients_of(ctx: Any, flat: Sequence[Tensor], before: int) -> list[Any]:
     """Return memory for the gradients that are needed of a call's last inputs, `before` others before them.
 
@@ -230,48 +154,6 @@ def needs(ctx: Any, i: int) -> bool:
         return bool(torch._C._will_engine_execute_node(node))
     except RuntimeError:  # torch's answer for a leaf that torch.autograd.grad was asked for
         return True
-
-
-@cache
-def described(
-    style: Style, fast: bool, by_row: bool, lies: tuple[tuple[torch.Size, tuple[int, ...]], ...]
-) -> Net:
-    """Describe a net by the shapes and steps of its weights; rows and members are left open."""
-    net = Net(fast, ACTIVATIONS[style.activation], NORMS[style.norm], layers=len(lies), eps=style.eps)
-    for i, (shape, steps) in enumerate(lies):
-        if len(shape) == 3:
-            net.apart[i], net.along_in[i], net.along_out[i] = steps
-            net.width[i], net.width[i + 1] = shape[1:]
-        else:
-            net.along_out[i], net.along_in[i] = steps
-            net.width[i + 1], net.width[i] = shape
-    net.bias_down = net.width[1] * by_row
-    return net
-
-
-def shape_of(style: Style, parts: Parts, x: Tensor) -> Net:
-    """Describe a net and the rows it gets, (E, B, in)."""
-    lies = tuple((weight.shape, weight.stride()) for weight in parts.weights)
-    by_row = parts.weights[0].dim() == parts.biases[0].dim() == 2
-    net = Net.from_buffer_copy(described(style, by_tiles(), by_row, lies))
-    net.members, net.rows, size = x.shape
-    net.x_apart = 0 if x.stride(0) == 0 else net.rows * size
-    return net
-
-
-def pointers(parts: Parts, gradients: Parts | None = None) -> Array[c_void_p]:
-    """Return where every layer's tensors lie, and their gradients, in the order of kernels/layers.h."""
-    found: list[int | None] = [None] * (PARTS * len(parts.weights))
-    for k, group in enumerate((*parts, *(gradients or ()))):
-        for i, part in enumerate(group):
-            if part is not None:
-                found[PARTS * i + k] = part.data_ptr()
-    return (c_void_p * len(found))(*found)
-
-
-def at(x: Tensor | None) -> int | None:
-    """Return where a tensor lies."""
-    return None if x is None else x.data_ptr()
 
 
 def in_use() -> Kernel:

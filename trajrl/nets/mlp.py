@@ -16,7 +16,8 @@ from torch.nn.functional import linear as linear_of
 
 from trajrl.nets.activation import Activation
 from trajrl.nets.activation import activation as activation_named
-from trajrl.nets.fused import Parts, Style, perceptron, serves
+from trajrl.nets.fused import perceptron, serves
+from trajrl.nets.net_layout import Parts, Style
 from trajrl.nets.stacked import across, is_stacked
 
 INITS = ("default", "orthogonal", "xavier")  # default: U(-b, b), b = 1/sqrt(in), as torch has it
@@ -76,11 +77,10 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if weight.numel() < FEW:
         return (x.unsqueeze(-2) * weight).sum(-1) + bias
+    if serves(ALONE, x, weight):
+        return perceptron(ALONE, Parts((weight,), (bias,)), x)
     if is_stacked(weight):
         return across(affine_of_every_seed, x, weight, bias)
-    if serves(ALONE, x, weight):
-        rows = x.reshape(1, x.shape[:-1].numel(), x.shape[-1])  # (1, B, in)
-        return perceptron(ALONE, Parts((weight,), (bias,)), rows).view(*x.shape[:-1], len(weight))
     return linear_of(x, weight, bias) if bias.dim() == 1 else torch.addmm(bias, x, weight.t())
 
 
@@ -147,11 +147,9 @@ class MLP(nn.Module):
 
     def with_first(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Apply the layers with another first one, of weight (width, in) and bias (width,) or (B, width)."""
-        if not serves(self.style, x, weight):
-            return self.after_first(affine(x, weight, bias))
-        rows = x.reshape(1, x.shape[:-1].numel(), x.shape[-1])  # (1, B, in)
-        found = perceptron(self.style, self.parts(weight, bias), rows)
-        return found.view(*x.shape[:-1], found.shape[-1])
+        if serves(self.style, x, weight):
+            return perceptron(self.style, self.parts(weight, bias), x)
+        return self.after_first(affine(x, weight, bias))
 
     def after_first(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """Continue from the first layer's output, for callers that compute it in parts."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from trajrl.agents.base.protocol import History
+from trajrl.core.products import exactly
 from trajrl.store.images import Seen, Shapes, parts_of
 from trajrl.store.window import WindowSpec
 
@@ -126,7 +127,7 @@ class Queues:
         if not rows:
             return
         asked = actor or self.actor
-        with torch.no_grad():
+        with torch.no_grad(), exactly():
             chosen = asked.act(self.show(rows, asked.device), [rng[row] for row in rows], explore)
         self.put(rows, chosen)
 

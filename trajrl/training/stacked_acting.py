@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from trajrl.agents.base.protocol import History
+from trajrl.core.products import exactly
 from trajrl.nets.stacked import of_every_seed
 from trajrl.training.stacked_agent import StackedAgent
 from trajrl.training.tensor_trees import mapped, stacked
@@ -34,7 +35,7 @@ def act(
     filled = stacked([like_rows(history or like, most) for history in histories])  # (R, V, ...)
     spare = [torch.Generator().manual_seed(0) for _ in range(most)]
     places = list(zip(*([*own, *spare[len(own) :]] for own in rngs)))  # (V, R) generators
-    with Draws({place[0]: place for place in places}):
+    with exactly(), Draws({place[0]: place for place in places}):
         chunks = stack.call(
             lambda agent, seen: agent.act(seen, [place[0] for place in places], False), filled
         )

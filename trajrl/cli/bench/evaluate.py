@@ -68,8 +68,8 @@ class BenchEvaluate(Common):
         )  # fmt: skip
         found = [self._round(agent, suite) for _ in progress(range(self.rounds), "rounds")]
         rates = {name: median(each[name] for each in found) for name in found[0] if name != "same"}
-        pairs = (("many", "one"), ("many", "plain"), ("kernels", "plain"), ("kernels_fast", "plain"))
-        ratio, ratio_plain, ratio_kernels, ratio_fast = (
+        pairs = (("many", "one"), ("many", "plain"), ("kernels", "plain"))
+        ratio, ratio_plain, ratio_kernels = (
             median(each[name] / each[base] for each in found) for name, base in pairs
         )
         one, many, plain, kernels = (rates[name] for name in ("one", "many", "plain", "kernels"))
@@ -77,14 +77,12 @@ class BenchEvaluate(Common):
         say(f"one environment {one:.0f} steps/s, {self.envs} together {many:.0f}: {ratio:.2f} times")
         say(f"plain code in one environment {plain:.0f} steps/s; together {ratio_plain:.2f} times that")
         say(f"together with kernels=compiled {kernels:.0f} steps/s: {ratio_kernels:.2f} times plain")
-        say(f"and with --matmul fast {rates['kernels_fast']:.0f} steps/s: {ratio_fast:.2f} times plain")
         latency = self._latency(agent, suite)
         among = f" with {self.candidates} candidates" if has_candidates(self.agent) else ""
         say(f"choosing one action takes {latency:.2f} ms{among}")
         say(f"the episodes are {'the same, bit for bit' if same else 'NOT the same'}")
         return {
             **rates, "ratio": ratio, "ratio_plain": ratio_plain, "ratio_plain_kernels": ratio_kernels,
-            "ratio_plain_fast": ratio_fast,
             "same_episodes": same, "latency_ms": latency, "rounds": self.rounds,
             "envs": self.envs, "candidates": self.candidates, "agent": self.agent, "environment": suite.name,
             "device": str(device), "threads": get_num_threads(), "failed": not same,
@@ -96,10 +94,8 @@ class BenchEvaluate(Common):
         many, rows_of_many = self._rate(agent, suite, self.envs)
         plain = self._plain_rate(suite)
         kernels, _ = with_kernels(lambda: self._rate(agent, suite, self.envs))()
-        fast, _ = with_kernels(lambda: self._rate(agent, suite, self.envs), fast=True)()
         return {
-            "one": one, "many": many, "plain": plain, "kernels": kernels, "kernels_fast": fast,
-            "same": rows == rows_of_many,
+            "one": one, "many": many, "plain": plain, "kernels": kernels, "same": rows == rows_of_many,
         }  # fmt: skip
 
     def _latency(self, agent: Agent, suite: EnvSuite) -> float:

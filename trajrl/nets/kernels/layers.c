@@ -1,4 +1,4 @@
-/* What Python calls (nets/fused.py): a net, and a chain of denoising steps with one net, forward and back.
+/* What Python calls (nets/fused.py, fused_chain.py): a net, and a chain of denoising steps, forward and back.
    Each call returns 0, or 1 where there is no memory. */
 #include "layers.h"
 

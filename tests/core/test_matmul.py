@@ -10,6 +10,7 @@ from trajrl.rollout.history_queue import Queues
 from trajrl.store.window import WindowSpec
 
 INTEL = "vendor_id : GenuineIntel\nflags : fpu avx512f\n"
+OLD = "vendor_id : AuthenticAMD\nflags : fpu avx2"
 AMD = "vendor_id : AuthenticAMD\nflags : fpu avx512f avx512_bf16\n"
 
 
@@ -116,15 +117,27 @@ class Watching:
         return torch.zeros(len(history.obs), 1, 2)
 
 
-@pytest.mark.parametrize("learns", ["highest", "high", "medium"])
-def test_actions_are_chosen_exactly_however_a_run_learns(learns, restored):
-    torch.set_float32_matmul_precision(learns)
-    actor, broken = Watching(), Watching(fails=True)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_actions_are_chosen_exactly_however_a_run_learns(device, monkeypatch, restored):
+    monkeypatch.setattr(cpu, "precise", lambda: False)
+    monkeypatch.setattr(cpu, "suits", lambda path: False)
+    products.set_products("fast", device)
+    learns, actor, broken = torch.get_float32_matmul_precision(), Watching(), Watching(fails=True)
     Queues(actor, 1).act([torch.zeros(3).numpy()], [torch.Generator()])
     with pytest.raises(ArithmeticError):
         Queues(broken, 1).act([torch.zeros(3).numpy()], [torch.Generator()])
     assert actor.seen == broken.seen == ["highest"]
-    assert torch.get_float32_matmul_precision() == learns
+    assert torch.get_float32_matmul_precision() == learns != "highest"
+
+
+def test_acting_keeps_the_library_of_exact_products(monkeypatch, restored):
+    """The word that has rounded factors on one processor has the faster library on another."""
+    monkeypatch.setattr(cpu, "suits", lambda path: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    products.set_products("exact", "cpu")
+    learns, actor = torch.get_float32_matmul_precision(), Watching()
+    Queues(actor, 1).act([torch.zeros(3).numpy()], [torch.Generator()])
+    assert actor.seen == [learns] == ["medium" if cpu.precise() else "highest"]
 
 
 @pytest.mark.parametrize(("times", "said"), [(1.5, False), (24.0, True)])
@@ -151,7 +164,12 @@ def test_a_run_that_asks_for_exact_has_it_after_one_that_did_not(monkeypatch, re
     [
         (AMD, "amd-avx512"),
         (AMD + "\ncpu family\t: 25\n", "amd-zen4"),
+        (OLD + "\ncpu family\t: 25\nmodel\t\t: 1\n", "amd-zen3"),
+        (OLD + "\ncpu family\t: 23\nmodel\t\t: 1\n", "amd-zen1"),
+        (OLD + "\ncpu family\t: 23\nmodel\t\t: 49\n", "amd-zen2"),
+        (OLD + "\ncpu family\t: 21\n", "amd-avx2"),
         (AMD + "\ncpu family\t: 26\n", "amd-zen5"),
+        (AMD + "\ncpu family\t: 27\n", "amd-avx512"),
         (INTEL + "amx_tile", "intel-amx"),
         ("GenuineIntel avx2", "intel-avx2"),
         ("", "other"),

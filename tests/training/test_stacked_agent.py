@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tests.store.episodes import every_anchor
 from trajrl import gather
 from trajrl.agents import AGENTS, make_agent
+from trajrl.core import cpu, products
 from trajrl.core.registry import find
 from trajrl.core.rng import torch_stream
 from trajrl.nets import fused, fused_chain
@@ -149,7 +150,7 @@ def test_images_are_cut_by_each_seeds_own_stream(name: str) -> None:
 
 
 def test_seeds_act_exactly_however_they_learn(monkeypatch) -> None:
-    together, seen = agents_of("td3_bc", {}), []
+    together, seen, exact = agents_of("td3_bc", {}), [], [torch.get_float32_matmul_precision()]
     stack, own = StackedAgent(together), type(together[0]).act
 
     def watched(agent: Any, *given: Any) -> Tensor:
@@ -157,16 +158,17 @@ def test_seeds_act_exactly_however_they_learn(monkeypatch) -> None:
         return own(agent, *given)
 
     monkeypatch.setattr(type(together[0]), "act", watched)
-    torch.set_float32_matmul_precision("medium")
+    monkeypatch.setattr(cpu, "precise", lambda: False)
+    products.set_products("fast", "cpu")
     try:
         act(
             stack,
             [at_anchor(given, 2) for given in batches(together, 1)],
             [generators(2, s) for s in range(SEEDS)],
         )
-        assert (seen, torch.get_float32_matmul_precision()) == (["highest"], "medium")
+        assert (seen, torch.get_float32_matmul_precision()) == (exact, "medium")
     finally:
-        torch.set_float32_matmul_precision("highest")
+        products.set_products("exact", "cpu")
 
 
 def test_what_one_seed_meets_reaches_no_other() -> None:

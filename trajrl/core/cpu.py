@@ -30,7 +30,6 @@ CPUINFO = Path("/proc/cpuinfo")
 PRECISE = 1e-3  # of sums of 256 products of normal numbers: float32 is off by 4e-5, bfloat16 by 2e-1
 
 MAKERS = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
-WHOLE = 26  # family of AMD's from which on a vector of 512 bits is one operation, and not two
 VECTORS = {"amx_tile": "amx", "avx512f": "avx512", "avx2": "avx2"}  # the widest first
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt
@@ -165,9 +164,27 @@ def kind_of(cpuinfo: Path) -> str:
     words = set(text.split())
     maker = next((name for mark, name in MAKERS.items() if mark in words), "other")
     vectors = next((name for flag, name in VECTORS.items() if flag in words), "")
-    if (maker, vectors) == ("amd", "avx512") and (family := re.search(r"cpu family\s*: (\d+)", text)):
-        return "amd-zen5" if int(family[1]) >= WHOLE else "amd-zen4"
+    core = zen(number("cpu family", text), number("model", text), vectors) if maker == "amd" else ""
+    vectors = core or vectors
     return f"{maker}-{vectors}" if vectors else maker
+
+
+def zen(family: int, model: int, vectors: str) -> str:
+    """Return the generation of an AMD core; "" of any that is not known.
+
+    Vectors of 256 bits are one operation from the second on, those of 512 bits from the fifth.
+    """
+    if family == 23:
+        return "zen2" if model >= 48 else "zen1"
+    if family == 25:
+        return "zen4" if vectors == "avx512" else "zen3"
+    return "zen5" if family == 26 else ""
+
+
+def number(word: str, text: str) -> int:
+    """Return what /proc/cpuinfo says of the first core under a word, 0 where it says nothing."""
+    found = re.search(rf"^{word}\s*: (\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def precise() -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KINDS = ("exact", "fast")
 ROUNDED = {"cuda": "factors in TF32, sums in float32", "cpu": "factors in bfloat16, sums in float32"}
 EXACT = "float32"
+_rounds = False  # whether this process multiplies rounded factors now
 SLOWER = 2.0  # times that a bfloat16 product takes as long as a float32 one, from which on a line says so
 
 
@@ -34,28 +35,40 @@ def set_products(kind: str, device: str) -> str:
     Args:
         device: the kind that learns, cuda or cpu
     """
+    global _rounds
     import torch
 
+    _rounds = False
     if kind == "exact":
-        torch.set_float32_matmul_precision("highest")  # a run before in this process may have asked for less
-        cpu.use_onednn()
+        _exact()  # a run before in this process may have asked for less
         return EXACT
     torch.set_float32_matmul_precision("high" if device == "cuda" else "medium")
     if device == "cuda" or not cpu.precise():
+        _rounds = True
         return ROUNDED[device]
-    torch.set_float32_matmul_precision("highest")
-    cpu.use_onednn()
+    _exact()
     say("--matmul fast: this processor has no products of bfloat16 factors and float32 sums; they stay exact")
     return f"{EXACT}: fast was asked for, and this processor has no such products"
+
+
+def _exact() -> None:
+    """Multiply with float32 factors, by the faster library."""
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    cpu.use_onednn()
 
 
 @contextmanager
 def exactly() -> Iterator[None]:
     """Multiply with float32 factors for a while, as acting does, however this process learns."""
+    if not _rounds:
+        yield
+        return
     import torch
 
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    _exact()
     try:
         yield
     finally:

@@ -51,12 +51,14 @@ if TYPE_CHECKING:
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "choice"
 ROWS, SCORES = EVIDENCE / "worth.csv", EVIDENCE / "scores.csv"
 WAYS: dict[str, dict[str, Any]] = {
-    "one": {"candidates": 1, "doubt": 0.0},
-    "softmax, .1": {"candidates": 32, "temperature": 0.1, "doubt": 0.0},
-    "softmax, .3": {"candidates": 32, "temperature": 0.3, "doubt": 0.0},
-    "8, softmax, .5": {"candidates": 8, "temperature": 0.5, "doubt": 0.0},
-    "surest, 2": {"candidates": 32, "temperature": 0.0, "doubt": 2.0},
-    "typical": {"candidates": 32, "temperature": 0.0, "doubt": 1e6},
+    "one": {"candidates": 1},
+    "softmax, .1": {"candidates": 32, "temperature": 0.1, "pick": "draw"},
+    "softmax, .3": {"candidates": 32, "temperature": 0.3, "pick": "draw"},
+    "8, softmax, .5": {"candidates": 8, "temperature": 0.5, "pick": "draw"},
+    "densest, 1": {"candidates": 32, "temperature": 1.0, "pick": "densest"},
+    "densest, 2": {"candidates": 32, "temperature": 2.0, "pick": "densest"},
+    "densest, 4": {"candidates": 32, "temperature": 4.0, "pick": "densest"},
+    "typical": {"candidates": 32, "temperature": 1e9, "pick": "densest"},
 }
 EPISODES = 20
 WALKERS, KEPT_STEPS = 10, 400  # episodes that states are taken from, and their greatest length

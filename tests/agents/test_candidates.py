@@ -6,7 +6,7 @@ import pytest
 import torch
 from flow_windows import generators
 
-from trajrl.agents.base.candidates import choose, padded, padded_history, repeated, surest, typical
+from trajrl.agents.base.candidates import choose, densest, padded, padded_history, repeated
 from trajrl.agents.base.protocol import History
 
 
@@ -42,47 +42,51 @@ def test_the_least_critic_counts() -> None:
     assert choose(actions(1, 3), q, 0.0, generators(1)).item() == 2
 
 
-def test_the_typical_candidate_lies_where_most_are() -> None:
+EVEN = 1e9  # a temperature at which Q says nothing
+
+
+def test_the_densest_lies_where_most_are() -> None:
     crowd, apart = torch.randn(9, 2, generator=generators(1)[0]), torch.tensor([[40.0, 0.0], [-40.0, 9.0]])
     both = torch.stack((torch.cat((crowd, apart)), torch.cat((apart, crowd))))
-    assert typical(both)[0] < 9
-    assert typical(both)[1] == typical(both)[0] + 2
+    found = densest(both, torch.zeros(1, 2, 11), EVEN)
+    assert (crowd == found[0]).all(1).any()
+    assert torch.equal(found[0], found[1])
     modes = torch.cat((torch.zeros(5, 1), torch.ones(7, 1)))[None]  # not between them, as a mean would be
-    assert modes[0, typical(modes)].item() in (0, 1)
+    assert densest(modes, torch.zeros(1, 1, 12), EVEN).item() in (0, 1)
 
 
-def test_the_surest_is_its_formula_written_out() -> None:
+@pytest.mark.parametrize("count", [2, 3, 8, 32])
+@pytest.mark.parametrize("temperature", [0.3, 2.0, EVEN])
+def test_the_densest_is_its_formula_written_out(count: int, temperature: float) -> None:
     rng = generators(1)[0]
-    candidates, q = torch.randn(30, 8, 3, generator=rng), torch.randn(5, 30, 8, generator=rng)
-    for doubt in (0.5, 2.0):
-        found = surest(candidates, q, doubt)
-        for row in range(30):
-            at = int(typical(candidates[row : row + 1]))
-            bounds = [
-                (q[:, row, c] - q[:, row, at]).mean() - doubt * (q[:, row, c] - q[:, row, at]).std()
-                for c in range(8)
-            ]
-            best = max(range(8), key=lambda c: float(bounds[c]))
-            assert torch.equal(found[row], candidates[row, best])
+    candidates, q = torch.randn(30, count, 3, generator=rng), torch.randn(5, 30, count, generator=rng)
+    found = densest(candidates, q, temperature, standardise=True)
+    for row in range(30):
+        least = q[:, row].min(0).values
+        weight = torch.softmax((least - least.mean()) / least.std() / temperature, 0)
+        reach = []
+        for c in range(count):
+            apart = (candidates[row] - candidates[row, c]).norm(dim=1)
+            enough = [r for r in apart.tolist() if weight[apart <= r].sum() > 0.25 + 1e-6]
+            reach.append((min(enough), -float(weight[c])))
+        assert torch.equal(found[row], candidates[row, min(range(count), key=reach.__getitem__)])
 
 
-def test_what_critics_disagree_about_leaves_the_typical_one() -> None:
-    rng = generators(1)[0]
-    candidates = torch.randn(500, 16, 2, generator=rng)
-    usual = candidates[torch.arange(500), typical(candidates)]
-    noise = torch.randn(5, 500, 16, generator=rng)  # each critic errs for itself: nothing is known
-    agreed = torch.randn(500, 16, generator=rng).expand(5, -1, -1)
-    left = [(surest(candidates, noise, doubt) == usual).all(1).float().mean() for doubt in (0.5, 2.0, 50.0)]
-    assert left[0] < 0.5 < left[1] < left[2]
-    assert left[2] > 0.95
-    best = candidates[torch.arange(500), agreed[0].argmax(1)]
-    assert torch.equal(surest(candidates, agreed, 50.0), best)  # no disagreement, no doubt
+def test_q_moves_the_densest_by_a_deviation_over_the_temperature() -> None:
+    """exp(x / T) N(x; 0, 1) is N(x; 1 / T, 1) up to a factor."""
+    candidates = torch.randn(300, 128, 1, generator=generators(1)[0])
+    for temperature in (1.0, 2.0, 4.0):
+        found = densest(candidates, 1000 * candidates[None, ..., 0], temperature, standardise=True)
+        assert abs(float(found.mean()) - 1 / temperature) < 0.15
+        assert found.std() < 0.6  # where a draw has 1
 
 
-def test_the_surest_of_one_is_that_one_and_of_two_a_choice() -> None:
-    candidates, q = actions(3, 2), torch.tensor([[[0.0, 1.0], [2.0, 1.0], [0.0, 0.0]]]).expand(2, -1, -1)
-    assert surest(candidates[:, :1], q[..., :1], 2.0).flatten().tolist() == [0, 0, 0]
-    assert surest(candidates, q, 2.0).flatten().tolist() == [1, 0, 0]
+def test_the_densest_at_temperature_zero_is_the_best_and_of_one_that_one() -> None:
+    candidates, q = actions(2, 3), torch.tensor([[[0.0, 3.0, 1.0], [0.0, 1.0, 2.0]]])
+    assert densest(candidates, q, 0.0).flatten().tolist() == [1, 2]
+    assert densest(candidates[:, :1], q[..., :1], 2.0, standardise=True).flatten().tolist() == [0, 0]
+    level = torch.zeros(1, 2, 3)
+    assert densest(candidates, level, 2.0, standardise=True).isfinite().all()
 
 
 @pytest.mark.parametrize(("rows", "filled"), [(1, 24), (24, 24), (25, 32), (50, 56)])

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trajrl.agents.base.candidates import choose, padded_history, surest, valued_candidates
-from trajrl.agents.base.checks import at_least_one, not_negative, shares
+from trajrl.agents.base.candidates import choose, densest, padded_history, valued_candidates
+from trajrl.agents.base.checks import at_least_one, one_of, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.images import ImageConfig
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, next_chunk, td_report
@@ -62,7 +62,9 @@ class Config(DiffusionConfig, ImageConfig):
     candidates: int = 10  # actions to choose from when acting; raising it trusts the critic more
     temperature: float = 0.5  # of that choice; raising it: closer to the plain policy; 0: the best
     standardise_q: bool = True  # the choice sees Q scaled over the candidates: free of the rewards' scale
-    doubt: float = 0.0  # deviations between critics that a better action must stand; raising it: the clone
+    pick: str = (
+        "draw"  # one candidate by its weight, or the densest: where a quarter of the weight is nearest
+    )
     ema_every: int = 1  # updates between moves of the target actor; raising it slows it down
     ema_start: int = 0  # updates before it averages; until then it is a copy
     critic_norm: str = "before"  # layer norm in the critic; it steadies values of unseen actions
@@ -75,7 +77,7 @@ class Config(DiffusionConfig, ImageConfig):
         at_least_one(self, "chunk", "critic_chunk", "target_candidates")
         self.check_images()
         shares(self, "beta")
-        not_negative(self, "doubt")
+        one_of(self, pick=("draw", "densest"))
         if self.critic_chunk > self.chunk:
             raise ValueError(
                 f"critic_chunk ({self.critic_chunk}) is at most chunk ({self.chunk}): the bootstrap needs as "
@@ -92,12 +94,6 @@ class Config(DiffusionConfig, ImageConfig):
             raise ValueError("share_encoder needs critic_context = context: the critic trains the shared GRU")
         if not 0 <= self.expectile < 1:
             raise ValueError(f"expectile is at least 0 and below 1; got {self.expectile}")
-        if self.doubt and self.critics == 1:
-            raise ValueError("doubt is the disagreement of critics: give two or more, or doubt = 0")
-        if self.doubt and self.temperature:
-            raise ValueError(
-                f"doubt takes the surest candidate, temperature ({self.temperature}) draws one: set one to 0"
-            )
         if self.expectile and self.beta < 1:
             raise ValueError("expectile and beta both replace the policy's value: give one of them")
 
@@ -286,8 +282,8 @@ class TrajectoryQL(TargetActorLearner):
         actions, q = valued_candidates(
             policy, self.seen_value, context[:rows], view[:rows], config.candidates, self.width, rng
         )  # (V, C, D), (E, V, C)
-        if config.doubt:
-            best = surest(actions, q, config.doubt)  # (V, D)
+        if config.pick == "densest":
+            best = densest(actions, q, config.temperature, config.standardise_q)  # (V, D)
         else:
             best = choose(actions, q, config.temperature, rng, config.standardise_q)
         return best.unflatten(1, (-1, self.action_dim))

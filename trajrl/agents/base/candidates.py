@@ -16,6 +16,7 @@ from trajrl.agents.base.protocol import History
 from trajrl.nets.one_step import Proposer
 
 BLOCK, LEAST = 8, 24
+SHARE = 0.25 + 1e-6  # of the candidates' weight that lies around the densest; above a quarter in any rounding
 
 
 def padded(rows: Tensor) -> Tensor:
@@ -80,11 +81,9 @@ def choose(
         standardise: centre and scale Q over each row's candidates first, so that a temperature means the
             same whatever the scale of the rewards.
     """
-    least = q.amin(0)  # (V, C)
+    least = judged(q, standardise)
     if least.shape[1] == 1:
         return actions[:, 0]
-    if standardise:
-        least = (least - least.mean(1, keepdim=True)) / least.std(1, keepdim=True).clamp(min=1e-6)
     if temperature > 0:
         # The first to ring of exponential clocks with rates p is a draw from p.
         clocks = torch.stack([torch.empty(least.shape[1]).exponential_(generator=row) for row in rng])
@@ -92,25 +91,32 @@ def choose(
     return picked(actions, least.argmax(1))
 
 
-def surest(actions: Tensor, q: Tensor, doubt: float) -> Tensor:
-    """Return the candidate that is surely better than the most typical one, or that one: (V, C, D) -> (V, D).
+def densest(actions: Tensor, q: Tensor, temperature: float, standardise: bool = False) -> Tensor:
+    """Return the candidate where what `choose` draws by is densest, as (V, D); at temperature 0 the best.
 
-        A_jc = Q_jc - Q_j,typical    c = argmax_c  mean_j A_jc - doubt std_j A_jc    (0 at the typical one)
+        w_c = softmax_c(min_j Q_j / temperature)
+        r_c = the least r with sum_{|a_k - a_c| <= r} w_k > SHARE,   argmin_c r_c, of equals the greatest w
 
-    Candidates are many and a critic errs on each in its own way: the greatest Q is mostly the greatest error.
-    What counts is a difference from what the policy would do anyway, and that the critics agree on it.
+    No noise of a draw is executed, and an error of Q moves the choice only as far as many candidates go too.
     """
-    at = typical(actions)  # (V,)
-    apart = q - q.gather(2, at[None, :, None].expand(len(q), -1, 1))  # (E, V, C)
-    return picked(actions, (apart.mean(0) - doubt * apart.std(0)).argmax(1))
-
-
-def typical(actions: Tensor) -> Tensor:
-    """Return which of the candidates (V, C, D) has the nearest quarter of the others nearest to it, (V,)."""
+    least = judged(q, standardise)
+    if temperature == 0:
+        return picked(actions, least.argmax(1))
+    weight = torch.softmax(least / temperature, 1)  # (V, C)
     squared = (actions[:, :, None] - actions[:, None]).square().sum(-1)  # (V, C, C)
-    quarter = max(1, actions.shape[1] // 4) + 1  # itself is the first
-    reach = squared.topk(min(quarter, actions.shape[1]), largest=False).values[..., -1]  # (V, C)
-    return reach.argmin(1)
+    near, order = squared.sort(2)
+    within = weight[:, None].expand_as(squared).gather(2, order).cumsum(2)
+    missing = (within <= SHARE).sum(2, keepdim=True).clamp(max=actions.shape[1] - 1)
+    reach = near.gather(2, missing)[..., 0]  # (V, C)
+    return picked(actions, weight.masked_fill(reach > reach.amin(1, keepdim=True), -1.0).argmax(1))
+
+
+def judged(q: Tensor, standardise: bool) -> Tensor:
+    """Return min_j Q_j (V, C) of Q (E, V, C); standardised: centred and scaled over each row's candidates."""
+    least = q.amin(0)
+    if standardise and least.shape[1] > 1:
+        least = (least - least.mean(1, keepdim=True)) / least.std(1, keepdim=True).clamp(min=1e-6)
+    return least
 
 
 def picked(actions: Tensor, place: Tensor) -> Tensor:

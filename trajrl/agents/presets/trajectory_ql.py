@@ -18,7 +18,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "act_ema": False, "ema_every": 5, "ema_start": 1000, "critic_norm": "none", "actor_lr": 3e-4,
         "decay": "as_run", "gru_width": 256,
     },
-    "standard": {**CHOOSING, "candidates": 8, "critics": 5, "decay": "none", "run.sampler": "auto"},
+    "standard": {
+        **CHOOSING, "candidates": 32, "temperature": 2.0, "pick": "densest", "critics": 5, "decay": "none",
+        "run.sampler": "auto",
+    },
 }  # fmt: skip
 ROOMS: dict[str, Any] = {  # the demo on toy:rooms: all is seen, rewards are near
     "history": 1, "horizon": 5, "gamma": 0.95, "expectile": 0.9, "candidates": 16, "temperature": 0.1,

@@ -179,7 +179,7 @@ def test_a_run_is_scored_by_its_last_five_its_lowest_and_one_candidate():
     assert (found["five"], found["lowest"], found["one"], found["ten"]) == (70, 0, 75, 45)
     table = gauntlet_tables.tables(rows)
     assert (
-        f"| walker2d-medium-expert | {FLAGSHIP} | 1 | 100,000 | 70.0 | 0.0 | 75.0 | 90.0 | 45.0 | 82.0 |"
+        f"| walker2d-medium-expert (tuned on) | {FLAGSHIP} | 1 | 100,000 | 70.0 | 0.0 | 75.0 | 90.0 | 45.0 | 82.0 |"
         in table
     )
     bold = [line for line in table.splitlines() if line.startswith("| **")]

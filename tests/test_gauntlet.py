@@ -178,10 +178,8 @@ def test_a_run_is_scored_by_its_last_five_its_lowest_and_one_candidate():
     (found,) = gauntlet_tables.runs(rows).to_dict("records")
     assert (found["five"], found["lowest"], found["one"], found["ten"]) == (70, 0, 75, 45)
     table = gauntlet_tables.tables(rows)
-    assert (
-        f"| walker2d-medium-expert (tuned on) | {FLAGSHIP} | 1 | 100,000 | 70.0 | 0.0 | 75.0 | 90.0 | 45.0 | 82.0 |"
-        in table
-    )
+    whole = f"{FLAGSHIP} | 1 | 100,000 | 70.0 | 0.0 | 75.0 | 90.0 | 45.0 | 82.0 |"
+    assert f"| walker2d-medium-expert (tuned on) | {whole}" in table
     bold = [line for line in table.splitlines() if line.startswith("| **")]
     assert [line.split("**")[1].partition(":")[0] for line in bold] == [
         "no more than 2 points below one candidate", "the data's own average", "a score",

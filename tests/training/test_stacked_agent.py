@@ -18,9 +18,9 @@ from trajrl.agents import AGENTS, make_agent
 from trajrl.core import cpu, products
 from trajrl.core.registry import find
 from trajrl.core.rng import torch_stream
-from trajrl.nets import fused, fused_chain
+from trajrl.nets import fused
 from trajrl.nets.activation import use_kernel
-from trajrl.nets.fused import of_each_seed
+from trajrl.nets.fused import of_every_seed
 from trajrl.nets.kernel import compiled
 from trajrl.nets.optim import Optimiser
 from trajrl.training.run_dir.checkpoint_parts import write_part
@@ -94,10 +94,9 @@ def test_the_same_through_the_compiled_kernels(name: str, choice: dict[str, Any]
 
     def counted(*given: Any) -> Tensor:
         calls.append(1)
-        return of_each_seed(*given)
+        return of_every_seed(*given)
 
-    for module in (fused, fused_chain):
-        monkeypatch.setattr(module, "of_each_seed", counted)
+    monkeypatch.setattr(fused, "of_every_seed", counted)
     use_kernel(True)
     try:
         as_alone(name, choice)

@@ -5,7 +5,7 @@ pass: products, biases, layer norms, activations, and the way back.  A run asks 
 with `--matmul fast` factors are rounded to bfloat16 where the processor has tiles for such products.
 
 Whatever these calls do not do (other activations, dropout, autocast, second derivatives) torch does, layer by
-layer.  Of several seeds that are one program (stacked.py) each has calls of its own.
+layer.  The nets of several seeds that are one program (stacked.py) are members of one net.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from trajrl.nets.activation import kernel_in_use
 from trajrl.nets.kernel import MOST, Kernel, Net
-from trajrl.nets.net_layout import ACTIVATIONS, Parts, Style, at, pointers, shape_of
+from trajrl.nets.net_layout import ACTIVATIONS, Parts, Style, as_members, at, pointers, shape_of
 from trajrl.nets.stacked import across, is_stacked
 
 UNGATED = ("mish", "relu")
@@ -66,11 +66,17 @@ def perceptron(style: Style, parts: Parts, x: Tensor) -> Tensor:
 def ensemble(style: Style, parts: Parts, x: Tensor) -> Tensor:
     """Return what a net makes of x (E, B, in), (E, B, out); E is 1 for weights without members."""
     if is_stacked(x) or is_stacked(parts.weights[0]):
-        return of_each_seed(style, parts, lambda own, x: ensemble(style, own, x), x)
+        return across(partial(of_every_seed, style, len(parts.weights)), x, *parts.flat())
     if wanted(x, *parts.flat()):
         found: Tensor = _Perceptron.apply(style, len(parts.weights), x, *parts.flat())
         return found
     return run(style, parts, rows_of(x), keep=False)[0]
+
+
+def of_every_seed(style: Style, count: int, x: Tensor, *flat: Tensor) -> Tensor:
+    """Return what every seed's net makes of its x (R, E, B, in): they are members of one."""
+    parts = as_members(Parts.of(flat, count, style.norm != "none"))
+    return ensemble(style, parts, x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 def of_each_seed(style: Style, parts: Parts, call: Callable[..., Tensor], *given: Tensor) -> Tensor:
@@ -137,8 +143,8 @@ def gradients_of(ctx: Any, flat: Sequence[Tensor], before: int) -> list[Any]:
     for i, part in enumerate(flat):
         needed = (a_leaf and part.is_leaf) or needs(ctx, before + i)
         a_leaf = a_leaf or (needed and part.is_leaf)
-        empty = torch.empty if i < ctx.count and ctx.net.rows else torch.zeros
-        found.append(empty(part.shape) if needed and part.requires_grad else None)
+        like = torch.empty_like if i < ctx.count and ctx.net.rows else torch.zeros_like
+        found.append(like(part) if needed and part.requires_grad else None)
     return found
 
 

@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     """What a net is made of: weights (out, in) or (E, in, out), biases, and its norms' gains and shifts."""
 
     weights: Sequence[Tensor]
-    biases: Sequence[Tensor]  # the first (B, out) where every row has its own
+    biases: Sequence[Tensor]  # the first (B, out), or (E, B, out), where every row has its own
     gains: Sequence[Tensor] = ()
     shifts: Sequence[Tensor] = ()
 
@@ -43,6 +43,16 @@ class Parts(NamedTuple):
         """Return those of a net of `count` layers again."""
         ends = 2 * count + (count - 1) * normed
         return cls(flat[:count], flat[count : 2 * count], flat[2 * count : ends], flat[ends:])
+
+
+def as_members(parts: Parts) -> Parts:
+    """Return a stack of nets, every part (R, ...), as one net that has them, or all of theirs, as members."""
+    if parts.weights[0].dim() == 4:  # (R, E, in, out)
+        weights, *others = ([part.flatten(0, 1) for part in group] for group in parts)
+    else:
+        weights = [weight.mT for weight in parts.weights]  # of (R, out, in)
+        others = [[part if part.dim() == 3 else part[:, None] for part in group] for group in parts[1:]]
+    return Parts(weights, *([part.contiguous() for part in group] for group in others))
 
 
 @cache
@@ -65,7 +75,8 @@ def described(
 def shape_of(style: Style, parts: Parts, x: Tensor, fast: bool) -> Net:
     """Describe a net and the rows it gets, (E, B, in); `fast` rounds factors."""
     lies = tuple((weight.shape, weight.stride()) for weight in parts.weights)
-    by_row = parts.weights[0].dim() == parts.biases[0].dim() == 2
+    weight, bias = parts.weights[0], parts.biases[0]
+    by_row = weight.dim() == bias.dim() and (bias.dim() == 2 or bias.shape[1] > 1)
     net = Net.from_buffer_copy(described(style, fast, by_row, lies))
     net.members, net.rows, size = x.shape
     net.x_apart = 0 if x.stride(0) == 0 else net.rows * size

@@ -34,6 +34,17 @@ def test_the_runs_have_the_old_names():
     assert "learn_after" in json.loads((OLD / "online" / "config.json").read_text())
 
 
+@pytest.mark.parametrize(("agent", "doubt", "left"), [
+    ("trajectory_ql", 0.0, False), ("trajectory_ql", 2.0, True), ("acfql", 0.0, True),
+])  # fmt: skip
+def test_an_option_that_is_no_more_is_left_out_where_it_did_nothing(tmp_path, agent, doubt, left):
+    config = json.loads((OLD / "online" / "config.json").read_text())
+    config |= {"agent": agent, "agent_options": {"candidates": 3, "doubt": doubt}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = RunConfig.load(tmp_path / "config.json", trust=True).agent_options
+    assert found == {"candidates": 3, **({"doubt": doubt} if left else {})}
+
+
 def test_an_old_config_has_the_present_options():
     config = RunConfig.load(OLD / "online" / "config.json")
     assert (config.learning_starts, config.env_timeout, config.env_options["env_timeout"]) == (20, 0.0, 0.0)

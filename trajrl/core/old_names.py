@@ -2,18 +2,21 @@
 
 options   config.json, --config, --set, --grid, options of environments, flags of the command line
 metrics   columns of metrics.csv: 'phase/group/name'
+gone      options of agents that are no more: left out of a config at the value at which they did nothing
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
 OPTIONS = {"learn_after": "learning_starts", "patience": "env_timeout"}
 GROUPS = {"judgement": "diagnostics", "dip": "finetune", "handover": "sampler_share"}
 METRICS = {"finetune/dip": "finetune/drop"}  # within a group, after the group was renamed
+
+GONE: Mapping[str, Mapping[str, Any]] = {"trajectory_ql": {"doubt": 0.0}}
 
 
 def option(name: str) -> str:
@@ -25,6 +28,12 @@ def options(values: Mapping[str, Value]) -> dict[str, Value]:
     """Return options under their present names; one given under both names counts as given today."""
     renamed = {option(name): value for name, value in values.items() if name in OPTIONS}
     return {**renamed, **{name: value for name, value in values.items() if name not in OPTIONS}}
+
+
+def of_agent(agent: str, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return an agent's options without those that are no more and did nothing."""
+    gone = GONE.get(agent, {})
+    return {name: value for name, value in values.items() if name not in gone or value != gone[name]}
 
 
 def setting(name: str) -> str:

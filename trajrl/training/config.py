@@ -213,6 +213,8 @@ class RunConfig:
         found = old_names.options(parse_object(path, content))
         if isinstance(around := found.get("env_options"), dict):
             found["env_options"] = old_names.options(around)
+        if isinstance(own := found.get("agent_options"), dict):
+            found["agent_options"] = old_names.of_agent(str(found.get("agent")), own)
         try:
             config = merge(cls(), found)
         except ValueError as error:

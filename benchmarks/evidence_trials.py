@@ -63,11 +63,8 @@ DEMO = (  # those that learn online alone are left out
     "trajectory_ql", "bc_diffusion", "iql", "td3_bc", "rebrac", "awac", "cql", "cal_ql", "ifql", "edp",
     "diffusion_ql", "qg", "eg_ood", "stratified_ql", "acfql", "dqc",
 )  # fmt: skip
-CHOICE = (
-    "agent.candidates=32",
-    "agent.temperature=0.1",
-    "agent.pick=draw",
-)  # of `standard` when these rows were made
+# of `standard` when these rows were made
+CHOICE = ("agent.candidates=32", "agent.temperature=0.1", "agent.pick=draw")
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 

@@ -8,7 +8,7 @@
 
 Tasks: hopper, walker2d and halfcheetah, each medium, medium-expert, expert25 and replay, and four sparse ones
 (evidence_data.py says how they are made).  A setting is tuned on hopper-medium-expert and walker2d-expert25
-with seeds 11 and 12 (the choice among candidates on the medium-expert sets of the other robots too), and
+with seeds 11 and 12 (the densest candidate on hopper-medium-expert and those of the other robots), and
 judged on the other tasks with seeds 1, 2 and 3.  Which preset an agent has, and in
 what order runs are done, gauntlet_trials.py says; how they are scored and what must be reached,
 gauntlet_tables.py.

@@ -16,7 +16,7 @@ from evidence_one import LAST
 from evidence_tables import heading
 from gauntlet_trials import FLAGSHIP, SEEDS, TASKS, UPDATES
 
-TUNED = (  # tasks that settings are tuned on, the choice among candidates on all four
+TUNED = (  # tasks that settings are tuned on; the densest candidate on the three medium-expert
     "hopper-medium-expert", "walker2d-expert25", "walker2d-medium-expert", "halfcheetah-medium-expert",
 )  # fmt: skip
 COLUMNS = {

@@ -9,6 +9,8 @@ from flow_windows import generators
 from trajrl.agents.base.candidates import choose, densest, padded, padded_history, repeated
 from trajrl.agents.base.protocol import History
 
+EVEN = 1e9  # a temperature at which Q says nothing
+
 
 def actions(rows: int, count: int) -> torch.Tensor:
     """Candidate j of every row is the number j."""
@@ -40,9 +42,6 @@ def test_standardised_choice_is_free_of_scale_and_shift() -> None:
 def test_the_least_critic_counts() -> None:
     q = torch.tensor([[[0.0, 3.0, 1.0]], [[0.0, -5.0, 2.0]]])
     assert choose(actions(1, 3), q, 0.0, generators(1)).item() == 2
-
-
-EVEN = 1e9  # a temperature at which Q says nothing
 
 
 def test_the_densest_lies_where_most_are() -> None:

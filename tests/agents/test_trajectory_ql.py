@@ -272,6 +272,14 @@ def test_best_of_the_next_candidates_is_backed_up() -> None:
             assert found[row].item() == pytest.approx(q.amax(1).amin().item(), rel=1e-4)
 
 
+def test_exploring_draws_where_acting_takes_the_densest() -> None:
+    draw, densest = (tiny(candidates=16, temperature=2.0, pick=pick) for pick in ("draw", "densest"))
+    history = at_anchor(random_windows(draw.spec), 4)
+    drawn = draw.act(history, generators(4), explore=True)
+    assert torch.equal(densest.act(history, generators(4), explore=True), drawn)
+    assert not torch.equal(densest.act(history, generators(4), explore=False), drawn)
+
+
 def test_acting_policy_is_the_one_asked_for() -> None:
     slow, fast = tiny(candidates=1), tiny(candidates=1, act_ema=False)
     batch = random_windows(slow.spec)

@@ -84,7 +84,7 @@ def furthest(left: Any, right: Any) -> float:
 
 @pytest.mark.parametrize(("name", "choice"), FEW)
 def test_a_seed_in_a_stack_learns_and_acts_as_alone(name: str, choice: dict[str, Any]) -> None:
-    as_alone(name, choice, UPDATES)
+    assert as_alone(name, choice, UPDATES) < CLOSE
 
 
 @pytest.mark.parametrize(("name", "choice"), COMPILED)
@@ -99,14 +99,14 @@ def test_the_same_through_the_compiled_kernels(name: str, choice: dict[str, Any]
     monkeypatch.setattr(fused, "of_every_seed", counted)
     use_kernel(True)
     try:
-        as_alone(name, choice, FEW_UPDATES)
+        assert as_alone(name, choice, FEW_UPDATES) < CLOSE
     finally:
         use_kernel(False)
     assert len(calls) >= FEW_UPDATES
 
 
-def as_alone(name: str, choice: dict[str, Any], count: int) -> None:
-    """Hold the seeds of a stack to what each learns, and how it acts, alone."""
+def as_alone(name: str, choice: dict[str, Any], count: int) -> float:
+    """Hold a stack's seeds to what each learns, and how it acts, alone; returns how far weights are apart."""
     alone, together = agents_of(name, choice), agents_of(name, choice)
     stack = StackedAgent(together)
     for step in range(1, count + 1):
@@ -117,9 +117,8 @@ def as_alone(name: str, choice: dict[str, Any], count: int) -> None:
         assert furthest([one.metrics for one in found], [one.metrics for one in updates]) < CLOSE
         for own, other in zip(updates, found):
             assert torch.equal(own.td_error.isnan(), other.td_error.isnan())
-    for own, other in zip(alone, together):
-        assert other.updates == count
-        assert furthest(own.state_dict(), other.state_dict()) < CLOSE
+    assert all(other.updates == count for other in together)
+    apart = [furthest(own.state_dict(), other.state_dict()) for own, other in zip(alone, together)]
     assert furthest(alone[0].state_dict(), alone[1].state_dict()) > CLOSE  # seeds differ
 
     # Rows are filled up to as many as the seed with the most has, and one seed may have none.
@@ -131,6 +130,7 @@ def as_alone(name: str, choice: dict[str, Any], count: int) -> None:
         own = together[seed].act(histories[seed], generators(rows[seed], seed), False)
         assert chosen[seed].shape == own.shape
         assert torch.allclose(chosen[seed], own, atol=1e-6)
+    return max(apart)
 
 
 @pytest.mark.parametrize(

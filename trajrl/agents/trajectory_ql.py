@@ -62,9 +62,7 @@ class Config(DiffusionConfig, ImageConfig):
     candidates: int = 10  # actions to choose from when acting; raising it trusts the critic more
     temperature: float = 0.5  # of that choice; raising it: closer to the plain policy; 0: the best
     standardise_q: bool = True  # the choice sees Q scaled over the candidates: free of the rewards' scale
-    pick: str = (
-        "draw"  # one candidate by its weight, or the densest: where a quarter of the weight is nearest
-    )
+    pick: str = "draw"  # one candidate by its weight; densest: where a quarter of the weight is nearest
     ema_every: int = 1  # updates between moves of the target actor; raising it slows it down
     ema_start: int = 0  # updates before it averages; until then it is a copy
     critic_norm: str = "before"  # layer norm in the critic; it steadies values of unseen actions
@@ -276,13 +274,13 @@ class TrajectoryQL(TargetActorLearner):
 
     @torch.no_grad()
     def act(self, history: History, rng: Sequence[torch.Generator], explore: bool) -> Tensor:
-        """Choose one of the actor's candidates by Q'_j, with `explore` or without."""
+        """Choose one of the actor's candidates by Q'_j; with `explore` it is drawn, whatever the pick."""
         config, rows, filled = self.config, len(rng), padded_history(history)
         (policy, context), view = proposer(self, filled), self.context(self.target.encoder, filled)
         actions, q = valued_candidates(
             policy, self.seen_value, context[:rows], view[:rows], config.candidates, self.width, rng
         )  # (V, C, D), (E, V, C)
-        if config.pick == "densest":
+        if config.pick == "densest" and not explore:
             best = densest(actions, q, config.temperature, config.standardise_q)  # (V, D)
         else:
             best = choose(actions, q, config.temperature, rng, config.standardise_q)

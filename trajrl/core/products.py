@@ -68,7 +68,7 @@ def exactly() -> Iterator[None]:
     import torch
 
     before = torch.get_float32_matmul_precision()
-    _exact()
+    torch.set_float32_matmul_precision("highest")  # where factors can be rounded no other library is faster
     try:
         yield
     finally:

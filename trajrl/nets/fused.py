@@ -149,7 +149,7 @@ def gradients_of(ctx: Any, flat: Sequence[Tensor], before: int) -> list[Any]:
 
 
 def needs(ctx: Any, i: int) -> bool:
-    """Say whether the way back that is going on wants the gradient of the i-th tensor that a call was given.
+    """Say whether the present backward pass wants the gradient of the i-th tensor that a call was given.
 
     ctx.needs_input_grad says which could have one: a critic's weights too, where an actor climbs its values.
     """

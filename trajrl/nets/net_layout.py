@@ -1,4 +1,4 @@
-"""How a net is told to the compiled kernels (kernels/layers.h): what it is made of, and how that lies."""
+"""How a net is described to the compiled kernels (kernels/layers.h): its parts, and how they lie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The runs of the gauntlet, as data: every agent on every task with every seed, 100,000 updates each.
+"""The runs of the gauntlet, as data: every agent on every task with every seed.
+
+An agent makes 100,000 updates, and half as many where one takes several times as long; every tenth part of
+them it is evaluated over ten episodes.  Kernels are timed at a run's start, and the faster are taken.
 
 Settings: `trajectory_ql` has its preset `standard` everywhere, its sampler too; the others have `paper`, and
 draw every step alike.  Of those that were published by data set it is the row of the nearest:
@@ -17,13 +20,13 @@ from evidence_trials import Trial
 from trajrl.training.resolve_config import agent_preset
 
 TABLE = "gauntlet"
-UPDATES, EVERY = 100_000, 10_000
+UPDATES, EVALUATIONS = 100_000, 10
 SEEDS = (1, 2, 3)
 FLAGSHIP = "trajectory_ql"
 AGENTS = (FLAGSHIP, "iql", "td3_bc", "rebrac", "ifql", "bc_diffusion", "diffusion_ql", "cql")
+LONG_UPDATES = (FLAGSHIP, "bc_diffusion", "diffusion_ql", "cql")  # tens of milliseconds each
 SETTINGS = (
-    f"eval_every={EVERY}", "eval_episodes=10", "last_eval_episodes=10", "checkpoint_every=1000",
-    "video_every=0",
+    "eval_episodes=10", "last_eval_episodes=10", "checkpoint_every=1000", "video_every=0", "kernels=auto",
 )  # fmt: skip
 ENVS = {  # of data whose own environment is not the task
     "cube-single-oracle": "ogbench:cube-single-play-singletask-v0",
@@ -55,13 +58,19 @@ def trials(
 
 def trial(task: str, agent: str, seed: int) -> Trial:
     """Return one run."""
-    preset = "standard" if agent == FLAGSHIP else "paper"
-    words = ["--agent", agent, "--preset", preset, "--steps", str(UPDATES)]
+    preset, steps = "standard" if agent == FLAGSHIP else "paper", updates(agent)
+    words = ["--agent", agent, "--preset", preset, "--steps", str(steps)]
     words += [] if agent == FLAGSHIP else ["--sampler", "uniform"]
     words += ["--holdout", "0"]  # all of the data, as where others publish
     words += ["--env", ENVS[task]] if task in ENVS else []
     own = published(agent, task) if preset == "paper" else ()
-    return Trial(TABLE, agent, task, seed, tuple(words), (*SETTINGS, *own))
+    every = f"eval_every={steps // EVALUATIONS}"
+    return Trial(TABLE, agent, task, seed, tuple(words), (every, *SETTINGS, *own))
+
+
+def updates(agent: str) -> int:
+    """Return how many updates an agent makes."""
+    return UPDATES // 2 if agent in LONG_UPDATES else UPDATES
 
 
 def published(agent: str, task: str) -> tuple[str, ...]:

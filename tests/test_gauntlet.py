@@ -22,7 +22,7 @@ import gauntlet_together
 import gauntlet_trials
 from evidence_data import MAZE, MIXTURES, ORACLES, RECORDINGS, ROBOTS, TOY
 from evidence_trials import Trial
-from gauntlet_trials import AGENTS, FLAGSHIP, TASKS, UPDATES
+from gauntlet_trials import AGENTS, FLAGSHIP, TASKS, updates
 
 SMALL = ("eval_every=100", "eval_episodes=2", "last_eval_episodes=2", "log_every=10", "agent.width=8",
     "agent.candidates=3", "checkpoint_every=50", "env.time_limit=6")  # fmt: skip
@@ -58,7 +58,8 @@ def test_every_run_is_a_config_that_resolves_to_the_published_settings(trial):
     asked = {word[2:]: words[i + 1] for i, word in enumerate(words) if word.startswith("--")}
     asked = {name: value for name, value in asked.items() if name not in ("set", "out")}
     config = resolve_config({**asked, "steps": int(asked["steps"]), "seed": 1}, trial.settings)
-    assert (config.steps, config.eval_every, config.eval_episodes) == (UPDATES, 10_000, 10)
+    steps = 50_000 if trial.cell in (FLAGSHIP, "bc_diffusion", "diffusion_ql", "cql") else 100_000
+    assert (config.steps, config.eval_every, config.eval_episodes) == (steps, steps // 10, 10)
     if trial.cell == "rebrac" and trial.data == "walker2d-expert25":
         assert (config.batch_size, config.agent_options["critic_beta"]) == (1024, 0.001)
     if trial.cell == "iql" and trial.data == MAZE:
@@ -163,7 +164,7 @@ def lines(
     cell: str, values: list[float], data: str = "walker2d-medium-expert", **last: float
 ) -> pd.DataFrame:
     """Return the lines of a whole run that scored `values`, one second an update of the agent's pace."""
-    every = UPDATES // len(values)
+    every = updates(cell) // len(values)
     found = pd.DataFrame({"step": np.arange(1, len(values) + 1) * every, "score": values})
     found = found.assign(
         data=data, cell=cell, seed=1, seconds=9.0, processor=found.step / 100, last=np.nan, one=np.nan
@@ -178,7 +179,7 @@ def test_a_run_is_scored_by_its_last_five_its_lowest_and_one_candidate():
     (found,) = gauntlet_tables.runs(rows).to_dict("records")
     assert (found["five"], found["lowest"], found["one"], found["ten"]) == (70, 0, 75, 45)
     table = gauntlet_tables.tables(rows)
-    whole = f"{FLAGSHIP} | 1 | 100,000 | 70.0 | 0.0 | 75.0 | 90.0 | 45.0 | 82.0 |"
+    whole = f"{FLAGSHIP} | 1 | 50,000 | 70.0 | 0.0 | 75.0 | 90.0 | 45.0 | 82.0 |"
     assert f"| walker2d-medium-expert (tuned on) | {whole}" in table
     bold = [line for line in table.splitlines() if line.startswith("| **")]
     assert [line.split("**")[1].partition(":")[0] for line in bold] == [
@@ -222,5 +223,5 @@ def test_seeds_that_settings_are_tuned_with_judge_nothing():
 def test_successes_are_told_in_per_cent_and_runs_underway_by_their_updates():
     rows = lines("ifql", [0.1, 0.3], data="cube-single-oracle").rename(columns={"score": "success"})
     rows = rows.assign(score=np.nan, of_data=0.2)
-    (found,) = gauntlet_tables.runs(rows[rows.step < UPDATES]).to_dict("records")
+    (found,) = gauntlet_tables.runs(rows[rows.step < updates("ifql")]).to_dict("records")
     assert (found["five"], found["of_data"], found["updates"]) == (10.0, 20.0, 50_000)

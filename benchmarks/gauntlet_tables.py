@@ -14,7 +14,7 @@ import pandas as pd
 from evidence_data import MAZE
 from evidence_one import LAST
 from evidence_tables import heading
-from gauntlet_trials import FLAGSHIP, SEEDS, TASKS, updates
+from gauntlet_trials import FLAGSHIP, SEEDS, TASKS, updates_of
 
 TUNED = (  # tasks that settings are tuned on; the densest candidate on the three medium-expert
     "hopper-medium-expert", "walker2d-expert25", "walker2d-medium-expert", "halfcheetah-medium-expert",
@@ -117,7 +117,7 @@ def floors(rows: pd.DataFrame) -> Iterator[Floor]:
     """Yield what the flagship must reach on every task, from whole runs with the seeds that judge."""
     rows = rows[rows.seed.isin(SEEDS)]
     done = runs(rows)
-    whole = done[done.updates == done.cell.map(updates)]
+    whole = done[done.updates == done.cell.map(updates_of)]
     mean: Any = whole.groupby(["cell", "data"]).mean(numeric_only=True).to_dict("index")
     ahead = {}
     for task in TASKS:

@@ -58,7 +58,7 @@ def trials(
 
 def trial(task: str, agent: str, seed: int) -> Trial:
     """Return one run."""
-    preset, steps = "standard" if agent == FLAGSHIP else "paper", updates(agent)
+    preset, steps = "standard" if agent == FLAGSHIP else "paper", updates_of(agent)
     words = ["--agent", agent, "--preset", preset, "--steps", str(steps)]
     words += [] if agent == FLAGSHIP else ["--sampler", "uniform"]
     words += ["--holdout", "0"]  # all of the data, as where others publish
@@ -68,7 +68,7 @@ def trial(task: str, agent: str, seed: int) -> Trial:
     return Trial(TABLE, agent, task, seed, tuple(words), (every, *SETTINGS, *own))
 
 
-def updates(agent: str) -> int:
+def updates_of(agent: str) -> int:
     """Return how many updates an agent makes."""
     return UPDATES // 2 if agent in LONG_UPDATES else UPDATES
 

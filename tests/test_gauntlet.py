@@ -22,7 +22,7 @@ import gauntlet_together
 import gauntlet_trials
 from evidence_data import MAZE, MIXTURES, ORACLES, RECORDINGS, ROBOTS, TOY
 from evidence_trials import Trial
-from gauntlet_trials import AGENTS, FLAGSHIP, TASKS, updates
+from gauntlet_trials import AGENTS, FLAGSHIP, TASKS, updates_of
 
 SMALL = ("eval_every=100", "eval_episodes=2", "last_eval_episodes=2", "log_every=10", "agent.width=8",
     "agent.candidates=3", "checkpoint_every=50", "env.time_limit=6")  # fmt: skip
@@ -164,7 +164,7 @@ def lines(
     cell: str, values: list[float], data: str = "walker2d-medium-expert", **last: float
 ) -> pd.DataFrame:
     """Return the lines of a whole run that scored `values`, one second an update of the agent's pace."""
-    every = updates(cell) // len(values)
+    every = updates_of(cell) // len(values)
     found = pd.DataFrame({"step": np.arange(1, len(values) + 1) * every, "score": values})
     found = found.assign(
         data=data, cell=cell, seed=1, seconds=9.0, processor=found.step / 100, last=np.nan, one=np.nan
@@ -223,5 +223,5 @@ def test_seeds_that_settings_are_tuned_with_judge_nothing():
 def test_successes_are_told_in_per_cent_and_runs_underway_by_their_updates():
     rows = lines("ifql", [0.1, 0.3], data="cube-single-oracle").rename(columns={"score": "success"})
     rows = rows.assign(score=np.nan, of_data=0.2)
-    (found,) = gauntlet_tables.runs(rows[rows.step < updates("ifql")]).to_dict("records")
+    (found,) = gauntlet_tables.runs(rows[rows.step < updates_of("ifql")]).to_dict("records")
     assert (found["five"], found["of_data"], found["updates"]) == (10.0, 20.0, 50_000)

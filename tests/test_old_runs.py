@@ -34,6 +34,17 @@ def test_the_runs_have_the_old_names():
     assert "learn_after" in json.loads((OLD / "online" / "config.json").read_text())
 
 
+@pytest.mark.parametrize(("options", "judge"), [
+    ({"clusters": 3, "fraction_end": 0.5}, "critic"),
+    ({"clusters": 3, "fraction_end": 0.5, "judge": "trajectory"}, "trajectory"),
+    ({"clusters": 3}, None),  # of somebody's --config: the rest is by default
+])  # fmt: skip
+def test_a_stratified_run_of_before_is_judged_by_its_critic(tmp_path, options, judge):
+    config = {"agent": "stratified_ql", "agent_options": options}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert RunConfig.load(tmp_path / "config.json").agent_options.get("judge") == judge
+
+
 @pytest.mark.parametrize(("agent", "doubt", "left"), [
     ("trajectory_ql", 0.0, False), ("trajectory_ql", 2.0, True), ("acfql", 0.0, True),
 ])  # fmt: skip

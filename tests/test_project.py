@@ -33,11 +33,12 @@ MODULES = sorted(
     for path in (ROOT / "trajrl").rglob("*.py")
     if path.parent != ROOT / "trajrl" or path.stem != "__init__"
 )
-# An agent learns from batches and does not know where they come from.  Strata alone reads more: it clusters
-# and splits its own rows with the mathematics of the samplers, three pure functions of arrays.
+# An agent learns from batches and does not know where they come from.  Strata alone read more: they cluster
+# and split their own rows with the mathematics of the samplers, three pure functions of arrays.
 READ_BY_AGENTS = {"trajrl.store.window"}
+STRATA = ("trajrl.agents.base.strata", "trajrl.agents.base.merit_split")
 READ_BY_STRATA = {
-    "trajrl.samplers.base.quality_buckets",
+    "trajrl.samplers.base.split",
     "trajrl.samplers.clustering.kmeans",
     "trajrl.store.features",
 }
@@ -101,7 +102,7 @@ def test_layers_of_agents_know_of_data_only_batches():
     for name, imported in GRAPH.items():
         if name.startswith("trajrl.agents."):
             outside = {other for other in imported if other.split(".")[1] in ("store", "samplers", "formats")}
-            allowed = READ_BY_STRATA if name == "trajrl.agents.base.strata" else READ_BY_AGENTS
+            allowed = READ_BY_STRATA if name in STRATA else READ_BY_AGENTS
             assert outside <= allowed, name
 
 

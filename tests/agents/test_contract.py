@@ -31,6 +31,7 @@ OTHER_CHOICES = {
     "dqc": [{"backup": "expectile", "q_agg": "lower"}],
     "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}],
     "edp": [{"q_term": "crr"}, {"q_term": "iql"}, {"q_term": "awr"}],
+    "stratified_ql": [{"judge": "critic"}],
     "trajectory_ql": [{"expectile": 0.7, "pick": "densest", "temperature": 2.0, "critics": 3}],
 }  # under which more fields are read
 STATISTICS = {"obs_mean": torch.full((OBS,), 0.3), "obs_std": torch.full((OBS,), 2.0)}

@@ -23,7 +23,13 @@ SMALL = {"width": 16, "depth": 2, "gru_width": 8, "candidates": 4, "ema_every": 
 
 
 def tiny(**config: Any) -> Any:
-    return make_agent("stratified_ql", OBS, ACT, seed=1, **{**SMALL, "clusters": 3, **config})
+    options = {**SMALL, "clusters": 3, "judge": "critic", **config}
+    return make_agent("stratified_ql", OBS, ACT, seed=1, **options)
+
+
+def windows(agent: Any, merit: list[float], seed: int = 0) -> Any:
+    """Return windows of episodes of these merits."""
+    return random_windows(agent.spec, len(merit), seed)._replace(merit=torch.tensor(merit))
 
 
 def noise_of(agent: Any, batch: Any) -> Any:
@@ -204,8 +210,8 @@ class Oracle:
 
     spec, device = WindowSpec(), torch.device("cpu")
 
-    def judge(self, history: Any, actions: Tensor) -> tuple[Tensor, Tensor]:
-        score = actions[:, 0, 0]
+    def judge(self, batch: Any) -> tuple[Tensor, Tensor]:
+        score = batch.actions[:, 0, 0]
         return score, score > 0.5
 
 
@@ -244,17 +250,64 @@ def test_diagnostics_looks_at_the_same_rows_every_time() -> None:
     assert diagnostics(Oracle(), store, 3) == diagnostics(Oracle(), store, 3)
 
 
-def test_an_agent_judges_rows_after_its_first_update() -> None:
-    agent = tiny(history=2)
+@pytest.mark.parametrize("judge", ["critic", "trajectory"])
+def test_an_agent_judges_rows_after_its_first_update(judge: str) -> None:
+    agent = tiny(history=2, judge=judge)
     batch = random_windows(agent.spec)
     agent.update(batch, torch_stream(0, "agent", 1))
-    score, good = agent.judge(at_anchor(batch), batch.actions)
+    score, good = agent.judge(batch)
     assert score.shape == good.shape == batch.steps.shape
     assert good.any()
     assert not good.all()
 
 
-@pytest.mark.parametrize(("field", "value"), [("threshold", "mean"), ("share", 1.5), ("clusters", 0)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("threshold", "mean"), ("judge", "me"), ("share", 1.5), ("clusters", 0)]
+)
 def test_a_wrong_setting_is_one_line(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
         replace(tiny().config, **{field: value}).validate()
+
+
+def test_the_second_actor_clones_rows_of_episodes_above_the_split_of_merits() -> None:
+    agent = tiny(judge="trajectory")
+    batch = windows(agent, [1.0, 1.2, 0.9, 1.1, 5.0, 5.2, 1.0, 1.1])
+    assert agent.select(batch).tolist() == [False] * 4 + [True, True] + [False] * 2
+    alone = batch._replace(mask=torch.zeros_like(batch.mask))
+    assert not agent.select(alone).any()  # padding is never cloned
+
+
+@pytest.mark.parametrize(("share", "good"), [(0.5, [3.0, 4.0]), (0.25, [4.0])])
+def test_a_given_share_of_the_rows_is_good(share: float, good: list[float]) -> None:
+    agent = tiny(judge="trajectory", share=share)
+    merit = [1.0, 2.0, 3.0, 4.0]
+    assert [m for m, kept in zip(merit, agent.select(windows(agent, merit))) if kept] == good
+
+
+def test_merits_are_labelled_anew_when_due_and_the_oldest_are_forgotten() -> None:
+    agent = tiny(judge="trajectory", subsample=8, refresh_every=3)
+    old, new = [0.0] * 6 + [1.0] * 2, [1.0] * 6 + [9.0] * 2
+    limits = []
+    for step, merit in enumerate((old, new, new, new, new)):
+        agent.update(windows(agent, merit, step), torch_stream(0, "agent", step))
+        limits.append(float(agent.merits.limit))
+    assert 0 < limits[0] < 1
+    assert 1 < limits[-1] < 9  # of the old merits nothing is left
+    assert limits[3] == limits[4]
+
+
+def test_what_was_seen_is_saved() -> None:
+    agent, other = (tiny(judge="trajectory", subsample=20) for _ in range(2))
+    agent.update(windows(agent, [0.0, 0.0, 7.0]), torch_stream(0, "agent", 0))
+    other.load_state_dict(agent.state_dict())
+    batch = windows(agent, [0.1, 6.9, 3.0], 1)
+    assert torch.equal(agent.select(batch), other.select(batch))
+    assert float(agent.merits.limit) == float(other.merits.limit)
+
+
+def test_windows_show_the_merit_of_their_episodes_where_that_is_judged_by() -> None:
+    assert random_windows(tiny().spec).merit is None
+    batch = random_windows(tiny(judge="trajectory", history=3, horizon=4).spec)
+    same = batch.episode[:, None] == batch.episode
+    assert (batch.merit[:, None] == batch.merit)[same].all()
+    assert batch.merit.unique().numel() > 1

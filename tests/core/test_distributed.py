@@ -79,7 +79,7 @@ def resumed(folder: Path, steps: int):
 
 
 def test_one_process_then_two(store, tmp_path):
-    same = {"agent": "diffusion_ql", "agent.decay_steps": 25}
+    same = {"agent": "diffusion_ql", "agent.decay_steps": 25, "sampler.judge": "critic"}
     run = trained(tmp_path / "alone", store, batch_size=17, sampler="quality", **same)
     other = tmp_path / "two"
     trained(other, store, batch_size=17, sampler="quality", steps=7, **same)

@@ -213,7 +213,7 @@ def test_a_cloud_knows_draws_clusters_and_sources():
 
 def test_states_are_coloured_by_the_clusters_that_quality_judges_within(tmp_path):
     store = make_store(range(5, 25))
-    sampler = make_sampler("mixture", store, offline="quality", states=3, score_rows=50)
+    sampler = make_sampler("mixture", store, offline="quality", judge="critic", states=3, score_rows=50)
     quality = sampler.sides["offline"]
     cloud = space.state_cloud(store, clusters=quality.states)
     named = [f"state cluster {c}" for c in quality.states.labels]  # of every step, in order

@@ -100,6 +100,22 @@ def top(f: Facts, share: float, floor: float) -> np.ndarray:
     return (1 - floor) * mass / mass.sum() + floor / len(mass)
 
 
+def quality(f: Facts, low: float) -> np.ndarray:
+    """Steps of episodes above the split of merits that parts them most weigh 1, the others `low`."""
+    to_go = [
+        [sum(0.99 ** (j - t) * r[j] for j in range(t, len(r))) for t in range(len(r))] for r in f.rewards
+    ]
+    merit = np.array([np.mean(own) for own in to_go])
+    rows = np.repeat(merit, f.length)
+
+    def parted(limit: float) -> float:
+        above, below = rows[rows > limit], rows[rows <= limit]
+        return len(above) * len(below) * (above.mean() - below.mean()) ** 2
+
+    mass = f.length * np.where(merit > max(np.unique(merit)[:-1], key=parted), 1.0, low)
+    return mass / mass.sum()
+
+
 def weighted(
     f: Facts, worth: np.ndarray, temperature: float = 0.1, exponent: float = 1.0, floor: float = 0.0
 ) -> np.ndarray:
@@ -264,6 +280,7 @@ LAWS: dict[str, Callable[[Facts], np.ndarray | list[np.ndarray]]] = {
     "progress-success": lambda f: progress(
         f, lambda c: 0.1 + 0.9 * 8 / 16, temperature=0.02, floor=0.05, ess=0.6
     ),
+    "quality": lambda f: quality(f, low=0.55),  # half way from 1 to 0.1
     "recent": lambda f: recent(f, half_life=0.3, floor=0.2),
     "roles": lambda f: (weighted(f, advantage(f), temperature=0.5) + uniform(f)) / 2,
     "roles-late": lambda f: (

@@ -34,7 +34,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "progress",
         {"by": "success", "clusters": 1, "window": 16, "ess": 0.6, "refresh_every": 1},
     ),
-    "quality": ("quality", {"states": 2, "refresh_every": 2, "over_steps": 5, "score_rows": 60}),
+    "quality": ("quality", {"over_steps": 6, "low_end": 0.1}),
+    "quality-critic": (
+        "quality",
+        {"judge": "critic", "states": 2, "refresh_every": 2, "over_steps": 5, "score_rows": 60},
+    ),
     "recent": ("recent", {"half_life": 0.3, "floor": 0.2}),
     "roles": ("roles", {"policy": "weighted", "values": "uniform", "temperature": 0.5}),
     "roles-late": (

@@ -75,7 +75,9 @@ def test_rewards_that_are_not_numbers_are_refused_by_episode(metric):
         make_sampler("priority", store, metric=metric)
 
 
-@pytest.mark.parametrize(("name", "options"), [("cluster", {}), ("quality", {}), ("weighted", {})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("cluster", {}), ("quality", {"judge": "critic"}), ("weighted", {})]
+)
 def test_observations_that_are_not_numbers_are_refused(name, options):
     store = population()
     obs = np.zeros((3, 3))
@@ -85,14 +87,22 @@ def test_observations_that_are_not_numbers_are_refused(name, options):
         make_sampler(name, store, **options)
 
 
+def test_rewards_that_are_not_numbers_are_refused_where_episodes_are_judged_by_them():
+    store = population()
+    store.append(Episode(np.zeros((3, 3)), np.zeros((2, 2)), np.array([1.0, np.nan]), False))
+    with pytest.raises(ValueError, match="a merit that is not a number"):
+        make_sampler("quality", store)
+
+
 def test_a_score_of_the_wrong_size_is_refused():
     with pytest.raises(ValueError, match="one row of values per anchor"):
-        make_sampler("quality", population()).refresh(1, lambda anchors: np.zeros(3))
+        make_sampler("quality", population(), judge="critic").refresh(1, lambda anchors: np.zeros(3))
 
 
 def test_a_score_that_is_not_a_number_is_refused():
+    critic = make_sampler("quality", population(), judge="critic")
     with pytest.raises(ValueError, match="a Q that is not a number"):
-        make_sampler("quality", population()).refresh(1, lambda anchors: np.full(len(anchors.step), np.nan))
+        critic.refresh(1, lambda anchors: np.full(len(anchors.step), np.nan))
 
 
 def test_a_fallback_is_logged_once(caplog):

@@ -93,7 +93,7 @@ def test_bench_sampler_times_every_sampler(capsys):
         ("cluster", {"clusters": 4, "restarts": 1, "max_points": 2000}),
         ("cluster*priority", {"clusters": 4, "restarts": 1, "max_points": 2000}),
         ("episode", {}), ("mixture", {}), ("priority", {}), ("top", {}), ("uniform", {}), ("weighted", {}),
-        ("quality", {"states": 1}),
+        ("quality", {}), ("quality", {"judge": "critic", "states": 1}),
     ],
 )  # fmt: skip
 def test_a_batch_from_a_hundred_thousand_episodes_takes_half_a_millisecond(large, name, options):

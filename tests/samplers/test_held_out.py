@@ -44,7 +44,7 @@ def test_a_held_out_episode_is_never_drawn(case, seed, share):
 
 @pytest.mark.parametrize("name", ["cluster", "quality"])
 def test_a_clustering_is_fitted_without_held_out_episodes(name):
-    options = {"clusters": 3} if name == "cluster" else {"states": 3}
+    options = {"clusters": 3} if name == "cluster" else {"judge": "critic", "states": 3}
     fitted = []
     for wild in (1.0, 1e6):
         store = population()

@@ -42,10 +42,10 @@ def test_every_sampler_has_a_case():
     named = {expression for expression, _ in CASES.values()}
     assert set(SAMPLERS) - named == {"product"}
     assert any("*" in expression for expression in named)
-    assert set(LAWS) == set(CASES) - set(CURSORS) - {"quality"}
+    assert set(LAWS) == set(CASES) - set(CURSORS) - {"quality-critic"}
 
 
-@pytest.mark.parametrize("case", sorted(set(CASES) - set(CURSORS) - {"quality"}))
+@pytest.mark.parametrize("case", sorted(set(CASES) - set(CURSORS) - {"quality-critic"}))
 def test_drawn_frequencies_follow_the_formula(case):
     name, options = CASES[case]
     store = population()
@@ -88,9 +88,10 @@ def test_a_backward_cursor_visits_every_step_of_what_it_draws(case):
     assert np.abs(inside - 1).max() < 0.1
 
 
-def test_quality_draws_rows_by_the_weight_of_their_bucket():
+def test_what_a_critic_judges_is_drawn_by_the_weight_of_its_bucket():
     store = population()
-    sampler = make_sampler("quality", store, states=1, over_steps=4, refresh_every=2, score_rows=60)
+    options = {"judge": "critic", "states": 1, "over_steps": 4, "refresh_every": 2, "score_rows": 60}
+    sampler = make_sampler("quality", store, **options)
     sampler.refresh(2, score)
     q = np.full(len(store.actions), np.nan)
     asked = ~np.isnan(sampler.q)

@@ -39,6 +39,7 @@ from trajrl.samplers.options import choose_sampler, resolved_options
         ("mixture", {"fraction_end": -0.1}, "'fraction_end' is a share"),
         ("mixture", {"over_steps": -1}, "'over_steps' is at least 0"),
         ("quality", {"threshold": "median"}, "there are: mean, quantile|did you mean 'mean'"),
+        ("quality", {"judge": "trajectories"}, "did you mean 'trajectory'"),
         ("quality", {"states": 0}, "'states' is at least 1; got 0"),
         ("quality", {"low_end": 0.0, "high_end": 0.0}, "one of the weights"),
         ("uniform*priority", {}, "'uniform' does not"),

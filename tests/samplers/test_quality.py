@@ -9,11 +9,12 @@ from populations import episode, population
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.base.expert_auroc import separation
-from trajrl.samplers.base.quality_buckets import HIGH, LOW, UNKNOWN, estimated_share, group_scores, is_high
+from trajrl.samplers.base.quality_buckets import HIGH, LOW, UNKNOWN, group_scores, is_high
+from trajrl.samplers.base.split import estimated_share, split
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 
-ALL = {"score_rows": 10_000, "refresh_every": 10}
+ALL = {"judge": "critic", "score_rows": 10_000, "refresh_every": 10}
 
 
 def two_sources(states_apart: bool = True) -> TrajectoryStore:
@@ -65,6 +66,42 @@ def test_otsu_finds_the_share_of_a_mixture_of_two():
     score = np.concatenate([rng.normal(0, 1, 7000), rng.normal(8, 1, 3000)])
     assert estimated_share(score) == pytest.approx(0.3, abs=0.01)
     assert estimated_share(np.ones(10)) == 0.5
+
+
+def test_a_low_side_of_few_is_set_aside_and_a_high_side_of_few_is_kept():
+    rng = stream(1, "test")
+    groups = [rng.normal(-30, 1, 300), rng.normal(0, 1, 7000), rng.normal(6, 1, 2700)]
+    assert 1 < split(np.concatenate(groups)) < 5  # Otsu alone parts off the 300
+    assert estimated_share(np.concatenate(groups)) == pytest.approx(0.27, abs=0.01)
+    few = np.concatenate([rng.normal(0, 1, 9500), rng.normal(30, 1, 500)])
+    assert estimated_share(few) == pytest.approx(0.05, abs=0.002)
+    assert split(np.ones(5)) == split(np.zeros(0)) == np.inf
+
+
+def test_trajectories_are_judged_whole_and_no_agent_is_asked():
+    store = two_sources()
+
+    def nobody(anchors):
+        raise AssertionError("asked")
+
+    sampler = make_sampler("quality", store, over_steps=1, low_end=0.0)
+    sampler.refresh(5_000, nobody)
+    assert sampler.report["accuracy"] == sampler.report["auroc"] == 1
+    assert sampler.report["expected_share"] == 0.25
+    expert = np.arange(20) % 4 == 0
+    np.testing.assert_allclose(sampler.probabilities(), np.where(expert, 0.2, 0))
+    np.testing.assert_array_equal(sampler.bucket == HIGH, np.repeat(expert, 6))
+
+
+def test_an_episode_that_comes_later_is_judged_at_once_and_the_share_may_be_given():
+    store = two_sources()
+    sampler = make_sampler("quality", store, share=0.5)
+    assert sampler.report["expected_share"] == pytest.approx(0.25)  # equal merits are not parted
+    better = np.full(6, 3.0)
+    new = store.append(Episode(np.zeros((7, 2)), np.zeros((6, 1)), better, False, None, "expert"))
+    sampler.refresh(1)
+    assert (sampler.bucket[-6:] == HIGH).all()
+    assert sampler.probabilities()[new] > 0
 
 
 def test_equal_values_are_all_low_and_the_law_stays_uniform():
@@ -140,7 +177,7 @@ def test_weights_blend_in_either_direction(low, high):
 
 def test_rows_nobody_asked_about_weigh_the_mean_and_are_asked_first():
     store = two_sources()
-    sampler = make_sampler("quality", store, states=2, score_rows=50, refresh_every=10)
+    sampler = make_sampler("quality", store, judge="critic", states=2, score_rows=50, refresh_every=10)
     sampler.refresh(1, q_of(store))
     assert (sampler.bucket == UNKNOWN).sum() == 70
     sampler.refresh(10, q_of(store))
@@ -167,6 +204,6 @@ def test_new_rows_are_taken_in_before_they_are_judged():
 
 
 def test_a_run_without_an_agent_to_ask_says_so():
-    sampler = make_sampler("quality", population(), refresh_every=1)
+    sampler = make_sampler("quality", population(), judge="critic", refresh_every=1)
     sampler.refresh(1)
     assert "no agent to ask" in sampler.notes[0]

@@ -25,7 +25,8 @@ def path(tmp_path_factory):
     [
         ("cluster*priority", ["clusters=2", "refresh_every=2"]),
         ("priority", ["metric=q_uncertainty", "refresh_every=2"]),
-        ("quality", ["states=2", "refresh_every=2"]),
+        ("quality", ["judge=critic", "states=2", "refresh_every=2"]),
+        ("quality", ["over_steps=5"]),
         ("density", ["kl=0.3"]),
         ("progress", ["clusters=2", "refresh_every=2", "least=1"]),
     ],

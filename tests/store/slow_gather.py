@@ -30,9 +30,19 @@ def slow_window(episode: Episode, t: int, spec: WindowSpec, shape_action=same, s
     if spec.next_actions:
         ahead = 0 if terminated else length - t - k
         window |= slow_chunk(episode, t + k, ahead, spec.chunk, shape_action, "next_actions", "next_mask")
+    if spec.merit:
+        window["merit"] = np.float32(slow_merit(episode))
     if spec.return_gamma is not None:
         window |= slow_return(episode, t, spec, shape_action, shape_reward)
     return window
+
+
+def slow_merit(episode: Episode, gamma: float = 0.99) -> float:
+    """Return the mean over steps of the recorded rewards from there on, discounted."""
+    total = 0.0
+    for t in range(len(episode)):
+        total += sum(gamma ** (j - t) * float(episode.rewards[j]) for j in range(t, len(episode)))
+    return total / len(episode)
 
 
 def slow_return(episode: Episode, t: int, spec: WindowSpec, shape_action=same, shape_reward=same) -> dict:

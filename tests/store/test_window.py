@@ -12,7 +12,7 @@ from trajrl import Anchors, Episode, TrajectoryStore, WindowSpec, gather
 from trajrl.store.column import Column
 
 SPECS = [
-    WindowSpec(history, chunk, horizon, next_actions=True, return_gamma=0.9)
+    WindowSpec(history, chunk, horizon, next_actions=True, return_gamma=0.9, merit=True)
     for history in (1, 4, 8)
     for chunk in (1, 3, 5)
     for horizon in sorted({1, chunk, 7})
@@ -38,7 +38,7 @@ def poison(episode: Episode) -> Episode:
 def assert_equal(batch, row: int, expected: dict) -> None:
     for name, value in expected.items():
         found = getattr(batch, name)[row].numpy()
-        if name in ("returns", "end_discount"):  # sums and powers, in another order
+        if name in ("returns", "end_discount", "merit"):  # sums and powers, in another order
             assert found == pytest.approx(value, rel=1e-6, abs=1e-6), name
         else:
             np.testing.assert_array_equal(found, value, err_msg=name)

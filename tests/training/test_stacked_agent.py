@@ -40,7 +40,11 @@ CASES += [
     ("iql", {"history": 3, "horizon": 4, "dropout": 0.1}),
     ("td3_bc", {"history": 3, "horizon": 4, "policy_delay": 3, "normalize_obs": True}),
     ("eg_ood", {"behaviour_steps": 3, "calibration_steps": 2, "history": 2}),
-    ("stratified_ql", {"subsample": 90, "refresh_every": 7, "fraction_steps": 20, "history": 2}),
+    ("stratified_ql", {"subsample": 90, "refresh_every": 7}),
+    (
+        "stratified_ql",
+        {"judge": "critic", "subsample": 90, "refresh_every": 7, "fraction_steps": 20, "history": 2},
+    ),
 ]
 QUICK = [case for case in CASES[-8:] if case[0] in ("rlpd", "td3_bc")]  # make test-all has every case
 FEW = [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]

@@ -1,7 +1,8 @@
 """Stratified Q-learning: Diffusion-QL with a second actor that clones only what is good for its state.
 
+    selected    : rows of good episodes, by merit (store/merit.py); or, with judge=critic, as published,
+                  score above the (1 - f) quantile of its cluster, f rising over the run
     score(o, a) = min_j Q'_j(c, a) - mean of that over the state's cluster, Q' as it was at the last labelling
-    selected    : score above the (1 - f) quantile of its cluster, f rising over the run
     L_first     = mean (eps_net(x_i, i, c) - eps)^2 + eta L_q
     L_second    = mean over selected rows of the same + eta L_q over all rows
     L_q         = -mean Q_p(c, a_pi) / mean |Q_q(c, a_pi)|, a_pi of the actor in question
@@ -15,7 +16,7 @@ Paper: none; code by RDG0818.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -25,44 +26,52 @@ from trajrl.agents.base.candidates import choose, padded_history, valued_candida
 from trajrl.agents.base.checks import at_least_one, not_negative, one_of, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
+from trajrl.agents.base.merit_split import MeritSplit
 from trajrl.agents.base.networks import Actor, build_actor, build_critics
 from trajrl.agents.base.proposer import proposer
-from trajrl.agents.base.protocol import Batches, History, by_role
+from trajrl.agents.base.protocol import Batches, History, by_role, history_of
 from trajrl.agents.base.strata import THRESHOLDS, Strata
 from trajrl.agents.presets.diffusion_ql import DEMO, of_environment
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
 from trajrl.nets.denoiser import DiffusionPolicy
 from trajrl.nets.ensemble import draw_pair
 from trajrl.nets.targets import best_next_value, copy_of, follow, masked_mean, td_target
-from trajrl.store.window import SequenceBatch
+from trajrl.store.window import SequenceBatch, WindowSpec
 
 SMALLEST_Q = 1e-6  # floor of mean |Q| where it divides
+JUDGES = ("trajectory", "critic")
 DEFAULT_FRACTION_STEPS = 250_000  # where neither the config nor the length of the run says
 
 
 @dataclass(frozen=True)
 class Config(DiffusionConfig):
-    """Defaults are those of Diffusion-QL, with a tenth of each cluster selected at first and half later."""
+    """Defaults are those of Diffusion-QL; the second actor clones what is above the split of merits."""
 
+    judge: str = "trajectory"  # what is judged: the whole trajectory, or each row by the critic, in clusters
     eta: float = 1.0  # weight of the Q term; raising it: bolder, further from the data
-    clusters: int = 10  # of states, each judged by itself; raising it: fairer, noisier.  1: all together
+    clusters: int = 10  # of states (critic), each judged by itself; raising it: fairer, noisier.  1: none
     components: int = 0  # principal components of the states kept for clustering; 0: no projection
-    subsample: int = 8_192  # rows that are judged, the first ones seen; raising it: steadier, slower
+    subsample: int = 8_192  # rows judged: the last ones seen, or the first (critic); raising it: steadier
     refresh_every: int = 1_000  # updates between two labellings; raising it: cheaper, staler
-    fraction_start: float = 0.1  # share of each cluster that is selected at first; raising it: closer to all
+    fraction_start: float = 0.1  # share of each cluster selected at first (critic); raising it: closer to all
     fraction_end: float = 0.5  # and at the end
     fraction_steps: int = 0  # updates from start to end, 0: a quarter of the run
     threshold: str = "cluster_mean"  # what a good row beats: cluster_mean, global_mean or cluster_quantile
-    share: float = 0.0  # of good rows (cluster_quantile); raising it: more rows are good.  0: estimated
+    share: float = 0.0  # of good rows (not of means); raising it: more rows are good.  0: estimated
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
 
     def validate(self) -> None:
         """Check what can be checked without data."""
         super().validate()
-        one_of(self, threshold=THRESHOLDS)
+        one_of(self, threshold=THRESHOLDS, judge=JUDGES)
         at_least_one(self, "clusters", "subsample", "refresh_every", "target_candidates")
         shares(self, "fraction_start", "fraction_end", "share")
         not_negative(self, "components", "fraction_steps")
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Return the windows it learns from, with the merit of their episodes where that is judged by."""
+        return replace(super().spec, merit=self.judge == "trajectory")
 
     def fraction(self, update: int) -> float:
         """Return f, the share of each cluster that is selected after `update` updates."""
@@ -73,8 +82,8 @@ class Config(DiffusionConfig):
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": DEMO,
     "paper": {
-        "act_ema": False, "ema_before": "initial", "decay": "as_run", "fraction_start": 0.0,
-        "fraction_steps": 250_000,
+        "act_ema": False, "ema_before": "initial", "decay": "as_run", "judge": "critic",
+        "fraction_start": 0.0, "fraction_steps": 250_000,
     },
     "standard": {},
 }  # fmt: skip
@@ -112,16 +121,19 @@ class StratifiedQL(TargetActorLearner):
         self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", build_actor(config, *size))
         self.second, self.ema_second = self.with_copy("second", "ema_second", build_actor(config, *size))
         self.critic, self.target = self.with_copy("critic", "target", build_critics(config, *size))
-        self.judging = self.part("judging", copy_of(self.critic))  # the target critic at the last labelling
         actor = config.actor_lr, config.actor_clip  # of both
         self.actor_optimiser = self.adam("actor_optimiser", *actor, self.actor)
         self.second_optimiser = self.adam("second_optimiser", *actor, self.second)
         self.critic_optimiser = self.adam(
             "critic_optimiser", config.critic_lr, config.critic_clip, self.critic
         )
-        seed = int(options.get("seed", 0))
-        strata = Strata(config.clusters, config.components, config.subsample, seed, self.device)
-        self.strata = self.part("strata", strata)
+        if config.judge == "trajectory":
+            self.merits = self.part("merits", MeritSplit(config.subsample, config.share, self.device))
+        else:
+            self.judging = self.part("judging", copy_of(self.critic))  # the target at the last labelling
+            seed = int(options.get("seed", 0))
+            strata = Strata(config.clusters, config.components, config.subsample, seed, self.device)
+            self.strata = self.part("strata", strata)
 
     def draw_noise(self, batch: SequenceBatch, rng: torch.Generator) -> Noise:
         """Draw all the randomness of one update, on the CPU, so that every device sees the same."""
@@ -191,27 +203,38 @@ class StratifiedQL(TargetActorLearner):
         return bc_loss + self.config.eta * q_loss, bc_loss, q_loss
 
     @torch.no_grad()
-    def judge(self, history: History, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return score (V,) of actions (V, 1, act) and whether they are good (V,), by the last labelling."""
-        score, cluster = self.strata.score(history.obs[:, -1], self.judged_value(history, actions))
+    def judge(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Return the score (V,) of windows and whether they are good (V,), by the last labelling."""
+        if batch.merit is not None:
+            return batch.merit, self.merits.good(batch.merit)
+        history = history_of(batch)
+        score, cluster = self.strata.score(history.obs[:, -1], self.judged_value(history, batch.actions))
         return score, score > self.strata.good_above[cluster]
 
     @torch.no_grad()
     def select(self, batch: SequenceBatch) -> Tensor:
-        """Return which rows (B,) the second actor clones; judge the strata anew when due."""
+        """Return which rows (B,) the second actor clones; label anew when due."""
+        real, due = batch.mask[:, 0], self.updates % self.config.refresh_every == 0
+        if batch.merit is None:
+            return real & self.above_the_quantile(batch, due)
+        self.merits.take(all_gather_rows(batch.merit)[all_gather_rows(real)], due)
+        return real & self.merits.good(batch.merit)
+
+    def above_the_quantile(self, batch: SequenceBatch, due: bool) -> Tensor:
+        """Return which rows (B,) are among the best of their cluster by the critic; label anew when due."""
         config, (now, _), real = self.config, histories(batch), batch.mask[:, 0]
         actions = torch.where(batch.action_mask[..., None], batch.actions, 0.0)
         grown = self.strata.is_open and self.strata.take(
             now.each(all_gather_rows), all_gather_rows(actions), all_gather_rows(real)
         )  # rows of the whole batch: every process holds the same subsample
-        if self.strata.size and (grown or self.updates % config.refresh_every == 0):
+        if self.strata.size and (grown or due):
             follow(self.judging.parameters(), self.target.parameters(), 1.0)
             q = self.judged_value(self.strata.history, self.strata.actions)
             self.strata.judge(q, config.fraction(self.updates), config.threshold, config.share)
         if not self.strata.judged:
             return torch.zeros_like(real)
         score, cluster = self.strata.score(now.obs[:, -1], self.judged_value(now, actions))
-        return real & (score > self.strata.select_above[cluster])
+        return score > self.strata.select_above[cluster]
 
     def judged_value(self, history: History, actions: Tensor) -> Tensor:
         """Return min_j Q_j (V,) of actions (V, 1, act) under the critic that the strata were judged with."""

@@ -3,6 +3,7 @@
 options   config.json, --config, --set, --grid, options of environments, flags of the command line
 metrics   columns of metrics.csv: 'phase/group/name'
 gone      options of agents that are no more: left out of a config at the value at which they did nothing
+later     options of agents that came later, by one that is as old as the agent: what runs did before
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ GROUPS = {"judgement": "diagnostics", "dip": "finetune", "handover": "sampler_sh
 METRICS = {"finetune/dip": "finetune/drop"}  # within a group, after the group was renamed
 
 GONE: Mapping[str, Mapping[str, Any]] = {"trajectory_ql": {"doubt": 0.0}}
+LATER: Mapping[str, tuple[str, Mapping[str, Any]]] = {"stratified_ql": ("fraction_end", {"judge": "critic"})}
 
 
 def option(name: str) -> str:
@@ -31,9 +33,10 @@ def options(values: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def of_agent(agent: str, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return an agent's options without those that are no more and did nothing."""
-    gone = GONE.get(agent, {})
-    return {name: value for name, value in values.items() if name not in gone or value != gone[name]}
+    """Return an agent's options without those that are no more and did nothing, and with later ones."""
+    gone, (old, later) = GONE.get(agent, {}), LATER.get(agent, ("", {}))
+    kept = {name: value for name, value in values.items() if name not in gone or value != gone[name]}
+    return {**later, **kept} if old in kept else kept
 
 
 def setting(name: str) -> str:

@@ -1,9 +1,11 @@
-"""Quality buckets: rows whose Q beats the threshold of their state's cluster are high, the others low.
+"""Quality buckets: rows of good episodes are high, the others low; their weights blend over training.
 
     p(e, t) = w_b(e, t) / sum w,       w_b goes linearly from a start to an end over `over_steps`
+    judge=trajectory    high: merit(e) above Otsu's split of all rows' merits, or in the best `share` of rows
+    judge=critic        high: Q beats the threshold of its state's cluster, their mean or (1 - share) quantile
 
-A row the agent has not been asked about yet weighs the mean of both.  Thresholds per cluster of states: the
-mean of Q, or its (1 - share) quantile, where the share of expert rows is given or estimated.
+Merit is the mean return to go along an episode (store/merit.py) and asks no agent.  A critic is asked about
+some rows at a time; one that it has not been asked about yet weighs the mean of both.
 
 Paper: none; code by RDG0818.
 """
@@ -26,26 +28,30 @@ from trajrl.samplers.base.quality_buckets import (
     THRESHOLDS,
     UNKNOWN,
     Buckets,
-    estimated_share,
     group_scores,
     is_high,
 )
 from trajrl.samplers.base.returns import all_finite
+from trajrl.samplers.base.split import estimated_share, split
 from trajrl.samplers.base.store_view import StoreWatch, note_once
 from trajrl.samplers.clustering.states import StateClusters
+from trajrl.store.merit import merits
 from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Score
     from trajrl.store.store import TrajectoryStore
 
+JUDGES = ("trajectory", "critic")
+
 
 @dataclass(frozen=True)
 class Config:
     """How rows are judged, and how much each bucket counts."""
 
-    threshold: str = "mean"  # of Q in a cluster of states: mean, or quantile at 1 - share
-    share: float = 0.0  # of rows expected to be high (quantile); higher: more rows are high.  0: estimated
+    judge: str = "trajectory"  # what is judged: the whole trajectory, or each row by the agent's critic
+    threshold: str = "mean"  # of Q in a cluster of states (critic): mean, or quantile at 1 - share
+    share: float = 0.0  # of rows expected to be high (but for mean); higher: more are high.  0: estimated
     states: int = 10  # clusters of states with a threshold each; higher: fairer, noisier.  1: one for all
     components: int = 0  # principal components of the states kept for clustering; 0: no projection
     low_start: float = 1.0  # weight of a low row at the start; higher: closer to uniform
@@ -59,6 +65,8 @@ class Config:
 
     def validate(self) -> None:
         """Refuse unknown names and numbers out of range."""
+        if self.judge not in JUDGES:
+            raise ValueError(unknown("judge", self.judge, JUDGES))
         if self.threshold not in THRESHOLDS:
             raise ValueError(unknown("threshold", self.threshold, THRESHOLDS))
         check_share("share", self.share)
@@ -92,13 +100,18 @@ class QualitySampler:
         self.notes: list[str] = []
         self.q = np.zeros(0, np.float32)  # (S,) last value; NaN: never asked
         self.bucket = np.zeros(0, np.int8)  # (S,)
-        self.watch, self.states = StoreWatch(), StateClusters(config.states, config.components, seed)
+        self.watch, self.states = StoreWatch(), StateClusters(self.groups, config.components, seed)
         self.report: dict[str, float] = {}  # against source labels, of the last labelling
         self._step = self._judged_at = self._turn = (
             0  # now; the last labelling due; how often the agent was asked
         )
         self._arrange(store.live[:0])
         self.refresh(0)
+
+    @property
+    def groups(self) -> int:
+        """Return how many clusters of states are judged apart: trajectories visit many of them."""
+        return self.config.states if self.config.judge == "critic" else 1
 
     def __repr__(self) -> str:
         """Return it in one line."""
@@ -118,6 +131,11 @@ class QualitySampler:
         """Take in new episodes; ask the agent about more rows and judge anew when due."""
         self._step = step
         changed = self.watch.changed(self.store)
+        if self.config.judge == "trajectory":
+            if changed:
+                self._arrange(self.store.live)
+                self._judge_episodes()
+            return
         due = step - self._judged_at >= self.config.refresh_every
         first = score is not None and not self._turn and len(self.q) > 0
         if not (changed or due or first):
@@ -181,7 +199,7 @@ class QualitySampler:
         lottery = stream(self.seed, "quality", self._turn).random(len(rows)) + ~np.isnan(self.q[rows])
         count = min(self.config.score_rows, len(rows))
         chosen = np.sort(rows[np.argpartition(lottery, count - 1)[:count]])  # (m,)
-        episode = np.searchsorted(self.store.table.start, chosen, side="right") - 1
+        episode = self._episodes(chosen)
         values = ask(score, episode, chosen - self.store.table.start[episode])  # (m, E)
         self.q[chosen] = all_finite(values.min(1), episode, "Q")
 
@@ -191,9 +209,27 @@ class QualitySampler:
         group = self.states.labels[rows]
         score = group_scores(self.q[rows].astype(np.float64), group)
         share = self.config.share or estimated_share(score)
-        high = is_high(score, group, self.config.threshold, share)
+        self._put(rows, score, is_high(score, group, self.config.threshold, share), share)
+
+    def _judge_episodes(self) -> None:
+        """Put every row into the bucket of its episode; where no episode is better all are low."""
+        rows = np.sort(self.buckets.rows)
+        if not len(rows):
+            return
+        merit = merits(self.store)[self._episodes(rows)]  # (m,)
+        self.q[rows] = all_finite(merit, self._episodes(rows), "merit")
+        limit = np.quantile(merit, 1 - self.config.share) if self.config.share else split(merit)
+        high = merit > limit
+        self._put(rows, merit, high, float(high.mean()))
+        self.buckets = Buckets(self.store, self.buckets.ids, self.bucket)
+
+    def _put(self, rows: np.ndarray, score: np.ndarray, high: np.ndarray, share: float) -> None:
+        """Put rows (m,) into their buckets, and compare their scores with the sources."""
         self.bucket[rows] = np.where(high, HIGH, LOW)
         expert = expert_episodes(self.store, self.config.expert)
-        episode = np.searchsorted(self.store.table.start, rows, side="right") - 1
-        self.report = {} if expert is None else separation(score, high, expert[episode])
+        self.report = {} if expert is None else separation(score, high, expert[self._episodes(rows)])
         self.report["expected_share"] = share
+
+    def _episodes(self, rows: np.ndarray) -> np.ndarray:
+        """Return the episodes (m,) that action rows (m,) belong to."""
+        return np.searchsorted(self.store.table.start, rows, side="right") - 1

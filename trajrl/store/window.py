@@ -30,6 +30,7 @@ import numpy as np
 from trajrl.core.one_line import one_line, shaped
 from trajrl.store.frames import gather_frames, next_frames
 from trajrl.store.goals import Goals, cost, rewards_until
+from trajrl.store.merit import merits
 from trajrl.store.return_to_go import returns_to_go, stops
 from trajrl.store.window_rows import begins, chunk_of, histories, marked, on_device, rewards_of
 
@@ -48,6 +49,7 @@ class WindowSpec:
     horizon: int | None = None  # n: rewards from the anchor to the bootstrap; None: the chunk
     next_actions: bool = False  # also gather the chunk at the bootstrap, for SARSA-style targets
     return_gamma: float | None = None  # also gather the return to go, discounted so
+    merit: bool = False  # also gather the merit of the window's episode
     actions: int = 0  # actions gathered, where a critic sees more than the chunk that a policy gives; 0: N
 
     def __post_init__(self) -> None:
@@ -111,6 +113,8 @@ class SequenceBatch(NamedTuple):
     end_obs: torch.Tensor | None = None  # (B, H, obs) the history that ends at o_{t+m}
     end_prev_actions: torch.Tensor | None = None  # (B, H, act)
     end_history_mask: torch.Tensor | None = None  # (B, H) bool
+
+    merit: torch.Tensor | None = None  # (B,) of the episode, with WindowSpec.merit
 
     # Of a store with images: the frames of both histories, the first H of them those of this one.
     images: tuple[torch.Tensor, ...] | None = None  # (B, F, height, width, channels) uint8, one for each key
@@ -179,6 +183,8 @@ def gather(
             returns=returned[0], end_discount=returned[1],
             end_obs=obs[2], end_prev_actions=prev_actions[2], end_history_mask=history_mask[2],
         )  # fmt: skip
+    if spec.merit:
+        batch = batch._replace(merit=on_device(merits(store)[episode].astype(np.float32), device))
     if store.goals:
         return _towards(store, batch, (episode, step, reach, k), spec, goals or Goals(episode, length))
     if not store.images:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from trajrl.agents.base.protocol import history_of
 from trajrl.core.rng import stream
 from trajrl.samplers.base.expert_auroc import expert_episodes, separation
 from trajrl.store.window import Anchors, gather
@@ -31,9 +30,8 @@ def diagnostics(agent: Agent, store: TrajectoryStore, seed: int) -> dict[str, fl
         return {}
     anchors = subsample(store, seed)
     batch = gather(store, anchors, agent.spec, agent.device)
-    history = history_of(batch)
     with torch.no_grad():
-        score, good = judge(history, batch.actions)
+        score, good = judge(batch)
     return separation(score.double().cpu().numpy(), good.cpu().numpy(), expert[anchors.episode])
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trajrl.agents.base.protocol import History
 from trajrl.core.rng import integer
-from trajrl.samplers.base.quality_buckets import estimated_share
+from trajrl.samplers.base.split import estimated_share
 from trajrl.samplers.clustering.kmeans import fit_centres
 from trajrl.store.features import Scaler
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore
 
 THRESHOLDS = ("mean", "quantile")
-BINS = 256
 
 LOW, HIGH, UNKNOWN = 0, 1, 2
 NUM_BUCKETS = 3
@@ -58,18 +57,3 @@ def is_high(score: np.ndarray, group: np.ndarray, threshold: str, share: float) 
             limit[c] = np.quantile(score[group == c], 1 - share)
     rounding = 1e-9 * max(1.0, float(np.abs(score).max(initial=0)))
     return score > limit[group] + rounding
-
-
-def estimated_share(score: np.ndarray) -> float:
-    """Return the share of rows above Otsu's split; 0.5 where the scores do not differ."""
-    low, high = np.quantile(score, (0.005, 0.995))
-    if not high > low:
-        return 0.5
-    count, edges = np.histogram(np.clip(score, low, high), BINS, (low, high))
-    centre = (edges[1:] + edges[:-1]) / 2
-    below = np.cumsum(count)[:-1].astype(np.float64)  # (BINS - 1,) rows below each split
-    above = count.sum() - below
-    total = np.cumsum(count * centre)
-    gap = total[:-1] / np.maximum(below, 1) - (total[-1] - total[:-1]) / np.maximum(above, 1)
-    best = int((below * above * gap**2).argmax())
-    return float(above[best] / count.sum())

@@ -3,7 +3,8 @@
     python benchmarks/skewed.py --out out/skewed             # runs what is missing
     python benchmarks/skewed.py --out out/skewed --table     # shows what is there
 
-`all rows` is the stratified agent whose second actor clones every row: what the second actor alone is worth.
+`by the critic` is the published judge; `all rows` is the stratified agent whose second actor clones every row:
+what the second actor alone is worth.
 A run that has its summary is kept, one that was cut short is resumed.  Writes TASK.png, sweeps.png and
 runs.csv.
 """
@@ -24,16 +25,26 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-COMMON = ["eval_every=2500", "eval_episodes=10", "last_eval_episodes=20", "eval_envs=10", "agent.width=128"]
+COMMON = [
+    "eval_every=2500",
+    "eval_episodes=10",
+    "last_eval_episodes=20",
+    "eval_envs=10",
+    "agent.width=128",
+    "kernels=auto",
+]
+TASKS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}
+DATA_SEED = 31  # of recordings that nothing was tuned on
 AGENTS: dict[str, tuple[str, list[str]]] = {
     "diffusion_ql": ("diffusion_ql", []),
     "stratified_ql": ("stratified_ql", []),
-    "all rows": ("stratified_ql", ["agent.fraction_start=1", "agent.fraction_end=1"]),
+    "by the critic": ("stratified_ql", ["agent.judge=critic"]),
+    "all rows": ("stratified_ql", ["agent.judge=critic", "agent.fraction_start=1", "agent.fraction_end=1"]),
 }
 SWEEPS: dict[str, tuple[float, ...]] = {"T": (2, 5, 10, 20), "eta": (0.0, 0.3, 1.0, 3.0, 10.0)}
 FIELDS = {"T": "diffusion_steps", "eta": "eta"}
 JUDGED = ("accuracy", "balanced_accuracy", "auroc", "precision_at_share")
-STRATIFIED = ("stratified_ql", "all rows")
+STRATIFIED = ("stratified_ql", "by the critic")
 
 
 class Trial(NamedTuple):
@@ -53,7 +64,7 @@ class Trial(NamedTuple):
 
 def trials(data: dict[str, Path], seeds: int) -> Iterator[Trial]:
     """Yield every run: the two agents on the mixture by seed, the sweeps, the agent that clones all rows."""
-    for names in (("diffusion_ql", "stratified_ql"), ("all rows",)):
+    for names in (("diffusion_ql", "stratified_ql"), ("by the critic", "all rows")):
         for seed in range(seeds):
             for task, path in data.items():
                 for name in names:
@@ -83,10 +94,9 @@ def made(task: str, policies: str, out: Path) -> Path:
     """Return the mixture of a task, recorded here unless it is there."""
     path = out / f"{task}-skewed.h5"
     if not path.exists():
-        words = ["collect", "--env", "Walker2d-v4", "--recipe", "skewed", "--policies", policies]
-        subprocess.run(
-            [sys.executable, "run.py", *words, "--steps", "36000", "--out", str(path)], cwd=ROOT, check=True
-        )
+        words = ["collect", "--env", TASKS[task], "--recipe", "skewed", "--policies", policies]
+        words += ["--seed", str(DATA_SEED), "--steps", "36000", "--out", str(path)]
+        subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True)
     return path
 
 
@@ -141,11 +151,11 @@ def tables(runs: pd.DataFrame) -> str:
             lines.append(f"| {name} | " + " | ".join(cells) + f" | {own.seed.nunique()} |")
     for task, rows in runs[runs.part == "mixture"].groupby("task"):
         names = [name for name in JUDGED if name in rows]
-        lines += ["", f"{task}, diagnostics of stratified_ql", "| step | " + " | ".join(names) + " |"]
+        lines += ["", f"{task}, rows told apart", "| judged by, step | " + " | ".join(names) + " |"]
         lines.append("|---" * (len(names) + 1) + "|")
-        evaluated = rows[(rows.value == "stratified_ql") & rows.score.notna()]
-        for step, own in evaluated.dropna(subset=names[:1]).groupby("step"):
-            lines.append(f"| {step} | " + " | ".join(spread(own[name], 3) for name in names) + " |")
+        evaluated = rows[rows.value.isin(STRATIFIED) & rows.score.notna()].dropna(subset=names[:1])
+        for (value, step), own in evaluated.groupby(["value", "step"]):
+            lines.append(f"| {value}, {step} | " + " | ".join(spread(own[name], 3) for name in names) + " |")
     for field in SWEEPS:
         rows = scored[scored.part == field]
         if rows.empty:
@@ -202,14 +212,16 @@ def main() -> None:
     """Run what is missing, write the tables and the figures of what is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="of the mixture, from 0 on")
-    parser.add_argument("--policies", default="data/policies", help="folder of walker2d-*.npz")
+    parser.add_argument("--policies", default="data/policies", help="folder of their policies, *.npz")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "skewed", help="folder of the runs")
     parser.add_argument("--table", action="store_true", help="run nothing")
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    walker = out / "walker2d-skewed.h5" if options.table else made("walker2d", options.policies, out)
-    every = list(trials({"hopper": ROOT / "data" / "hopper-skewed.h5", "walker2d": walker}, options.seeds))
+    data = {task: out / f"{task}-skewed.h5" for task in TASKS}
+    every = list(trials(data, options.seeds))
+    for task in [] if options.table else TASKS:
+        made(task, options.policies, out)
     for trial in [] if options.table else every:
         run(trial, out)
     runs = found(out, every)

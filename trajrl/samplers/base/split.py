@@ -2,7 +2,7 @@
 
     limit = argmax over l of n_low n_high (mean_high - mean_low)^2,   high: above l
 
-A low side of less than a tenth is no group but failures among what there is: it is set aside, and the rest is
+A low side of less than a fifth is no group but failures among what there is: it is set aside, and the rest is
 split again.  Few high ones are kept: they are what is looked for.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 BINS = 256
-LEAST = 0.1  # of the values, on the low side
+LEAST = 0.2  # of the values, on the low side
 
 
 def split(values: np.ndarray) -> float:

@@ -3,8 +3,8 @@
     python benchmarks/skewed.py --out out/skewed             # runs what is missing
     python benchmarks/skewed.py --out out/skewed --table     # shows what is there
 
-`by the critic` is the published judge; `all rows` is the stratified agent whose second actor clones every row:
-what the second actor alone is worth.
+`by the critic` is the published judge; `all rows` is the stratified agent whose second actor clones every
+row: what the second actor alone is worth.
 A run that has its summary is kept, one that was cut short is resumed.  Writes TASK.png, sweeps.png and
 runs.csv.
 """

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trajrl.agents import AGENTS
 from trajrl.core.registry import find
 from trajrl.samplers import make_sampler
-from trajrl.samplers.auto import BY_ROLE, decide, facts_of
+from trajrl.samplers.auto import decide, facts_of
 from trajrl.samplers.base.returns import first_observations
 from trajrl.samplers.base.start_values import start_values
 from trajrl.store.episode import Episode
@@ -30,21 +30,53 @@ def returns_store(returns: list[float], lengths: list[int]) -> TrajectoryStore:
     return store
 
 
+SPREAD = [float(np.exp(i / 8)) for i in range(45)]  # of one group, few of them much better than most
+
+
 def mixture() -> TrajectoryStore:
     return returns_store(MIXTURE, [4] * len(MIXTURE))
 
 
-def test_where_few_are_much_better_the_policy_is_drawn_by_return_and_the_values_are_not():
+def spread() -> TrajectoryStore:
+    return returns_store(SPREAD, [4] * len(SPREAD))
+
+
+def test_where_there_are_two_groups_the_policy_is_drawn_from_the_better_and_the_values_are_not():
     found = decide(mixture())
-    assert (found.sampler, found.options) == (BY_ROLE, {"narrow_at": 0.5})
-    assert "10% of the steps lie in its better half" in found.reason
+    assert found.sampler == "policy=quality values=uniform"
+    assert found.options == {"narrow_at": 0.5, "policy.low_start": 0.0, "policy.low_end": 0.0}
+    assert "10% of the steps are in the better one" in found.reason
     sampler = make_sampler(found.sampler, mixture(), **found.options, updates=10)
+    sampler.refresh(10)
+    assert sampler.for_role("policy").probabilities()[-5:].sum() == pytest.approx(1)
     assert sampler.for_role("values").probabilities()[-5:].sum() == pytest.approx(0.1)
 
 
-def test_an_agent_that_clones_is_drawn_for_by_return_and_one_without_roles_as_ever():
-    assert decide(mixture(), find(AGENTS, "bc_diffusion", "agent").roles).sampler == "weighted"
-    assert decide(mixture(), ()).sampler == "uniform"
+def test_where_few_of_one_group_are_much_better_the_policy_is_drawn_by_return():
+    found = decide(spread())
+    assert found.facts.gap < 4
+    assert (found.sampler, found.options) == ("policy=weighted values=uniform", {"narrow_at": 0.5})
+    assert "of the steps lie in its better half" in found.reason
+
+
+@pytest.mark.parametrize(("store", "law"), [(mixture, "quality"), (spread, "weighted")])
+def test_an_agent_that_clones_is_drawn_for_alike_and_one_without_roles_as_ever(store, law):
+    found = decide(store(), find(AGENTS, "bc_diffusion", "agent").roles)
+    assert found.sampler == law
+    p = make_sampler(law, store(), **found.options).probabilities()
+    assert p[-5:].sum() > 0.5
+    assert decide(store(), ()).sampler == "uniform"
+
+
+def test_early_falls_do_not_hide_two_groups():
+    rng = np.random.default_rng(1)
+    falls, medium, expert = ([1.0] * int(n) for n in (20, 300, 300))
+    rows = [falls] * 12
+    rows += [list(np.array(medium) + rng.normal(0, 0.1)) for _ in range(30)]
+    rows += [list(np.array(expert) * 2 + rng.normal(0, 0.1)) for _ in range(10)]
+    found = decide(rewarded(rows))
+    assert "policy=quality" in found.sampler
+    assert found.facts.upper == pytest.approx(3000 / 12240)
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,19 @@ def test_otsu_finds_the_share_of_a_mixture_of_two():
 def test_a_low_side_of_few_is_set_aside_and_a_high_side_of_few_is_kept():
     rng = stream(1, "test")
     groups = [rng.normal(-30, 1, 300), rng.normal(0, 1, 7000), rng.normal(6, 1, 2700)]
-    assert 1 < split(np.concatenate(groups)) < 5  # Otsu alone parts off the 300
+    assert 1 < split(np.concatenate(groups)).limit < 5  # Otsu alone parts off the 300
     assert estimated_share(np.concatenate(groups)) == pytest.approx(0.27, abs=0.01)
     few = np.concatenate([rng.normal(0, 1, 9500), rng.normal(30, 1, 500)])
     assert estimated_share(few) == pytest.approx(0.05, abs=0.002)
-    assert split(np.ones(5)) == split(np.zeros(0)) == np.inf
+    assert split(np.ones(5)) == split(np.zeros(0)) == (np.inf, 0.0)
+
+
+def test_the_gap_is_between_the_groups_in_their_deviation():
+    rng = stream(2, "test")
+    apart = np.concatenate([rng.normal(0, 1, 6000), rng.normal(9, 1, 4000)])
+    assert split(apart).gap == pytest.approx(9, rel=0.05)
+    assert split(rng.normal(size=10_000)).gap == pytest.approx(2.65, abs=0.15)  # of one group, cut in two
+    assert split(np.repeat([1.0, 2.0], 50)).gap == pytest.approx(1e6)
 
 
 def test_trajectories_are_judged_whole_and_no_agent_is_asked():

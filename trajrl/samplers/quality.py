@@ -218,7 +218,7 @@ class QualitySampler:
             return
         merit = merits(self.store)[self._episodes(rows)]  # (m,)
         self.q[rows] = all_finite(merit, self._episodes(rows), "merit")
-        limit = np.quantile(merit, 1 - self.config.share) if self.config.share else split(merit)
+        limit = np.quantile(merit, 1 - self.config.share) if self.config.share else split(merit).limit
         high = merit > limit
         self._put(rows, merit, high, float(high.mean()))
         self.buckets = Buckets(self.store, self.buckets.ids, self.bucket)

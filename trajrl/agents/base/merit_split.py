@@ -31,7 +31,7 @@ class MeritSplit:
         self.seen += len(merit)
         if self.seen and (due or 2 * self.labelled <= self.seen < 2 * len(self.merits)):
             known = self.merits[~self.merits.isnan()]
-            best = torch.quantile(known, 1 - self.share) if self.share else split(known.numpy())
+            best = torch.quantile(known, 1 - self.share) if self.share else split(known.numpy()).limit
             self.limit = torch.as_tensor(best, dtype=torch.float32, device=self.device)
             self.labelled = self.seen
 

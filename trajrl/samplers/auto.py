@@ -86,7 +86,7 @@ def decide(store: TrajectoryStore, roles: Collection[str] = ("policy", "values")
 def of_groups(facts: Facts) -> tuple[str, str]:
     """Say from where is drawn where there are two groups, and why."""
     return "from the better episodes", (
-        f"by the rewards ahead of their steps episodes fall into two groups, {facts.gap:.1f} deviations apart, "
+        f"by the rewards ahead of their steps episodes are of two groups, {facts.gap:.1f} deviations apart, "
         f"and {facts.upper:.0%} of the steps are in the better one"
     )
 

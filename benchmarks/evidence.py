@@ -89,9 +89,44 @@ def lands(name: str, line: Any, again: Any, low: float, high: float) -> bool:
 
 def main() -> None:
     """Run, show or check the tables."""
+    options = asked()
+    every = list(trials())
+    tables_wanted = chosen_of("table", options.only, every)
+    if options.command == "table":
+        print(tables(ROWS, tables_wanted))
+        return
+    if not options.policies.is_dir():
+        raise SystemExit(
+            f"no folder {options.policies}: --policies names the one that holds hopper-expert.npz"
+        )
+    out, policies = options.out.resolve(), options.policies.resolve()
+    if options.command == "smoke":
+        smoke(options.out / "smoke", policies, options.workers)
+        return
+    data, cells = chosen_of("data", options.data, every), chosen_of("cell", options.cells, every)
+    wanted = [t for t in every if t.table in tables_wanted and t.data in data and t.cell in cells]
+    until = time.monotonic() + 3600 * options.hours
+    if options.together:
+        run_together([trial for trial in wanted if not trial.online], out, policies, options.hours)
+    run(wanted, out, policies, options.workers, (until - time.monotonic()) / 3600)
+    print(tables(ROWS, tables_wanted))
+
+
+def chosen_of(part: str, named: list[str], every: list[Trial]) -> set[str]:
+    """Return the names asked for of a part of trials, all of them where none is; refuse unknown ones."""
+    there = {getattr(trial, part) for trial in every}
+    if unknown := set(named) - there:
+        raise SystemExit(f"no {part} {', '.join(sorted(unknown))}; there are: {', '.join(sorted(there))}")
+    return set(named) or there
+
+
+def asked() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("run", "table", "smoke"))
     parser.add_argument("--only", nargs="*", default=[], help="tables; left out: all")
+    parser.add_argument("--data", nargs="*", default=[], help="of run: its data sets; left out: all")
+    parser.add_argument("--cells", nargs="*", default=[], help="of run: its cells; left out: all")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "evidence", help="folder of data and runs")
     parser.add_argument("--policies", type=Path, default=ROOT / "data" / "policies")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, one thread each")
@@ -102,29 +137,11 @@ def main() -> None:
     )
     parser.add_argument("--hours", type=float, default=1e9, help="begin nothing after them")
     options = parser.parse_args()
-    every = list(trials())
-    names = {trial.table for trial in every}
-    unknown = set(options.only) - names
-    if unknown:
-        raise SystemExit(f"no table {', '.join(sorted(unknown))}")
     if options.workers < 1:
         raise SystemExit(f"--workers is 1 or more; got {options.workers}")
-    if options.command != "table" and not options.policies.is_dir():
-        raise SystemExit(
-            f"no folder {options.policies}: --policies names the one that holds hopper-expert.npz"
-        )
-    if options.command == "table":
-        print(tables(ROWS, options.only or names))
-    elif options.command == "smoke":
-        smoke(options.out / "smoke", options.policies.resolve(), options.workers)
-    else:
-        wanted = [trial for trial in every if not options.only or trial.table in options.only]
-        out, policies = options.out.resolve(), options.policies.resolve()
-        until = time.monotonic() + 3600 * options.hours
-        if options.together:
-            run_together([trial for trial in wanted if not trial.online], out, policies, options.hours)
-        run(wanted, out, policies, options.workers, (until - time.monotonic()) / 3600)
-        print(tables(ROWS, options.only or names))
+    if options.together and options.workers > 1:
+        raise SystemExit("--together is one program at a time; leave --workers out")
+    return options
 
 
 if __name__ == "__main__":

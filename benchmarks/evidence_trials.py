@@ -47,11 +47,13 @@ CLONED = {  # the others ask for values, or for two phases
 }
 VALUED = ("uniform", "cluster", "weighted", "priority", "cluster*priority")
 BY_ROLE = ("policy=weighted values=uniform",)
+BETTER = ("sampler.narrow_at=0.5", "sampler.policy.low_start=0", "sampler.policy.low_end=0")
 ROLES = {  # what draws, and what is set of it
     "uniform": (("uniform",), ()),
     "weighted": (("weighted",), ()),
     "two draws, late": (BY_ROLE, ("sampler.narrow_at=0.5",)),
     "two draws": (BY_ROLE, ()),
+    "better group, late": (("policy=quality values=uniform",), BETTER),
 }
 HISTORIES, RETURNS = (1, 2, 4, 8, 16), (1, 3, 5, 10, 25, 100)
 HIDDEN = {"hopper-expert25": 6_000, "walker2d-expert25": 20_000}  # a walker takes longer to learn at all

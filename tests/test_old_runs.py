@@ -13,8 +13,9 @@ import pytest
 from trajrl import load_run
 from trajrl.cli.main import dispatch
 from trajrl.core.old_names import flag, metric, option, options
-from trajrl.training.config import RunConfig, split_settings
+from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import folder
+from trajrl.training.settings import split_settings
 
 OLD = Path(__file__).parent / "fixtures" / "made_at_0_1"
 

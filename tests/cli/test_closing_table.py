@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trajrl.cli.train_command import score_lines
+from trajrl.cli.train_report import score_lines
 from trajrl.training.run_dir.evaluations import Evaluation, Evaluations
 
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from trajrl.agents import AGENTS
-from trajrl.training.config import RunConfig, convert, literal, merge, options, split_settings
+from trajrl.training.config import RunConfig, merge
 from trajrl.training.presets import PRESETS
 from trajrl.training.resolve_config import resolve_config, short_line
+from trajrl.training.settings import convert, literal, options, split_settings
 
 
 def test_settings_are_sorted_by_part():

@@ -67,10 +67,10 @@ class Evaluate(Common):
         from trajrl.rollout.collector import EnvFailureError
         from trajrl.rollout.evaluate import evaluate
         from trajrl.training import build
-        from trajrl.training.config import split_settings
         from trajrl.training.resolve_config import agent_settings, env_settings
         from trajrl.training.run_dir.evaluations import Evaluation, shown, task_line
         from trajrl.training.run_dir.load_run import load_run
+        from trajrl.training.settings import split_settings
 
         if self.episodes < 1 or self.envs < 1:
             raise ValueError("--episodes and --envs must be at least 1")

@@ -17,10 +17,11 @@ from trajrl.samplers import SAMPLERS
 from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import choose_sampler
 from trajrl.store.goals import GoalLaw
-from trajrl.training.config import ONLINE_FIELDS, PARTS, RunConfig, split_settings
+from trajrl.training.config import ONLINE_FIELDS, RunConfig
 from trajrl.training.presets import ONLINE_SAMPLER
 from trajrl.training.resolve_config import resolve_config, resume_config
 from trajrl.training.resolve_online import asks_for_a_metric, fitted, online_config, online_preset
+from trajrl.training.settings import PARTS, split_settings
 
 
 class Field(NamedTuple):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajrl.cli.common import say
-from trajrl.cli.train_command import Choices, introduce, report, stop_politely, watched
+from trajrl.cli.train_command import Choices, stop_politely, watched
+from trajrl.cli.train_report import introduce, report
 from trajrl.core.console import silence
 from trajrl.core.trust import allow
 from trajrl.training.run_dir.mark import calls

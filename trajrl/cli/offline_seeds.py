@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from trajrl.cli.common import say
 from trajrl.cli.text_table import show_table
-from trajrl.cli.train_command import introduce, stop_politely, watched
+from trajrl.cli.train_command import stop_politely, watched
+from trajrl.cli.train_report import introduce
 from trajrl.core.json_file import read_object
 
 if TYPE_CHECKING:

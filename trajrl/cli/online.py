@@ -13,7 +13,8 @@ import tyro
 from trajrl.cli.common import say
 from trajrl.cli.offline import Offline
 from trajrl.cli.option import silent
-from trajrl.cli.train_command import Choices, introduce, report, spoken, stop_politely, watched
+from trajrl.cli.train_command import Choices, spoken, stop_politely, watched
+from trajrl.cli.train_report import introduce, report
 from trajrl.samplers.auto import AUTO, OFFLINE_ALONE
 from trajrl.store.notes import counted
 from trajrl.training.presets import ONLINE_SAMPLER

@@ -21,17 +21,10 @@ from trajrl.samplers.options import in_order, resolved_options
 from trajrl.store.goals import GoalLaw
 from trajrl.store.places import absolute, change_places
 from trajrl.training.chosen_sampler import require_no_options, was_auto
-from trajrl.training.config import (
-    NO_DATA,
-    NO_GOALS,
-    RunConfig,
-    literal,
-    merge,
-    options,
-    split_settings,
-)
+from trajrl.training.config import NO_DATA, NO_GOALS, RunConfig, merge
 from trajrl.training.ope.criteria import lacking
 from trajrl.training.presets import PRESETS
+from trajrl.training.settings import literal, options, split_settings
 
 ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
 HANDFUL = 5  # evaluations and checkpoints, which a run has at least unless they would be nearer than NEAREST

@@ -36,8 +36,8 @@ from trajrl.core.paths import POLICIES
 from trajrl.envs import make_demonstration, make_suite, note_in_process
 from trajrl.store.file.writer import StoreWriter, refuse_foreign
 from trajrl.store.notes import amount
-from trajrl.training.config import split_settings
 from trajrl.training.resolve_config import env_settings
+from trajrl.training.settings import split_settings
 
 if TYPE_CHECKING:
     from trajrl.cli.collect.recipes import Part

@@ -23,7 +23,8 @@ from trajrl.core.plain_file import open_to_write
 from trajrl.core.program import command_line
 from trajrl.core.versions import version_of, versions
 from trajrl.store.places import absolute, change_places
-from trajrl.training.config import NO_GOALS, RunConfig, convert, split_settings
+from trajrl.training.config import NO_GOALS, RunConfig
+from trajrl.training.settings import convert, split_settings
 
 if TYPE_CHECKING:
     from trajrl.store.store import TrajectoryStore

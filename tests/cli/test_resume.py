@@ -10,7 +10,7 @@ import pytest
 from small_runs import settings, small_online, trained, write_store
 
 from trajrl.cli.main import dispatch, join_sets
-from trajrl.training import loop, resolve_config
+from trajrl.training import loop, resolve_config, saved_config
 from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import folder
 from trajrl.training.run_dir.folder import require_run
@@ -65,7 +65,7 @@ def test_a_file_is_no_folder_for_a_run(place, tmp_path, capsys):
 def test_a_sampler_does_not_take_up_the_law_of_another(place, tmp_path):
     trained(tmp_path / "a", place / "point.h5", agent="td3_bc", sampler="weighted", steps=4)
     with pytest.raises(ValueError, match="has sampler weighted; it cannot change"):
-        resolve_config.resume_config(tmp_path / "a", {"sampler": "uniform"}, [])
+        saved_config.resume_config(tmp_path / "a", {"sampler": "uniform"}, [])
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_no_setting_is_lost_however_set_is_written():
 def test_learning_rates_decay_over_the_updates_that_were_added(tmp_path, words, steps, decay):
     store = write_store(tmp_path / "point.h5")
     trained(tmp_path / "off", store, agent="bc_diffusion", sampler="uniform", steps=4)
-    config = resolve_config.resume_config(tmp_path / "off", {"steps": steps} if steps else {}, words)
+    config = saved_config.resume_config(tmp_path / "off", {"steps": steps} if steps else {}, words)
     assert config.agent_options["decay_steps"] == decay
 
 
@@ -226,10 +226,10 @@ def test_a_longer_run_does_not_open_its_first_phase_again(tmp_path):
     store = write_store(tmp_path / "point.h5", 4)
     run = trained(tmp_path / "run", store, agent="eg_ood", sampler="uniform", steps=8)
     assert run.agent.config.behaviour_updates == 2
-    config = resolve_config.resume_config(tmp_path / "run", {"phase": "offline", "steps": 80}, [])
+    config = saved_config.resume_config(tmp_path / "run", {"phase": "offline", "steps": 80}, [])
     assert (config.agent_options["decay_steps"], config.agent_options["behaviour_steps"]) == (80, 2)
     words = ["agent.behaviour_steps=5"]
-    config = resolve_config.resume_config(tmp_path / "run", {"phase": "offline", "steps": 80}, words)
+    config = saved_config.resume_config(tmp_path / "run", {"phase": "offline", "steps": 80}, words)
     assert config.agent_options["behaviour_steps"] == 5
 
 

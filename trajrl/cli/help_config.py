@@ -19,8 +19,9 @@ from trajrl.samplers.options import choose_sampler
 from trajrl.store.goals import GoalLaw
 from trajrl.training.config import ONLINE_FIELDS, RunConfig
 from trajrl.training.presets import ONLINE_SAMPLER
-from trajrl.training.resolve_config import resolve_config, resume_config
+from trajrl.training.resolve_config import resolve_config
 from trajrl.training.resolve_online import asks_for_a_metric, fitted, online_config, online_preset
+from trajrl.training.saved_config import resume_config
 from trajrl.training.settings import PARTS, split_settings
 
 

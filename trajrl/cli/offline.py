@@ -57,13 +57,9 @@ class Offline(Choices):
     def fresh(self, team: Team) -> Run:
         """Build a new run."""
         from trajrl.training import build
-        from trajrl.training.resolve_config import (
-            config_for_rerun,
-            published_row,
-            resolve_config,
-            short_line,
-        )
+        from trajrl.training.resolve_config import published_row, resolve_config, short_line
         from trajrl.training.run_dir.folder import describe_run, fresh_folder
+        from trajrl.training.saved_config import config_for_rerun
 
         if self.config is not None:
             config_for_rerun(self.config, "offline")
@@ -82,10 +78,10 @@ class Offline(Choices):
     def resumed(self, team: Team) -> Run:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl.training import build
-        from trajrl.training.resolve_config import resume_config
         from trajrl.training.resume import begin_again, restore
         from trajrl.training.run_dir import checkpoint
         from trajrl.training.run_dir.folder import lock, refuse_config, refuse_other_data, remember_data
+        from trajrl.training.saved_config import resume_config
 
         folder = Path(self.out)
         refuse_config(folder, self.config)

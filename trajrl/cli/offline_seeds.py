@@ -85,7 +85,8 @@ def fresh(command: Choices, numbers: range) -> Seeds:
 
 def resolved(command: Choices, numbers: range) -> list[RunConfig]:
     """Return the config of every seed."""
-    from trajrl.training.resolve_config import config_for_rerun, resolve_config
+    from trajrl.training.resolve_config import resolve_config
+    from trajrl.training.saved_config import config_for_rerun
 
     if command.config is not None:
         config_for_rerun(command.config, "offline")
@@ -98,7 +99,6 @@ def resolved(command: Choices, numbers: range) -> list[RunConfig]:
 def resumed(command: Choices, numbers: range) -> Seeds:
     """Build the runs that the folders hold, all at one step; one that never began is begun."""
     from trajrl.training.build_seeds import build_seeds
-    from trajrl.training.resolve_config import resume_config
     from trajrl.training.resume_seeds import restore_all
     from trajrl.training.run_dir.folder import (
         describe_run,
@@ -108,6 +108,7 @@ def resumed(command: Choices, numbers: range) -> Seeds:
         refuse_other_data,
         remember_data,
     )
+    from trajrl.training.saved_config import resume_config
     from trajrl.training.seeds import Seeds
 
     chosen, configs, folders = {**command.chosen(), "phase": "offline"}, [], []

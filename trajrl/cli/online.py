@@ -162,9 +162,9 @@ class Online(Choices):
     def resumed(self) -> Run:
         """Build the run that a folder holds, at its latest checkpoint."""
         from trajrl.training import build, offline_to_online, resume
-        from trajrl.training.resolve_config import resume_config
         from trajrl.training.run_dir import checkpoint
         from trajrl.training.run_dir.folder import lock, refuse_config, refuse_other_data, remember_data
+        from trajrl.training.saved_config import resume_config
 
         folder = Path(self.out)
         refuse_config(folder, self.config)
@@ -194,8 +194,8 @@ class Online(Choices):
 
     def source(self) -> Path:
         """Return the offline run to start from: the one named, the newest that fits, or a short new one."""
-        from trajrl.training.resolve_config import config_for_rerun
         from trajrl.training.run_dir.folder import newest_run
+        from trajrl.training.saved_config import config_for_rerun
 
         again = config_for_rerun(self.config, "online") if self.config is not None else None
         if self.from_run:

@@ -34,6 +34,7 @@ COMMON = [
     "kernels=auto",
 ]
 TASKS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}
+UPDATES = 5_000
 DATA_SEED = 31  # of recordings that nothing was tuned on
 AGENTS: dict[str, tuple[str, list[str]]] = {
     "diffusion_ql": ("diffusion_ql", []),
@@ -69,7 +70,7 @@ def trials(data: dict[str, Path], seeds: int) -> Iterator[Trial]:
             for task, path in data.items():
                 for name in names:
                     agent, extra = AGENTS[name]
-                    words = [*offline(path, agent, seed, 10_000), *extra]
+                    words = [*offline(path, agent, seed, UPDATES), *extra]
                     yield Trial("mixture", task, name, seed, words)
         yield from sweeps(data["hopper"]) if "all rows" not in names else ()
 
@@ -79,7 +80,7 @@ def sweeps(data: Path) -> Iterator[Trial]:
     for seed in range(2):
         for field, values in SWEEPS.items():
             for value in values:
-                words = offline(data, "diffusion_ql", seed, 5_000)
+                words = offline(data, "diffusion_ql", seed, UPDATES)
                 words.append(f"agent.{FIELDS[field]}={value:g}")
                 yield Trial(field, "hopper", f"{value:g}", seed, words)
 

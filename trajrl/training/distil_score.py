@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from trajrl.agents.base.proposer import no_history
+from trajrl.core.products import exactly
 from trajrl.core.rng import torch_stream
 from trajrl.rollout.evaluate import evaluate
 from trajrl.training.evaluation import count_broken
@@ -47,7 +48,7 @@ def times_of_action(agent: ChainAgent, student: OneStep, rounds: int = 100) -> d
     times: dict[str, list[float]] = {"chain": [], "student": []}
     for _ in range(rounds):
         for name, proposer in (("chain", None), ("student", student)):
-            with acting(agent, proposer):
+            with acting(agent, proposer), exactly():
                 began = time.perf_counter()
                 agent.act(history, rng, False).cpu()
                 times[name].append(1000 * (time.perf_counter() - began))

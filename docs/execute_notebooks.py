@@ -25,6 +25,7 @@ STEPS = ("--steps", "500", "--batch-size", "64", "--set", "log_every=20", "eval_
 ONLINE = ("--env-steps", "500", "--metric", "td_error_rank", "--set", "log_every=50", "eval_every=125",
           "eval_episodes=3", "last_eval_episodes=10")  # fmt: skip
 COMPARED = [(sampler, seed) for sampler in ("uniform", "cluster") for seed in range(3)]
+SHOWN = [*((sampler, seed, ()) for sampler, seed in COMPARED), ("quality", 0, ("sampler.judge=critic",))]
 CONVERT = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--stdout"]
 LIMITS = ("--ExecutePreprocessor.timeout=900", "--ExecutePreprocessor.startup_timeout=300")  # seconds
 READS = {  # the runs that a notebook reads, by how its name begins; 01 and 07 read none
@@ -65,8 +66,8 @@ def make_runs(folder: Path) -> None:
         if other != folder:
             shutil.rmtree(other)
     words = {
-        f"{sampler}-s{seed}": ["offline", "--sampler", sampler, "--seed", str(seed), *STEPS]
-        for sampler, seed in (*COMPARED, ("quality", 0))
+        f"{sampler}-s{seed}": ["offline", "--sampler", sampler, "--seed", str(seed), *STEPS, *own]
+        for sampler, seed, own in SHOWN
     }
     after = {"online-from-cluster-s0": ["online", "--from", str(folder / "cluster-s0"), *ONLINE]}
     for wave in (words, after):

@@ -19,7 +19,7 @@ from trajrl.store.window import SequenceBatch
 CASES = [(name, choice) for name in sorted(AGENTS) for choice in ({}, *OTHER_CHOICES.get(name, ()))]
 MORE = {
     "acfql": {"normalize_q": True}, "rlpd": {"utd": 2, "bc_alpha": 0.1}, "qg": {"q_scale": "mean"},
-    "stratified_ql": {"judge": "critic", "clusters": 3, "subsample": 60, "refresh_every": 4},
+    "stratified_ql": {"clusters": 3, "subsample": 60, "refresh_every": 4},
     "trajectory_ql": {"beta": 0.5},
 }  # fmt: skip
 FEW = [case for case in CASES if not case[1]]

@@ -286,14 +286,19 @@ def test_a_given_share_of_the_rows_is_good(share: float, good: list[float]) -> N
 
 def test_merits_are_labelled_anew_when_due_and_the_oldest_are_forgotten() -> None:
     agent = tiny(judge="trajectory", subsample=8, refresh_every=3)
-    old, new = [0.0] * 6 + [1.0] * 2, [1.0] * 6 + [9.0] * 2
     limits = []
-    for step, merit in enumerate((old, new, new, new, new)):
-        agent.update(windows(agent, merit, step), torch_stream(0, "agent", step))
+    for step, (low, high) in enumerate([(0.0, 1.0), (2.0, 3.0), (4.0, 5.0), (6.0, 7.0), (8.0, 9.0)]):
+        agent.update(windows(agent, [low] * 6 + [high] * 2, step), torch_stream(0, "agent", step))
         limits.append(float(agent.merits.limit))
-    assert 0 < limits[0] < 1
-    assert 1 < limits[-1] < 9  # of the old merits nothing is left
+    assert 0 <= limits[0] < 1
+    assert limits[0] == limits[1] == limits[2]
+    assert 6 <= limits[3] < 7  # of the old merits nothing is left
     assert limits[3] == limits[4]
+
+
+def test_where_no_episode_is_better_every_row_is_cloned() -> None:
+    agent = tiny(judge="trajectory")
+    assert agent.select(windows(agent, [5.0] * 8)).all()
 
 
 def test_what_was_seen_is_saved() -> None:

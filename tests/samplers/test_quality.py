@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from populations import episode, population
+from populations import episode, population, returns_store
 
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.base.expert_auroc import separation
 from trajrl.samplers.base.quality_buckets import HIGH, LOW, UNKNOWN, group_scores, is_high
-from trajrl.samplers.base.split import estimated_share, split
+from trajrl.samplers.base.split import estimated_share, limit_of_best, otsu, split
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 
@@ -71,19 +71,46 @@ def test_otsu_finds_the_share_of_a_mixture_of_two():
 def test_a_low_side_of_few_is_set_aside_and_a_high_side_of_few_is_kept():
     rng = stream(1, "test")
     groups = [rng.normal(-30, 1, 300), rng.normal(0, 1, 7000), rng.normal(6, 1, 2700)]
-    assert 1 < split(np.concatenate(groups)).limit < 5  # Otsu alone parts off the 300
-    assert estimated_share(np.concatenate(groups)) == pytest.approx(0.27, abs=0.01)
+    values = np.concatenate(groups)
+    assert otsu(values) < -10  # which parts off the 300
+    assert 1 < split(values, np.ones(10_000)).limit < 5
     few = np.concatenate([rng.normal(0, 1, 9500), rng.normal(30, 1, 500)])
-    assert estimated_share(few) == pytest.approx(0.05, abs=0.002)
-    assert split(np.ones(5)) == split(np.zeros(0)) == (np.inf, 0.0)
+    assert (few > split(few, np.ones(10_000)).limit).mean() == pytest.approx(0.05, abs=0.002)
+
+
+@pytest.mark.parametrize("values", [np.ones(5), np.zeros(0), np.array([1.0] * 999 + [2.0])])
+def test_where_all_but_outliers_are_the_same_nothing_is_parted(values):
+    assert split(values, np.ones(len(values))) == (np.inf, 0.0)
+
+
+def test_failures_alone_are_parted_off_where_the_rest_is_the_same():
+    values = np.repeat([0.0, 1.0], [15, 85])
+    assert 0 <= split(values, np.ones(100)).limit < 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 5)), min_size=1, max_size=30),
+    st.floats(0.01, 1.0),
+)
+def test_an_episode_counts_by_its_length(pairs, share):
+    value = np.array([float(v) for v, _ in pairs])
+    weight = np.array([w for _, w in pairs])
+    rows, ones = np.repeat(value, weight), np.ones(weight.sum())
+    assert split(value, weight) == pytest.approx(split(rows, ones), rel=1e-6)
+    limit = limit_of_best(value, weight, share)
+    assert limit == limit_of_best(rows, ones, share)
+    kept = rows > limit
+    assert kept.mean() >= share - 1e-6
+    assert (rows > rows[kept].min()).mean() < share  # no more than that takes
 
 
 def test_the_gap_is_between_the_groups_in_their_deviation():
     rng = stream(2, "test")
     apart = np.concatenate([rng.normal(0, 1, 6000), rng.normal(9, 1, 4000)])
-    assert split(apart).gap == pytest.approx(9, rel=0.05)
-    assert split(rng.normal(size=10_000)).gap == pytest.approx(2.65, abs=0.15)  # of one group, cut in two
-    assert split(np.repeat([1.0, 2.0], 50)).gap == pytest.approx(1e6)
+    ones = np.ones(10_000)
+    assert split(apart, ones).gap == pytest.approx(9, rel=0.05)
+    assert split(rng.normal(size=10_000), ones).gap == pytest.approx(2.65, abs=0.15)  # one group, cut in two
+    assert split(np.array([1.0, 2.0]), np.array([50, 50])).gap == pytest.approx(1e6)
 
 
 def test_trajectories_are_judged_whole_and_no_agent_is_asked():
@@ -104,12 +131,39 @@ def test_trajectories_are_judged_whole_and_no_agent_is_asked():
 def test_an_episode_that_comes_later_is_judged_at_once_and_the_share_may_be_given():
     store = two_sources()
     sampler = make_sampler("quality", store, share=0.5)
-    assert sampler.report["expected_share"] == pytest.approx(0.25)  # equal merits are not parted
+    assert sampler.report["expected_share"] == 1  # the 50th of 100 ties with all that are no expert's
     better = np.full(6, 3.0)
     new = store.append(Episode(np.zeros((7, 2)), np.zeros((6, 1)), better, False, None, "expert"))
     sampler.refresh(1)
     assert (sampler.bucket[-6:] == HIGH).all()
     assert sampler.probabilities()[new] > 0
+
+
+def test_where_no_episode_is_better_all_are_drawn_even_without_the_low_ones():
+    store = returns_store([6.0] * 10, [6] * 10)
+    sampler = make_sampler("quality", store, low_start=0.0, low_end=0.0)
+    np.testing.assert_allclose(sampler.probabilities(), 0.1)
+
+
+def test_a_share_less_than_the_best_episode_takes_that_whole():
+    sampler = make_sampler("quality", returns_store([1.0] * 9 + [9.0], [6] * 10), share=0.05, low_start=0.0)
+    assert (sampler.bucket == HIGH).sum() == 6
+
+
+def test_a_run_of_before_is_judged_on_by_its_critic():
+    store = two_sources()
+    critic = make_sampler("quality", store, states=2, **ALL)
+    critic.refresh(1, q_of(store))
+    before = critic.state_dict()
+    del before["judge"]
+    again = make_sampler("quality", store, states=2, score_rows=10_000, refresh_every=10)
+    again.load_state_dict(before)
+    assert (again.bucket == critic.bucket).all()
+    for sampler in (critic, again):
+        sampler.refresh(10, lambda anchors: -q_of(store)(anchors))
+    assert (again.bucket == critic.bucket).all()
+    assert again.report == critic.report
+    assert again.report["auroc"] == 0
 
 
 def test_equal_values_are_all_low_and_the_law_stays_uniform():

@@ -50,3 +50,11 @@ def test_a_fall_costs_and_length_alone_does_not_pay():
     good, fallen, long = [1.0] * 300, [1.0] * 60, [0.5] * 600
     found = merits(TrajectoryStore.of([paid(good), paid(fallen), paid(long)]))
     assert found[0] > max(found[1:])  # the returns are 300, 60 and 300, the mean rewards 1, 1 and 0.5
+
+
+def test_where_goals_are_relabelled_no_episode_is_better():
+    from trajrl.store.goals import GoalLaw
+
+    store = TrajectoryStore.of([paid([1.0] * 5), paid([9.0] * 20)])
+    store.set_goals(GoalLaw())
+    assert merits(store).tolist() == [0, 0]

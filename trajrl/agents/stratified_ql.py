@@ -1,4 +1,4 @@
-"""Stratified Q-learning: Diffusion-QL with a second actor that clones only what is good for its state.
+"""Stratified Q-learning: Diffusion-QL with a second actor that clones good episodes alone.
 
     selected    : rows of good episodes, by merit (store/merit.py); or, with judge=critic, as published,
                   score above the (1 - f) quantile of its cluster, f rising over the run
@@ -8,7 +8,8 @@
     L_q         = -mean Q_p(c, a_pi) / mean |Q_q(c, a_pi)|, a_pi of the actor in question
     y           = R_k + gamma^k (1 - terminated) min_j Q'_j(c_{t+k}, a'), a' of the first actor
 
-The second actor acts and is evaluated; the first feeds the critic.  Strata are judged on a fixed subsample.
+The second actor acts and is evaluated; the first feeds the critic.  What is good is judged on a subsample: of
+merits the last ones seen, of the critic a fixed one.
 
 Paper: none; code by RDG0818.
 """
@@ -217,7 +218,7 @@ class StratifiedQL(TargetActorLearner):
         real, due = batch.mask[:, 0], self.updates % self.config.refresh_every == 0
         if batch.merit is None:
             return real & self.above_the_quantile(batch, due)
-        self.merits.take(all_gather_rows(batch.merit)[all_gather_rows(real)], due)
+        self.merits.take(all_gather_rows(batch.merit), all_gather_rows(real), due)
         return real & self.merits.good(batch.merit)
 
     def above_the_quantile(self, batch: SequenceBatch, due: bool) -> Tensor:
@@ -245,7 +246,7 @@ class StratifiedQL(TargetActorLearner):
         return None
 
     def learn(self, batch: SequenceBatch | Batches, noise: Noise) -> tuple[Metrics, Tensor]:
-        """Critic, first actor, second actor on what the critic selects, then the targets.
+        """Critic, first actor, second actor on what is selected, then the targets.
 
         Strata are of the policy's rows, of which the second actor clones some.
         """

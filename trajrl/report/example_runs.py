@@ -28,6 +28,8 @@ SETTINGS = (
     "checkpoint_every=24",
 )  # fmt: skip
 
+OF_SAMPLER = {"quality": ("sampler.judge=critic",)}  # what its notebook asks about
+
 GO = {
     "env_steps": 200, "utd": 0.25, "learning_starts": 0, "warmup_steps": 50, "log_every": 20,
     "eval_every": 50, "eval_episodes": 3, "last_eval_episodes": 3, "checkpoint_every": 200,
@@ -80,7 +82,7 @@ def small_online_run(folder: Path) -> list[Path]:
 def _train(folder: Path, sampler: str, seed: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # one that was broken off
     chosen = {**SMALL, "phase": "offline", "sampler": sampler, "seed": seed}
-    config = resolve_config(chosen, SETTINGS)
+    config = resolve_config(chosen, (*SETTINGS, *OF_SAMPLER.get(sampler, ())))
     run = build.build(config, new_folder(config, str(folder)))
     describe_run(folder, run.config, run.store)
     loop.offline(run)

@@ -112,9 +112,9 @@ def facts_of(store: TrajectoryStore) -> Facts:
     steps = store.table.length[ids].astype(np.float64)
     tilted = steps * np.exp(x / TEMPERATURE)
     p, q = steps / steps.sum(), tilted / tilted.sum()
-    rows = np.repeat(merits(store)[ids], store.table.length[ids])  # (S,)
-    limit, gap = split(rows)
-    upper = float((rows > limit).mean())
+    merit = merits(store)[ids]  # (n,)
+    limit, gap = split(merit, steps)
+    upper = float(p[merit > limit].sum())
     return Facts(
         len(ids), values, rewards, gap, upper, float((q - p) @ x), float(p[x > 0.5].sum())
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Quality buckets: rows of good episodes are high, the others low; their weights blend over training.
 
     p(e, t) = w_b(e, t) / sum w,       w_b goes linearly from a start to an end over `over_steps`
-    judge=trajectory    high: merit(e) above Otsu's split of all rows' merits, or in the best `share` of rows
+    judge=trajectory    high: merit(e) above the split of all rows' merits, or in the best `share` of rows
     judge=critic        high: Q beats the threshold of its state's cluster, their mean or (1 - share) quantile
 
 Merit is the mean return to go along an episode (store/merit.py) and asks no agent.  A critic is asked about
@@ -12,7 +12,7 @@ Paper: none; code by RDG0818.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +32,10 @@ from trajrl.samplers.base.quality_buckets import (
     is_high,
 )
 from trajrl.samplers.base.returns import all_finite
-from trajrl.samplers.base.split import estimated_share, split
+from trajrl.samplers.base.split import estimated_share, limit_of_best, split
 from trajrl.samplers.base.store_view import StoreWatch, note_once
 from trajrl.samplers.clustering.states import StateClusters
+from trajrl.store.features import step_rows
 from trajrl.store.merit import merits
 from trajrl.store.window import Anchors
 
@@ -100,8 +101,8 @@ class QualitySampler:
         self.notes: list[str] = []
         self.q = np.zeros(0, np.float32)  # (S,) last value; NaN: never asked
         self.bucket = np.zeros(0, np.int8)  # (S,)
-        self.watch, self.states = StoreWatch(), StateClusters(self.groups, config.components, seed)
-        self.report: dict[str, float] = {}  # against source labels, of the last labelling
+        self.watch, self.states = StoreWatch(), self._state_clusters()
+        self._report: dict[str, float] | None = {}  # None: not compared since the last labelling
         self._step = self._judged_at = self._turn = (
             0  # now; the last labelling due; how often the agent was asked
         )
@@ -109,9 +110,18 @@ class QualitySampler:
         self.refresh(0)
 
     @property
-    def groups(self) -> int:
-        """Return how many clusters of states are judged apart: trajectories visit many of them."""
-        return self.config.states if self.config.judge == "critic" else 1
+    def report(self) -> dict[str, float]:
+        """Return how well the last labelling tells sources apart, as far as the store names any."""
+        if self._report is None:
+            rows = self.buckets.rows
+            high = self.bucket[rows] == HIGH
+            self._report = self._compared(rows, self.q[rows].astype(np.float64), high, float(high.mean()))
+        return self._report
+
+    def _state_clusters(self) -> StateClusters:
+        """Return the clusters of states that are judged apart: trajectories visit many of them."""
+        count = self.config.states if self.config.judge == "critic" else 1
+        return StateClusters(count, self.config.components, self.seed)
 
     def __repr__(self) -> str:
         """Return it in one line."""
@@ -133,8 +143,7 @@ class QualitySampler:
         changed = self.watch.changed(self.store)
         if self.config.judge == "trajectory":
             if changed:
-                self._arrange(self.store.live)
-                self._judge_episodes()
+                self._judge_episodes(self.store.live)
             return
         due = step - self._judged_at >= self.config.refresh_every
         first = score is not None and not self._turn and len(self.q) > 0
@@ -170,13 +179,16 @@ class QualitySampler:
     def state_dict(self) -> dict[str, Any]:
         """Return what the agent said, the buckets, the clusters of states and the schedule."""
         judged = {"q": self.q.copy(), "bucket": self.bucket.copy(), "report": dict(self.report)}
+        judged["judge"] = self.config.judge
         when = {"steps": [self._step, self._judged_at, self._turn], "mark": list(self.watch.mark)}
         return {**judged, **when, **self.states.state_dict(), "ids": self.buckets.ids, "notes": [*self.notes]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore everything."""
+        """Restore everything; what a run was begun with judges on, in runs of before that was the critic."""
+        self.config = replace(self.config, judge=state.get("judge", "critic"))
+        self.states = self._state_clusters()
         self.q, self.bucket = np.array(state["q"], np.float32), np.array(state["bucket"], np.int8)
-        self.report = {name: float(value) for name, value in state["report"].items()}
+        self._report = {name: float(value) for name, value in state["report"].items()}
         self._step, self._judged_at, self._turn = (int(part) for part in state["steps"])
         self.watch.restore(state["mark"])
         self.notes = [str(note) for note in state["notes"]]
@@ -185,12 +197,16 @@ class QualitySampler:
 
     def _arrange(self, ids: np.ndarray) -> None:
         """Make room for rows appended since, label their states, and sort the rows of episodes by bucket."""
+        self._make_room()
+        self.states.follow(self.store)
+        self.buckets = Buckets(self.store, ids, self.bucket)
+
+    def _make_room(self) -> None:
+        """Make room for rows appended since."""
         missing = len(self.store.actions) - len(self.q)
         if missing > 0:
             self.q = np.append(self.q, np.full(missing, np.nan, np.float32))
             self.bucket = np.append(self.bucket, np.full(missing, UNKNOWN, np.int8))
-        self.states.follow(self.store)
-        self.buckets = Buckets(self.store, ids, self.bucket)
 
     def _ask(self, score: Score) -> None:
         """Ask the agent about rows: those never asked about first, then others, at random."""
@@ -209,26 +225,32 @@ class QualitySampler:
         group = self.states.labels[rows]
         score = group_scores(self.q[rows].astype(np.float64), group)
         share = self.config.share or estimated_share(score)
-        self._put(rows, score, is_high(score, group, self.config.threshold, share), share)
-
-    def _judge_episodes(self) -> None:
-        """Put every row into the bucket of its episode; where no episode is better all are low."""
-        rows = np.sort(self.buckets.rows)
-        if not len(rows):
-            return
-        merit = merits(self.store)[self._episodes(rows)]  # (m,)
-        self.q[rows] = all_finite(merit, self._episodes(rows), "merit")
-        limit = np.quantile(merit, 1 - self.config.share) if self.config.share else split(merit).limit
-        high = merit > limit
-        self._put(rows, merit, high, float(high.mean()))
-        self.buckets = Buckets(self.store, self.buckets.ids, self.bucket)
-
-    def _put(self, rows: np.ndarray, score: np.ndarray, high: np.ndarray, share: float) -> None:
-        """Put rows (m,) into their buckets, and compare their scores with the sources."""
+        high = is_high(score, group, self.config.threshold, share)
         self.bucket[rows] = np.where(high, HIGH, LOW)
+        self._report = self._compared(rows, score, high, share)
+
+    def _judge_episodes(self, ids: np.ndarray) -> None:
+        """Put every row into the bucket of its episode (n,); where none is better all are high."""
+        merit = all_finite(merits(self.store)[ids], ids, "merit")  # (n,)
+        length, share = self.store.table.length[ids], self.config.share
+        high = np.ones(len(ids), bool)
+        if len(ids):
+            limit = limit_of_best(merit, length, share) if share else split(merit, length).limit
+            high = merit > limit if np.isfinite(limit) else high
+        self._make_room()
+        for part, rows, _ in step_rows(self.store, ids):
+            self.q[rows] = np.repeat(merit[part], length[part])
+            self.bucket[rows] = np.repeat(np.where(high[part], HIGH, LOW), length[part])
+        self.buckets = Buckets(self.store, ids, self.bucket)
+        self._report = None if len(ids) else {}
+
+    def _compared(
+        self, rows: np.ndarray, score: np.ndarray, high: np.ndarray, share: float
+    ) -> dict[str, float]:
+        """Compare the scores of rows (m,), and which of them are high, with the sources."""
         expert = expert_episodes(self.store, self.config.expert)
-        self.report = {} if expert is None else separation(score, high, expert[self._episodes(rows)])
-        self.report["expected_share"] = share
+        known = {} if expert is None else separation(score, high, expert[self._episodes(rows)])
+        return {**known, "expected_share": share}
 
     def _episodes(self, rows: np.ndarray) -> np.ndarray:
         """Return the episodes (m,) that action rows (m,) belong to."""

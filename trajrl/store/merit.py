@@ -3,7 +3,8 @@
     merit(e) = 1/T_e sum_t sum_{j >= t} gamma^(j - t) r_j = 1/T_e sum_j r_j (1 - gamma^(j + 1)) / (1 - gamma)
 
 The return rewards length as much as it does skill, a mean reward forgets what an early end has cost; this
-lies between.  Rewards are the recorded ones: a shift of each of them would rank episodes by their length.
+lies between.  Rewards are those of the store, not as training shapes them: a shift of each of them would rank
+episodes by their length.  Where goals are relabelled no episode is better than another: all merits are 0.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ GAMMA = 0.99  # of most tasks; episodes are told apart alike by .95 and .995
 
 def merits(store: TrajectoryStore, gamma: float = GAMMA) -> np.ndarray:
     """Return the merit of every episode (E,), of evicted ones too; once, and again for what is appended."""
+    if store.goals:
+        return np.zeros(len(store))
     known: np.ndarray = store.derived.get((merits, gamma), np.zeros(0))
     if len(known) < len(store):
         ids = np.arange(len(known), len(store))

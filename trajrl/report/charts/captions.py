@@ -105,7 +105,7 @@ TRAJECTORIES = (
 )
 STATES = (
     "Look for regions that only some clusters or sources reach, and for regions of many draws. Each point "
-    "is one state, coloured by its episode or by the cluster of states that row quality is judged within."
+    "is one state, coloured by its episode or by the cluster of states that a critic judges rows within."
 )
 Q_HEAT = (
     "Look for where the critic's peak lies beside the data's action and the policy's: a peak in a corner "

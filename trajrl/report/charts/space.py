@@ -74,7 +74,7 @@ def state_cloud(
 
 
 def fitted_states(store: TrajectoryStore, seed: int) -> StateClusters:
-    """Cluster the states of a store as the `quality` sampler does by default."""
+    """Cluster the states of a store as the `quality` sampler does where the critic judges."""
     config = Config()
     clusters = StateClusters(config.states, config.components, seed)
     clusters.fit(store)

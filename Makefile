@@ -5,8 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Python compiles what it imports; all files of torch and scipy beforehand take a minute more.
-PIP := $(BIN)/pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # Silent for minutes looks like dead: pip names each package as it comes, and says when it writes them.
 SHOWN := $(filter-out --quiet,$(PIP)) --progress-bar off
 NAMED := sed -u -n -e 's/^Installing collected packages:.*/Writing the files of all of these: a minute or two/' -e '/^[CDBWS][a-z]*ing /p' -e '/^Successfully /p'

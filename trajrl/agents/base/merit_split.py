@@ -23,13 +23,13 @@ class MeritSplit:
 
     def __init__(self, capacity: int, share: float, device: torch.device) -> None:
         self.share, self.device = share, device
-        self.merits = torch.full((capacity,), torch.nan, device=device)  # a ring; NaN: no row
+        self.merits = torch.full((capacity,), torch.inf, device=device)  # a ring; infinite: no row
         self.seen = self.labelled = 0  # places filled, and how many they were at the last labelling
         self.limit = torch.full((), -torch.inf, device=device)
 
     def take(self, merit: Tensor, real: Tensor, due: bool) -> None:
         """Add merits (n,) of real rows; label anew where that is due, or twice as many are there as then."""
-        merit = torch.where(real, merit, torch.nan)[-len(self.merits) :]
+        merit = torch.where(real, merit, torch.inf)[-len(self.merits) :]
         place = (self.seen + torch.arange(len(merit), device=self.device)) % len(self.merits)
         self.merits[place] = merit.float()
         self.seen += len(merit)
@@ -38,7 +38,7 @@ class MeritSplit:
 
     def label(self) -> None:
         """Set the limit from the merits that are there; the one time that they leave the device."""
-        known = self.merits[~self.merits.isnan()].cpu().numpy()  # float32, as what is compared
+        known = self.merits[self.merits.isfinite()].cpu().numpy()  # float32, as what is compared
         self.labelled = self.seen
         if not len(known):
             return

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from judged import recorded
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -33,7 +34,7 @@ COMMON = [
     "agent.width=128",
     "kernels=auto",
 ]
-TASKS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}
+TASKS = ("hopper", "walker2d")
 UPDATES = 5_000
 DATA_SEED = 31  # of recordings that nothing was tuned on
 AGENTS: dict[str, tuple[str, list[str]]] = {
@@ -89,16 +90,6 @@ def offline(data: Path, agent: str, seed: int, steps: int) -> list[str]:
     """Return the command of a run, ending in its settings."""
     words = ["offline", "--data", str(data), "--agent", agent, "--preset", "demo", "--sampler", "uniform"]
     return [*words, "--steps", str(steps), "--seed", str(seed), "--set", *COMMON]
-
-
-def made(task: str, policies: str, out: Path) -> Path:
-    """Return the mixture of a task, recorded here unless it is there."""
-    path = out / f"{task}-skewed.h5"
-    if not path.exists():
-        words = ["collect", "--env", TASKS[task], "--recipe", "skewed", "--policies", policies]
-        words += ["--seed", str(DATA_SEED), "--steps", "36000", "--out", str(path)]
-        subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True)
-    return path
 
 
 def run(trial: Trial, out: Path) -> Path:
@@ -219,10 +210,10 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    data = {task: out / f"{task}-skewed.h5" for task in TASKS}
+    data = {task: out / f"{task}-{DATA_SEED}.h5" for task in TASKS}
     every = list(trials(data, options.seeds))
     for task in [] if options.table else TASKS:
-        made(task, options.policies, out)
+        recorded(task, DATA_SEED, out, Path(options.policies).resolve())
     for trial in [] if options.table else every:
         run(trial, out)
     runs = found(out, every)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from evidence_data import MAZE, ROBOTS, TOY
 from evidence_trials import Trial
 
-from trajrl.training.resolve_config import agent_preset
+from trajrl.training.chosen_preset import agent_preset
 
 TABLE = "gauntlet"
 UPDATES, EVALUATIONS = 100_000, 10

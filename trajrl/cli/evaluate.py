@@ -18,7 +18,11 @@ from trajrl.store.notes import counted
 if TYPE_CHECKING:
     import gymnasium
 
+    from trajrl.agents.base.protocol import Agent
+    from trajrl.envs.base.protocol import EnvSuite
+    from trajrl.rollout.collector import EnvFailureError
     from trajrl.training.run_dir.evaluations import Evaluation
+    from trajrl.training.run_dir.load_run import LoadedRun
 
 
 SAY_SECONDS = 5.0  # between two lines of progress
@@ -63,67 +67,81 @@ class Evaluate(Common):
 
     def run(self) -> dict[str, Any]:
         """Evaluate and answer."""
-        from trajrl.envs import note_in_process
-        from trajrl.rollout.collector import EnvFailureError
-        from trajrl.rollout.evaluate import evaluate
-        from trajrl.training import build
-        from trajrl.training.resolve_config import agent_settings, env_settings
-        from trajrl.training.run_dir.evaluations import Evaluation, shown, task_line
         from trajrl.training.run_dir.load_run import load_run
-        from trajrl.training.settings import split_settings
 
+        self._check()
+        run = load_run(self.folder)
+        agent, suite = self._agent(run), self._suite(run)
+        found, broken = self._episodes(agent, suite, run.step(self.checkpoint))
+        videos = self._videos(agent, suite, found.step, run.folder) if self.video else []
+        if broken:
+            say(f"{counted('episode[s] broke off and [is|are] left out', len(broken))}; last: {broken[-1]}")
+        intervals = self._intervals(found)
+        tell(found, suite.name, intervals)
+        for path in videos:
+            say(f"wrote {path}")
+        by_task = found.success_by_task()
+        return {
+            "return_mean": found.return_mean,
+            "score_mean": found.value if found.scale == "score" else None,
+            "success_mean": found.success_mean, "returns": [row["return"] for row in found.rows],
+            "intervals": {scale: [one["low"], one["high"]] for scale, one in intervals.items()},
+            "score_name": found.score_name, "environment": suite.name, "step": found.step,
+            "episodes": len(found.rows), "broken": len(broken), "videos": [str(path) for path in videos],
+            **({"success_by_task": {str(task): share for task, share in by_task.items()}} if by_task else {}),
+        }  # fmt: skip
+
+    def _check(self) -> None:
+        """Refuse what can be refused without reading the run."""
         if self.episodes < 1 or self.envs < 1:
             raise ValueError("--episodes and --envs must be at least 1")
         if self.video < 0:
             raise ValueError(f"--video must not be negative; got {self.video}")
         if self.video:
             refuse_links_out(self.folder)
-        run = load_run(self.folder)
-        build.set_threads(run.config)
+
+    def _asked(self) -> dict[str, dict[str, Any]]:
+        """Return what --set says, by part; only acting and the environment can be set here."""
+        from trajrl.training.settings import split_settings
+
         asked = split_settings(self.set)
         if of_training := [name for part in ("run", "sampler", "goals") for name in asked[part]]:
             name = of_training[0]
             raise ValueError(f"evaluate sets env.NAME and agent.NAME; '{name}' is of training")
-        options = agent_settings(run.config, asked["agent"])
-        agent = run.agent(self.checkpoint, str(build.choose_device(self.device)), **options)
-        around = env_settings(asked["env"])
+        return asked
+
+    def _agent(self, run: LoadedRun) -> Agent:
+        """Return the run's agent as it was at the checkpoint, with the threads that the run had."""
+        from trajrl.training import build
+        from trajrl.training.resolve_config import agent_settings
+
+        build.set_threads(run.config)
+        options = agent_settings(run.config, self._asked()["agent"])
+        return run.agent(self.checkpoint, str(build.choose_device(self.device)), **options)
+
+    def _suite(self, run: LoadedRun) -> EnvSuite:
+        """Return the environment to act in, vetted; say so where none of its calls is timed."""
+        from trajrl.envs import note_in_process
+        from trajrl.training.resolve_config import env_settings
+
+        around = env_settings(self._asked()["env"])
         acts_in = run.vetted_environment(self.checkpoint, self.env)
         if not around.get("env_timeout"):
             note_in_process(acts_in)
-        suite = run.suite(self.checkpoint, self.env, **around)
-        name = suite.name
-        step = run.step(self.checkpoint)
+        return run.suite(self.checkpoint, self.env, **around)
+
+    def _episodes(self, agent: Agent, suite: EnvSuite, step: int) -> tuple[Evaluation, list[EnvFailureError]]:
+        """Run the episodes; return those that ended, and what broke the others."""
+        from trajrl.rollout.evaluate import evaluate
+        from trajrl.training.run_dir.evaluations import Evaluation
+
         broken: list[EnvFailureError] = []
         rows = evaluate(
             agent, suite, self.seed, step, self.episodes, self.envs, broken=broken.append, watch=Steps()
         )
         if not rows:
             raise broken[-1]
-        found = Evaluation.of(step, rows, None, suite)
-        videos = self._videos(agent, suite, step, run.folder) if self.video else []
-        if broken:
-            say(f"{counted('episode[s] broke off and [is|are] left out', len(broken))}; last: {broken[-1]}")
-        acted = counted("episode[s]", len(rows))
-        say(f"{name}, policy of step {step}, {acted}: return {found.return_mean:.1f}")
-        intervals = self._intervals(found)
-        for scale, one in intervals.items():
-            value, low, high = (shown(one[end], scale) for end in ("value", "low", "high"))
-            named = f"  ({found.score_name})" if scale == "score" and found.score_name != "none" else ""
-            say(f"{scale} {value}, 95 % interval {low} to {high}{named}")
-        by_task = found.success_by_task()
-        if by_task:
-            say(task_line(by_task))
-        for path in videos:
-            say(f"wrote {path}")
-        return {
-            "return_mean": found.return_mean,
-            "score_mean": found.value if found.scale == "score" else None,
-            "success_mean": found.success_mean, "returns": [row["return"] for row in rows],
-            "intervals": {scale: [one["low"], one["high"]] for scale, one in intervals.items()},
-            "score_name": found.score_name, "environment": name, "step": step, "episodes": len(rows),
-            "broken": len(broken), "videos": [str(path) for path in videos],
-            **({"success_by_task": {str(task): share for task, share in by_task.items()}} if by_task else {}),
-        }  # fmt: skip
+        return Evaluation.of(step, rows, None, suite), broken
 
     def _intervals(self, found: Evaluation) -> dict[str, dict[str, float]]:
         """Return the means of score and success, where they are known, with their intervals over episodes."""
@@ -134,6 +152,20 @@ class Evaluate(Common):
             values = {"score": found.values, **values}
         return {scale: interval(one, self.seed, scale) for scale, one in values.items() if len(one)}
 
-    def _videos(self, agent: Any, suite: Any, step: int, folder: Path) -> list[Path]:
+    def _videos(self, agent: Agent, suite: EnvSuite, step: int, folder: Path) -> list[Path]:
         """Record the first episodes of this evaluation."""
         return record(agent, suite, self.seed, step, self.video, folder)
+
+
+def tell(found: Evaluation, environment: str, intervals: dict[str, dict[str, float]]) -> None:
+    """Print what an evaluation came to: its return, then score and success with their intervals."""
+    from trajrl.training.run_dir.evaluations import shown, task_line
+
+    acted = counted("episode[s]", len(found.rows))
+    say(f"{environment}, policy of step {found.step}, {acted}: return {found.return_mean:.1f}")
+    for scale, one in intervals.items():
+        value, low, high = (shown(one[end], scale) for end in ("value", "low", "high"))
+        named = f"  ({found.score_name})" if scale == "score" and found.score_name != "none" else ""
+        say(f"{scale} {value}, 95 % interval {low} to {high}{named}")
+    if by_task := found.success_by_task():
+        say(task_line(by_task))

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from trajrl.rollout.export import Window
     from trajrl.store.action_box import ActionBox
     from trajrl.store.store import TrajectoryStore
+    from trajrl.store.window import WindowSpec
     from trajrl.training.config import RunConfig
+    from trajrl.training.run_dir.load_run import LoadedRun
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 UNKNOWN = "actions go in and come out in [-1, 1]: neither the data nor an environment names their box"
@@ -52,35 +54,64 @@ class Export(Common):
 
     def run(self) -> dict[str, Any]:
         """Write, check, time."""
-        from trajrl.cli.card import as_text, card, card_file
-        from trajrl.rollout import export
         from trajrl.training import build
-        from trajrl.training.action_units import trained_units
         from trajrl.training.run_dir.load_run import load_run
+
+        run = load_run(self.folder)
+        out = self.out or self.folder / f"policy{ENDINGS[self.format]}"
+        self._check_asked(out)
+        build.set_threads(run.config)
+        which = self.checkpoint or ("distilled" if run.has_student else "last")
+        agent, store = run.agent(which), self._store(run.config)
+        box = self._box(run, store, which)
+        windows = [window.within(box) for window in self._windows(agent, store)]
+        facts = self._facts(run, store, which, agent.spec, box)
+        found = self._write(out, agent, windows, facts, box)
+        self._tell(out, facts, found, box, f"{len(windows)} windows of {named(self._data(run.config))}")
+        return {"out": str(out), "format": self.format, "bytes": out.stat().st_size, **facts, **found}
+
+    def _check_asked(self, out: Path) -> None:
+        """Refuse what cannot be done before anything is read of the policy."""
+        from trajrl.cli.card import card_file
+        from trajrl.rollout import export
 
         if self.windows < 1:
             raise ValueError(f"--windows must be at least 1; got {self.windows}")
-        run = load_run(self.folder)
-        out = self.out or self.folder / f"policy{ENDINGS[self.format]}"
         refuse_existing(out, self.overwrite)
         refuse_existing(card_file(out), self.overwrite)
         if self.format == "onnx":
             export.require("onnxruntime", "onnx", "onnxscript")
-        build.set_threads(run.config)
-        which = self.checkpoint or ("distilled" if run.has_student else "last")
-        step = run.step(which)
-        agent, store = run.agent(which), self._store(run.config)
+
+    def _box(self, run: LoadedRun, store: TrajectoryStore, which: str) -> ActionBox | None:
+        """Show the store's actions in the units of the training; return the box that is acted in."""
+        from trajrl.training.action_units import trained_units
+
         units = trained_units(store, run.config.actions, run.action_box(which))
         store.set_shaping(action=units.shape())
-        box = units.acted
-        windows = [window.within(box) for window in self._windows(agent, store)]
-        facts: dict[str, Any] = {
-            "agent": run.config.agent, "step": step, "environment": run.environment(which),
+        return units.acted
+
+    def _facts(
+        self, run: LoadedRun, store: TrajectoryStore, which: str, spec: WindowSpec, box: ActionBox | None
+    ) -> dict[str, Any]:
+        """Return what the file says of the policy in it."""
+        from trajrl.cli.card import card
+
+        config, step, acts_in = run.config, run.step(which), run.environment(which)
+        return {
+            "agent": config.agent, "step": step, "environment": acts_in,
             "obs_dim": store.seen_dim, "action_dim": store.action_dim,
-            "history": agent.spec.history, "chunk": agent.spec.chunk,
+            "history": spec.history, "chunk": spec.chunk,
             "checkpoint": which, "box": [box.low.tolist(), box.high.tolist()] if box else None,
-            "card": card(self.folder, run.config, step, store, run.environment(which), which),
+            "card": card(self.folder, config, step, store, acts_in, which),
         }  # fmt: skip
+
+    def _write(
+        self, out: Path, agent: Agent, windows: list[Window], facts: dict[str, Any], box: ActionBox | None
+    ) -> dict[str, Any]:
+        """Write the policy aside, and publish it with its card once it acts as the live one does."""
+        from trajrl.cli.card import as_text, card_file
+        from trajrl.rollout import export
+
         scratch = Scratch(out)
         place = scratch.folder / f"policy{ENDINGS[self.format]}"
         try:
@@ -92,11 +123,18 @@ class Export(Common):
             write_text(card_file(out), as_text(facts["card"], out.name))
         finally:
             scratch.remove()
-        size = out.stat().st_size
+        return found
+
+    def _tell(
+        self, out: Path, facts: dict[str, Any], found: dict[str, Any], box: ActionBox | None, where: str
+    ) -> None:
+        """Print what was written, how far it is from the live policy, what it costs and how to run it."""
+        from trajrl.cli.card import card_file
+
         say(f"{card_file(out)}: what it is, from which data, what it scored")
-        kind = "one-step student of the policy" if which == "distilled" else "policy"
-        say(f"{out}: {run.config.agent}, {kind} of step {step}, {size / 1024:.0f} KiB")
-        where = f"{len(windows)} windows of {named(self._data(run.config))}"
+        kind = "one-step student of the policy" if facts["checkpoint"] == "distilled" else "policy"
+        size = out.stat().st_size / 1024
+        say(f"{out}: {facts['agent']}, {kind} of step {facts['step']}, {size:.0f} KiB")
         share = "" if box is None or box.is_unit else " of half the box"
         say(f"largest difference from the live policy on {where}: {found['max_difference']:.1e}{share}")
         times = found["milliseconds"], found["live_milliseconds"]
@@ -107,7 +145,6 @@ class Export(Common):
         needs = "onnxruntime" if self.format == "onnx" else "torch"
         if CHECKOUT:
             say(f"python examples/act.py {out}   runs it, with numpy and {needs} alone")
-        return {"out": str(out), "format": self.format, "bytes": size, **facts, **found}
 
     def _data(self, config: RunConfig) -> str:
         return join_places(self.data) if self.data else config.data

@@ -57,7 +57,8 @@ class Offline(Choices):
     def fresh(self, team: Team) -> Run:
         """Build a new run."""
         from trajrl.training import build
-        from trajrl.training.resolve_config import published_row, resolve_config, short_line
+        from trajrl.training.chosen_preset import published_row
+        from trajrl.training.resolve_config import resolve_config, short_line
         from trajrl.training.run_dir.folder import describe_run, fresh_folder
         from trajrl.training.saved_config import config_for_rerun
 

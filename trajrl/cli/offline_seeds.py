@@ -62,7 +62,8 @@ def begun(command: Choices, numbers: range) -> bool:
 def fresh(command: Choices, numbers: range) -> Seeds:
     """Build new runs; if one of them cannot be built, nothing of any is left."""
     from trajrl.training.build_seeds import build_seeds, refuse
-    from trajrl.training.resolve_config import published_row, short_line
+    from trajrl.training.chosen_preset import published_row
+    from trajrl.training.resolve_config import short_line
     from trajrl.training.run_dir.folder import describe_run, fresh_folder, unused_name
     from trajrl.training.seeds import Seeds
 

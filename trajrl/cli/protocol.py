@@ -138,8 +138,8 @@ class Protocol(Common):
 
     def sizes(self, task: str, phase: str) -> dict[str, int]:
         """Return the published sizes, for presets of a publication; an agent's own count of updates wins."""
+        from trajrl.training.chosen_preset import agent_preset
         from trajrl.training.presets import PRESETS
-        from trajrl.training.resolve_config import agent_preset
 
         if self.preset in PRESETS.keys() - {"paper"}:
             return {}

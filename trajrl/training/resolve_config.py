@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from trajrl.agents import AGENTS, require_fields
-from trajrl.agents.presets.task_names import ROW, task_name
 from trajrl.core.json_file import as_written
-from trajrl.core.paths import DEMO_STORE
 from trajrl.core.program import program
-from trajrl.core.registry import find, unknown
+from trajrl.core.registry import find
 from trajrl.envs import NO_ENVIRONMENT
 from trajrl.samplers import SAMPLERS
 from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import in_order, resolved_options
 from trajrl.store.goals import GoalLaw
 from trajrl.store.places import absolute, change_places
+from trajrl.training.chosen_preset import preset_of, sampler_preset
 from trajrl.training.chosen_sampler import require_no_options
 from trajrl.training.config import NO_GOALS, RunConfig, merge
 from trajrl.training.ope.criteria import lacking
-from trajrl.training.presets import PRESETS
 from trajrl.training.settings import literal, options, split_settings
 
 ROWS = 20  # of metrics.csv, which a run has at least: enough to draw a curve
 HANDFUL = 5  # evaluations and checkpoints, which a run has at least unless they would be nearer than NEAREST
 NEAREST = 100  # steps
-DEFAULT_PRESET = "standard"
 
 
 def resolve_config(
@@ -47,60 +43,67 @@ def resolve_config(
         raise
 
 
-def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], base: RunConfig | None) -> RunConfig:
+def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], file: RunConfig | None) -> RunConfig:
     """Resolve what was given over the config of a file, if there is one."""
     found = split_settings(settings)
-    phase, named = chosen.get("phase"), found["run"].get("phase")
-    if phase and named and phase != named:
-        raise ValueError(
-            f"--set phase={named}: the phase is the command's; `{program()} offline` is one, "
-            f"`{program()} online` the other"
-        )
-    asked, given = {**chosen, **found["run"]}, base
-    if base is None:
-        data = asked.get("data", RunConfig.data)
-        preset = asked.get("preset") or ("demo" if Path(str(data)) == DEMO_STORE else "standard")
-        base = _from_preset(
-            preset, asked.get("agent", RunConfig.agent), acted_in(str(asked.get("env") or ""), str(data))
-        )
-    config = merge(base, asked)
-    config = replace(config, data=change_places(config.data, absolute))
+    require_one_phase(chosen, found["run"])
+    asked = {**chosen, **found["run"]}
+    base = preset_of(asked) if file is None else file
+    config = in_known_words(merge(base, asked))
     if "holdout" in asked and "holdout_min_episodes" not in asked:  # what was asked for holds for any data
         config = replace(config, holdout_min_episodes=0)
-    if (
-        given is None and config.goals != NO_GOALS and "reward" not in asked
-    ):  # a preset's is of recorded rewards
-        config = replace(config, reward="no")
-    if given is None and "sampler" not in asked and not auto_serves(config, found["sampler"]):
-        config = replace(config, sampler=RunConfig.sampler)
-    drawn, before = in_order(config.sampler), in_order(config.offline_sampler)
-    config = replace(config, sampler=drawn, offline_sampler=before)
-    if given is None and "log_every" not in asked:
-        config = replace(config, log_every=log_every(config))
-    if given is None:
-        config = replace(config, **nearer(config, asked))
-    if given is not None and config.sampler != given.sampler:
+    if file is None:
+        config = suited(config, asked, found["sampler"])
+    elif config.sampler != file.sampler:
         config = merge(config, _fitting_sampler(config, asked))
-    sampler = {**({} if given is not None else sampler_preset(config)), **config.sampler_options}
-    if config.metric:
-        sampler["metric"] = config.metric
-    sampler.update(
-        {
-            name: literal(value) if isinstance(value, str) else value
-            for name, value in found["sampler"].items()
-        }
-    )
-    require_no_options(config, sampler)
+    options = _sampler_options(config, found["sampler"], new=file is None)
+    require_no_options(config, options)
     own = {**_fitting(config, base), **found["agent"]}
-    kept = config.env_options if given is None or config.env == base.env else {}  # a preset's are of this one
-    around = {**kept, **env_settings(found["env"])}
+    kept = config.env_options if file is None or config.env == base.env else {}  # a preset's are of this one
     config = replace(
-        config, agent_options=agent_options(config, own), sampler_options=sampler, env_options=around,
+        config, sampler_options=options, agent_options=agent_options(config, own),
+        env_options={**kept, **env_settings(found["env"])},
         goals_options=goals_options(config, found["goals"]),
     )  # fmt: skip
     config.validate()
     require_criteria(config)
     return config
+
+
+def require_one_phase(chosen: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse a --set phase= that is not the command's."""
+    phase, named = chosen.get("phase"), settings.get("phase")
+    if phase and named and phase != named:
+        raise ValueError(
+            f"--set phase={named}: the phase is the command's; `{program()} offline` is one, "
+            f"`{program()} online` the other"
+        )
+
+
+def in_known_words(config: RunConfig) -> RunConfig:
+    """Return a config whose places are absolute and whose samplers are written in their one order."""
+    return replace(
+        config, data=change_places(config.data, absolute), sampler=in_order(config.sampler),
+        offline_sampler=in_order(config.offline_sampler),
+    )  # fmt: skip
+
+
+def suited(config: RunConfig, asked: Container[str], of_sampler: Container[str]) -> RunConfig:
+    """Return a new run's config with what its preset says changed where that does not suit the run."""
+    if config.goals != NO_GOALS and "reward" not in asked:  # a preset's is of recorded rewards
+        config = replace(config, reward="no")
+    if "sampler" not in asked and not auto_serves(config, of_sampler):
+        config = replace(config, sampler=RunConfig.sampler)
+    if "log_every" not in asked:
+        config = replace(config, log_every=log_every(config))
+    return replace(config, **nearer(config, asked))
+
+
+def _sampler_options(config: RunConfig, settings: Mapping[str, Any], new: bool) -> dict[str, Any]:
+    """Return the options of a run's sampler: of a new run's preset, of its config, asked for."""
+    metric = {"metric": config.metric} if config.metric else {}
+    said = {name: literal(value) if isinstance(value, str) else value for name, value in settings.items()}
+    return {**(sampler_preset(config) if new else {}), **config.sampler_options, **metric, **said}
 
 
 def auto_serves(config: RunConfig, options: Container[str]) -> bool:
@@ -130,11 +133,6 @@ def require_criteria(config: RunConfig) -> None:
             )
 
 
-def acted_in(env: str, data: str) -> str:
-    """Return the name that an agent's preset goes by: of the environment or, without one, of the data."""
-    return data if env in ("", NO_ENVIRONMENT) else env
-
-
 def log_every(config: RunConfig) -> int:
     """Return the steps between rows of metrics.csv: at most a twentieth of the run, but for the demo."""
     return config.log_every if config.preset == "demo" else max(1, min(config.log_every, config.end // ROWS))
@@ -157,14 +155,6 @@ def short_line(config: RunConfig) -> str:
     return (
         f"the run is short, {config.end} steps: {', '.join(near)}" if near and config.preset != "demo" else ""
     )
-
-
-def sampler_preset(config: RunConfig) -> dict[str, Any]:
-    """Return what the run's preset sets of the sampler's options; products have none of their own."""
-    if config.sampler not in SAMPLERS:
-        return {}
-    module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])
-    return dict(getattr(module, "PRESETS", {}).get(config.preset, {}))
 
 
 def env_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,39 +190,6 @@ def agent_options(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, An
         found["decay_steps"] = config.steps
     kind.Config(**found).validate()
     return found
-
-
-def _from_preset(preset: str, agent: str, env: str) -> RunConfig:
-    """Return the defaults under a preset, and under the agent's own of that name."""
-    run, own = agent_preset(preset, agent, env)
-    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
-    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
-
-
-def agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a preset of an agent sets of the run, under keys 'run.NAME' there, and of the agent."""
-    module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
-    table = getattr(module, "PRESETS", {})
-    if preset not in {*PRESETS, *table}:
-        raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
-    named = preset if preset in table else DEFAULT_PRESET  # one of every run's, which this agent lacks
-    own = dict(module.preset(named, env)) if hasattr(module, "preset") else dict(table.get(named, {}))
-    own.pop(ROW, None)
-    run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
-    return run, own
-
-
-def published_row(config: RunConfig) -> str:
-    """Say which published settings a run starts from; nothing of the demo's and the standard ones."""
-    if config.preset in PRESETS.keys() - {"paper"}:
-        return ""
-    env = acted_in(config.env, config.data)
-    module = importlib.import_module(find(AGENTS, config.agent, "agent").__module__)
-    row = module.preset(config.preset, env).get(ROW) if hasattr(module, "preset") else None
-    named = f"--preset {config.preset} of {config.agent}"
-    if row:
-        return f"{named}: settings published for {row.strip('*-')}, as {task_name(env)} is"
-    return f"{named}: no published row for {task_name(env)}: the settings of the method"
 
 
 def _fitting_sampler(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:

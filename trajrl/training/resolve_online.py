@@ -11,9 +11,10 @@ from trajrl.core.console import say
 from trajrl.core.json_file import as_written
 from trajrl.samplers.auto import AUTO
 from trajrl.store.places import absolute, change_places
+from trajrl.training.chosen_preset import acted_in, agent_preset
 from trajrl.training.config import NO_DATA, ONLINE_FIELDS, RunConfig
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
-from trajrl.training.resolve_config import acted_in, agent_preset, log_every, nearer, resolve_config
+from trajrl.training.resolve_config import log_every, nearer, resolve_config
 from trajrl.training.run_dir.checkpoint_parts import read_part
 from trajrl.training.run_dir.folder import newest
 from trajrl.training.settings import convert, split_settings

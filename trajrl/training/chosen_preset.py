@@ -1,0 +1,71 @@
+"""What a preset sets: of a run, of its agent, of its sampler.
+
+A preset is one of every run's (trajrl/training/presets.py) or an agent's own, whose settings of the run stand
+under keys 'run.NAME' in its table.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trajrl.agents import AGENTS
+from trajrl.agents.presets.task_names import ROW, task_name
+from trajrl.core.paths import DEMO_STORE
+from trajrl.core.registry import find, unknown
+from trajrl.envs import NO_ENVIRONMENT
+from trajrl.samplers import SAMPLERS
+from trajrl.training.config import RunConfig, merge
+from trajrl.training.presets import PRESETS
+
+DEFAULT_PRESET = "standard"
+
+
+def preset_of(asked: Mapping[str, Any]) -> RunConfig:
+    """Return the defaults under the preset that is asked for, and under the agent's own of that name."""
+    data, agent = str(asked.get("data", RunConfig.data)), asked.get("agent", RunConfig.agent)
+    preset = asked.get("preset") or ("demo" if Path(data) == DEMO_STORE else DEFAULT_PRESET)
+    run, own = agent_preset(preset, agent, acted_in(str(asked.get("env") or ""), data))
+    general = PRESETS.get(preset, PRESETS["paper"])  # an agent's own presets are published settings
+    return merge(RunConfig(preset=preset, agent=agent), {**general, **run, "agent_options": own})
+
+
+def agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a preset of an agent sets of the run, under keys 'run.NAME' there, and of the agent."""
+    module = importlib.import_module(find(AGENTS, agent, "agent").__module__)
+    table = getattr(module, "PRESETS", {})
+    if preset not in {*PRESETS, *table}:
+        raise ValueError(unknown(f"preset of {agent}", preset, {*PRESETS, *table}))
+    named = preset if preset in table else DEFAULT_PRESET  # one of every run's, which this agent lacks
+    own = dict(module.preset(named, env)) if hasattr(module, "preset") else dict(table.get(named, {}))
+    own.pop(ROW, None)
+    run = {name.removeprefix("run."): own.pop(name) for name in list(own) if name.startswith("run.")}
+    return run, own
+
+
+def sampler_preset(config: RunConfig) -> dict[str, Any]:
+    """Return what the run's preset sets of the sampler's options; products have none of their own."""
+    if config.sampler not in SAMPLERS:
+        return {}
+    module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])
+    return dict(getattr(module, "PRESETS", {}).get(config.preset, {}))
+
+
+def acted_in(env: str, data: str) -> str:
+    """Return the name that an agent's preset goes by: of the environment or, without one, of the data."""
+    return data if env in ("", NO_ENVIRONMENT) else env
+
+
+def published_row(config: RunConfig) -> str:
+    """Say which published settings a run starts from; nothing of the demo's and the standard ones."""
+    if config.preset in PRESETS.keys() - {"paper"}:
+        return ""
+    env = acted_in(config.env, config.data)
+    module = importlib.import_module(find(AGENTS, config.agent, "agent").__module__)
+    row = module.preset(config.preset, env).get(ROW) if hasattr(module, "preset") else None
+    named = f"--preset {config.preset} of {config.agent}"
+    if row:
+        return f"{named}: settings published for {row.strip('*-')}, as {task_name(env)} is"
+    return f"{named}: no published row for {task_name(env)}: the settings of the method"

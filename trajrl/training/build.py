@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
     from trajrl.samplers.base.protocol import Sampler
     from trajrl.store.store import TrajectoryStore
+    from trajrl.store.window import WindowSpec
     from trajrl.training.action_units import ActionUnits
 
 
@@ -77,20 +78,13 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     device = team.device(choose_device(config.device))
     agent = build_agent(config, store, device)
     require_whole_window(config, store, agent.spec.n)
-    if config.distil:
-        require_chain(config.agent, agent, team.size)
-    compile_losses(agent, config.compile)
-    if config.graph:
-        record_updates(agent, team.size)
+    prepare_updates(config, agent, team.size)
     if isinstance(device, torch.device) and device.type == "cuda" and fits(store, device):
         store.keep_on(device)
     if config.online:
         sampler, online = build_online(config, folder, store, suite, agent, units)
     else:
-        fitted = with_window(SAMPLERS, config.sampler, config.sampler_options, agent.spec)
-        fitted = with_length(SAMPLERS, config.sampler, fitted, config.steps)
-        sampler = make_sampler(config.sampler, store, seed=config.seed, **fitted)
-        online = None
+        sampler, online = offline_sampler(config, store, agent.spec), None
     require_roles(config.agent, agent, sampler)
     known = np.union1d(store.live, held)
     evaluations = Evaluations(folder, config.seed, config.select_rank, *averages(store, suite, known))
@@ -103,6 +97,22 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
         validation=Validation(config, store, held) if len(held) else None,
         evaluators=Evaluators(folder, config, suite) if config.eval_async and suite else None,
     )  # fmt: skip
+
+
+def prepare_updates(config: RunConfig, agent: Agent, processes: int) -> None:
+    """Have an agent's updates compiled or recorded as the config says; refuse a student of no chain."""
+    if config.distil:
+        require_chain(config.agent, agent, processes)
+    compile_losses(agent, config.compile)
+    if config.graph:
+        record_updates(agent, processes)
+
+
+def offline_sampler(config: RunConfig, store: TrajectoryStore, spec: WindowSpec) -> Sampler:
+    """Return what draws offline, for an agent's windows and over the run's steps."""
+    fitted = with_window(SAMPLERS, config.sampler, config.sampler_options, spec)
+    fitted = with_length(SAMPLERS, config.sampler, fitted, config.steps)
+    return make_sampler(config.sampler, store, seed=config.seed, **fitted)
 
 
 def require_whole_window(config: RunConfig, store: TrajectoryStore, steps: int) -> None:

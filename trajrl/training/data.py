@@ -25,6 +25,7 @@ from trajrl.training.goals import require_goals, require_shown, seen_dim, show_g
 
 if TYPE_CHECKING:
     from trajrl.envs.base.protocol import EnvSuite
+    from trajrl.envs.base.suite import Suite
 
 
 def shape(
@@ -150,46 +151,68 @@ def sees_images_alone(data: str, obs_keys: str = "") -> bool:
 
 def find_suite(config: RunConfig, store: TrajectoryStore) -> EnvSuite | None:
     """Return the environment asked for, else the one the data names, else none: then there are no scores."""
+    name = _named_environment(config, store)
+    suite = _made_suite(config, store, name) if name else None
+    if suite:
+        suite.see(store)
+        _require_same_sizes(config, store, suite)
+    return suite
+
+
+def _named_environment(config: RunConfig, store: TrajectoryStore) -> str:
+    """Return the environment's name; '' where there is none, after saying so."""
     if config.env == NO_ENVIRONMENT:
         if config.online:
             raise ValueError("the online phase acts in an environment, and --env none gives none; give --env")
         say("--env none: training without evaluation, from rewards as recorded")
-        return None
+        return ""
     name = config.env or str(store.attributes.get("environment") or "")
-    env_timeout = {"env_timeout": config.env_timeout} if config.online or config.env_timeout else {}
     if not name:
         say("the data names no environment: training without evaluation (give --env to score the policy)")
-        return None
-    if not config.env and is_call(name, ENVS):
+    elif not config.env and is_call(name, ENVS):
         require_read(name, "environment", config.data)
+    return name
+
+
+def _made_suite(config: RunConfig, store: TrajectoryStore, name: str) -> Suite | None:
+    """Return the environment of a name; None, after saying so, where the data names what is not there."""
+    asked = bool(config.env or config.online)
     try:
-        kind = find_kind(name)[0]
-        recorded = kind.recorded_with(store.attributes)
+        recorded = find_kind(name)[0].recorded_with(store.attributes)
         if not (config.env_timeout or config.env_options.get("env_timeout")):
             note_in_process(name)
-        named = store.images or config.obs_keys
-        keys: dict[str, Any] = {"obs_keys": keys_of(store.obs_dim, store.images)} if named else {}
-        if EMBEDDING in store.attributes:
-            made = store.attributes[EMBEDDING]
-            keys = {"embed": made, "obs_keys": made["obs_keys"]}
-        suite = make_suite(name, **{**recorded, **config.env_options, **env_timeout, **keys})
+        timed = {"env_timeout": config.env_timeout} if config.online or config.env_timeout else {}
+        return make_suite(name, **{**recorded, **config.env_options, **timed, **_shown_keys(config, store)})
     except NoEnvironmentError as missing:
-        if config.env or config.online:
+        if asked:
             raise
         say(f"training without evaluation: {missing}")
         return None
     except ValueError as error:
-        if config.env or config.online:
+        if asked:
             raise
         raise ValueError(f"{error} (the data names it; --env none trains without one)") from error
-    suite.see(store)
+
+
+def _shown_keys(config: RunConfig, store: TrajectoryStore) -> dict[str, Any]:
+    """Return what an environment has to show, so that a policy sees what the data shows it."""
+    if EMBEDDING in store.attributes:
+        made = store.attributes[EMBEDDING]
+        return {"embed": made, "obs_keys": made["obs_keys"]}
+    named = store.images or config.obs_keys
+    return {"obs_keys": keys_of(store.obs_dim, store.images)} if named else {}
+
+
+def _require_same_sizes(config: RunConfig, store: TrajectoryStore, suite: Suite) -> None:
+    """Refuse an environment whose observations or actions are of another size than the data's."""
     if suite.images != store.image_shapes:
         here, there = described(store.obs_dim, store.image_shapes), described(suite.obs_dim, suite.images)
-        raise ValueError(f"{config.data} shows {here}; environment {name} {there}: give --env or other data")
+        raise ValueError(
+            f"{config.data} shows {here}; environment {suite.name} {there}: give --env or other data"
+        )
     require_shown(config, store, suite)
     if (suite.obs_dim, suite.action_dim) != (seen_dim(config, store), store.action_dim):
         raise ValueError(
             f"{config.data} has observations of {store.obs_dim} and actions of {store.action_dim} numbers; "
-            f"environment {name} has {suite.obs_dim} and {suite.action_dim}: give --env or other data"
+            f"environment {suite.name} has {suite.obs_dim} and {suite.action_dim}: give --env or other data"
         )
-    return suite

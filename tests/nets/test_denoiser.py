@@ -12,13 +12,14 @@ from torch.nn import functional
 from trajrl.core.rng import torch_stream
 from trajrl.nets.denoiser import Denoiser, DiffusionPolicy
 from trajrl.nets.diffusion import Diffusion
+from trajrl.nets.solvers import PREDICTS
 
 ACT, CTX, ROWS = 2, 3, 6
 
 
-def build(cos_first: bool = False, solver: str = "ddpm") -> DiffusionPolicy:
+def build(cos_first: bool = False, solver: str = "ddpm", predicts: str = "noise") -> DiffusionPolicy:
     denoiser = Denoiser(ACT, CTX, (8, 8), torch_stream(0, "init"), cos_first=cos_first)
-    return DiffusionPolicy(denoiser, Diffusion(5), solver)
+    return DiffusionPolicy(denoiser, Diffusion(5), solver, predicts=predicts)
 
 
 def plain(denoiser: Denoiser, x: Tensor, level: int, context: Tensor) -> Tensor:
@@ -52,6 +53,25 @@ def test_a_level_per_row_is_each_rows_own() -> None:
     for row, level in enumerate(levels.tolist()):
         one = slice(row, row + 1)
         torch.testing.assert_close(found[one], plain(policy.denoiser, x[one], level, context[one]))
+
+
+@pytest.mark.parametrize("level", [0, 3, 4])
+def test_a_net_of_actions_says_which_noise_is_left(level: int) -> None:
+    policy, (x, context) = build(predicts="action"), inputs()
+    abar = float(policy.diffusion.abar[level])
+    action = plain(policy.denoiser, x, level, context)
+    eps = policy.predict(x, torch.full((ROWS,), level), context)
+    torch.testing.assert_close(math.sqrt(abar) * action + math.sqrt(1 - abar) * eps, x)
+
+
+@pytest.mark.parametrize("predicts", PREDICTS)
+def test_the_error_is_the_nets_own(predicts: str) -> None:
+    policy, (eps, context) = build(predicts=predicts), inputs()
+    actions, level = torch.linspace(-1, 1, ROWS * ACT).view(ROWS, ACT), 2
+    abar = float(policy.diffusion.abar[level])
+    net = plain(policy.denoiser, math.sqrt(abar) * actions + math.sqrt(1 - abar) * eps, level, context)
+    wanted = net - (eps if predicts == "noise" else actions)
+    torch.testing.assert_close(policy.error(actions, torch.full((ROWS,), level), eps, context), wanted)
 
 
 def test_gradients_are_those_of_the_plain_network() -> None:

@@ -22,6 +22,7 @@ from trajrl.nets.diffusion import Diffusion
 from trajrl.nets.ensemble import Critic, EnsembleMLP
 from trajrl.nets.flow import VelocityField
 from trajrl.nets.mlp import MLP
+from trajrl.nets.solvers import PREDICTS
 
 pytestmark = pytest.mark.skipif(kernel_module.compiled() is None, reason="no C compiler on this machine")
 KINDS = sorted(net_layout.ACTIVATIONS)
@@ -162,18 +163,24 @@ def test_nothing_is_done_for_gradients_that_nobody_wants(monkeypatch) -> None:
     assert all(part.grad is not None for part in [actions, *critic.parameters()])
 
 
-def policy(solver: str, steps: int = 0, width: int = 48) -> DiffusionPolicy:
-    return DiffusionPolicy(Denoiser(4, 11, (width, width, width), rng()), Diffusion(5), solver, steps)
+def policy(solver: str, steps: int = 0, width: int = 48, predicts: str = "noise") -> DiffusionPolicy:
+    denoiser = Denoiser(4, 11, (width, width, width), rng())
+    return DiffusionPolicy(denoiser, Diffusion(5), solver, steps, predicts)
 
 
+@pytest.mark.parametrize("predicts", PREDICTS)
 @pytest.mark.parametrize(
     ("solver", "steps"), [("ddpm", 0), ("ddpm", 3), ("ddim", 0), ("ddim", 2), ("dpm", 0)]
 )
-def test_a_chain_is_torchs(solver: str, steps: int) -> None:
+def test_a_chain_is_torchs(solver: str, steps: int, predicts: str) -> None:
     if solver == "dpm":
-        chain = DiffusionPolicy(Denoiser(4, 11, (48, 48), rng()), Diffusion(100), "dpm")
+        denoiser = Denoiser(4, 11, (48, 48), rng())
+        chain = DiffusionPolicy(denoiser, Diffusion(100), "dpm", predicts=predicts)
     else:
-        chain = policy(solver, steps)
+        chain = policy(solver, steps, predicts=predicts)
+    if predicts == "action":  # some of which leave the box
+        bias = chain.denoiser.net.layers[-1].bias
+        bias.data = torch.linspace(-1.3, 1.3, len(bias))
     context, noise = randn(300, 11).requires_grad_(), 2 * randn(chain.draws, 300, 4)
     sampled = Partial(chain, lambda net, c: net.sample(c, noise))
     by_torch, by_kernel = both_ways(sampled, context)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trajrl.core.rng import torch_stream
 from trajrl.nets.diffusion import Diffusion
-from trajrl.nets.solvers import Move, Plan, Point, dpm_orders, plan, sample
+from trajrl.nets.solvers import PREDICTS, Move, Plan, Point, dpm_orders, plan, sample
 
 MEAN, STD = 0.3, 0.2
 
@@ -129,6 +129,25 @@ def test_every_solver_reaches_a_point_mass(solver: str) -> None:
     assert (found - 0.7).abs().max() < 0.05
 
 
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+def test_a_network_of_actions_leads_where_the_same_one_of_noise_does(solver: str, clip: bool) -> None:
+    abar, rng = Diffusion(1000, "linear_scaled").abar, torch_stream(0, "test")
+    of_noise, of_action = (plan(abar, solver, 7, predicts) for predicts in PREDICTS)
+    points = [point for move in of_noise.moves for point in move.at]
+    noise = torch.randn(of_noise.draws, 32, 2, generator=rng, dtype=torch.float64)
+
+    def action(x: Tensor, j: int) -> Tensor:
+        return 0.4 * x + 0.1 * j
+
+    def eps(x: Tensor, j: int) -> Tensor:
+        return (x - points[j].alpha * action(x, j)) / points[j].sigma
+
+    torch.testing.assert_close(
+        sample(of_action, action, noise, clip), sample(of_noise, eps, noise, clip), rtol=1e-8, atol=1e-8
+    )
+
+
 @pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
 def test_samples_stay_in_the_box_and_carry_gradients(solver: str) -> None:
     path, rng = plan(Diffusion(100, "cosine").abar, solver, 7), torch_stream(0, "test")
@@ -144,6 +163,8 @@ def test_impossible_plans_are_refused() -> None:
     abar = Diffusion(5).abar
     with pytest.raises(ValueError, match="did you mean 'ddpm'"):
         plan(abar, "ddpn")
+    with pytest.raises(ValueError, match="choice of predicts 'actions'"):
+        plan(abar, "ddpm", 0, "actions")
     with pytest.raises(ValueError, match="at most one step per level"):
         plan(abar, "ddim", 6)
     with pytest.raises(ValueError, match="still noise"):

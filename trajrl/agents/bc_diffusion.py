@@ -1,6 +1,7 @@
 """Diffusion behaviour cloning: the conditional diffusion policy alone.
 
-    L_bc = mean (eps_net(x_i, i, c) - eps)^2,   x_i = sqrt(abar_i) a + sqrt(1 - abar_i) eps,   i ~ U{0 .. K-1}
+    L_bc = mean (net(x_i, i, c) - eps)^2,   x_i = sqrt(abar_i) a + sqrt(1 - abar_i) eps,   i ~ U{0 .. K-1}
+    predicts=action: mean (net(x_i, i, c) - a)^2
 
 c is the observation, or with history > 1 what a GRU makes of the last H of them; a is a chunk of N actions.
 
@@ -40,6 +41,7 @@ class Config(ImageConfig):
     schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
     solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
     solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
+    predicts: str = "noise"  # what the network gives: noise, or action: sharper where a state has one action
     act_ema: bool = True  # act with the average of past weights, which is steadier than the last ones
     ema_decay: float = 0.995  # of that average; raising it: smoother, later
     width: int = 256  # of the network; raising it: finer, slower
@@ -116,8 +118,7 @@ class BCDiffusion(Learner):
         policy = self.actor.head
         context = self.context(self.actor.encoder, histories(batch)[0])  # (B, ctx)
         actions = torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)  # (B, D)
-        x = policy.diffusion.q_sample(actions, noise.level, noise.eps)
-        error = (policy.predict(x, noise.level, context) - noise.eps).square()  # (B, D)
+        error = policy.error(actions, noise.level, noise.eps, context).square()  # (B, D)
         error = error.unflatten(1, (-1, self.action_dim))  # (B, N, act)
         loss = masked_mean(error, batch.action_mask[..., None], batch.weight[:, None, None])
         return loss, {"actor/bc_loss": loss}

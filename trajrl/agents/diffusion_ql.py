@@ -170,8 +170,7 @@ class DiffusionQL(TargetActorLearner):
         obs, actions, real = self.now(batch.obs), self.flat_actions(batch), batch.mask[:, 0]
 
         # L_bc: predict the noise in the data's action.
-        x = self.actor.diffusion.q_sample(actions, noise.level, noise.eps)
-        error = (self.actor.predict(x, noise.level, obs) - noise.eps).square()  # (B, D)
+        error = self.actor.error(actions, noise.level, noise.eps, obs).square()  # (B, D)
         bc_loss = masked_mean(error, batch.action_mask, batch.weight[:, None])
 
         # L_q: one critic is maximised, another's mean absolute value sets the scale; critics get no gradient.

@@ -156,8 +156,7 @@ class EGOOD(TargetActorLearner):
         """Predict the noise in the data's actions."""
         (now, _), policy, real = histories(batch), self.behaviour.head, batch.mask[:, :1]
         context = self.context(self.behaviour.encoder, now)
-        x = policy.diffusion.q_sample(self.flat_actions(batch), noise.level, noise.eps)
-        error = (policy.predict(x, noise.level, context) - noise.eps).square()  # (B, act)
+        error = policy.error(self.flat_actions(batch), noise.level, noise.eps, context).square()  # (B, act)
         loss = masked_mean(error, real, batch.weight[:, None])
         return loss, {"behaviour/loss": loss}
 

@@ -190,8 +190,7 @@ class StratifiedQL(TargetActorLearner):
             view = self.context(self.critic.encoder, now)
 
         # L_bc: predict the noise in the data's action; divided by the rows cloned, 0 where there are none.
-        x = policy.diffusion.q_sample(self.flat_actions(batch), noise.level, noise.eps)
-        error = (policy.predict(x, noise.level, context) - noise.eps).square()  # (B, act)
+        error = policy.error(self.flat_actions(batch), noise.level, noise.eps, context).square()  # (B, act)
         bc_loss = masked_mean(error, cloned[:, None], batch.weight[:, None])
 
         # L_q: one critic is maximised, another's mean absolute value sets the scale; critics get no gradient.

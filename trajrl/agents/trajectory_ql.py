@@ -5,7 +5,8 @@
     V_pi = min_j Q'_j(c_{t+k}, a'), a' from the target actor; V_data the same of the data's own next actions
     in-sample, with an expectile e: V(c_{t+k}) instead, L_V = mean |e - 1(u < 0)| u^2, u = min_j Q'_j - V
     L_Q  = sum_j mean (Q_j(c_t, a) - y)^2
-    L_pi = mean (eps_net(x_i, i, c_t) - eps)^2 + w eta L_q, L_q = -mean Q_p(c_t, a_pi) / mean |Q_q(c_t, a_pi)|
+    L_pi = mean (net(x_i, i, c_t) - eps)^2 + w eta L_q,     L_q = -mean Q_p(c_t, a_pi) / mean |Q_q(c_t, a_pi)|
+    predicts=action: (net(x_i, i, c_t) - a)^2 in its place
 
 w is 0 for `q_start` updates, so that the policy is sharp before it maximises Q, and then rises to 1
 over `q_ramp`.
@@ -203,11 +204,10 @@ class TrajectoryQL(TargetActorLearner):
         policy, real = self.actor.head, batch.mask[:, 0]
         policy_context, critic_context = self.contexts(self.actor, self.critic, now)
 
-        # L_bc: predict the noise in the data's chunk, over its real actions.
-        x = policy.diffusion.q_sample(self.flat_actions(batch), noise.level, noise.eps)
-        error = (policy.predict(x, noise.level, policy_context) - noise.eps).square()  # (B, D)
-        error = error.unflatten(1, (-1, self.action_dim))  # (B, N, act)
-        bc_loss = masked_mean(error, batch.action_mask[..., None], batch.weight[:, None, None])
+        # L_bc: predict the noise in the data's chunk, or the chunk, over its real actions.
+        error = policy.error(self.flat_actions(batch), noise.level, noise.eps, policy_context)  # (B, D)
+        squared = error.square().unflatten(1, (-1, self.action_dim))  # (B, N, act)
+        bc_loss = masked_mean(squared, batch.action_mask[..., None], batch.weight[:, None, None])
         if not self.q_term_active:
             none = torch.zeros_like(bc_loss)
             return bc_loss, {"actor/bc_loss": bc_loss, "actor/q_loss": none, "actor/q_scale": none}

@@ -1,4 +1,10 @@
-"""Denoiser: eps_hat = net(cat(x_i, temb_i, context)), and the diffusion policy built on it.
+"""Denoiser: net(cat(x_i, temb_i, context)), and the diffusion policy built on it.
+
+    predicts = noise     eps_hat = net                                              error = net - eps
+    predicts = action    eps_hat = (x_i - sqrt(abar_i) net) / sqrt(1 - abar_i)      error = net - a
+
+Where a state has one action to clone, a net that gives it passes nothing of x_i on: it errs as little as a
+regression does.
 
 temb_i = MLP(cat(sin, cos) of i f_j), f_j = exp(-j ln(1e4) / (half - 1)), j < half.  Inputs stand in the
 order of the public Diffusion-QL weights.  The context's share of the first layer is one for all levels: a
@@ -29,7 +35,7 @@ class Conditioned(NamedTuple):
 
 
 class Denoiser(nn.Module):
-    """Predicts the noise in x_i (B, D) given a context (B, ctx)."""
+    """Predicts the noise in x_i (B, D), or the action under it, given a context (B, ctx)."""
 
     frequencies: Tensor
 
@@ -80,7 +86,7 @@ class Denoiser(nn.Module):
         return Conditioned(weight[:, : self.own], affine(context, weight[:, self.own :], bias))
 
     def forward(self, x: Tensor, temb: Tensor, given: Conditioned) -> Tensor:
-        """Return eps_hat (B, D) of x (B, D) with temb (B, time), or (time,) for one level of all rows."""
+        """Return what is predicted (B, D) of x (B, D) with temb (B, time), or (time,) for all."""
         own = torch.cat((x, temb.expand(len(x), -1)), 1)  # (B, D + time)
         return self.net.with_first(own, given.weight, given.share)
 
@@ -93,11 +99,12 @@ class DiffusionPolicy(nn.Module):
     solver_waves: Tensor
 
     def __init__(
-        self, denoiser: Denoiser, diffusion: Diffusion, solver: str = "ddpm", solver_steps: int = 0
-    ) -> None:
+        self, denoiser: Denoiser, diffusion: Diffusion, solver: str = "ddpm", solver_steps: int = 0,
+        predicts: str = "noise",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.denoiser, self.diffusion = denoiser, diffusion
-        self.plan = plan(diffusion.abar, solver, solver_steps)
+        self.plan = plan(diffusion.abar, solver, solver_steps, predicts)
         levels = torch.arange(diffusion.steps, dtype=torch.float32)
         self.register_buffer("every_level", levels, persistent=False)
         self.register_buffer("every_wave", denoiser.waves(levels), persistent=False)
@@ -110,7 +117,17 @@ class DiffusionPolicy(nn.Module):
         return self.plan.draws
 
     def predict(self, x: Tensor, level: Tensor, context: Tensor) -> Tensor:
-        """Return eps_hat (B, D) at one level (B,) per row; temb is computed for K levels, not for B rows."""
+        """Return eps_hat (B, D) at one level (B,) per row."""
+        found = self._found(x, level, context)
+        return found if self.plan.predicts == "noise" else self.diffusion.eps_hat(x, level, found)
+
+    def error(self, actions: Tensor, level: Tensor, eps: Tensor, context: Tensor) -> Tensor:
+        """Return by how much (B, D) the net misses what it predicts, of actions under noise eps (B, D)."""
+        found = self._found(self.diffusion.q_sample(actions, level, eps), level, context)
+        return found - (eps if self.plan.predicts == "noise" else actions)
+
+    def _found(self, x: Tensor, level: Tensor, context: Tensor) -> Tensor:
+        """Ask the net at one level (B,) per row; temb is computed for K levels, not for B rows."""
         temb = nn.functional.embedding(level, self.denoiser.time_mlp(self.every_wave))  # (B, time)
         return self.denoiser(x, temb, self.denoiser.condition(context))
 

@@ -71,6 +71,10 @@ class Diffusion(nn.Module):
         """Return x_i (B, D) of actions and eps (B, D) at one level (B,) per row."""
         return self.signal[level, None] * actions + self.noise[level, None] * eps
 
+    def eps_hat(self, x: Tensor, level: Tensor, actions: Tensor) -> Tensor:
+        """Return the noise (B, D) in x_i that an estimate of the clean action (B, D) leaves."""
+        return (x - self.signal[level, None] * actions) / self.noise[level, None]
+
     def x0_hat(self, x: Tensor, level: Tensor, eps_hat: Tensor) -> Tensor:
         """Return the estimate of the clean action (B, D), not clamped."""
         return (x - self.noise[level, None] * eps_hat) / self.signal[level, None]

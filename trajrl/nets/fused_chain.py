@@ -1,6 +1,7 @@
 """A chain of denoising steps with one net, in one call of the compiled kernels, forward and back.
 
-x_{j+1} = c1 clip(x0_j) + c2 x_j + s z_{j+1},   x0_j = (x_j - sigma eps(x_j, temb_j)) / alpha
+x_{j+1} = c1 clip(x0_j) + c2 x_j + s z_{j+1},   x0_j = (x_j - sigma net(x_j, temb_j)) / alpha,
+or what the net gives, where it gives the action.
 """
 
 from __future__ import annotations

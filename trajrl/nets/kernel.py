@@ -44,9 +44,9 @@ class Net(Structure):
 
 
 class Step(Structure):
-    """The numbers of one denoising step; inverse is 1 / alpha."""
+    """The numbers of one denoising step, as in kernels/layers.c."""
 
-    _fields_ = (("sigma", c_float), ("inverse", c_float), ("c1", c_float), ("c2", c_float), ("s", c_float))
+    _fields_ = tuple((name, c_float) for name in ("keep", "sigma", "inverse", "c1", "c2", "s"))
 
 
 class Chain(Structure):

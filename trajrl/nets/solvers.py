@@ -1,4 +1,4 @@
-"""Solvers: from N(0, I) to an action with a noise predictor.  DDPM, DDIM and DPM-Solver behind `sample`.
+"""Solvers: from N(0, I) to an action, asking a network.  DDPM, DDIM and DPM-Solver behind `sample`.
 
     ddpm  x <- c1 x0hat + c2 x + sigma z with c1 = beta sqrt(abar')/(1 - abar),
           c2 = (1 - abar') sqrt(alpha)/(1 - abar), sigma^2 = beta (1 - abar')/(1 - abar), in the last step 0
@@ -25,8 +25,10 @@ from torch import Tensor
 from trajrl.core.registry import unknown
 from trajrl.nets.kernel import Step
 
-Predictor = Callable[[Tensor, int], Tensor]  # (x (B, D), number of the evaluation) -> eps_hat (B, D)
+# (x (B, D), number of the evaluation) -> eps_hat or a_hat (B, D), as the plan says
+Predictor = Callable[[Tensor, int], Tensor]
 SOLVERS = ("ddim", "ddpm", "dpm")
+PREDICTS = ("noise", "action")  # what a network gives of a noisy action
 BY_LEVEL = ("ddim", "ddpm")  # these take at most one step per level
 LEAST_CLEAN = 0.99  # dpm stops at level 0, which must be nearly free of noise
 
@@ -55,6 +57,7 @@ class Plan(NamedTuple):
 
     solver: str
     moves: tuple[Move, ...]
+    predicts: str = "noise"
 
     @property
     def levels(self) -> list[float]:
@@ -72,17 +75,19 @@ class Plan(NamedTuple):
         return self._replace(solver="ddim") if self.solver == "ddpm" else self
 
 
-def plan(abar: np.ndarray, solver: str = "ddpm", steps: int = 0) -> Plan:
+def plan(abar: np.ndarray, solver: str = "ddpm", steps: int = 0, predicts: str = "noise") -> Plan:
     """Plan `steps` evaluations of the predictor (0: one per level) over the levels of abar (K,)."""
     if solver not in SOLVERS:
         raise ValueError(unknown("solver", solver, SOLVERS))
+    if predicts not in PREDICTS:
+        raise ValueError(unknown("choice of predicts", predicts, PREDICTS))
     if solver == "dpm":
-        return Plan(solver, _dpm_moves(abar, steps or 15))
+        return Plan(solver, _dpm_moves(abar, steps or 15), predicts)
     if not 0 <= steps <= len(abar):
         raise ValueError(f"{solver} takes at most one step per level ({len(abar)}); got {steps}")
     levels = np.unique(np.linspace(len(abar) - 1, 0, steps or len(abar)).round().astype(int))[::-1]
     points = [_point(float(i), abar[i]) for i in levels] + [_point(-1.0, 1.0)]
-    return Plan(solver, tuple(Move((here,), there) for here, there in pairwise(points)))
+    return Plan(solver, tuple(Move((here,), there) for here, there in pairwise(points)), predicts)
 
 
 def sample(plan: Plan, predict: Predictor, noise: Tensor, clip: bool = True) -> Tensor:
@@ -99,7 +104,7 @@ def _ancestral(plan: Plan, predict: Predictor, noise: Tensor, clip: bool) -> Ten
     x = noise[0]  # (B, D)
     for j, ((here,), _) in enumerate(plan.moves):
         c1, c2, s = coefficients(plan, j)
-        x = torch.add(_x0(here, x, predict(x, j), clip) * c1, x, alpha=c2)
+        x = torch.add(_x0(plan, here, x, predict(x, j), clip) * c1, x, alpha=c2)
         x = torch.add(x, noise[j + 1], alpha=s) if s else x
     return x
 
@@ -120,8 +125,10 @@ def coefficients(plan: Plan, j: int) -> tuple[float, float, float]:
 @cache
 def kernel_steps(plan: Plan) -> tuple[Step, ...]:
     """Return the steps of a ddpm or ddim plan as the compiled kernel takes them."""
+    noise = plan.predicts == "noise"
     return tuple(
-        Step(here.sigma, 1 / here.alpha, *coefficients(plan, j)) for j, ((here,), _) in enumerate(plan.moves)
+        Step(*((1, here.sigma, 1 / here.alpha) if noise else (0, -1, 1)), *coefficients(plan, j))
+        for j, ((here,), _) in enumerate(plan.moves)
     )
 
 
@@ -130,11 +137,13 @@ def _singlestep(plan: Plan, predict: Predictor, x: Tensor, clip: bool) -> Tensor
     count = 0  # evaluations made
 
     def eps(y: Tensor, point: Point) -> Tensor:
-        """Evaluate the predictor, with the noise bounded so that x0hat stays in the box."""
+        """Return the noise that the predictor finds, bounded so that x0hat stays in the box."""
         nonlocal count
         count += 1
         found = predict(y, count - 1)
-        return (y - _x0(point, y, found, True) * point.alpha) / point.sigma if clip else found
+        if plan.predicts == "noise" and not clip:
+            return found
+        return (y - _x0(plan, point, y, found, clip) * point.alpha) / point.sigma
 
     for at, to in plan.moves:
         x = (_order1, _order2, _order3)[len(at) - 1](x, at, to, eps)
@@ -166,9 +175,9 @@ def _along(x: Tensor, start: Point, to: Point, e: Tensor) -> Tensor:
     return x * (to.alpha / start.alpha) - e * (to.sigma * expm1(to.lam - start.lam))
 
 
-def _x0(point: Point, x: Tensor, eps_hat: Tensor, clip: bool) -> Tensor:
-    """Return x0hat at a point."""
-    x0 = torch.sub(x, eps_hat, alpha=point.sigma) * (1 / point.alpha)
+def _x0(plan: Plan, point: Point, x: Tensor, found: Tensor, clip: bool) -> Tensor:
+    """Return x0hat at a point, of what the predictor found there."""
+    x0 = found if plan.predicts == "action" else torch.sub(x, found, alpha=point.sigma) * (1 / point.alpha)
     return x0.clamp(-1, 1) if clip else x0
 
 

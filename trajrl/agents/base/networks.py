@@ -1,7 +1,8 @@
 """Networks of agents whose policy is a diffusion over windows, built from config fields of the same names.
 
     encoder    history, history_actions, gru_width, gru_layers, image_*
-    policy     width, depth, activation, actor_norm, diffusion_steps, schedule, solver, solver_steps
+    policy     width, depth, activation, actor_norm, diffusion_steps, schedule, solver, solver_steps,
+               predicts
     critics    critics, width, depth, activation, critic_norm
 
 A history of 1 builds no GRU, and the context of policy and critics is the observation itself.
@@ -23,7 +24,7 @@ from trajrl.nets.ensemble import Critic
 from trajrl.nets.history import HistoryEncoder, HistoryNet
 from trajrl.nets.mlp import NORMS
 from trajrl.nets.optim import DECAYS
-from trajrl.nets.solvers import SOLVERS, plan
+from trajrl.nets.solvers import PREDICTS, SOLVERS, plan
 
 Actor = HistoryNet[DiffusionPolicy]
 Critics = HistoryNet[Critic]
@@ -33,7 +34,8 @@ def check(config: Any) -> None:
     """Raise ValueError where schedule, solver, activation, norms or decay of a config do not fit."""
     check_chain(config.diffusion_steps, config.schedule, config.solver, config.solver_steps)
     activation(config.activation)
-    for name, choices in (("actor_norm", NORMS), ("critic_norm", NORMS), ("decay", DECAYS)):
+    named = ("actor_norm", NORMS), ("critic_norm", NORMS), ("decay", DECAYS), ("predicts", PREDICTS)
+    for name, choices in named:
         if getattr(config, name, choices[0]) not in choices:
             raise ValueError(unknown(f"choice of {name}", getattr(config, name), choices))
 
@@ -110,7 +112,8 @@ def build_actor(
         activation=config.activation, layer_norm=config.actor_norm, cos_first=cos_first,
     )  # fmt: skip
     diffusion = Diffusion(config.diffusion_steps, config.schedule)
-    return HistoryNet(encoder, DiffusionPolicy(denoiser, diffusion, config.solver, config.solver_steps))
+    solver = config.solver, config.solver_steps, config.predicts
+    return HistoryNet(encoder, DiffusionPolicy(denoiser, diffusion, *solver))
 
 
 def build_critics(

@@ -31,9 +31,10 @@ int backward(const Net *net, const Layer *layer, const float *x, const float *g,
     return 0;
 }
 
-/* A chain: x_{j+1} = c1 clip(x0_j) + c2 x_j + s z_{j+1},  x0_j = (x_j - sigma eps(x_j, temb_j)) / alpha. */
+/* A chain: x_{j+1} = c1 clip(x0_j) + c2 x_j + s z_{j+1},  x0_j = (keep x_j - sigma net(x_j, temb_j)) inverse:
+   (1, sigma, 1 / alpha) where the net gives the noise, (0, -1, 1) where it gives the action. */
 
-typedef struct { float sigma, inverse, c1, c2, s; } Step;      /* inverse: 1 / alpha */
+typedef struct { float keep, sigma, inverse, c1, c2, s; } Step;
 typedef struct { int64_t steps, actions; const Step *step; } Chain;
 
 static float clipped(float x) { return x < -1 ? -1 : x > 1 ? 1 : x; }
@@ -61,7 +62,7 @@ int chain_forward(
         for (int64_t r = 0; r < rows; r++)
             for (int64_t i = 0; i < act; i++) {
                 float now = x[r * wide + i], *x0 = clean + r * act + i, next;
-                *x0 = (now - at.sigma * *x0) * at.inverse;
+                *x0 = (at.keep * now - at.sigma * *x0) * at.inverse;
                 next = clipped(*x0) * at.c1 + at.c2 * now;
                 if (at.s) next += at.s * noise[(j + 1) * size + r * act + i];
                 x[(rows + r) * wide + i] = next;
@@ -97,7 +98,7 @@ int chain_backward(
         for (int64_t i = 0; i < size; i++) {
             float dclean = within(clean[j * size + i]) ? dx[i] * at.c1 * at.inverse : 0;
             deps[i] = -at.sigma * dclean;
-            dx[i] = at.c2 * dx[i] + dclean;
+            dx[i] = at.c2 * dx[i] + at.keep * dclean;
         }
         for (int64_t low = 0; low < rows; low += BLOCK)
             backward_block(

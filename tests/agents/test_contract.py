@@ -26,13 +26,17 @@ TINY = {"width": 16, "hidden": (16, 16), "depth": 2, "gru_width": 8, "candidates
 TINY_OF = {"edp": {"diffusion_steps": 30, "solver_steps": 4}}  # what fewer levels would not allow
 OTHER_CHOICES = {
     "acfql": [{"actor": "best_of_n"}, {"q_agg": "lower"}],
+    "bc_diffusion": [{"predicts": "action"}],
     "cal_ql": [{"form": "plain"}, {"calibrate": False}],
     "cql": [{"form": "plain"}],
     "dqc": [{"backup": "expectile", "q_agg": "lower"}],
-    "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}],
+    "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}, {"predicts": "action"}],
     "edp": [{"q_term": "crr"}, {"q_term": "iql"}, {"q_term": "awr"}],
-    "stratified_ql": [{"judge": "critic"}],
-    "trajectory_ql": [{"expectile": 0.7, "pick": "densest", "temperature": 2.0, "critics": 3}],
+    "qg": [{"predicts": "action"}],
+    "stratified_ql": [{"judge": "critic"}, {"predicts": "action"}],
+    "trajectory_ql": [
+        {"expectile": 0.7, "pick": "densest", "temperature": 2.0, "critics": 3, "predicts": "action"}
+    ],
 }  # under which more fields are read
 STATISTICS = {"obs_mean": torch.full((OBS,), 0.3), "obs_std": torch.full((OBS,), 2.0)}
 

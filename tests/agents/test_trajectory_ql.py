@@ -16,6 +16,7 @@ from trajrl.agents import make_agent
 from trajrl.agents.base.protocol import History
 from trajrl.agents.trajectory_ql import Config, Noise, preset
 from trajrl.core.rng import torch_stream
+from trajrl.nets.solvers import PREDICTS
 from trajrl.store.window import SequenceBatch
 
 SINGLE = {
@@ -210,17 +211,22 @@ def test_the_critic_sees_exactly_its_chunk() -> None:
         assert torch.equal(agent.value(at_anchor(batch), changed), value) is not seen
 
 
-def test_cloning_loss_counts_real_actions_alone() -> None:
+@pytest.mark.parametrize("predicts", PREDICTS)
+def test_cloning_loss_counts_real_actions_alone(predicts: str) -> None:
     """A chunk cut after one of three steps: the loss is the mean over that one, and padding stays zero."""
-    agent = tiny(history=1, chunk=3, horizon=1, q_start=9)
+    agent = tiny(history=1, chunk=3, horizon=1, q_start=9, predicts=predicts)
     batch = random_windows(agent.spec, 1)
     batch = batch._replace(action_mask=torch.tensor([[True, False, False]]), weight=torch.ones(1))
     noise = noise_of(agent, batch)
     actions = torch.cat((batch.actions[:, 0], torch.zeros(1, 2 * ACT)), 1)
     policy = agent.actor.head
     x = policy.diffusion.q_sample(actions, noise.level, noise.eps)
-    error = (policy.predict(x, noise.level, batch.obs[:, -1]) - noise.eps).square()
-    assert agent.actor_loss(batch, noise)[0].item() == pytest.approx(error[0, :ACT].mean().item(), rel=1e-5)
+    eps = policy.predict(x, noise.level, batch.obs[:, -1])
+    missed = (
+        eps - noise.eps if predicts == "noise" else policy.diffusion.x0_hat(x, noise.level, eps) - actions
+    )
+    wanted = missed[0, :ACT].square().mean().item()
+    assert agent.actor_loss(batch, noise)[0].item() == pytest.approx(wanted, rel=1e-4)
 
 
 # The weighted SARSA target.

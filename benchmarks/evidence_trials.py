@@ -5,6 +5,7 @@ time       how many updates a score takes: two agents with their standard settin
 parts      trajectory_ql with one ingredient changed at a time, rates decaying over the run
 samplers   which sampler helps a policy that clones, and one that learns values
 roles      one draw, or two with the policy's by return: from the start, or uniform for the first half
+clones     what the network of a clone gives, the noise or the action, drawn from the better of two groups
 history    what history is worth where velocities are hidden
 returns    what the length of the returns is worth
 sparse     offline, then online, on a task with a sparse reward
@@ -19,7 +20,8 @@ from itertools import product
 
 from evidence_data import EMBEDDED, ROBOTS
 
-CLONE = ("agent.lr=1e-3", "agent.decay=update", "eval_every=5000", "eval_episodes=10")
+NOISE = ("agent.predicts=noise",)  # of presets when most of these rows were made
+CLONE = ("agent.lr=1e-3", "agent.decay=update", *NOISE, "eval_every=5000", "eval_episodes=10")
 OFTEN = ("eval_every=2500", "eval_episodes=10", "last_eval_episodes=10")
 SHORT = ("eval_every=2000", "eval_episodes=10", "last_eval_episodes=20")
 FROM = ("agent.decay=update",)  # what parts are changed of, beside the standard settings
@@ -55,6 +57,11 @@ ROLES = {  # what draws, and what is set of it
     "two draws": (BY_ROLE, ()),
     "better group, late": (("policy=quality values=uniform",), BETTER),
 }
+GIVEN = ("noise", "action")
+UPPER = (
+    "sampler.low_start=0", "sampler.low_end=0", "eval_every=10000", "eval_episodes=10",
+    "last_eval_episodes=50",
+)  # fmt: skip
 HISTORIES, RETURNS = (1, 2, 4, 8, 16), (1, 3, 5, 10, 25, 100)
 HIDDEN = {"hopper-expert25": 6_000, "walker2d-expert25": 20_000}  # a walker takes longer to learn at all
 ONLINE = {  # what draws offline and then the online half of every batch
@@ -66,7 +73,7 @@ DEMO = (  # those that learn online alone are left out
     "diffusion_ql", "qg", "eg_ood", "stratified_ql", "acfql", "dqc",
 )  # fmt: skip
 # of `standard` when these rows were made
-CHOICE = ("agent.candidates=32", "agent.temperature=0.1", "agent.pick=draw")
+CHOICE = ("agent.candidates=32", "agent.temperature=0.1", "agent.pick=draw", *NOISE)
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 
@@ -128,10 +135,10 @@ def trials() -> Iterator[Trial]:
             for length in HISTORIES:
                 words = offline("trajectory_ql", "demo", updates)
                 change = ("env.observe=positions", f"agent.history={length}", "agent.candidates=1")
-                yield Trial("history", f"H={length}", data, seed, words, (*SHORT, *change))
+                yield Trial("history", f"H={length}", data, seed, words, (*SHORT, *NOISE, *change))
         for length in RETURNS:
             words = offline("trajectory_ql", "demo", 10_000)
-            change = (*SHORT, f"agent.horizon={length}")
+            change = (*SHORT, *NOISE, f"agent.horizon={length}")
             yield Trial("returns", f"n={length}", "hopper-expert25", seed, words, change)
         for data in ("hopper-medium-expert", "hopper-expert25", "walker2d-expert25"):
             words = offline("td3_bc", "standard", 30_000)
@@ -145,6 +152,7 @@ def trials() -> Iterator[Trial]:
     for seed in range(3):
         yield from of_cube(seed)
     for seed in (1, 2, 3):
+        yield from of_clones(seed)
         yield from of_roles(seed)
 
 
@@ -161,7 +169,7 @@ def of_samplers(seed: int) -> Iterator[Trial]:
             yield Trial("samplers", f"bc_diffusion, {name}", data, seed, words, CLONE)
         for name in VALUED:
             words = offline("trajectory_ql", "demo", 10_000, name)
-            yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, SHORT)
+            yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, (*SHORT, *NOISE))
 
 
 def of_roles(seed: int) -> Iterator[Trial]:
@@ -169,7 +177,15 @@ def of_roles(seed: int) -> Iterator[Trial]:
     for kind, robot in product(("expert5", "expert10"), ROBOTS):
         for cell, (law, settings) in ROLES.items():
             words = offline("trajectory_ql", "demo", 10_000, *law)
-            yield Trial("roles", cell, f"{robot}-{kind}", seed, words, (*SHORT, *settings))
+            yield Trial("roles", cell, f"{robot}-{kind}", seed, words, (*SHORT, *NOISE, *settings))
+
+
+def of_clones(seed: int) -> Iterator[Trial]:
+    """Yield the clones of two networks on three robots' better halves."""
+    for robot, given in product(ROBOTS, GIVEN):
+        words = offline("bc_diffusion", "standard", 20_000, "quality")
+        settings = (*UPPER, f"agent.predicts={given}")
+        yield Trial("clones", given, f"{robot}-medium-expert", seed, words, settings)
 
 
 def of_demo(seed: int) -> Iterator[Trial]:

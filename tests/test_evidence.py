@@ -40,7 +40,9 @@ def test_every_run_has_a_folder_of_its_own_and_a_mixture_that_is_made():
 
 
 @pytest.mark.parametrize(
-    "trial", [trial for trial in trials() if trial.seed == (trial.table == "roles")], ids=lambda t: t.name
+    "trial",
+    [trial for trial in trials() if trial.seed == (trial.table in ("clones", "roles"))],
+    ids=lambda t: t.name,
 )
 def test_every_cell_is_a_config_that_resolves(trial):
     words = trial.command("hopper.h5", "out")

@@ -71,9 +71,9 @@ class Config(ImageConfig):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"lr": 1e-3, "decay": "update"},
+    "demo": {"lr": 1e-3, "decay": "update", "predicts": "action"},
     "paper": {"act_ema": False},
-    "standard": {"lr": 1e-3, "decay": "update"},
+    "standard": {"lr": 1e-3, "decay": "update", "predicts": "action"},
 }
 
 

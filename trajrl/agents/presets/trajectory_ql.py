@@ -8,8 +8,8 @@ from trajrl.agents.presets.diffusion_ql import of_environment
 
 # A policy that clones, sharp and small; values in-sample, over long returns; they choose among its actions.
 CHOOSING: dict[str, Any] = {
-    "history": 2, "gru_width": 64, "width": 128, "predicts": "action", "expectile": 0.7, "eta": 0.0,
-    "actor_lr": 2e-3, "critic_lr": 1e-3, "normalize_obs": True, "run.reward": "scaled",
+    "history": 2, "gru_width": 64, "width": 128, "expectile": 0.7, "eta": 0.0, "actor_lr": 2e-3,
+    "critic_lr": 1e-3, "normalize_obs": True, "run.reward": "scaled",
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": CHOOSING,
@@ -19,8 +19,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decay": "as_run", "gru_width": 256,
     },
     "standard": {
-        **CHOOSING, "candidates": 32, "temperature": 2.0, "pick": "densest", "critics": 5, "decay": "none",
-        "run.sampler": "auto",
+        **CHOOSING, "predicts": "action", "candidates": 32, "temperature": 2.0, "pick": "densest",
+        "critics": 5, "decay": "none", "run.sampler": "auto",
     },
 }  # fmt: skip
 ROOMS: dict[str, Any] = {  # the demo on toy:rooms: all is seen, rewards are near

@@ -20,6 +20,8 @@ from itertools import product
 
 from evidence_data import EMBEDDED, ROBOTS
 
+from trajrl.nets.solvers import PREDICTS
+
 NOISE = ("agent.predicts=noise",)  # of presets when most of these rows were made
 CLONE = ("agent.lr=1e-3", "agent.decay=update", *NOISE, "eval_every=5000", "eval_episodes=10")
 OFTEN = ("eval_every=2500", "eval_episodes=10", "last_eval_episodes=10")
@@ -57,11 +59,8 @@ ROLES = {  # what draws, and what is set of it
     "two draws": (BY_ROLE, ()),
     "better group, late": (("policy=quality values=uniform",), BETTER),
 }
-GIVEN = ("noise", "action")
-UPPER = (
-    "sampler.low_start=0", "sampler.low_end=0", "eval_every=10000", "eval_episodes=10",
-    "last_eval_episodes=50",
-)  # fmt: skip
+UPPER = ("sampler.low_start=0", "sampler.low_end=0")  # the better of two groups alone
+ENDS = ("eval_every=10000", "eval_episodes=10", "last_eval_episodes=50")
 HISTORIES, RETURNS = (1, 2, 4, 8, 16), (1, 3, 5, 10, 25, 100)
 HIDDEN = {"hopper-expert25": 6_000, "walker2d-expert25": 20_000}  # a walker takes longer to learn at all
 ONLINE = {  # what draws offline and then the online half of every batch
@@ -182,9 +181,9 @@ def of_roles(seed: int) -> Iterator[Trial]:
 
 def of_clones(seed: int) -> Iterator[Trial]:
     """Yield the clones of two networks on three robots' better halves."""
-    for robot, given in product(ROBOTS, GIVEN):
+    for robot, given in product(ROBOTS, PREDICTS):
         words = offline("bc_diffusion", "standard", 20_000, "quality")
-        settings = (*UPPER, f"agent.predicts={given}")
+        settings = (*UPPER, *ENDS, f"agent.predicts={given}")
         yield Trial("clones", given, f"{robot}-medium-expert", seed, words, settings)
 
 

@@ -30,10 +30,9 @@ OTHER_CHOICES = {
     "cal_ql": [{"form": "plain"}, {"calibrate": False}],
     "cql": [{"form": "plain"}],
     "dqc": [{"backup": "expectile", "q_agg": "lower"}],
-    "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}, {"predicts": "action"}],
+    "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}],
     "edp": [{"q_term": "crr"}, {"q_term": "iql"}, {"q_term": "awr"}],
-    "qg": [{"predicts": "action"}],
-    "stratified_ql": [{"judge": "critic"}, {"predicts": "action"}],
+    "stratified_ql": [{"judge": "critic"}],
     "trajectory_ql": [
         {"expectile": 0.7, "pick": "densest", "temperature": 2.0, "critics": 3, "predicts": "action"}
     ],

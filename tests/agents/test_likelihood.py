@@ -65,7 +65,9 @@ def test_a_gaussian_chunk_counts_its_real_numbers_alone():
 
 @pytest.mark.parametrize(
     ("name", "lengths"),
-    [("bc_diffusion", {"chunk": 4, "history": 3}), ("trajectory_ql", {"chunk": 4, "history": 3}),
+    [("bc_diffusion", {"chunk": 4, "history": 3}),
+     ("bc_diffusion", {"chunk": 4, "history": 3, "predicts": "action"}),
+     ("trajectory_ql", {"chunk": 4, "history": 3}),
      ("trajectory_ql", {"history": 2, "share_encoder": True, "critic_context": "context"}),
      ("qg", {"history": 3}), ("edp", {"history": 3, "diffusion_steps": 30, "solver_steps": 4}),
      ("eg_ood", {}), ("stratified_ql", {"history": 3}), ("diffusion_ql", {})],

@@ -163,6 +163,20 @@ def test_a_damaged_selection_does_not_stop_a_run(runs, capsys):
     assert not (runs / "iql" / NAME).exists()
 
 
+def test_losses_of_noise_and_of_actions_are_not_compared(runs, capsys):
+    shutil.copytree(runs / "clone", runs / "sharper")
+    config = json.loads((runs / "sharper/config.json").read_text())
+    assert config["agent_options"].pop("predicts") == "noise"  # what a config without it means as well
+    (runs / "sharper/config.json").write_text(json.dumps(config))
+    words = ["select", *FAST[:4], "runs/clone", "runs/sharper", "--by", "bc_loss"]
+    assert dispatch(words) == 0
+    config["agent_options"]["predicts"] = "action"
+    (runs / "sharper/config.json").write_text(json.dumps(config))
+    capsys.readouterr()
+    assert dispatch(words) == 1
+    assert "networks of noise and of actions are not on one scale" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("words", "reason"), [
     (["runs/clone", "--by", "td"], "bc_diffusion has no TD error; select --by another criterion"),
     (["runs/clone", "--by", "q_start"], "bc_diffusion has no critic, so no Q at the start"),

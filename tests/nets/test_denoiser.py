@@ -64,6 +64,14 @@ def test_a_net_of_actions_says_which_noise_is_left(level: int) -> None:
     torch.testing.assert_close(math.sqrt(abar) * action + math.sqrt(1 - abar) * eps, x)
 
 
+def test_weights_are_not_read_as_what_they_do_not_give() -> None:
+    of_noise, of_action = (build(predicts=predicts) for predicts in PREDICTS)
+    for one, other, said in ((of_noise, of_action, "Missing"), (of_action, of_noise, "Unexpected")):
+        with pytest.raises(RuntimeError, match=f"{said} key.*gives_action"):
+            other.load_state_dict(one.state_dict())
+    build(predicts="action").load_state_dict(of_action.state_dict())
+
+
 @pytest.mark.parametrize("predicts", PREDICTS)
 def test_the_error_is_the_nets_own(predicts: str) -> None:
     policy, (eps, context) = build(predicts=predicts), inputs()

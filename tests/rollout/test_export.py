@@ -27,8 +27,11 @@ from trajrl.training.run_dir.load_run import load_run
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("acfql", "cql", "diffusion_ql", "iql", "rlpd", "trajectory_ql")  # one of each kind of policy
+CLONE = {"predicts": "action"}
 CHOICES = [
-    pytest.param(name, choice, marks=() if name in QUICK and not choice else pytest.mark.slow)
+    pytest.param(
+        name, choice, marks=() if (name in QUICK and not choice) or choice == CLONE else pytest.mark.slow
+    )
     for name in sorted(AGENTS)
     for choice in ({}, *OTHER_CHOICES.get(name, ()))
 ]

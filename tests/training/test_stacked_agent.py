@@ -34,7 +34,10 @@ CASES = [(name, {}) for name in sorted(AGENTS)]
 CASES += [(name, choice) for name, choices in OTHER_CHOICES.items() for choice in choices]
 CASES += [
     ("trajectory_ql", {"chunk": 3, "critic_chunk": 2, "horizon": 4, "history": 3, "beta": 0.5}),
-    ("trajectory_ql", {"q_start": 5, "q_ramp": 4, "share_encoder": True, "critic_context": "context"}),
+    (
+        "trajectory_ql",
+        {"q_start": 5, "q_ramp": 4, "share_encoder": True, "critic_context": "context", "predicts": "action"},
+    ),
     ("acfql", {"chunk": 3, "history": 2}),
     ("rlpd", {"utd": 3, "chunk": 2, "horizon": 2}),
     ("iql", {"history": 3, "horizon": 4, "dropout": 0.1}),

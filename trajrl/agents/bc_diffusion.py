@@ -41,7 +41,7 @@ class Config(ImageConfig):
     schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
     solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
     solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
-    predicts: str = "noise"  # what the network gives: noise, or action: sharper where a state has one action
+    predicts: str = "noise"  # what the network gives: noise, or action: sharper where a state has one
     act_ema: bool = True  # act with the average of past weights, which is steadier than the last ones
     ema_decay: float = 0.995  # of that average; raising it: smoother, later
     width: int = 256  # of the network; raising it: finer, slower
@@ -71,9 +71,9 @@ class Config(ImageConfig):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"lr": 1e-3, "decay": "update", "predicts": "action"},
+    "demo": {"lr": 1e-3, "decay": "update"},
     "paper": {"act_ema": False},
-    "standard": {"lr": 1e-3, "decay": "update", "predicts": "action"},
+    "standard": {"lr": 1e-3, "decay": "update"},
 }
 
 
@@ -114,7 +114,7 @@ class BCDiffusion(Learner):
         return Noise(*(part.to(self.device, non_blocking=True) for part in (level, eps)))
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
-        """Predict the noise in the data's actions, over the real ones."""
+        """Predict the noise in the data's actions, or the actions, over the real ones."""
         policy = self.actor.head
         context = self.context(self.actor.encoder, histories(batch)[0])  # (B, ctx)
         actions = torch.where(batch.action_mask[..., None], batch.actions, 0.0).flatten(1)  # (B, D)

@@ -60,6 +60,7 @@ class Config(DiffusionConfig, ImageConfig):
     q_start: int = 0  # updates of pure cloning; raising it: a sharper policy before it maximises Q
     q_ramp: int = 0  # updates over which the Q term then fades in; raising it: gentler
     target_candidates: int = 1  # next actions of which each critic backs up its best; raising it: optimism
+    predicts: str = "noise"  # what the network gives: noise, or action: sharper where a state has one
     candidates: int = 10  # actions to choose from when acting; raising it trusts the critic more
     temperature: float = 0.5  # of that choice; raising it: closer to the plain policy; 0: the best
     standardise_q: bool = True  # the choice sees Q scaled over the candidates: free of the rewards' scale

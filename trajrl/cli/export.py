@@ -57,9 +57,11 @@ class Export(Common):
         from trajrl.training import build
         from trajrl.training.run_dir.load_run import load_run
 
+        if self.windows < 1:
+            raise ValueError(f"--windows must be at least 1; got {self.windows}")
         run = load_run(self.folder)
         out = self.out or self.folder / f"policy{ENDINGS[self.format]}"
-        self._check_asked(out)
+        self._require_free(out)
         build.set_threads(run.config)
         which = self.checkpoint or ("distilled" if run.has_student else "last")
         agent, store = run.agent(which), self._store(run.config)
@@ -70,13 +72,11 @@ class Export(Common):
         self._tell(out, facts, found, box, f"{len(windows)} windows of {named(self._data(run.config))}")
         return {"out": str(out), "format": self.format, "bytes": out.stat().st_size, **facts, **found}
 
-    def _check_asked(self, out: Path) -> None:
-        """Refuse what cannot be done before anything is read of the policy."""
+    def _require_free(self, out: Path) -> None:
+        """Refuse to replace files unasked, or to write ONNX without its packages."""
         from trajrl.cli.card import card_file
         from trajrl.rollout import export
 
-        if self.windows < 1:
-            raise ValueError(f"--windows must be at least 1; got {self.windows}")
         refuse_existing(out, self.overwrite)
         refuse_existing(card_file(out), self.overwrite)
         if self.format == "onnx":

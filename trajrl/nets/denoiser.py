@@ -110,6 +110,8 @@ class DiffusionPolicy(nn.Module):
         self.register_buffer("every_wave", denoiser.waves(levels), persistent=False)
         path = torch.tensor(self.plan.levels, dtype=torch.float32)
         self.register_buffer("solver_waves", denoiser.waves(path), persistent=False)
+        if predicts == "action":  # in the state, so that no weights are read as what they are not
+            self.register_buffer("gives_action", torch.ones(1))
 
     @property
     def draws(self) -> int:

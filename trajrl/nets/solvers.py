@@ -6,6 +6,7 @@
     dpm   noise prediction, singlestep, order 3 with lower orders at the end so that the evaluations come out
           even (Lu et al. 2022), on a grid uniform in time from 1 to 1/K
 
+x0hat is what a network of actions gives; of one of noise it is (x - sqrt(1 - abar) eps_hat) / sqrt(abar).
 abar' belongs to the next lower level visited, 1 after the last.  Fewer steps than K visit evenly spaced ones.
 x0hat is clamped to the box, out of place: gradients flow through every step.
 """
@@ -137,7 +138,7 @@ def _singlestep(plan: Plan, predict: Predictor, x: Tensor, clip: bool) -> Tensor
     count = 0  # evaluations made
 
     def eps(y: Tensor, point: Point) -> Tensor:
-        """Return the noise that the predictor finds, bounded so that x0hat stays in the box."""
+        """Return the noise that the predictor finds; with `clip` bounded so that x0hat stays in the box."""
         nonlocal count
         count += 1
         found = predict(y, count - 1)

@@ -84,7 +84,7 @@ def build_own(config: RunConfig, folder: Path, store: TrajectoryStore | None, te
     if config.online:
         sampler, online = build_online(config, folder, store, suite, agent, units)
     else:
-        sampler, online = offline_sampler(config, store, agent.spec), None
+        sampler, online = build_sampler(config, store, agent.spec), None
     require_roles(config.agent, agent, sampler)
     known = np.union1d(store.live, held)
     evaluations = Evaluations(folder, config.seed, config.select_rank, *averages(store, suite, known))
@@ -108,7 +108,7 @@ def prepare_updates(config: RunConfig, agent: Agent, processes: int) -> None:
         record_updates(agent, processes)
 
 
-def offline_sampler(config: RunConfig, store: TrajectoryStore, spec: WindowSpec) -> Sampler:
+def build_sampler(config: RunConfig, store: TrajectoryStore, spec: WindowSpec) -> Sampler:
     """Return what draws offline, for an agent's windows and over the run's steps."""
     fitted = with_window(SAMPLERS, config.sampler, config.sampler_options, spec)
     fitted = with_length(SAMPLERS, config.sampler, fitted, config.steps)

@@ -28,7 +28,6 @@ class DiffusionConfig:
     schedule: str = "vp"  # how noise grows over the levels: vp, cosine, linear or linear_scaled
     solver: str = "ddpm"  # how actions are sampled: ddpm, ddim, or dpm for K of a hundred and more
     solver_steps: int = 0  # network calls per sample, 0: the solver's own choice; raising it: finer, slower
-    predicts: str = "noise"  # what the network gives: noise, or action: sharper where a state has one action
     candidates: int = 50  # actions to choose from when acting; raising it trusts the critic more
     temperature: float = 1.0  # of that choice, in units of Q; raising it: closer to the plain policy
     act_ema: bool = True  # act with the average of past weights, which is steadier than the last ones

@@ -112,7 +112,7 @@ def build_actor(
         activation=config.activation, layer_norm=config.actor_norm, cos_first=cos_first,
     )  # fmt: skip
     diffusion = Diffusion(config.diffusion_steps, config.schedule)
-    solver = config.solver, config.solver_steps, config.predicts
+    solver = config.solver, config.solver_steps, getattr(config, "predicts", PREDICTS[0])
     return HistoryNet(encoder, DiffusionPolicy(denoiser, diffusion, *solver))
 
 

@@ -31,8 +31,8 @@ int backward(const Net *net, const Layer *layer, const float *x, const float *g,
     return 0;
 }
 
-/* A chain: x_{j+1} = c1 clip(x0_j) + c2 x_j + s z_{j+1},  x0_j = (keep x_j - sigma net(x_j, temb_j)) inverse:
-   (1, sigma, 1 / alpha) where the net gives the noise, (0, -1, 1) where it gives the action. */
+/* A chain: x_{j+1} = c1 clip(x0_j) + c2 x_j + s z_{j+1},  x0_j = (keep x_j - sigma net(x_j, temb_j)) inverse with
+   (keep, sigma, inverse) = (1, sigma, 1 / alpha) of a net of noise, (0, -1, 1) of a net of actions. */
 
 typedef struct { float keep, sigma, inverse, c1, c2, s; } Step;
 typedef struct { int64_t steps, actions; const Step *step; } Chain;
@@ -62,7 +62,7 @@ int chain_forward(
         for (int64_t r = 0; r < rows; r++)
             for (int64_t i = 0; i < act; i++) {
                 float now = x[r * wide + i], *x0 = clean + r * act + i, next;
-                *x0 = (at.keep * now - at.sigma * *x0) * at.inverse;
+                *x0 = ((at.keep ? now : 0) - at.sigma * *x0) * at.inverse;
                 next = clipped(*x0) * at.c1 + at.c2 * now;
                 if (at.s) next += at.s * noise[(j + 1) * size + r * act + i];
                 x[(rows + r) * wide + i] = next;
@@ -86,7 +86,7 @@ int chain_backward(
     Room room;
     Setting before;
     int64_t rows = net->rows, wide = net->width[0], act = chain->actions, size = rows * act;
-    float *dx = own, *deps = dx + size, *din = deps + size;
+    float *dx = own, *dnet = dx + size, *din = dnet + size;
     if (!find_room(net, &room)) return 1;
     if (net->fast) open_tiles(&before);
     lay_weights_back(net, &room, layer, 0);
@@ -97,12 +97,12 @@ int chain_backward(
         const Step at = chain->step[j];
         for (int64_t i = 0; i < size; i++) {
             float dclean = within(clean[j * size + i]) ? dx[i] * at.c1 * at.inverse : 0;
-            deps[i] = -at.sigma * dclean;
+            dnet[i] = -at.sigma * dclean;
             dx[i] = at.c2 * dx[i] + at.keep * dclean;
         }
         for (int64_t low = 0; low < rows; low += BLOCK)
             backward_block(
-                net, &room, layer, 0, low, x + j * rows * wide, deps, kept + j * kept_size(net), din,
+                net, &room, layer, 0, low, x + j * rows * wide, dnet, kept + j * kept_size(net), din,
                 j + 1 < chain->steps
             );
         for (int64_t r = 0; r < rows; r++) {

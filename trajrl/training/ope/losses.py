@@ -38,11 +38,16 @@ def by_td(policies: Sequence[Kept], question: Question) -> Estimates:
 
 def by_bc_loss(policies: Sequence[Kept], question: Question) -> Estimates:
     """Rank by the behaviour-cloning loss, the least first."""
-    agents = {run.config.agent for run in runs_of(policies)}
-    if len(agents) > 1:
+    configs = [run.config for run in runs_of(policies)]
+    if len(agents := {config.agent for config in configs}) > 1:
         raise ValueError(
             f"the cloning losses of {' and '.join(sorted(agents))} are not on one scale; select among the "
             "runs of one agent, or --by fqe"
+        )
+    if len({config.agent_options.get("predicts", "noise") for config in configs}) > 1:
+        raise ValueError(
+            "the cloning losses of networks of noise and of actions are not on one scale; select among runs "
+            "that share agent.predicts, or --by fqe"
         )
     return _measured("bc_loss", policies, question, bc_loss)
 

@@ -22,8 +22,7 @@ from evidence_data import EMBEDDED, ROBOTS
 
 from trajrl.nets.solvers import PREDICTS
 
-NOISE = ("agent.predicts=noise",)  # of presets when most of these rows were made
-CLONE = ("agent.lr=1e-3", "agent.decay=update", *NOISE, "eval_every=5000", "eval_episodes=10")
+CLONE = ("agent.lr=1e-3", "agent.decay=update", "eval_every=5000", "eval_episodes=10")
 OFTEN = ("eval_every=2500", "eval_episodes=10", "last_eval_episodes=10")
 SHORT = ("eval_every=2000", "eval_episodes=10", "last_eval_episodes=20")
 FROM = ("agent.decay=update",)  # what parts are changed of, beside the standard settings
@@ -72,7 +71,7 @@ DEMO = (  # those that learn online alone are left out
     "diffusion_ql", "qg", "eg_ood", "stratified_ql", "acfql", "dqc",
 )  # fmt: skip
 # of `standard` when these rows were made
-CHOICE = ("agent.candidates=32", "agent.temperature=0.1", "agent.pick=draw", *NOISE)
+CHOICE = ("agent.candidates=32", "agent.temperature=0.1", "agent.pick=draw", "agent.predicts=noise")
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 
@@ -134,10 +133,10 @@ def trials() -> Iterator[Trial]:
             for length in HISTORIES:
                 words = offline("trajectory_ql", "demo", updates)
                 change = ("env.observe=positions", f"agent.history={length}", "agent.candidates=1")
-                yield Trial("history", f"H={length}", data, seed, words, (*SHORT, *NOISE, *change))
+                yield Trial("history", f"H={length}", data, seed, words, (*SHORT, *change))
         for length in RETURNS:
             words = offline("trajectory_ql", "demo", 10_000)
-            change = (*SHORT, *NOISE, f"agent.horizon={length}")
+            change = (*SHORT, f"agent.horizon={length}")
             yield Trial("returns", f"n={length}", "hopper-expert25", seed, words, change)
         for data in ("hopper-medium-expert", "hopper-expert25", "walker2d-expert25"):
             words = offline("td3_bc", "standard", 30_000)
@@ -168,7 +167,7 @@ def of_samplers(seed: int) -> Iterator[Trial]:
             yield Trial("samplers", f"bc_diffusion, {name}", data, seed, words, CLONE)
         for name in VALUED:
             words = offline("trajectory_ql", "demo", 10_000, name)
-            yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, (*SHORT, *NOISE))
+            yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, SHORT)
 
 
 def of_roles(seed: int) -> Iterator[Trial]:
@@ -176,7 +175,7 @@ def of_roles(seed: int) -> Iterator[Trial]:
     for kind, robot in product(("expert5", "expert10"), ROBOTS):
         for cell, (law, settings) in ROLES.items():
             words = offline("trajectory_ql", "demo", 10_000, *law)
-            yield Trial("roles", cell, f"{robot}-{kind}", seed, words, (*SHORT, *NOISE, *settings))
+            yield Trial("roles", cell, f"{robot}-{kind}", seed, words, (*SHORT, *settings))
 
 
 def of_clones(seed: int) -> Iterator[Trial]:

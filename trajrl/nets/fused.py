@@ -30,8 +30,7 @@ UNGATED = ("mish", "relu")
 def serves(style: Style, x: Tensor, weight: Tensor) -> bool:
     """Say whether these calls were asked for and do a net's work on x; weight is its first.
 
-    They use one thread, and torch's products and gates are as fast as theirs: without tiles they pay for Mish
-    and ReLU on one thread.
+    Torch's products and gates are as fast as theirs: without tiles they pay for Mish and ReLU.
     """
     return (
         not torch.compiler.is_compiling()
@@ -40,7 +39,7 @@ def serves(style: Style, x: Tensor, weight: Tensor) -> bool:
         and style.layers <= MOST
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
-        and (by_tiles() or (style.activation in UNGATED and torch.get_num_threads() == 1))
+        and (by_tiles() or style.activation in UNGATED)
         and not torch.is_autocast_enabled("cpu")
         and plain(x)
         and plain(weight)

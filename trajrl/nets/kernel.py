@@ -27,6 +27,7 @@ FLAGS = (
     "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-mprefer-vector-width=512", "-shared",
     "-fPIC",
 )  # fmt: skip
+THREADS = ("-fopenmp",), ()  # the second where a compiler has no OpenMP: one thread does all
 SECONDS = 60.0  # that compiling may take; it takes three
 MOST = 16  # layers of a net, as in kernels/layers.h
 
@@ -36,7 +37,8 @@ class Net(Structure):
 
     _fields_ = (
         ("fast", c_int64), ("activation", c_int64), ("norm", c_int64), ("members", c_int64),
-        ("rows", c_int64), ("layers", c_int64), ("x_apart", c_int64), ("bias_down", c_int64),
+        ("rows", c_int64), ("layers", c_int64), ("threads", c_int64), ("x_apart", c_int64),
+        ("bias_down", c_int64),
         ("width", c_int64 * (MOST + 1)),
         ("apart", c_int64 * MOST), ("along_in", c_int64 * MOST), ("along_out", c_int64 * MOST),
         ("eps", c_float),
@@ -108,12 +110,17 @@ def compiled() -> Kernel | None:
         return None
     with TemporaryDirectory() as place:
         library = Path(place) / "layers.so"
-        try:
-            words = [compiler, *FLAGS, str(SOURCE), "-o", str(library), "-lm"]
-            made = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
-            if made.returncode:
-                raise OSError((made.stderr.strip().splitlines() or ["it says nothing"])[0])
-            return Kernel(ctypes.CDLL(str(library)))
-        except (OSError, subprocess.TimeoutExpired) as error:
-            say(f"kernels=compiled: {compiler} makes no kernel ({error}); torch's operations serve")
-            return None
+        for threads in THREADS:
+            if not (failed := made(compiler, *FLAGS, *threads, str(SOURCE), "-o", str(library), "-lm")):
+                return Kernel(ctypes.CDLL(str(library)))
+    say(f"kernels=compiled: {compiler} makes no kernel ({failed}); torch's operations serve")
+    return None
+
+
+def made(*words: str) -> str:
+    """Run a compiler; returns why that failed, or nothing."""
+    try:
+        found = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return (found.stderr.strip().splitlines() or ["it says nothing"])[0] if found.returncode else ""

@@ -79,6 +79,7 @@ def shape_of(style: Style, parts: Parts, x: Tensor, fast: bool) -> Net:
     by_row = weight.dim() == bias.dim() and (bias.dim() == 2 or bias.shape[1] > 1)
     net = Net.from_buffer_copy(described(style, fast, by_row, lies))
     net.members, net.rows, size = x.shape
+    net.threads = torch.get_num_threads()
     net.x_apart = 0 if x.stride(0) == 0 else net.rows * size
     return net
 

@@ -18,7 +18,7 @@ enum { NONE, BEFORE, AFTER };
 enum { BLOCK = 256, MOST = 16 };                               /* rows of a block; layers */
 
 typedef struct {
-    int64_t fast, activation, norm, members, rows, layers;
+    int64_t fast, activation, norm, members, rows, layers, threads;
     int64_t x_apart;                                           /* between two members' x, 0 where shared */
     int64_t bias_down;                                         /* of the first bias, 0 where rows share it */
     int64_t width[MOST + 1];
@@ -69,29 +69,33 @@ static int64_t widest(const Net *net) {
     return upto(found, STRIP);
 }
 
+static int64_t weight_size(const Net *net, int64_t l) {        /* as either way wants it */
+    int64_t on = factor_size(net->width[l + 1], net->width[l]);
+    int64_t back = factor_size(net->width[l], net->width[l + 1]);
+    return on > back ? on : back;
+}
+
 typedef struct { float *left, *right, *a, *b, *zeros, *unwanted, *weight[MOST]; } Room;
 
-/* Memory for one member's factors, two factors of a product and two blocks of rows; 0 where there is none. */
-static int find_room(const Net *net, Room *found) {
-    int64_t wide = widest(net), weights = 0, at[MOST];
-    for (int64_t l = 0; l < net->layers; l++) {
-        int64_t on = factor_size(net->width[l + 1], net->width[l]);
-        int64_t back = factor_size(net->width[l], net->width[l + 1]);
-        at[l] = weights;
-        weights += on > back ? on : back;
-    }
-    float *next = room_for(weights + 2 * factor_size(wide, wide) + 3 * BLOCK * wide + BLOCK + 2 * wide);
-    if (!next) return 0;
-    for (int64_t l = 0; l < net->layers; l++) found->weight[l] = next + at[l];
-    next += weights;
-    found->left = next, next += factor_size(wide, wide);
-    found->right = next, next += factor_size(wide, wide);
-    found->zeros = next, next += wide;
-    found->unwanted = next, next += wide;
-    found->a = next, next += BLOCK * wide;
-    found->b = next;                                           /* and after it a norm's rows and scale */
-    memset(found->zeros, 0, sizeof(float) * wide);
-    return 1;
+/* Floats for one member's factors, two factors of a product and two blocks of rows. */
+static int64_t room_size(const Net *net) {
+    int64_t wide = widest(net), weights = 0;
+    for (int64_t l = 0; l < net->layers; l++) weights += weight_size(net, l);
+    return upto(weights + 2 * factor_size(wide, wide) + 3 * BLOCK * wide + BLOCK + 2 * wide, SIDE);
+}
+
+static Room room_in(const Net *net, float *next) {
+    Room found;
+    int64_t wide = widest(net);
+    for (int64_t l = 0; l < net->layers; l++) found.weight[l] = next, next += weight_size(net, l);
+    found.left = next, next += factor_size(wide, wide);
+    found.right = next, next += factor_size(wide, wide);
+    found.zeros = next, next += wide;
+    found.unwanted = next, next += wide;
+    found.a = next, next += BLOCK * wide;
+    found.b = next;                                            /* and after it a norm's rows and scale */
+    memset(found.zeros, 0, sizeof(float) * wide);
+    return found;
 }
 
 /* ---- products ---- */
@@ -150,10 +154,10 @@ static void between(
 }
 
 static void forward_block(
-    const Net *net, const Room *room, const Layer *layer, int64_t e, int64_t low, const float *x, float *out,
-    float *kept
+    const Net *net, const Room *room, const Layer *layer, int64_t e, int64_t low, int64_t end, const float *x,
+    float *out, float *kept
 ) {
-    int64_t count = least(BLOCK, net->rows - low), size = BLOCK * widest(net), last = net->layers - 1;
+    int64_t count = least(BLOCK, end - low), size = BLOCK * widest(net), last = net->layers - 1;
     const float *h = x + e * net->x_apart + low * net->width[0];
     for (int64_t l = 0; l <= last; l++) {
         int64_t from = net->width[l], to = net->width[l + 1], by_row = l ? 0 : net->bias_down;
@@ -211,17 +215,18 @@ static void back_between(
     }
 }
 
+/* `begun`: the gradients of weights have terms of other rows already. */
 static void backward_block(
-    const Net *net, const Room *room, const Layer *layer, int64_t e, int64_t low, const float *x,
+    const Net *net, const Room *room, const Layer *layer, int64_t e, int64_t low, int64_t end, const float *x,
     const float *gradient, float *kept, float *dx, int begun
 ) {
-    int64_t count = least(BLOCK, net->rows - low);
+    int64_t count = least(BLOCK, end - low);
     const float *g = gradient + (e * net->rows + low) * net->width[net->layers];
     for (int64_t l = net->layers - 1; l >= 0; l--) {
         int64_t from = net->width[l], to = net->width[l + 1];
         Kept own = { (float *)x + e * net->x_apart + low * from, 0, 0, 0 };
         if (l) own = kept_at(net, kept, e, l, low);
-        if (layer[l].dweight) back_to_weight(net, room, layer, l, e, count, own.h, g, begun || low);
+        if (layer[l].dweight) back_to_weight(net, room, layer, l, e, count, own.h, g, begun);
         if (layer[l].dbias) back_to_bias(net, layer, l, e, low, count, g);
         if (!l && !dx) return;
         float *dh = l ? (l % 2 ? room->a : room->b) : dx + (e * net->rows + low) * from;

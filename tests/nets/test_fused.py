@@ -246,9 +246,7 @@ def test_a_second_derivative_is_refused() -> None:
         slope.sum().backward()
 
 
-@pytest.mark.parametrize(
-    "case", ["not asked", "double", "autocast", "tanh", "gelu", "deep", "vmap"]
-)
+@pytest.mark.parametrize("case", ["not asked", "double", "autocast", "tanh", "gelu", "deep", "vmap"])
 def test_what_it_does_not_do_torch_does(case: str, monkeypatch) -> None:
     use_kernel(case != "not asked")
     monkeypatch.setattr(fused, "ensemble", None)

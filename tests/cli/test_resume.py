@@ -280,3 +280,28 @@ def test_a_damaged_summary_is_written_anew(content, place, tmp_path, capsys):
     assert dispatch(["offline", "--resume", "--out", str(tmp_path / "a")]) == 0
     assert json.loads(path.read_text())["scores"] == before["scores"]
     assert ("it is written anew" in capsys.readouterr().out) == (not content.endswith("}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("schedule", "vp", "linear"),
+        ("diffusion_steps", 3, 5),
+        ("activation", "mish", "relu"),
+        ("critic_norm", "before", "after"),
+        ("actor_norm", "none", "after"),
+    ],
+)
+def test_what_weights_were_trained_as_stays_what_they_are(tmp_path, capsys, name, before, after):
+    """The same numbers would be another function, and nothing else would say so."""
+    store = write_store(tmp_path / "x.h5")
+    trained(tmp_path / "off", store, steps=4)
+    saved = (tmp_path / "off" / "config.json").read_text()
+    assert json.loads(saved)["agent_options"][name] == before
+    words = ["--set", f"agent.{name}={after}"]
+    for command in (["offline", "--resume", "--out"], ["online", "--env-steps", "8", "--from"]):
+        let_go_of_locks()
+        assert dispatch([*command, str(tmp_path / "off"), *words]) == 1
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert f"were trained with agent.{name}={before} and mean nothing with {after}" in line
+    assert (tmp_path / "off" / "config.json").read_text() == saved

@@ -17,6 +17,7 @@ from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
 from trajrl.training.resolve_config import log_every, nearer, resolve_config
 from trajrl.training.run_dir.checkpoint_parts import read_part
 from trajrl.training.run_dir.folder import newest
+from trajrl.training.saved_config import check_meaning
 from trajrl.training.settings import convert, split_settings
 
 
@@ -56,6 +57,7 @@ def online_config(
     }  # fmt: skip
     preset = online_preset(chosen.get("preset", base.preset), base, asks_for_a_metric(chosen, settings))
     config = resolve_config({**carried, **preset, **chosen}, settings, source / "config.json")
+    check_meaning(base, config, source)
     return fitted(config, set(asked), found["agent"])
 
 

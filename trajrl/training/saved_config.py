@@ -19,6 +19,8 @@ from trajrl.training.settings import split_settings
 # What a checkpoint refers to: one sampler would take another's law for its own.
 LASTING = ("agent", "obs_keys", "goals", "seed", "sampler", "offline_sampler", "warmup_sampler", "holdout",
            "holdout_min_episodes")  # fmt: skip
+# What trained weights are weights of: with another of these the same numbers are another function.
+MEANT = ("schedule", "diffusion_steps", "activation", "actor_norm", "critic_norm")
 
 
 def config_for_rerun(file: Path, phase: str) -> RunConfig:
@@ -47,10 +49,24 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
         if getattr(config, name) != getattr(saved, name):
             kept = getattr(saved, name)
             raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
+    check_meaning(saved, config, folder)
     if "decay_steps" in split_settings(settings)["agent"] or not spans(saved):
         return config
     longer = {**config.agent_options, **lasting(saved, config), "decay_steps": config.steps}
     return replace(config, agent_options=longer)
+
+
+def check_meaning(saved: RunConfig, config: RunConfig, folder: Path) -> None:
+    """Raise ValueError where trained weights would be another function than the one that they learned."""
+    kind = find(AGENTS, saved.agent, "agent").Config
+    learned, asked = kind(**saved.agent_options), kind(**config.agent_options)
+    for name in MEANT:
+        before, after = getattr(learned, name, None), getattr(asked, name, None)
+        if before != after:
+            raise ValueError(
+                f"the weights of {folder} were trained with agent.{name}={before} and mean nothing with "
+                f"{after}; leave agent.{name} out, or train anew"
+            )
 
 
 def lasting(saved: RunConfig, config: RunConfig) -> dict[str, Any]:

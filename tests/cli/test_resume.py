@@ -299,7 +299,7 @@ def test_what_weights_were_trained_as_stays_what_they_are(tmp_path, capsys, name
     saved = (tmp_path / "off" / "config.json").read_text()
     assert json.loads(saved)["agent_options"][name] == before
     words = ["--set", f"agent.{name}={after}"]
-    for command in (["offline", "--resume", "--out"], ["online", "--env-steps", "8", "--from"]):
+    for command in (["offline", "--resume", "--out"], ["online", "--env-steps", "8", "--from"], ["evaluate"]):
         let_go_of_locks()
         assert dispatch([*command, str(tmp_path / "off"), *words]) == 1
         line = capsys.readouterr().err.splitlines()[-1]

@@ -57,7 +57,7 @@ def online_config(
     }  # fmt: skip
     preset = online_preset(chosen.get("preset", base.preset), base, asks_for_a_metric(chosen, settings))
     config = resolve_config({**carried, **preset, **chosen}, settings, source / "config.json")
-    check_meaning(base, config, source)
+    check_meaning(base, config.agent_options, source)
     return fitted(config, set(asked), found["agent"])
 
 

@@ -49,19 +49,23 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
         if getattr(config, name) != getattr(saved, name):
             kept = getattr(saved, name)
             raise ValueError(f"{folder} has {name} {kept}; it cannot change in the middle of a run")
-    check_meaning(saved, config, folder)
+    check_meaning(saved, config.agent_options, folder)
     if "decay_steps" in split_settings(settings)["agent"] or not spans(saved):
         return config
     longer = {**config.agent_options, **lasting(saved, config), "decay_steps": config.steps}
     return replace(config, agent_options=longer)
 
 
-def check_meaning(saved: RunConfig, config: RunConfig, folder: Path) -> None:
-    """Raise ValueError where trained weights would be another function than the one that they learned."""
+def check_meaning(saved: RunConfig, asked: Mapping[str, Any], folder: Path) -> None:
+    """Raise ValueError where trained weights would be another function than the one that they learned.
+
+    Args:
+        asked: options of the agent; those left out stay
+    """
     kind = find(AGENTS, saved.agent, "agent").Config
-    learned, asked = kind(**saved.agent_options), kind(**config.agent_options)
+    learned, then = kind(**saved.agent_options), kind(**{**saved.agent_options, **asked})
     for name in MEANT:
-        before, after = getattr(learned, name, None), getattr(asked, name, None)
+        before, after = getattr(learned, name, None), getattr(then, name, None)
         if before != after:
             raise ValueError(
                 f"the weights of {folder} were trained with agent.{name}={before} and mean nothing with "

@@ -96,10 +96,38 @@ def test_fast_products_are_rounded_where_there_are_some(monkeypatch, restored):
     assert torch.get_float32_matmul_precision() == "high"
 
 
-def test_a_processor_without_fast_products_says_so_and_multiplies_exactly(monkeypatch, capsys, restored):
+@pytest.mark.parametrize(("flags", "hint"), [("avx512f avx512_bf16", True), ("avx512f", False)])
+def test_a_processor_without_fast_products_says_so_and_multiplies_exactly(
+    monkeypatch, capsys, restored, tmp_path, flags, hint
+):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}")
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(cpu, "precise", lambda: True)
     assert "no such products" in products.set_products("fast", "cpu")
-    assert "this processor has no products of bfloat16 factors" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "torch has no products of bfloat16 factors" in said
+    assert ("--set kernels=compiled has such products" in said) is hint
+    assert not products.kernels_round()
+
+
+def test_the_kernels_round_where_torch_cannot_and_never_where_actions_are_chosen(
+    monkeypatch, capsys, restored
+):
+    monkeypatch.setattr(cpu, "precise", lambda: True)
+    said = products.set_products("fast", "cpu", by_kernels=True)
+    assert said == "factors in bfloat16, sums in float32, in the compiled kernels"
+    learns = torch.get_float32_matmul_precision()
+    assert products.kernels_round()
+    with products.exactly():
+        assert not products.kernels_round()
+        assert torch.get_float32_matmul_precision() == learns  # torch multiplies exactly as it is
+        with products.rounded():
+            assert products.kernels_round()
+        assert not products.kernels_round()
+    assert products.kernels_round()
+    products.set_products("exact", "cpu")
+    assert not products.kernels_round()
+    assert not capsys.readouterr().out
 
 
 class Watching:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from trajrl.core.products import exactly, rounded
 from trajrl.core.rng import torch_stream
 from trajrl.nets import activation as activation_module
 from trajrl.nets import fused, net_layout
@@ -30,7 +32,6 @@ def kernels(monkeypatch) -> Iterator[None]:
     assert use_kernel(True)
     yield
     use_kernel(False)
-    torch.set_float32_matmul_precision("highest")
     torch.set_num_threads(before)
 
 
@@ -76,13 +77,13 @@ def assert_same_work(call: Callable[[], list[Tensor]], threads: int) -> None:
     assert torch.equal(one[1], several[1])  # and the gradient of the input
 
 
-@pytest.mark.parametrize("tiles", ["highest", "medium"])
+@pytest.mark.parametrize("products", [exactly, rounded])
 @pytest.mark.parametrize("threads", [2, 3, 7])
 @pytest.mark.parametrize("rows", ROWS)
-def test_a_nets_rows_are_shared(rows: int, threads: int, tiles: str) -> None:
-    torch.set_float32_matmul_precision(tiles)
+def test_a_nets_rows_are_shared(rows: int, threads: int, products: Callable[[], Any]) -> None:
     for norm in net_layout.NORMS:
-        assert_same_work(perceptron(rows, norm), threads)
+        with products():
+            assert_same_work(perceptron(rows, norm), threads)
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 4, 5])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from trajrl.core.products import exactly, rounded
 from trajrl.core.rng import torch_stream
 from trajrl.nets import activation as activation_module
 from trajrl.nets import fused, net_layout
@@ -31,12 +32,9 @@ NORMS = sorted(net_layout.NORMS)
 
 @pytest.fixture(autouse=True)
 def torch_again(monkeypatch):
-    monkeypatch.setattr(
-        fused, "UNGATED", tuple(net_layout.ACTIVATIONS)
-    )  # the others are tried without tiles too
+    monkeypatch.setattr(fused, "UNGATED", tuple(net_layout.ACTIVATIONS))  # the others are tried exactly too
     yield
     use_kernel(False)
-    torch.set_float32_matmul_precision("highest")
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -204,9 +202,8 @@ def test_a_row_has_the_same_bits_among_others_and_alone() -> None:
     use_kernel(True)
     net, chain, x = MLP(22, (256, 256), 6, rng(), layer_norm="after"), policy("ddpm"), randn(517, 22)
     context, noise = randn(517, 11), randn(5, 517, 4)
-    for tiles in ("highest", "medium"):
-        torch.set_float32_matmul_precision(tiles)
-        with torch.no_grad():
+    for products in (exactly, rounded):
+        with products(), torch.no_grad():
             whole, acted = net(x), chain.sample(context, noise)
             for low, high in ((0, 1), (3, 4), (255, 258), (500, 517)):
                 assert torch.equal(net(x[low:high]), whole[low:high])
@@ -278,23 +275,23 @@ def halves(x: Tensor) -> Tensor:
     return x.bfloat16().double()
 
 
-needs_tiles = pytest.mark.skipif(
-    not getattr(kernel_module.compiled(), "tiles", False), reason="this processor has no tiles"
+needs_halves = pytest.mark.skipif(
+    not getattr(kernel_module.compiled(), "halves", False), reason="this processor has no products of halves"
 )
 
 
-@needs_tiles
+@needs_halves
 @pytest.mark.parametrize(
     ("rows", "inner", "width"), [(256, 22, 256), (37, 100, 70), (1, 3, 5), (290, 64, 33)]
 )
-def test_tiles_multiply_rounded_factors_and_sum_in_single_precision(
+def test_halves_are_multiplied_rounded_factors_and_sum_in_single_precision(
     rows: int, inner: int, width: int
 ) -> None:
     net, x = EnsembleMLP(2, inner, (width,), 3, rng(), activation="relu"), randn(rows, inner)
     x.requires_grad_()
     use_kernel(True)
-    torch.set_float32_matmul_precision("medium")
-    found, *slopes = with_gradients(net, x)
+    with rounded():
+        found, *slopes = with_gradients(net, x)
     (first, second), (bias, last) = (
         [getattr(one, name) for one in net.layers] for name in ("weight", "bias")
     )

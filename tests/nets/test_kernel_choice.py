@@ -8,6 +8,7 @@ import pytest
 from small_runs import settings, write_store
 
 from trajrl.cli.main import dispatch
+from trajrl.core import products
 from trajrl.nets import activation, kernel
 from trajrl.nets.activation import use_kernel
 from trajrl.nets.kernel_choice import faster, seconds_per_net
@@ -74,6 +75,30 @@ def test_seeds_of_one_program_have_what_the_first_found(tmp_path, monkeypatch):
     assert kept == ["torch" if kernel.compiled() is None else "compiled"] * 2
     said = [json.loads((out / name / "versions.json").read_text()) for name in ("s0", "s1")]
     assert [one.get("kernels", "torch") for one in said] == kept
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("kernels", "faster_one", "halves", "rounds"),
+    [
+        ("compiled", "", True, True), ("compiled", "", False, False), ("torch", "", True, False),
+        ("auto", "compiled", True, True), ("auto", "torch", True, False),
+    ],
+)  # fmt: skip
+def test_factors_are_rounded_where_the_kernels_that_can_are_used(
+    kernels, faster_one, halves, rounds, monkeypatch
+):
+    """What versions.json says is what is done."""
+    monkeypatch.setattr(products.cpu, "precise", lambda: True)
+    monkeypatch.setattr(kernel.compiled(), "halves", halves)
+    monkeypatch.setattr(arithmetic, "faster", lambda: faster_one)
+    try:
+        _, found = arithmetic.set_arithmetic(RunConfig(matmul="fast", kernels=kernels, device="cpu"))
+        assert products.kernels_round() is rounds
+        assert ("in the compiled kernels" in found["matmul"]) is rounds
+        assert found["matmul"].startswith("factors in bfloat16" if rounds else "float32: fast was asked for")
+    finally:
+        products.set_products("exact", "cpu")
 
 
 def test_a_policy_acts_exactly_however_it_was_trained(monkeypatch):

@@ -77,7 +77,7 @@ class Choices(Common):
     dtype: Annotated[Literal["float32", "bfloat16"] | None, silent("float32|bfloat16", "float32")] = None
     """Arithmetic of the update; weights stay float32."""
     matmul: Annotated[Literal["exact", "fast"] | None, silent("exact|fast", "exact")] = None
-    """Products of float32 matrices.  fast: rounded factors, TF32 on a GPU, bfloat16 on a CPU with AMX tiles;
+    """Products of float32 matrices.  fast: rounded factors, TF32 on a GPU, bfloat16 on a CPU that can;
     sums stay float32."""
     format: Annotated[str | None, silent("NAME", "auto, by content")] = None
     """Format of foreign data."""

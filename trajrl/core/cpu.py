@@ -158,6 +158,11 @@ def suits(cpuinfo: Path) -> bool:
     return "AuthenticAMD" in words and "avx512f" in words and "amx_tile" not in words
 
 
+def has_halves(cpuinfo: Path) -> bool:
+    """Return whether the processor multiplies factors in bfloat16 and sums in float32 by vectors."""
+    return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text().split()
+
+
 def kind_of(cpuinfo: Path) -> str:
     """Return the kind of processor that speeds are compared within: its maker, and its widest vectors."""
     text = cpuinfo.read_text() if cpuinfo.exists() else ""

@@ -1,8 +1,9 @@
 """How exactly torch multiplies float32 matrices: `--matmul exact|fast`.
 
 exact   float32 factors and float32 sums, by the faster library (core/cpu.py)
-fast    factors rounded, float32 sums: to TF32's ten bits on a GPU, to bfloat16's seven on a processor with
-        AMX tiles, by oneDNN.  A processor without such products multiplies exactly, and one line says so.
+fast    factors rounded, float32 sums: to TF32's ten bits on a GPU, to bfloat16's seven on a processor: by
+        oneDNN where it has AMX tiles, in the compiled kernels where it has any instruction for it.
+        A processor without such products multiplies exactly, and one line says so.
         Actions are chosen exactly all the same: a choice among candidates by rounded Q is a worse one.
 
 Weights, activations and sums stay float32; --dtype bfloat16 rounds activations too.  A processor that has no
@@ -23,32 +24,44 @@ if TYPE_CHECKING:
     import torch
 
 KINDS = ("exact", "fast")
+KERNELS = "; --set kernels=compiled has such products here"
 ROUNDED = {"cuda": "factors in TF32, sums in float32", "cpu": "factors in bfloat16, sums in float32"}
 EXACT = "float32"
-_rounds = False  # whether this process multiplies rounded factors now
+_torch_rounds = _kernels_round = False  # whether they multiply rounded factors in this process now
 SLOWER = 2.0  # times that a bfloat16 product takes as long as a float32 one, from which on a line says so
 
 
-def set_products(kind: str, device: str) -> str:
+def set_products(kind: str, device: str, by_kernels: bool = False) -> str:
     """Multiply so from now on, in this whole process; returns what is done, for versions.json.
 
     Args:
         device: the kind that learns, cuda or cpu
+        by_kernels: whether the compiled kernels are used and have such products on this processor
     """
-    global _rounds
+    global _torch_rounds, _kernels_round
     import torch
 
-    _rounds = False
+    _torch_rounds = _kernels_round = False
     if kind == "exact":
         _exact()  # a run before in this process may have asked for less
         return EXACT
     torch.set_float32_matmul_precision("high" if device == "cuda" else "medium")
-    if device == "cuda" or not cpu.precise():
-        _rounds = True
+    _torch_rounds, _kernels_round = device == "cuda" or not cpu.precise(), by_kernels
+    if _torch_rounds:
         return ROUNDED[device]
     _exact()
-    say("--matmul fast: this processor has no products of bfloat16 factors and float32 sums; they stay exact")
-    return f"{EXACT}: fast was asked for, and this processor has no such products"
+    if by_kernels:
+        return f"{ROUNDED[device]}, in the compiled kernels"
+    say(
+        "--matmul fast: torch has no products of bfloat16 factors and float32 sums on this processor; "
+        f"they stay exact{KERNELS if cpu.has_halves(cpu.CPUINFO) else ''}"
+    )
+    return f"{EXACT}: fast was asked for, and torch has no such products on this processor"
+
+
+def kernels_round() -> bool:
+    """Say whether the compiled kernels are to round factors now."""
+    return _kernels_round
 
 
 def _exact() -> None:
@@ -62,16 +75,32 @@ def _exact() -> None:
 @contextmanager
 def exactly() -> Iterator[None]:
     """Multiply with float32 factors for a while, as acting does, however this process learns."""
-    if not _rounds:
+    # Where torch can round factors no other library is faster; where it cannot there is nothing to change.
+    with _for_a_while("highest" if _torch_rounds else None, kernels=False):
         yield
-        return
+
+
+@contextmanager
+def rounded() -> Iterator[None]:
+    """Round factors for a while wherever this processor can, in torch's products and in the kernels'."""
+    with _for_a_while("medium", kernels=True):
+        yield
+
+
+@contextmanager
+def _for_a_while(precision: str | None, kernels: bool) -> Iterator[None]:
+    """Set torch's precision, unless None, and whether kernels round; then both as they were."""
+    global _kernels_round
     import torch
 
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")  # where factors can be rounded no other library is faster
+    before, rounds = torch.get_float32_matmul_precision(), _kernels_round
+    _kernels_round = kernels
+    if precision is not None:
+        torch.set_float32_matmul_precision(precision)
     try:
         yield
     finally:
+        _kernels_round = rounds
         torch.set_float32_matmul_precision(before)
 
 

@@ -2,7 +2,7 @@
 
 What torch does in a dozen operations a layer, each through memory and autograd, kernels/layers.c does in one
 pass: products, biases, layer norms, activations, and the way back.  A run asks for it (`kernels=compiled`);
-with `--matmul fast` factors are rounded to bfloat16 where the processor has tiles for such products.
+with `--matmul fast` factors are rounded to bfloat16 where the processor has instructions for such products.
 
 Whatever these calls do not do (other activations, dropout, autocast, second derivatives) torch does, layer by
 layer.  The nets of several seeds that are one program (stacked.py) are members of one net.
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from trajrl.core.products import kernels_round
 from trajrl.nets.activation import kernel_in_use
 from trajrl.nets.kernel import MOST, Kernel, Net
 from trajrl.nets.net_layout import ACTIVATIONS, Parts, Style, as_members, at, pointers, shape_of
@@ -30,7 +31,7 @@ UNGATED = ("mish", "relu")
 def serves(style: Style, x: Tensor, weight: Tensor) -> bool:
     """Say whether these calls were asked for and do a net's work on x; weight is its first.
 
-    Torch's products and gates are as fast as theirs: without tiles they pay for Mish and ReLU.
+    Torch's products and gates are as fast as theirs: unless factors are rounded they pay for Mish and ReLU.
     """
     return (
         not torch.compiler.is_compiling()
@@ -39,7 +40,7 @@ def serves(style: Style, x: Tensor, weight: Tensor) -> bool:
         and style.layers <= MOST
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
-        and (by_tiles() or style.activation in UNGATED)
+        and (rounds() or style.activation in UNGATED)
         and not torch.is_autocast_enabled("cpu")
         and plain(x)
         and plain(weight)
@@ -51,9 +52,9 @@ def plain(x: Tensor) -> bool:
     return is_stacked(x) or not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
-def by_tiles() -> bool:
+def rounds() -> bool:
     """Say whether factors are rounded: --matmul fast asks for it, and some processors can."""
-    return in_use().tiles and torch.get_float32_matmul_precision() == "medium"
+    return in_use().halves and kernels_round()
 
 
 def perceptron(style: Style, parts: Parts, x: Tensor) -> Tensor:
@@ -101,7 +102,7 @@ def rows_of(x: Tensor) -> Tensor:
 
 def run(style: Style, parts: Parts, x: Tensor, keep: bool) -> tuple[Tensor, Tensor | None, Net]:
     """Go forward; returns (out, what the way back needs, the net's shape)."""
-    kernel, net = in_use(), shape_of(style, parts, x, by_tiles())
+    kernel, net = in_use(), shape_of(style, parts, x, rounds())
     out = torch.empty(net.members, net.rows, net.width[net.layers])
     kept = torch.empty(kernel.kept_size(byref(net))) if keep else None
     failed = kernel.forward(byref(net), pointers(parts), at(x), at(out), at(kept))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trajrl.nets.fused import by_tiles, enough, gradients_of, in_use, of_each_seed, wanted
+from trajrl.nets.fused import enough, gradients_of, in_use, of_each_seed, rounds, wanted
 from trajrl.nets.kernel import Chain, Net, Step
 from trajrl.nets.net_layout import Parts, Style, at, pointers, shape_of
 from trajrl.nets.stacked import is_stacked
@@ -38,7 +38,7 @@ def run_chain(
     kernel, (_, rows, size) = in_use(), noise.shape
     x = torch.empty(path.steps + 1, rows, size + temb.shape[1])
     clean, out = torch.empty(path.steps, rows, size), torch.empty(rows, size)
-    net = shape_of(style, parts, x[:1], by_tiles())
+    net = shape_of(style, parts, x[:1], rounds())
     kept = torch.empty(path.steps * kernel.kept_size(byref(net))) if keep else None
     temb = temb.contiguous()
     failed = kernel.chain_forward(

@@ -66,7 +66,7 @@ class Kernel:
     """The compiled functions, on tensors on the CPU."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self.library, self.tiles = library, bool(library.has_tiles())
+        self.library, self.halves = library, bool(library.has_halves())
         self.kept_size = declared(library.kept_size, 1, c_int64)
         self.forward, self.backward = declared(library.forward, 5), declared(library.backward, 6)
         self.chain_forward = declared(library.chain_forward, 9)

@@ -9,6 +9,7 @@ import torch
 from trajrl.core import cpu
 from trajrl.core.products import say_if_halves_are_slow, set_products
 from trajrl.nets.activation import use_kernel
+from trajrl.nets.kernel import compiled
 from trajrl.nets.kernel_choice import faster
 from trajrl.training.config import RunConfig
 
@@ -19,13 +20,23 @@ def set_arithmetic(config: RunConfig) -> tuple[int, dict[str, str]]:
     """Compute as a run's config says; returns the threads, and for versions.json what is not by default."""
     number = cpu.set_threads(config.threads)
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
-    products = set_products(config.matmul, "cuda" if on_gpu else "cpu")
+    device = "cuda" if on_gpu else "cpu"
+    rounding = config.matmul == "fast" and config.kernels != "torch" and kernels_can_round()
+    products = set_products(config.matmul, device, rounding)
     if config.dtype == "bfloat16" and not on_gpu:
         say_if_halves_are_slow()
     wanted = faster() if config.kernels == TIMED else config.kernels
     own = use_kernel(wanted == "compiled")
+    if rounding and not own:
+        products = set_products(config.matmul, device)
     found = {"matmul": products} if config.matmul != "exact" else {}
     return number, {**found, "kernels": "compiled"} if own else found
+
+
+def kernels_can_round() -> bool:
+    """Say whether the compiled kernels have products of rounded factors here."""
+    kernel = compiled()
+    return kernel is not None and kernel.halves
 
 
 def as_measured(config: RunConfig, threads: int, found: dict[str, str], processes: int) -> RunConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from statistics import median
 from typing import NamedTuple, TypeVar
 
@@ -60,18 +61,15 @@ def ratio(slower: list[float], faster: list[float]) -> float:
 
 def with_kernels(work: Callable[[], Found], fast: bool = False) -> Callable[[], Found]:
     """Return a function's work under --set kernels=compiled, or with `fast` under --matmul fast too."""
-    import torch
-
+    from trajrl.core.products import rounded
     from trajrl.nets.activation import use_kernel
 
     def found() -> Found:
-        before = torch.get_float32_matmul_precision()
         use_kernel(True)
-        torch.set_float32_matmul_precision("medium" if fast else before)
         try:
-            return work()
+            with rounded() if fast else nullcontext():
+                return work()
         finally:
             use_kernel(False)
-            torch.set_float32_matmul_precision(before)
 
     return found

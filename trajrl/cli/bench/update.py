@@ -2,7 +2,7 @@
 
 plain is benchmarks/plain_dql.py, the published algorithm without a single speed-up, its products by the
 library that torch chooses; eager, compiled and bfloat16 are diffusion_ql, kernels and kernels_bfloat16 the
-same under --set kernels=compiled, and kernels_fast under --matmul fast too, where the processor has tiles;
+same under --set kernels=compiled, and kernels_fast under --matmul fast too, where the processor can;
 recorded is the whole update as one CUDA graph, on a GPU alone.  Drawing the batches is part of an update on
 both sides.
 """
@@ -98,7 +98,7 @@ class BenchUpdate(Common):
         if self.device == "cpu" and (kernel := compiled_kernel()) is not None:
             found["kernels"] = with_kernels(found["eager"])
             found["kernels_bfloat16"] = with_kernels(found["bfloat16"])
-            if kernel.tiles:
+            if kernel.halves:
                 found["kernels_fast"] = with_kernels(found["eager"], fast=True)
         if self.compile:
             found["compiled"] = self._learning(store, "diffusion_ql", size, compiled=True)

@@ -1,36 +1,16 @@
-/* Products of factors rounded to bfloat16, sums in float32, by the tiles of processors that have them (AMX).
+/* Products of factors rounded to bfloat16, sums in float32, where a processor has instructions for them.
 
    A factor lies in tiles of 16 rows of 16 pairs of halves: of a, rows by depth; of b, depth by columns with
-   the two halves of a pair one below the other, as the instruction wants it.  What is missing is zero.
+   the two halves of a pair one below the other, as the instructions want it.  What is missing is zero.
 */
 #pragma once
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) && defined(__AVX512BW__)
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-enum { DEEP = 2 * SIDE, WORDS = SIDE * SIDE, ASK_FOR_STATE = 0x1023, TILE_STATE = 18 };
+#include "tile_product.h"
 
-typedef struct {
-    uint8_t palette, row, unused[14];
-    uint16_t bytes[16];
-    uint8_t rows[16];
-} __attribute__((packed)) Setting;
-
-int has_tiles(void) { return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_STATE) == 0; }
-
-static void open_tiles(Setting *before) {
-    Setting wanted = { .palette = 1 };
-    for (int i = 0; i < 8; i++) wanted.bytes[i] = 4 * SIDE, wanted.rows[i] = SIDE;
-    _tile_storeconfig(before);
-    _tile_loadconfig(&wanted);
-}
-
-static void close_tiles(const Setting *before) {               /* torch's library counts on its own setting */
-    if (before->palette) _tile_loadconfig(before);
-    else _tile_release();
-}
+enum { DEEP = 2 * SIDE };
 
 static inline __m512 some(const float *x, int64_t count) {
     return _mm512_maskz_loadu_ps(count >= SIDE ? 0xFFFF : count > 0 ? (1u << count) - 1 : 0, x);
@@ -98,6 +78,7 @@ static void in_tiles(
             );
 }
 
+/* out (rows, columns) = start + a b, of factors in_tiles. */
 static void fast_product(
     int64_t rows, int64_t columns, int64_t depth, const uint32_t *a, const uint32_t *b, const float *start,
     int64_t start_down, float *out, int64_t out_down
@@ -111,40 +92,20 @@ static void fast_product(
             const uint32_t *left = b + n / SIDE * strip, *right = wide > SIDE ? left + strip : left;
             const float *from = start + i * start_down + n;
             float *to = out + i * out_down + n;
-            int64_t from_down = start_down, to_down = out_down;
-            int whole = tall == side && wide == side;
-            if (!whole) {
-                for (int64_t r = 0; r < tall; r++)
-                    memcpy(edge + r * side, from + r * start_down, sizeof(float) * wide);
-                from = to = edge, from_down = to_down = side;
+            if (tall == side && wide == side) {
+                square(strip, above, below, left, right, from, start_down, to, out_down);
+                continue;
             }
-            _tile_loadd(0, from, 4 * from_down);
-            _tile_loadd(1, from + SIDE, 4 * from_down);
-            _tile_loadd(2, from + SIDE * from_down, 4 * from_down);
-            _tile_loadd(3, from + SIDE * from_down + SIDE, 4 * from_down);
-            for (int64_t k = 0; k < strip; k += WORDS) {
-                _tile_loadd(4, above + k, 4 * SIDE);
-                _tile_loadd(5, left + k, 4 * SIDE);
-                _tile_dpbf16ps(0, 4, 5);
-                _tile_loadd(6, right + k, 4 * SIDE);
-                _tile_dpbf16ps(1, 4, 6);
-                _tile_loadd(7, below + k, 4 * SIDE);
-                _tile_dpbf16ps(2, 7, 5);
-                _tile_dpbf16ps(3, 7, 6);
-            }
-            _tile_stored(0, to, 4 * to_down);
-            _tile_stored(1, to + SIDE, 4 * to_down);
-            _tile_stored(2, to + SIDE * to_down, 4 * to_down);
-            _tile_stored(3, to + SIDE * to_down + SIDE, 4 * to_down);
-            if (!whole)
-                for (int64_t r = 0; r < tall; r++)
-                    memcpy(out + (i + r) * out_down + n, edge + r * side, sizeof(float) * wide);
+            for (int64_t r = 0; r < tall; r++)
+                memcpy(edge + r * side, from + r * start_down, sizeof(float) * wide);
+            square(strip, above, below, left, right, edge, side, edge, side);
+            for (int64_t r = 0; r < tall; r++) memcpy(to + r * out_down, edge + r * side, sizeof(float) * wide);
         }
 }
 #else
 enum { DEEP = 32 };
 typedef struct { int none; } Setting;
-int has_tiles(void) { return 0; }
+int has_halves(void) { return 0; }
 #define open_tiles(before) ((void)(before))
 #define close_tiles(before) ((void)(before))
 #define in_tiles(out, ...) ((void)(out))

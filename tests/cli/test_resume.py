@@ -290,6 +290,7 @@ def test_a_damaged_summary_is_written_anew(content, place, tmp_path, capsys):
         ("activation", "mish", "relu"),
         ("critic_norm", "before", "after"),
         ("actor_norm", "none", "after"),
+        ("normalize_obs", "true", "false"),
     ],
 )
 def test_what_weights_were_trained_as_stays_what_they_are(tmp_path, capsys, name, before, after):
@@ -297,7 +298,7 @@ def test_what_weights_were_trained_as_stays_what_they_are(tmp_path, capsys, name
     store = write_store(tmp_path / "x.h5")
     trained(tmp_path / "off", store, steps=4)
     saved = (tmp_path / "off" / "config.json").read_text()
-    assert json.loads(saved)["agent_options"][name] == before
+    assert str(json.loads(saved)["agent_options"][name]).lower() == str(before)
     words = ["--set", f"agent.{name}={after}"]
     for command in (["offline", "--resume", "--out"], ["online", "--env-steps", "8", "--from"], ["evaluate"]):
         let_go_of_locks()
@@ -305,3 +306,11 @@ def test_what_weights_were_trained_as_stays_what_they_are(tmp_path, capsys, name
         line = capsys.readouterr().err.splitlines()[-1]
         assert f"were trained with agent.{name}={before} and mean nothing with {after}" in line
     assert (tmp_path / "off" / "config.json").read_text() == saved
+
+
+def test_an_online_run_that_is_run_again_takes_weights_as_they_were_trained(place, tmp_path, capsys):
+    again = ["online", "--config", str(place / "on" / "config.json"), "--from", str(place / "off")]
+    was = RunConfig.load(place / "off" / "config.json").agent_options["normalize_obs"]
+    words = ["--out", str(tmp_path / "b"), "--set", f"agent.normalize_obs={str(not was).lower()}"]
+    assert dispatch([*again, *words]) == 1
+    assert f"keep agent.normalize_obs={str(was).lower()}" in capsys.readouterr().err.splitlines()[-1]

@@ -1,5 +1,10 @@
 """Products are as exact as float32 is, wherever they go, and a row does not feel the rows beside it."""
 
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,6 +13,7 @@ from trajrl.nets.ensemble import EnsembleLinear
 from trajrl.nets.mlp import FEW, affine
 from trajrl.rollout.history_queue import Queues
 from trajrl.store.window import WindowSpec
+from trajrl.training.ope.windows import chosen_actions
 
 INTEL = "vendor_id : GenuineIntel\nflags : fpu avx512f\n"
 OLD = "vendor_id : AuthenticAMD\nflags : fpu avx2"
@@ -96,18 +102,31 @@ def test_fast_products_are_rounded_where_there_are_some(monkeypatch, restored):
     assert torch.get_float32_matmul_precision() == "high"
 
 
-@pytest.mark.parametrize(("flags", "hint"), [("avx512f avx512_bf16", True), ("avx512f", False)])
-def test_a_processor_without_fast_products_says_so_and_multiplies_exactly(
-    monkeypatch, capsys, restored, tmp_path, flags, hint
-):
-    (tmp_path / "cpuinfo").write_text(f"flags : {flags}")
-    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
+def test_a_processor_without_fast_products_says_so_and_multiplies_exactly(monkeypatch, capsys, restored):
     monkeypatch.setattr(cpu, "precise", lambda: True)
     assert "no such products" in products.set_products("fast", "cpu")
-    said = capsys.readouterr().out
-    assert "torch has no products of bfloat16 factors" in said
-    assert ("--set kernels=compiled has such products" in said) is hint
+    assert "torch has no products of bfloat16 factors" in capsys.readouterr().out
     assert not products.kernels_round()
+
+
+def test_exactly_reads_no_precision_that_stays():
+    """A program that uses torch's newer settings is refused by the older ones."""
+    code = (
+        "import torch; torch.backends.mkldnn.matmul.fp32_precision = 'bf16'\n"
+        "from trajrl.core.products import exactly\n"
+        "with exactly(): pass"
+    )
+    root = Path(products.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_within_rounded_products_exactly_is_exact(monkeypatch, restored, rounds):
+    monkeypatch.setattr(cpu, "precise", lambda: not rounds)
+    monkeypatch.setattr(cpu, "suits", lambda path: False)
+    with products.rounded(), products.exactly():
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not products.kernels_round()
 
 
 def test_the_kernels_round_where_torch_cannot_and_never_where_actions_are_chosen(
@@ -154,7 +173,8 @@ def test_actions_are_chosen_exactly_however_a_run_learns(device, monkeypatch, re
     Queues(actor, 1).act([torch.zeros(3).numpy()], [torch.Generator()])
     with pytest.raises(ArithmeticError):
         Queues(broken, 1).act([torch.zeros(3).numpy()], [torch.Generator()])
-    assert actor.seen == broken.seen == ["highest"]
+    chosen_actions(actor, SimpleNamespace(obs=torch.zeros(2, 1, 3)), 0, 0)  # to be judged, in a run too
+    assert actor.seen == 2 * broken.seen == 2 * ["highest"]
     assert torch.get_float32_matmul_precision() == learns != "highest"
 
 

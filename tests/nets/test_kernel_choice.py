@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from small_runs import settings, write_store
@@ -99,6 +100,45 @@ def test_factors_are_rounded_where_the_kernels_that_can_are_used(
         assert found["matmul"].startswith("factors in bfloat16" if rounds else "float32: fast was asked for")
     finally:
         products.set_products("exact", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("kernels", "flags", "hint"),
+    [
+        ("torch", "avx512f avx512_bf16", True), ("torch", "avx512f", False),
+        ("compiled", "avx512f avx512_bf16", False), ("auto", "avx512f avx512_bf16", False),
+    ],
+)  # fmt: skip
+def test_kernels_that_round_are_named_to_those_who_did_not_ask_for_them(
+    kernels, flags, hint, monkeypatch, tmp_path, capsys
+):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}")
+    monkeypatch.setattr(products.cpu, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(products.cpu, "precise", lambda: True)
+    monkeypatch.setattr(arithmetic, "compiled", lambda: None)
+    monkeypatch.setattr(arithmetic, "use_kernel", lambda on: False)
+    monkeypatch.setattr(arithmetic, "faster", lambda: "torch")
+    arithmetic.set_arithmetic(RunConfig(matmul="fast", kernels=kernels, device="cpu"))
+    assert ("--set kernels=compiled has such products" in capsys.readouterr().out) is hint
+
+
+def test_a_library_that_cannot_be_loaded_leaves_torchs_operations(monkeypatch, capsys):
+    tried = []
+    monkeypatch.setattr(kernel, "made", lambda *words: tried.append(words[2:]) or "layers.so")
+    monkeypatch.setattr(kernel.shutil, "which", lambda name: name)
+    assert kernel.compiled.__wrapped__() is None
+    assert tried == [("-fopenmp",), ()]
+    assert "makes no kernel (layers.so: cannot open" in capsys.readouterr().out
+
+
+def test_a_compiler_that_does_not_end_is_waited_for_once(monkeypatch, capsys):
+    def slow(*words):
+        raise subprocess.TimeoutExpired("cc", 60)
+
+    monkeypatch.setattr(kernel, "made", slow)
+    monkeypatch.setattr(kernel.shutil, "which", lambda name: name)
+    assert kernel.compiled.__wrapped__() is None
+    assert capsys.readouterr().out.count("it took more than 60 s") == 1
 
 
 def test_a_policy_acts_exactly_however_it_was_trained(monkeypatch):

@@ -114,11 +114,9 @@ class Evaluate(Common):
         """Return the run's agent as it was at the checkpoint, with the threads that the run had."""
         from trajrl.training import build
         from trajrl.training.resolve_config import agent_settings
-        from trajrl.training.saved_config import check_meaning
 
         build.set_threads(run.config)
         options = agent_settings(run.config, self._asked()["agent"])
-        check_meaning(run.config, options, run.folder)
         return run.agent(self.checkpoint, str(build.choose_device(self.device)), **options)
 
     def _suite(self, run: LoadedRun) -> EnvSuite:

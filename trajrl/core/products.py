@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 KINDS = ("exact", "fast")
-KERNELS = "; --set kernels=compiled has such products here"
 ROUNDED = {"cuda": "factors in TF32, sums in float32", "cpu": "factors in bfloat16, sums in float32"}
 EXACT = "float32"
 _torch_rounds = _kernels_round = False  # whether they multiply rounded factors in this process now
@@ -52,10 +51,8 @@ def set_products(kind: str, device: str, by_kernels: bool = False) -> str:
     _exact()
     if by_kernels:
         return f"{ROUNDED[device]}, in the compiled kernels"
-    say(
-        "--matmul fast: torch has no products of bfloat16 factors and float32 sums on this processor; "
-        f"they stay exact{KERNELS if cpu.has_halves(cpu.CPUINFO) else ''}"
-    )
+    say("--matmul fast: torch has no products of bfloat16 factors and float32 sums on this processor; "
+        "they stay exact")  # fmt: skip
     return f"{EXACT}: fast was asked for, and torch has no such products on this processor"
 
 
@@ -76,32 +73,37 @@ def _exact() -> None:
 def exactly() -> Iterator[None]:
     """Multiply with float32 factors for a while, as acting does, however this process learns."""
     # Where torch can round factors no other library is faster; where it cannot there is nothing to change.
-    with _for_a_while("highest" if _torch_rounds else None, kernels=False):
+    with _for_a_while("highest" if _torch_rounds else None, rounds=False):
         yield
 
 
 @contextmanager
 def rounded() -> Iterator[None]:
     """Round factors for a while wherever this processor can, in torch's products and in the kernels'."""
-    with _for_a_while("medium", kernels=True):
+    with _for_a_while("medium", rounds=True):
         yield
 
 
 @contextmanager
-def _for_a_while(precision: str | None, kernels: bool) -> Iterator[None]:
-    """Set torch's precision, unless None, and whether kernels round; then both as they were."""
-    global _kernels_round
+def _for_a_while(precision: str | None, rounds: bool) -> Iterator[None]:
+    """Set torch's precision, unless None, and whether there is rounding; then all as it was.
+
+    The precision is not even read where it stays: a program that uses torch's newer settings cannot.
+    """
+    global _torch_rounds, _kernels_round
     import torch
 
-    before, rounds = torch.get_float32_matmul_precision(), _kernels_round
-    _kernels_round = kernels
+    before = _torch_rounds, _kernels_round
+    own = None if precision is None else torch.get_float32_matmul_precision()
+    _torch_rounds = _kernels_round = rounds
     if precision is not None:
         torch.set_float32_matmul_precision(precision)
     try:
         yield
     finally:
-        _kernels_round = rounds
-        torch.set_float32_matmul_precision(before)
+        _torch_rounds, _kernels_round = before
+        if own is not None:
+            torch.set_float32_matmul_precision(own)
 
 
 def say_if_halves_are_slow() -> None:

@@ -109,18 +109,22 @@ def compiled() -> Kernel | None:
         say("kernels=compiled: there is no C compiler here (cc, gcc or clang); torch's operations serve")
         return None
     with TemporaryDirectory() as place:
-        library = Path(place) / "layers.so"
         for threads in THREADS:
-            if not (failed := made(compiler, *FLAGS, *threads, str(SOURCE), "-o", str(library), "-lm")):
-                return Kernel(ctypes.CDLL(str(library)))
+            try:
+                return Kernel(ctypes.CDLL(made(compiler, Path(place) / "layers.so", *threads)))
+            except OSError as error:
+                failed = str(error)
+            except subprocess.TimeoutExpired:
+                failed = f"it took more than {SECONDS:.0f} s"
+                break
     say(f"kernels=compiled: {compiler} makes no kernel ({failed}); torch's operations serve")
     return None
 
 
-def made(*words: str) -> str:
-    """Run a compiler; returns why that failed, or nothing."""
-    try:
-        found = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return (found.stderr.strip().splitlines() or ["it says nothing"])[0] if found.returncode else ""
+def made(compiler: str, library: Path, *more: str) -> str:
+    """Compile the kernels; returns the library's path, or raises OSError with the compiler's first line."""
+    words = [compiler, *FLAGS, *more, str(SOURCE), "-o", str(library), "-lm"]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
+    if found.returncode:
+        raise OSError((found.stderr.strip().splitlines() or ["it says nothing"])[0])
+    return str(library)

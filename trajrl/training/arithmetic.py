@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 
 from trajrl.core import cpu
-from trajrl.core.products import say_if_halves_are_slow, set_products
+from trajrl.core.console import say
+from trajrl.core.products import EXACT, say_if_halves_are_slow, set_products
 from trajrl.nets.activation import use_kernel
 from trajrl.nets.kernel import compiled
 from trajrl.nets.kernel_choice import faster
@@ -21,7 +22,8 @@ def set_arithmetic(config: RunConfig) -> tuple[int, dict[str, str]]:
     number = cpu.set_threads(config.threads)
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
     device = "cuda" if on_gpu else "cpu"
-    rounding = config.matmul == "fast" and config.kernels != "torch" and kernels_can_round()
+    kernels = config.kernels != "torch" and not on_gpu
+    rounding = config.matmul == "fast" and kernels and kernels_can_round()
     products = set_products(config.matmul, device, rounding)
     if config.dtype == "bfloat16" and not on_gpu:
         say_if_halves_are_slow()
@@ -29,8 +31,11 @@ def set_arithmetic(config: RunConfig) -> tuple[int, dict[str, str]]:
     own = use_kernel(wanted == "compiled")
     if rounding and not own:
         products = set_products(config.matmul, device)
-    found = {"matmul": products} if config.matmul != "exact" else {}
-    return number, {**found, "kernels": "compiled"} if own else found
+    if config.matmul == "exact":
+        return number, {"kernels": "compiled"} if own else {}
+    if products.startswith(EXACT) and config.kernels == "torch" and cpu.has_halves(cpu.CPUINFO):
+        say("--set kernels=compiled has such products on this processor")
+    return number, {"matmul": products, **({"kernels": "compiled"} if own else {})}
 
 
 def kernels_can_round() -> bool:

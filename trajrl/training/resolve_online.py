@@ -17,8 +17,8 @@ from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
 from trajrl.training.resolve_config import log_every, nearer, resolve_config
 from trajrl.training.run_dir.checkpoint_parts import read_part
 from trajrl.training.run_dir.folder import newest
-from trajrl.training.saved_config import check_meaning
 from trajrl.training.settings import convert, split_settings
+from trajrl.training.weights_meaning import check_meaning
 
 
 def online_config(
@@ -49,7 +49,11 @@ def online_config(
     if file is not None:
         before = RunConfig.load(file)
         side = offline_side(before.offline_sampler, before.offline_sampler_options, asked)
-        return resolve_config({**side, **chosen, "from_run": str(source), "first_step": made}, settings, file)
+        config = resolve_config(
+            {**side, **chosen, "from_run": str(source), "first_step": made}, settings, file
+        )
+        check_meaning(base, config.agent_options, source)
+        return config
     carried = {
         "phase": "online", "from_run": str(source), "first_step": made,
         "sampler": ONLINE_SAMPLER, "sampler_options": {}, "early_stop": 0.0, "eval_async": False,

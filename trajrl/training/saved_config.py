@@ -15,12 +15,11 @@ from trajrl.training.chosen_sampler import was_auto
 from trajrl.training.config import NO_DATA, RunConfig
 from trajrl.training.resolve_config import resolve_config
 from trajrl.training.settings import split_settings
+from trajrl.training.weights_meaning import check_meaning
 
 # What a checkpoint refers to: one sampler would take another's law for its own.
 LASTING = ("agent", "obs_keys", "goals", "seed", "sampler", "offline_sampler", "warmup_sampler", "holdout",
            "holdout_min_episodes")  # fmt: skip
-# What trained weights are weights of: with another of these the same numbers are another function.
-MEANT = ("schedule", "diffusion_steps", "activation", "actor_norm", "critic_norm")
 
 
 def config_for_rerun(file: Path, phase: str) -> RunConfig:
@@ -54,23 +53,6 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
         return config
     longer = {**config.agent_options, **lasting(saved, config), "decay_steps": config.steps}
     return replace(config, agent_options=longer)
-
-
-def check_meaning(saved: RunConfig, asked: Mapping[str, Any], folder: Path) -> None:
-    """Raise ValueError where trained weights would be another function than the one that they learned.
-
-    Args:
-        asked: options of the agent; those left out stay
-    """
-    kind = find(AGENTS, saved.agent, "agent").Config
-    learned, then = kind(**saved.agent_options), kind(**{**saved.agent_options, **asked})
-    for name in MEANT:
-        before, after = getattr(learned, name, None), getattr(then, name, None)
-        if before != after:
-            raise ValueError(
-                f"the weights of {folder} were trained with agent.{name}={before} and mean nothing with "
-                f"{after}; leave agent.{name} out, or train anew"
-            )
 
 
 def lasting(saved: RunConfig, config: RunConfig) -> dict[str, Any]:

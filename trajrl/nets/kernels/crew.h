@@ -8,7 +8,7 @@
 
 #include "layers.h"
 
-enum { FEWEST = 64, CREW = 64, SUMMED = 4 };                   /* rows of a share; threads; a layer's gradients */
+enum { FEWEST = 64, CREW = 64 };                               /* least rows of a share; most threads */
 
 typedef struct Call Call;
 
@@ -34,17 +34,15 @@ struct Call {
 
 static int64_t crew_of(const Net *net, int *by_members) {
     int64_t threads = least(net->threads, CREW), rows = least(threads, net->rows / FEWEST);
-    *by_members = threads > 1 && net->members % threads == 0;
+    *by_members = threads > 1 && net->members % threads == 0 && net->members / threads * net->rows >= FEWEST;
     return *by_members ? threads : rows > 1 ? rows : 1;
 }
 
-static float **gradients_in(Layer *layer) { return &layer->dweight; }
-
 /* How many numbers of the k-th gradient of layer l are sums over rows. */
 static int64_t summed(const Net *net, const Layer *layer, int64_t l, int64_t k) {
-    int64_t by_row = k == 1 && l == 0 && net->bias_down, size = net->members * net->width[l + 1];
-    if (by_row || !gradients_in((Layer *)layer + l)[k]) return 0;
-    return k ? size : size * net->width[l];
+    int64_t by_row = k == DBIAS && l == 0 && net->bias_down, size = net->members * net->width[l + 1];
+    if (by_row || !layer[l].gradient[k]) return 0;
+    return k == DWEIGHT ? size * net->width[l] : size;
 }
 
 static int64_t all_summed(const Call *call) {
@@ -61,7 +59,7 @@ static void own_sums(Share *share, float *next) {
     share->sums = next;
     for (int64_t l = 0; l < call->net->layers; l++)
         for (int64_t k = 0, size; k < SUMMED; k++, next += size)
-            if ((size = summed(call->net, call->layer, l, k))) gradients_in(share->layer + l)[k] = next;
+            if ((size = summed(call->net, call->layer, l, k))) share->layer[l].gradient[k] = next;
     if (call->dtemb) share->dtemb = next;
 }
 
@@ -74,7 +72,7 @@ static void add_sums(const Call *call, const Share *share) {
     for (int64_t l = 0; l < call->net->layers; l++)
         for (int64_t k = 0, size; k < SUMMED; k++, next += size)
             if ((size = summed(call->net, call->layer, l, k)))
-                add(gradients_in((Layer *)call->layer + l)[k], next, size);
+                add(call->layer[l].gradient[k], next, size);
     if (call->dtemb) add(call->dtemb, next, call->times);
 }
 
@@ -90,23 +88,34 @@ static void worked(Share *share) {
     if (share->call->net->fast) close_tiles(&before);
 }
 
+/* The i-th of n shares: some members with all rows, or some rows of all members. */
+static Share share_of(const Call *call, int64_t i, int64_t n, int by_members) {
+    const Net *net = call->net;
+    Share own = { .call = call, .members = net->members, .rows = net->rows, .dtemb = call->dtemb };
+    if (by_members) {
+        own.member = begins(net->members, i, n, 1);
+        own.members = begins(net->members, i + 1, n, 1);
+    } else {
+        own.row = begins(net->rows, i, n, SIDE);
+        own.rows = begins(net->rows, i + 1, n, SIDE);
+    }
+    memcpy(own.layer, call->layer, sizeof(Layer) * net->layers);
+    return own;
+}
+
 /* Do a call's work; 1 where there is no memory. */
 static int shared(const Call *call) {
-    const Net *net = call->net;
     int by_members;
-    int64_t n = crew_of(net, &by_members), each = room_size(net), sums = by_members || n == 1 ? 0 : all_summed(call);
+    int64_t n = crew_of(call->net, &by_members), each = room_size(call->net);
+    int64_t sums = by_members || n == 1 ? 0 : all_summed(call);
     float *memory = room_for(n * each + (n - 1) * sums);
     Share share[CREW];
     if (!memory) return 1;
     for (int64_t i = 0; i < n; i++) {
-        Share *own = share + i;
-        int64_t rows = by_members ? 1 : n, members = by_members ? n : 1, r = by_members ? 0 : i, e = by_members ? i : 0;
-        *own = (Share){ .call = call, .floats = i ? sums : 0, .dtemb = call->dtemb };
-        own->row = begins(net->rows, r, rows, SIDE), own->rows = begins(net->rows, r + 1, rows, SIDE);
-        own->member = begins(net->members, e, members, 1), own->members = begins(net->members, e + 1, members, 1);
-        memcpy(own->layer, call->layer, sizeof(Layer) * net->layers);
-        own->room = room_in(net, memory + i * each);
-        if (own->floats) own_sums(own, memory + n * each + (i - 1) * sums);
+        share[i] = share_of(call, i, n, by_members);
+        share[i].room = room_in(call->net, memory + i * each);
+        share[i].floats = i ? sums : 0;
+        if (share[i].floats) own_sums(share + i, memory + n * each + (i - 1) * sums);
     }
 #if defined(_OPENMP)
 #pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)

@@ -34,8 +34,8 @@ int backward(const Net *net, const Layer *layer, const float *x, const float *g,
     return shared(&(Call){ net, layer, backward_share, .in = x, .g = g, .kept = kept, .dx = dx });
 }
 
-/* A chain: x_{j+1} = c1 clip(x0_j) + c2 x_j + s z_{j+1},  x0_j = (keep x_j - sigma net(x_j, temb_j)) inverse with
-   (keep, sigma, inverse) = (1, sigma, 1 / alpha) of a net of noise, (0, -1, 1) of a net of actions. */
+/* A chain: x_{j+1} = c1 clip(x0_j) + c2 x_j + s z_{j+1},  x0_j = (keep x_j - sigma net(x_j, temb_j)) inverse
+   with (keep, sigma, inverse) = (1, sigma, 1 / alpha) of a net of noise, (0, -1, 1) of a net of actions. */
 
 typedef struct { float keep, sigma, inverse, c1, c2, s; } Step;
 struct Chain { int64_t steps, actions; const Step *step; };
@@ -126,7 +126,7 @@ int chain_backward(
     const float *clean, float *kept, float *own, float *dtemb
 ) {
     return shared(&(Call){
-        net, layer, chain_backward_share, chain, .g = g, .x = (float *)x, .clean = (float *)clean, .kept = kept,
-        .own = own, .dtemb = dtemb, .times = chain->steps * (net->width[0] - chain->actions),
+        net, layer, chain_backward_share, chain, .g = g, .x = (float *)x, .clean = (float *)clean,
+        .kept = kept, .own = own, .dtemb = dtemb, .times = chain->steps * (net->width[0] - chain->actions),
     });
 }

@@ -27,7 +27,8 @@ typedef struct {
 } Net;
 
 /* What belongs to one layer; gain and shift are of the norm after it.  Where no gradient is wanted, 0. */
-typedef struct { float *weight, *bias, *gain, *shift, *dweight, *dbias, *dgain, *dshift; } Layer;
+enum { DWEIGHT, DBIAS, DGAIN, DSHIFT, SUMMED };
+typedef struct { float *weight, *bias, *gain, *shift, *gradient[SUMMED]; } Layer;
 
 typedef struct { float *h, *rest, *normal, *scale; } Kept;     /* of a layer's output, from one row on */
 
@@ -180,7 +181,7 @@ static void back_to_weight(
 ) {
     int64_t from = net->width[l], to = net->width[l + 1], tall = net->along_out[l] == 1;  /* (in, out) */
     int64_t rows = tall ? from : to, columns = tall ? to : from;
-    float *dweight = layer[l].dweight + e * from * to;
+    float *dweight = layer[l].gradient[DWEIGHT] + e * from * to;
     const float *start = begun ? dweight : room->zeros;
     lay_right(net, room->right, tall ? g : h, count, columns, columns, 1);
     multiply(
@@ -193,7 +194,7 @@ static void back_to_bias(
     const Net *net, const Layer *layer, int64_t l, int64_t e, int64_t low, int64_t count, const float *g
 ) {
     int64_t to = net->width[l + 1], by_row = l ? 0 : net->bias_down;
-    float *restrict dbias = layer[l].dbias + (by_row ? (e * net->rows + low) * to : e * to);
+    float *restrict dbias = layer[l].gradient[DBIAS] + (by_row ? (e * net->rows + low) * to : e * to);
     for (int64_t r = 0; r < count; r++, dbias += by_row)
         for (int64_t i = 0; i < to; i++) dbias[i] += g[r * to + i];
 }
@@ -204,8 +205,8 @@ static void back_between(
     int64_t count, int64_t width
 ) {
     const float *gain = layer->gain + e * width;
-    float *dgain = layer->dgain ? layer->dgain + e * width : room->unwanted;
-    float *dshift = layer->dshift ? layer->dshift + e * width : room->unwanted;
+    float *dgain = layer->gradient[DGAIN] ? layer->gradient[DGAIN] + e * width : room->unwanted;
+    float *dshift = layer->gradient[DSHIFT] ? layer->gradient[DSHIFT] + e * width : room->unwanted;
     for (int64_t r = 0; r < count; r++) {
         float *restrict g = dh + r * width;
         const float *restrict rest = kept->rest + r * width, *normal = kept->normal + r * width;
@@ -226,8 +227,8 @@ static void backward_block(
         int64_t from = net->width[l], to = net->width[l + 1];
         Kept own = { (float *)x + e * net->x_apart + low * from, 0, 0, 0 };
         if (l) own = kept_at(net, kept, e, l, low);
-        if (layer[l].dweight) back_to_weight(net, room, layer, l, e, count, own.h, g, begun);
-        if (layer[l].dbias) back_to_bias(net, layer, l, e, low, count, g);
+        if (layer[l].gradient[DWEIGHT]) back_to_weight(net, room, layer, l, e, count, own.h, g, begun);
+        if (layer[l].gradient[DBIAS]) back_to_bias(net, layer, l, e, low, count, g);
         if (!l && !dx) return;
         float *dh = l ? (l % 2 ? room->a : room->b) : dx + (e * net->rows + low) * from;
         multiply(net, room->left, count, from, to, g, to, 1, room->weight[l], room->zeros, 0, dh);

@@ -99,7 +99,8 @@ static void fast_product(
             for (int64_t r = 0; r < tall; r++)
                 memcpy(edge + r * side, from + r * start_down, sizeof(float) * wide);
             square(strip, above, below, left, right, edge, side, edge, side);
-            for (int64_t r = 0; r < tall; r++) memcpy(to + r * out_down, edge + r * side, sizeof(float) * wide);
+            for (int64_t r = 0; r < tall; r++)
+                memcpy(to + r * out_down, edge + r * side, sizeof(float) * wide);
         }
 }
 #else

@@ -12,6 +12,7 @@ import numpy as np
 
 from trajrl.core.atomic_files import write_text
 from trajrl.core.json_file import as_written, read_object
+from trajrl.core.products import exactly
 from trajrl.core.registry import find
 from trajrl.core.source_place import short
 from trajrl.training.ope.criteria import CRITERIA, DEFAULT
@@ -68,7 +69,8 @@ def rank(policies: Sequence[Kept], by: str = DEFAULT, question: Question | None 
     """Rank policies by a criterion."""
     question = question or Question()
     question.validate()
-    estimates = find(CRITERIA, by, "criterion")(policies, question)
+    with exactly():  # a run that learns by rounded products ranks as `select` does afterwards
+        estimates = find(CRITERIA, by, "criterion")(policies, question)
     unknown = ~np.isfinite(estimates.value)
     if unknown.any():
         raise ValueError(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from trajrl.agents.base.protocol import History, history_of, next_history_of
+from trajrl.core.products import exactly
 from trajrl.core.rng import stream, torch_stream
 from trajrl.nets.targets import masked_return
 from trajrl.store.window import Anchors, SequenceBatch, WindowSpec, gather
@@ -123,7 +124,7 @@ def start(store: TrajectoryStore, episodes: np.ndarray, actor: Actor, seed: int)
 def chosen_actions(actor: Actor, history: History, seed: int, index: int) -> Tensor:
     """Return the chunk that the policy chooses at histories (V, ...), as when it is evaluated: (V, D)."""
     rng = torch_stream(seed, "ope/act", index)
-    with torch.no_grad():
+    with torch.no_grad(), exactly():
         chosen = actor.act(history, [rng] * len(history.obs), False)
     return chosen.clamp(-1, 1).flatten(1).float()
 

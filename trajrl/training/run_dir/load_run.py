@@ -30,6 +30,7 @@ from trajrl.training.config import RunConfig
 from trajrl.training.run_dir import checkpoint, distilled
 from trajrl.training.run_dir.policy import Policy
 from trajrl.training.run_dir.selection import selected_step
+from trajrl.training.weights_meaning import check_meaning
 
 if TYPE_CHECKING:
     from trajrl.envs.base.suite import Suite
@@ -49,6 +50,7 @@ class LoadedRun:
         Args:
             options: fields of the agent's config that act otherwise than the run's, such as candidates
         """
+        check_meaning(self.config, options, self.folder)
         step = self.step(which)
         light, facts = checkpoint.policy_state(self.folder / "checkpoints", step)
         size, shown = self._facts(facts, step)[:2], self._images(facts, step)

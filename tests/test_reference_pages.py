@@ -49,6 +49,7 @@ def test_a_quoted_message_is_one_of_the_code(message):
 DECIDES = {
     "trajrl/training/resume.py": None,
     "trajrl/training/saved_config.py": {"resume_config"},
+    "trajrl/training/weights_meaning.py": None,
     "trajrl/training/run_dir/folder.py": {"require_run", "refuse_other_data", "refuse_config", "lock"},
     "trajrl/training/run_dir/checkpoint.py": {"newest"},
     "trajrl/training/online_collector.py": {"load_state_dict"},

@@ -2,7 +2,7 @@
 
 D4RL: ikostrikov/implicit_q_learning, configs/*_config.py (Kostrikov, Nair, Levine 2021, appendix B); that
 observations are normalised, which the authors do not, is of tinkoff-ai/CORL, configs/offline/iql/{hopper,
-walker2d,halfcheetah}/*.yaml: raw ones score 0 to 29 where normalised have 19 to 44 (hopper, 200,000 steps).
+walker2d,halfcheetah}/*.yaml: raw ones score 0 to 29 where normalised have 25 to 76 (hopper, 200,000 steps).
 OGBench: seohongpark/fql, agents/iql.py, whose beta is tuned per task; its deviation there is 1 and fixed, and
 here it is learned.  Tasks that are not listed take beta 10, a start to tune from.
 """

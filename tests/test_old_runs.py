@@ -40,10 +40,12 @@ def test_the_runs_have_the_old_names():
     ({"clusters": 3, "fraction_end": 0.5, "judge": "trajectory"}, "trajectory"),
     ({"clusters": 3}, None),  # of somebody's --config: the rest is by default
 ])  # fmt: skip
-def test_a_stratified_run_of_before_is_judged_by_its_critic(tmp_path, options, judge):
+def test_a_stratified_run_of_before_is_judged_and_learns_as_it_did(tmp_path, options, judge):
     config = {"agent": "stratified_ql", "agent_options": options}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert RunConfig.load(tmp_path / "config.json").agent_options.get("judge") == judge
+    found = RunConfig.load(tmp_path / "config.json").agent_options
+    assert found.get("judge") == judge
+    assert (found.get("second_q"), found.get("second_predicts")) == ((1.0, "noise") if judge else (None, None))
 
 
 @pytest.mark.parametrize(("agent", "doubt", "left"), [

@@ -23,7 +23,7 @@ SMALL = {"width": 16, "depth": 2, "gru_width": 8, "candidates": 4, "ema_every": 
 
 
 def tiny(**config: Any) -> Any:
-    options = {**SMALL, "clusters": 3, "judge": "critic", **config}
+    options = {**SMALL, "clusters": 3, "judge": "critic", "second_q": 1.0, **config}
     return make_agent("stratified_ql", OBS, ACT, seed=1, **options)
 
 
@@ -49,7 +49,8 @@ def test_the_evaluated_actor_is_the_one_that_trains(act_ema: bool) -> None:
     agent.update(random_windows(agent.spec), torch_stream(0, "agent", 1))
     after = weights_of(agent)
     parts = ("second.", "ema_second.") if act_ema else ("second.",)
-    for name in [name for name in weights if name.startswith(parts)]:
+    trained = weights.keys() - {f"{part}head.gives_action" for part in parts}  # which is a mark
+    for name in [name for name in trained if name.startswith(parts)]:
         assert not torch.equal(weights[name], after[name]), name
     assert not torch.equal(before, agent.act(history, generators(6), explore=False))
 
@@ -93,8 +94,9 @@ def test_an_empty_selection_makes_the_cloning_term_zero_never_nan() -> None:
     assert max(float(gradient.abs().max()) for gradient in gradients) > 0  # the Q term is still there
 
 
-def test_cloning_divides_by_the_rows_selected() -> None:
-    agent = tiny(eta=0.0)
+@pytest.mark.parametrize("predicts", ["noise", "action"])
+def test_cloning_divides_by_the_rows_selected(predicts: str) -> None:
+    agent = tiny(eta=0.0, second_predicts=predicts)
     batch = random_windows(agent.spec, 5)._replace(weight=torch.tensor([1.0, 2, 1, 1, 1]))
     noise = noise_of(agent, batch)
     chosen = torch.tensor([False, True, False, True, False])
@@ -102,7 +104,11 @@ def test_cloning_divides_by_the_rows_selected() -> None:
     loss, metrics = agent.second_loss(batch, noise, chosen)
     policy, context = agent.second.head, agent.context(agent.second.encoder, at_anchor(batch))
     x = policy.diffusion.q_sample(agent.flat_actions(batch), noise.level, noise.eps)
-    error = (policy.predict(x, noise.level, context) - noise.eps).square().mean(1)
+    missed = policy.predict(x, noise.level, context) - noise.eps
+    if predicts == "action":  # a_hat - a = (eps - eps_hat) sqrt(1 - abar) / sqrt(abar)
+        abar = torch.as_tensor(policy.diffusion.abar)[noise.level, None].float()
+        missed = missed * ((1 - abar) / abar).sqrt()
+    error = missed.square().mean(1)
     assert loss.item() == pytest.approx(((2 * error[1] + error[3]) / 2).item(), rel=1e-5)
     assert metrics["second/selected_share"].item() == pytest.approx(0.4)
     assert torch.equal(chosen, kept)  # no mask is written to
@@ -118,6 +124,17 @@ def test_q_term_of_the_second_actor_is_over_every_row() -> None:
         for chosen in (False, True)
     ]
     assert torch.equal(*terms)
+
+
+def test_the_second_actor_maximises_q_by_its_share_of_the_weight_and_not_at_all_without() -> None:
+    agents = [tiny(second_q=share, eta=2.0) for share in (0.0, 0.5, 1.0)]
+    batch = random_windows(agents[0].spec)
+    noise, chosen = noise_of(agents[0], batch), torch.arange(len(batch.steps)) % 2 == 0
+    (alone, cloned), (half, found), (whole, _) = (agent.second_loss(batch, noise, chosen) for agent in agents)
+    assert "second/q_loss" not in cloned
+    assert torch.equal(alone, cloned["second/bc_loss"])
+    assert half.item() == pytest.approx((alone + found["second/q_loss"]).item(), rel=1e-5)
+    assert (whole - alone).item() == pytest.approx(2 * (half - alone).item(), rel=1e-4)
 
 
 def test_fraction_rises_over_a_quarter_of_the_run() -> None:

@@ -4,12 +4,13 @@
                   score above the (1 - f) quantile of its cluster, f rising over the run
     score(o, a) = min_j Q'_j(c, a) - mean of that over the state's cluster, Q' as it was at the last labelling
     L_first     = mean (eps_net(x_i, i, c) - eps)^2 + eta L_q
-    L_second    = mean over selected rows of the same + eta L_q over all rows
+    L_second    = mean over selected rows of (a_net(x_i, i, c) - a)^2 + second_q eta L_q over all rows
     L_q         = -mean Q_p(c, a_pi) / mean |Q_q(c, a_pi)|, a_pi of the actor in question
     y           = R_k + gamma^k (1 - terminated) min_j Q'_j(c_{t+k}, a'), a' of the first actor
 
-The second actor acts and is evaluated; the first feeds the critic.  What is good is judged on a subsample: of
-merits the last ones seen, of the critic a fixed one.
+The second actor acts and is evaluated; the first feeds the critic.  As published its network gives the noise
+too (second_predicts), and second_q is 1.  What is good is judged on a subsample: of merits the last ones seen,
+of the critic a fixed one.
 
 Paper: none; code by RDG0818.
 """
@@ -36,6 +37,7 @@ from trajrl.agents.presets.diffusion_ql import DEMO, of_environment
 from trajrl.core.distributed import all_gather_rows, local_rows, whole_rows
 from trajrl.nets.denoiser import DiffusionPolicy
 from trajrl.nets.ensemble import draw_pair
+from trajrl.nets.solvers import PREDICTS
 from trajrl.nets.targets import best_next_value, copy_of, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 
@@ -50,6 +52,8 @@ class Config(DiffusionConfig):
 
     judge: str = "trajectory"  # what is judged: the whole trajectory, or each row by the critic, in clusters
     eta: float = 1.0  # weight of the Q term; raising it: bolder, further from the data
+    second_q: float = 0.0  # that of the second actor, in units of eta; raising it: further from good rows
+    second_predicts: str = "action"  # what the second actor's network gives: action, or noise: wider
     clusters: int = 10  # of states (critic), each judged by itself; raising it: fairer, noisier.  1: none
     components: int = 0  # principal components of the states kept for clustering; 0: no projection
     subsample: int = 8_192  # rows judged: the last ones seen, or the first (critic); raising it: steadier
@@ -64,10 +68,10 @@ class Config(DiffusionConfig):
     def validate(self) -> None:
         """Check what can be checked without data."""
         super().validate()
-        one_of(self, threshold=THRESHOLDS, judge=JUDGES)
+        one_of(self, threshold=THRESHOLDS, judge=JUDGES, second_predicts=PREDICTS)
         at_least_one(self, "clusters", "subsample", "refresh_every", "target_candidates")
         shares(self, "fraction_start", "fraction_end", "share")
-        not_negative(self, "components", "fraction_steps")
+        not_negative(self, "components", "fraction_steps", "second_q")
 
     @property
     def spec(self) -> WindowSpec:
@@ -84,7 +88,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": DEMO,
     "paper": {
         "act_ema": False, "ema_before": "initial", "decay": "as_run", "judge": "critic",
-        "fraction_start": 0.0, "fraction_steps": 250_000,
+        "fraction_start": 0.0, "fraction_steps": 250_000, "second_q": 1.0, "second_predicts": "noise",
     },
     "standard": {},
 }  # fmt: skip
@@ -120,7 +124,8 @@ class StratifiedQL(TargetActorLearner):
         super().__init__(obs_dim, action_dim, config, **options)
         size = obs_dim, action_dim, self.init_rng
         self.actor, self.ema_actor = self.with_copy("actor", "ema_actor", build_actor(config, *size))
-        self.second, self.ema_second = self.with_copy("second", "ema_second", build_actor(config, *size))
+        second = build_actor(config, *size, predicts=config.second_predicts)
+        self.second, self.ema_second = self.with_copy("second", "ema_second", second)
         self.critic, self.target = self.with_copy("critic", "target", build_critics(config, *size))
         actor = config.actor_lr, config.actor_clip  # of both
         self.actor_optimiser = self.adam("actor_optimiser", *actor, self.actor)
@@ -171,36 +176,42 @@ class StratifiedQL(TargetActorLearner):
 
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Clone every row and maximise Q: the first actor is that of Diffusion-QL."""
-        loss, bc_loss, q_loss = self.improve(self.actor, batch, noise, batch.mask[:, 0])
-        return loss, {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss}
+        policy, context = self.actor.head, self.context(self.actor.encoder, histories(batch)[0])
+        bc_loss = self.clone(policy, context, batch, noise, batch.mask[:, 0])
+        q_loss = self.climb(policy, context, batch, noise)
+        return bc_loss + self.config.eta * q_loss, {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss}
 
     def second_loss(self, batch: SequenceBatch, noise: Noise, chosen: Tensor) -> tuple[Tensor, Metrics]:
-        """Clone the selected rows, `chosen` (B,), and maximise Q on every row."""
-        loss, bc_loss, q_loss = self.improve(self.second, batch, noise, chosen & batch.mask[:, 0])
-        share = masked_mean(chosen.float(), batch.mask[:, 0])
-        return loss, {"second/bc_loss": bc_loss, "second/q_loss": q_loss, "second/selected_share": share}
+        """Clone the selected rows, `chosen` (B,), and where asked maximise Q on every row."""
+        policy, context = self.second.head, self.context(self.second.encoder, histories(batch)[0])
+        weight, real = self.config.second_q * self.config.eta, batch.mask[:, 0]
+        loss = bc_loss = self.clone(policy, context, batch, noise, chosen & real)
+        found = {"second/bc_loss": bc_loss, "second/selected_share": masked_mean(chosen.float(), real)}
+        if weight:
+            found["second/q_loss"] = q_loss = self.climb(policy, context, batch, noise)
+            loss = bc_loss + weight * q_loss
+        return loss, found
 
-    def improve(
-        self, actor: Actor, batch: SequenceBatch, noise: Noise, cloned: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sum, the cloning term over the rows `cloned` (B,), and the Q term of an actor."""
-        (now, _), policy, real = histories(batch), actor.head, batch.mask[:, 0]
-        context = self.context(actor.encoder, now)
+    def clone(
+        self, policy: DiffusionPolicy, context: Tensor, batch: SequenceBatch, noise: Noise, cloned: Tensor
+    ) -> Tensor:
+        """Give what the policy's network is to give, mean over the rows cloned (B,); 0 where there are none."""
+        error = policy.error(self.flat_actions(batch), noise.level, noise.eps, context).square()  # (B, act)
+        return masked_mean(error, cloned[:, None], batch.weight[:, None])
+
+    def climb(
+        self, policy: DiffusionPolicy, context: Tensor, batch: SequenceBatch, noise: Noise
+    ) -> Tensor:
+        """Maximise one critic; another's mean absolute value sets the scale; critics get no gradient."""
+        (now, _), real = histories(batch), batch.mask[:, 0]
         with torch.no_grad():
             view = self.context(self.critic.encoder, now)
-
-        # L_bc: predict the noise in the data's action; divided by the rows cloned, 0 where there are none.
-        error = policy.error(self.flat_actions(batch), noise.level, noise.eps, context).square()  # (B, act)
-        bc_loss = masked_mean(error, cloned[:, None], batch.weight[:, None])
-
-        # L_q: one critic is maximised, another's mean absolute value sets the scale; critics get no gradient.
         sampled = policy.sample(context, noise.policy)
         mean_q = masked_mean(self.critic.head(view, sampled, noise.pair[:1])[0], real, batch.weight)
         with torch.no_grad():
             other = self.critic.head(view, sampled, noise.pair[1:])[0]
             scale = masked_mean(other.abs(), real, batch.weight).clamp(min=SMALLEST_Q)
-        q_loss = -mean_q / scale
-        return bc_loss + self.config.eta * q_loss, bc_loss, q_loss
+        return -mean_q / scale
 
     @torch.no_grad()
     def judge(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:

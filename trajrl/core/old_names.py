@@ -18,7 +18,9 @@ GROUPS = {"judgement": "diagnostics", "dip": "finetune", "handover": "sampler_sh
 METRICS = {"finetune/dip": "finetune/drop"}  # within a group, after the group was renamed
 
 GONE: Mapping[str, Mapping[str, Any]] = {"trajectory_ql": {"doubt": 0.0}}
-LATER: Mapping[str, tuple[str, Mapping[str, Any]]] = {"stratified_ql": ("fraction_end", {"judge": "critic"})}
+LATER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "stratified_ql": ("fraction_end", {"judge": "critic", "second_q": 1.0, "second_predicts": "noise"})
+}
 
 
 def option(name: str) -> str:

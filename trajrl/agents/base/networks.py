@@ -96,12 +96,14 @@ def build_actor(
     own_encoder: bool = True,
     cos_first: bool = False,
     images: Shapes | None = None,
+    predicts: str = "",
 ) -> Actor:
     """Build the policy over chunks; without an encoder of its own it is given another's context.
 
     Args:
         chunk: actions given at once
         cos_first: order and spacing of the time embedding, see Denoiser
+        predicts: what the network gives; left out: as the config says, or the noise
     """
     own = images if own_encoder else None
     encoder = build_encoder(config, obs_dim, action_dim, rng, config.history if own_encoder else 1, own)
@@ -112,7 +114,8 @@ def build_actor(
         activation=config.activation, layer_norm=config.actor_norm, cos_first=cos_first,
     )  # fmt: skip
     diffusion = Diffusion(config.diffusion_steps, config.schedule)
-    solver = config.solver, config.solver_steps, getattr(config, "predicts", PREDICTS[0])
+    predicts = predicts or getattr(config, "predicts", PREDICTS[0])
+    solver = config.solver, config.solver_steps, predicts
     return HistoryNet(encoder, DiffusionPolicy(denoiser, diffusion, *solver))
 
 

@@ -45,7 +45,8 @@ def test_a_stratified_run_of_before_is_judged_and_learns_as_it_did(tmp_path, opt
     (tmp_path / "config.json").write_text(json.dumps(config))
     found = RunConfig.load(tmp_path / "config.json").agent_options
     assert found.get("judge") == judge
-    assert (found.get("second_q"), found.get("second_predicts")) == ((1.0, "noise") if judge else (None, None))
+    before = (1.0, "noise") if judge else (None, None)
+    assert (found.get("second_q"), found.get("second_predicts")) == before
 
 
 @pytest.mark.parametrize(("agent", "doubt", "left"), [

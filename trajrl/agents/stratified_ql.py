@@ -8,9 +8,9 @@
     L_q         = -mean Q_p(c, a_pi) / mean |Q_q(c, a_pi)|, a_pi of the actor in question
     y           = R_k + gamma^k (1 - terminated) min_j Q'_j(c_{t+k}, a'), a' of the first actor
 
-The second actor acts and is evaluated; the first feeds the critic.  As published its network gives the noise
-too (second_predicts), and second_q is 1.  What is good is judged on a subsample: of merits the last ones seen,
-of the critic a fixed one.
+The second actor acts and is evaluated; the first feeds the critic.  As published its network gives
+the noise too (second_predicts), and second_q is 1.  What is good is judged on a subsample: of merits the last
+ones seen, of the critic a fixed one.
 
 Paper: none; code by RDG0818.
 """
@@ -29,7 +29,7 @@ from trajrl.agents.base.checks import at_least_one, not_negative, one_of, shares
 from trajrl.agents.base.diffusion_config import DiffusionConfig
 from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histories, td_report
 from trajrl.agents.base.merit_split import MeritSplit
-from trajrl.agents.base.networks import Actor, build_actor, build_critics
+from trajrl.agents.base.networks import build_actor, build_critics
 from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import Batches, History, by_role, history_of
 from trajrl.agents.base.strata import THRESHOLDS, Strata
@@ -195,13 +195,11 @@ class StratifiedQL(TargetActorLearner):
     def clone(
         self, policy: DiffusionPolicy, context: Tensor, batch: SequenceBatch, noise: Noise, cloned: Tensor
     ) -> Tensor:
-        """Give what the policy's network is to give, mean over the rows cloned (B,); 0 where there are none."""
+        """Let the network give what it is to give, mean over the rows cloned (B,); 0 without any."""
         error = policy.error(self.flat_actions(batch), noise.level, noise.eps, context).square()  # (B, act)
         return masked_mean(error, cloned[:, None], batch.weight[:, None])
 
-    def climb(
-        self, policy: DiffusionPolicy, context: Tensor, batch: SequenceBatch, noise: Noise
-    ) -> Tensor:
+    def climb(self, policy: DiffusionPolicy, context: Tensor, batch: SequenceBatch, noise: Noise) -> Tensor:
         """Maximise one critic; another's mean absolute value sets the scale; critics get no gradient."""
         (now, _), real = histories(batch), batch.mask[:, 0]
         with torch.no_grad():

@@ -1,17 +1,19 @@
-"""The early drop of fine-tuning, and what is known to help: drop, regret, steps to 90 % by remedy and task.
+"""The early drop of fine-tuning, what is known to help, and what draws: drop, regret, steps to 90 % by task.
 
     python benchmarks/early_drop.py --tasks rooms pointmaze --seeds 5 --out out/drop
     python benchmarks/early_drop.py --tasks cube-single cube-double --seeds 2 --out out/drop
+    python benchmarks/early_drop.py --cells none "by progress" --out out/drop
 
-One offline run a task and seed, from which every remedy goes on.  Runs are ordinary ones; what was killed
-continues, what is finished is kept, so the table may grow over several sessions.  Writes outcomes.csv, prints
-the table.
+One offline run a task and seed, drawn uniformly but where a cell says otherwise, from which every cell goes
+on.  Runs are ordinary ones; what was killed continues, what is finished is kept, so the table may grow over
+several sessions.  Writes outcomes.csv, prints the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,47 +45,65 @@ TASKS = {
     "cube-single": Task("ogbench:cube-single-play-singletask-v0", "{DATA}/cube-single-play.h5"),
     "cube-double": Task("ogbench:cube-double-play-singletask-task2-v0", "{DATA}/cube-double-play.h5"),
 }
-REMEDIES: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "offline share kept": ("offline_mode=mix", "offline_fraction=0.5", "offline_sampler=uniform"),
-    "no offline data, warm-up": (
-        "offline_mode=drop",
-        "begin_with=policy",
-    ),  # until the preset's learning_starts
-    "lower bound": ("agent.q_agg=lower", "agent.doubt=1"),
-    "slower critic at first": ("critic_warmup=2000",),
-    "recent episodes": ("sampler=recent",),
-    "cluster, then td_error_rank": ("sampler=priority", "metric=td_error_rank"),
+
+
+class Cell(NamedTuple):
+    """What a run in the environment sets, and the run on recorded data that it continues."""
+
+    online: tuple[str, ...] = ()
+    offline: tuple[str, ...] = ()
+
+
+CELLS = {
+    "none": Cell(),  # draws are uniform, offline data and online steps one store
+    "offline share kept": Cell(("offline_mode=mix", "offline_fraction=0.5", "offline_sampler=uniform")),
+    "no offline data, warm-up": Cell(  # until the preset's learning_starts
+        ("offline_mode=drop", "begin_with=policy")
+    ),
+    "lower bound": Cell(("agent.q_agg=lower", "agent.doubt=1")),
+    "slower critic at first": Cell(("critic_warmup=2000",)),
+    "recent episodes": Cell(("sampler=recent",)),
+    "near the policy's own": Cell(("sampler=onpolicy",)),
+    "by td_error_rank": Cell(("sampler=priority", "metric=td_error_rank")),
+    "cluster, then td_error_rank": Cell(("sampler=priority", "metric=td_error_rank"), ("sampler=cluster",)),
+    "by success_binary": Cell(("sampler=priority", "metric=success_binary")),
+    "by progress": Cell(("sampler=progress", "sampler.by=success")),
 }
 
 
-def offline_trial(name: str, seed: int, out: Path, data: Path) -> Trial:
-    """Return the offline run of a task and a seed."""
-    task, label = TASKS[name], f"{name}-s{seed}-offline"
+def offline_trial(name: str, cell: str, seed: int, out: Path, data: Path) -> Trial:
+    """Return the offline run of a task and a seed that a cell continues."""
+    task, own = TASKS[name], CELLS[cell].offline
+    label = f"{name}-s{seed}-offline" + (f"-{slug(cell)}" if own else "")
     settings = (f"env={task.environment}", f"data={task.data.format(DATA=data)}", "agent=acfql",
-                "preset=small", "video_every=0", *task.settings)  # fmt: skip
+                "preset=small", "video_every=0", *task.settings, *own)  # fmt: skip
     return Trial(label, out / "trials" / label, out / "logs" / f"{label}.txt", settings, (), seed)
 
 
-def online_trial(name: str, remedy: str, seed: int, out: Path, before: Path) -> Trial:
-    """Return the online run of a task and a seed under a remedy."""
-    label = f"{name}-{remedy.replace(', ', '-').replace(' ', '-')}-s{seed}"
-    settings = ("video_every=0", *TASKS[name].online, *REMEDIES[remedy])
+def online_trial(name: str, cell: str, seed: int, out: Path, before: Path) -> Trial:
+    """Return the online run of a task and a seed in a cell."""
+    label = f"{name}-{slug(cell)}-s{seed}"
+    settings = ("video_every=0", *TASKS[name].online, *CELLS[cell].online)
     words = ("online", "--from", str(before))
     return Trial(
         label, out / "trials" / label, out / "logs" / f"{label}.txt", settings, (), seed, words=words
     )
 
 
+def slug(cell: str) -> str:
+    """Return a cell's name as part of a folder's."""
+    return cell.replace(", ", "-").replace(" ", "-").replace("'", "")
+
+
 def table(found: pd.DataFrame) -> str:
-    """Return a row a task and remedy, as markdown: means over seeds."""
-    lines = ["| task | remedy | seeds | before | after | 95 % | drop | regret | to 90 % |", "|---" * 9 + "|"]
-    for (task, remedy), own in found.groupby(["name", "remedy"], sort=False):
+    """Return a row a task and cell, as markdown: means over seeds."""
+    lines = ["| task | cell | seeds | before | after | 95 % | drop | regret | to 90 % |", "|---" * 9 + "|"]
+    for (task, cell), own in found.groupby(["name", "cell"], sort=False):
         whole = stats.interval([own["online"].to_numpy()], stats.weighted_mean)
         when = own["steps_to_90"].dropna()
         shares = [f"{own[column].mean():.0%}" for column in ("offline", "online")]
         far = f"{when.mean():.0f} ({len(when)} of {len(own)})" if len(when) else f"never (of {len(own)})"
-        cells = [task, remedy, str(len(own)), *shares, f"{whole.low:.0%} to {whole.high:.0%}",
+        cells = [task, cell, str(len(own)), *shares, f"{whole.low:.0%} to {whole.high:.0%}",
                  f"{own['drop'].mean():.0%}", f"{own['regret'].mean():.1%}", far]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -98,7 +118,7 @@ def main() -> None:
     """Run what is missing, write outcomes.csv, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", default=["rooms"], choices=TASKS)
-    parser.add_argument("--remedies", nargs="+", default=list(REMEDIES), choices=REMEDIES)
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS)
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0 on")
     parser.add_argument(
         "--data", type=Path, default=ROOT / "out", help="folder of the stores that recipes record"
@@ -114,20 +134,17 @@ def main() -> None:
             )
     resources, both = Resources(workers=options.workers), []
     for seed in range(options.seeds):
-        for name in options.tasks:
-            before = offline_trial(name, seed, options.out, options.data)
-            both += [
-                (name, remedy, before, online_trial(name, remedy, seed, options.out, before.folder))
-                for remedy in options.remedies
-            ]
+        for name, cell in product(options.tasks, options.cells):
+            before = offline_trial(name, cell, seed, options.out, options.data)
+            both.append((name, cell, before, online_trial(name, cell, seed, options.out, before.folder)))
     first = {before.name: before for _, _, before, _ in both}
     run([trial for trial in first.values() if not trial.finished], resources, said)
     run([trial for *_, before, trial in both if before.finished and not trial.finished], resources, said)
     parts = []
-    for name, remedy, before, trial in both:
+    for name, cell, before, trial in both:
         if trial.finished:
             one = outcomes(rows([Pair(1, TASKS[name].environment, trial.seed, before, trial)]))
-            parts.append(one.assign(name=name, remedy=remedy))
+            parts.append(one.assign(name=name, cell=cell))
     if not parts:
         raise SystemExit("no run has finished; the same command continues")
     found = pd.concat(parts, ignore_index=True)

@@ -1,7 +1,8 @@
 /* Products of float32: out (rows, columns) = start + a b, every sum in the order of its terms.
 
    b lies in strips of STRIP columns (columns / STRIP, depth, STRIP), the last filled up with zeros.  A tile
-   of TALL rows of one strip is summed in registers; a row has the same bits in a tile and alone.
+   of TALL rows of one strip is summed in registers, of SHORT where fewer are left; a row has the same bits in
+   a tile and alone.
 */
 #pragma once
 
@@ -11,11 +12,11 @@
 #if defined(__AVX512F__)
 enum { LANES = 16, TALL = 8 };
 #elif defined(__AVX__)
-enum { LANES = 8, TALL = 4 };
+enum { LANES = 8, TALL = 6 };
 #else
 enum { LANES = 4, TALL = 4 };
 #endif
-enum { STRIP = 2 * LANES, SIDE = 16, DEPTH = 128 };            /* DEPTH terms of a strip stay in the cache */
+enum { STRIP = 2 * LANES, SHORT = 4, SIDE = 16, DEPTH = 128 }; /* DEPTH terms of a strip stay in the cache */
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -113,12 +114,14 @@ static void one_strip(
         const float *a = left->a + i * left->down + k * left->along, *from = start;
         float *to = out;
         int64_t from_down = start_down, to_down = out_down;
-        tall = rows - i < TALL ? 1 : TALL;
+        tall = rows - i >= TALL ? TALL : rows - i >= SHORT ? SHORT : 1;
         if (wide < STRIP) {
             for (int64_t r = 0; r < tall; r++) memcpy(edge + r * STRIP, start + r * start_down, 4 * wide);
             from = to = edge, from_down = to_down = STRIP;
         }
         if (tall == 1) tile(1, deep, a, 0, left->along, strip, from, from_down, to, to_down);
+        else if (tall == SHORT)
+            tile(SHORT, deep, a, left->down, left->along, strip, from, from_down, to, to_down);
         else if (!left->columns) tile(TALL, deep, a, left->down, 1, strip, from, from_down, to, to_down);
         else {
             a = left->columns + i * left->depth + k * TALL;

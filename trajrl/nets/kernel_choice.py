@@ -36,7 +36,7 @@ def faster(seconds: Callable[[], float] | None = None) -> str:
 
 
 def seconds_per_net() -> float:
-    """Return what a small net takes, forward and back: the least of some times, whoever else computes here."""
+    """Return what a small net takes, forward and back: the least of some times, whoever else computes."""
     rng, took = torch_stream(0, "kernel_choice"), []
     net, x = MLP(SIZE, (SIZE, SIZE), 1, rng), torch.randn(SIZE, SIZE, generator=rng)
     for _ in range(REPEATS):

@@ -55,7 +55,9 @@ static void in_strips(
         int64_t wide = least(STRIP, columns - n);
         const float *from = b + n * along;
         if (wide < STRIP) memset(strips, 0, 4 * depth * STRIP);
-        if (along == 1)
+        if (along == 1 && wide == STRIP)
+            for (int64_t k = 0; k < depth; k++) memcpy(strips + k * STRIP, from + k * down, 4 * STRIP);
+        else if (along == 1)
             for (int64_t k = 0; k < depth; k++) memcpy(strips + k * STRIP, from + k * down, 4 * wide);
         else
             for (int64_t k = 0; k < depth; k += 4)

@@ -18,7 +18,8 @@ from trajrl.agents.base.learner import histories
 from trajrl.core.rng import torch_stream
 from trajrl.nets.targets import td_target
 from trajrl.report.runs.rundata import open_agent, open_store
-from trajrl.store.window import Anchors, WindowSpec, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import Anchors, WindowSpec
 from trajrl.training.diagnostics import subsample
 
 if TYPE_CHECKING:

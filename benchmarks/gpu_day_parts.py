@@ -20,8 +20,8 @@ from trajrl.core.registry import find
 from trajrl.core.rng import stream, torch_stream
 from trajrl.samplers import make_sampler
 from trajrl.store.episode import Episode
+from trajrl.store.gather import gather
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.window import gather
 from trajrl.training.cuda_graph import WARM, RecordedUpdates, as_cuda_graph, leaves
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ _PUBLIC = {
     "TrajectoryStore": "trajrl.store.store",
     "WindowSpec": "trajrl.store.window",
     "by_role": "trajrl.agents.base.protocol",
-    "gather": "trajrl.store.window",
+    "gather": "trajrl.store.gather",
     "load_run": "trajrl.training.run_dir.load_run",
     "make_agent": "trajrl.agents",
     "make_sampler": "trajrl.samplers",

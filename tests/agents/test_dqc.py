@@ -14,8 +14,9 @@ from trajrl.agents.base.learner import histories
 from trajrl.core.rng import torch_stream
 from trajrl.nets.targets import td_target
 from trajrl.store.episode import Episode
+from trajrl.store.gather import gather
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.window import Anchors, WindowSpec, gather
+from trajrl.store.window import Anchors, WindowSpec
 
 LENGTHS = {"chunk": 2, "critic_chunk": 4, "horizon": 6, "history": 3}
 

@@ -9,8 +9,9 @@ from trajrl.agents.base.learner import histories
 from trajrl.agents.base.likelihood import log_likelihood
 from trajrl.nets.likelihood_bound import likelihood_bound
 from trajrl.store.episode import Episode
+from trajrl.store.gather import gather
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.window import Anchors, gather
+from trajrl.store.window import Anchors
 
 OBS, ACT, T = 3, 2, 6
 

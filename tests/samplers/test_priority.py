@@ -15,8 +15,9 @@ from trajrl.samplers import SAMPLERS, make_sampler
 from trajrl.samplers.base.distributions import average_ranks, importance, rank_law
 from trajrl.samplers.metrics import METRICS
 from trajrl.samplers.options import with_window
+from trajrl.store.gather import gather
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.window import WindowSpec, gather
+from trajrl.store.window import WindowSpec
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30).map(np.array)
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from episodes import counting
 
+from trajrl.store.gather import gather
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.window import Anchors, WindowSpec, gather
+from trajrl.store.window import Anchors, WindowSpec
 from trajrl.training.ope.windows import context, here_of, policy_windows, start, steps_of, whole_windows
 
 

@@ -13,8 +13,8 @@ from small_runs import reopened, small_run, trained, write_store
 from trajrl.agents import AGENTS
 from trajrl.core.rng import torch_stream
 from trajrl.store.episode import Episode
+from trajrl.store.gather import gather
 from trajrl.store.store import TrajectoryStore
-from trajrl.store.window import gather
 from trajrl.training import loop
 from trajrl.training.held_out_windows import MOST, THIRDS, TRAINING, fixed_windows
 from trajrl.training.run_dir.csv_log import read_csv

@@ -168,7 +168,7 @@ class Export(Common):
         from trajrl.agents.base.protocol import history_of
         from trajrl.core.rng import stream
         from trajrl.rollout.export import act_noted
-        from trajrl.store.window import gather
+        from trajrl.store.gather import gather
 
         sizes, shown = (store.seen_dim, store.action_dim), getattr(agent, "images", {})
         own = getattr(agent, "obs_dim", store.seen_dim), agent.action_dim

@@ -25,19 +25,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from trajrl.core.one_line import one_line, shaped
-from trajrl.store.frames import gather_frames, next_frames
-from trajrl.store.goals import Goals, cost, rewards_until
-from trajrl.store.merit import merits
-from trajrl.store.return_to_go import returns_to_go, stops
-from trajrl.store.window_rows import begins, chunk_of, histories, marked, on_device, rewards_of
+from trajrl.store.frames import next_frames
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
-
-    from trajrl.store.store import TrajectoryStore
 
 
 @dataclass(frozen=True)
@@ -135,114 +128,3 @@ class SequenceBatch(NamedTuple):
         """Return the shapes and the device; the numbers stay where they are."""
         shapes = [shaped(name, getattr(self, name)) for name in ("obs", "actions", "rewards")]
         return one_line(self, *shapes, str(getattr(self.obs, "device", "")))
-
-
-def gather(
-    store: TrajectoryStore, anchors: Anchors, spec: WindowSpec, device: str | torch.device = "cpu",
-    goals: Goals | None = None,
-) -> SequenceBatch:  # fmt: skip
-    """Expand anchors to windows, without a loop over the batch.
-
-    Args:
-        goals: of each window, where the store has a law of goals; None: its episode's last observation
-    """
-    episode, step, start, length = _placed(store, anchors)
-    first = start + step  # (B,) the anchor's action row
-    reach = length - step  # (B,) real steps from the anchor on
-    k = np.minimum(reach, spec.n)
-    bootstrap = step + k  # (B,) the observation at which the bootstrap is taken
-    terminated = (bootstrap == length) & store.table.terminated[episode] | marked(store, first, k)
-
-    last = [step, bootstrap]  # where the histories end
-    returned: tuple[torch.Tensor, ...] = ()
-    if spec.return_gamma is not None:
-        stop, ended = stops(store, episode, first)
-        last.append(stop - start)
-        discount = np.where(ended, 0.0, spec.return_gamma ** (stop - first)).astype(np.float32)
-        returns = returns_to_go(store, first, stop, spec.return_gamma, device)
-        returned = returns, on_device(discount, device)
-    obs_place, action_place, reward_place = begins(store, episode, start)
-    obs, prev_actions, history_mask = histories(
-        store, action_place, obs_place, np.stack(last), spec.history, device
-    )
-    actions, action_mask = chunk_of(store, action_place + step, reach, spec.num_actions, device)
-    rewards, mask = rewards_of(store, reward_place + step, k, spec.n, device)
-    after: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
-    if spec.next_actions:
-        after = chunk_of(
-            store, action_place + bootstrap, np.where(terminated, 0, reach - k), spec.chunk, device
-        )
-    batch = SequenceBatch(
-        obs[0], prev_actions[0], history_mask[0], actions, action_mask, rewards, mask,
-        on_device(k, device), on_device(terminated, device), obs[1], prev_actions[1], history_mask[1],
-        on_device(np.array(anchors.weight, np.float32), device), on_device(episode, device),
-        on_device(step, device), *after,
-    )  # fmt: skip
-    if returned:
-        batch = batch._replace(
-            returns=returned[0], end_discount=returned[1],
-            end_obs=obs[2], end_prev_actions=prev_actions[2], end_history_mask=history_mask[2],
-        )  # fmt: skip
-    if spec.merit:
-        batch = batch._replace(merit=on_device(merits(store)[episode].astype(np.float32), device))
-    if store.goals:
-        return _towards(store, batch, (episode, step, reach, k), spec, goals or Goals(episode, length))
-    if not store.images:
-        return batch
-    images, next_image = gather_frames(store, start + episode, step, k, (spec.history, spec.n), device)
-    return batch._replace(images=images, next_image=next_image)
-
-
-def _placed(
-    store: TrajectoryStore, anchors: Anchors
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Copy the anchors' episodes and steps and look up where those episodes lie; all (B,) int64."""
-    episode, step = np.array(anchors.episode, np.int64), np.array(anchors.step, np.int64)
-    if len(episode) and (episode.min() < 0 or episode.max() >= len(store)):
-        bad = episode[(episode < 0) | (episode >= len(store))][0]
-        raise AnchorError(f"an anchor is in episode {bad}; the store has {len(store)}")
-    start, length = store.table.start[episode], store.table.length[episode]
-    outside = (step < 0) | (step >= length)
-    if outside.any():
-        bad = int(outside.argmax())
-        raise AnchorError(f"step {step[bad]} is outside episode {episode[bad]} of length {length[bad]}")
-    return episode, step, start, length
-
-
-def _towards(
-    store: TrajectoryStore,
-    batch: SequenceBatch,
-    placed: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    spec: WindowSpec,
-    goals: Goals,
-) -> SequenceBatch:
-    """Show goals beside the observations of windows, which are paid and ended by them.
-
-    Args:
-        placed: episode and step, real steps from there on, and those of them in the horizon, (B,) each
-    """
-    (episode, step, reach, k), device = placed, batch.obs.device
-    ahead = goals.steps_to(episode, step)  # (B,)
-    row = store.table.start[goals.episode] + goals.episode + goals.step
-    goal = store.obs.take(row, device)[:, None]  # (B, 1, obs)
-    batch = batch._replace(
-        obs=_beside(batch.obs, goal, batch.history_mask),
-        next_obs=_beside(batch.next_obs, goal, batch.next_history_mask),
-        rewards=on_device(rewards_until(np.minimum(ahead, k), spec.n), device),
-        terminated=on_device(ahead <= k, device),
-    )
-    if spec.return_gamma is None or batch.end_obs is None or batch.end_history_mask is None:
-        return batch
-    steps = np.minimum(ahead, reach)
-    discount = np.where(ahead <= reach, 0.0, spec.return_gamma**steps).astype(np.float32)
-    return batch._replace(
-        returns=on_device(cost(steps, spec.return_gamma), device), end_discount=on_device(discount, device),
-        end_obs=_beside(batch.end_obs, goal, batch.end_history_mask),  # read where no goal was met
-    )  # fmt: skip
-
-
-def _beside(obs: torch.Tensor, goal: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Lay goals (B, 1, obs) beside every real observation of histories (B, H, obs): (B, H, 2 obs)."""
-    import torch
-
-    return torch.cat((obs, goal * mask[..., None]), -1)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from trajrl.agents.base.protocol import Agent, Batches, Update, by_role
 from trajrl.core.source_place import method_place
-from trajrl.store.window import AnchorError, Anchors, SequenceBatch, WindowSpec, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import AnchorError, Anchors, SequenceBatch, WindowSpec
 
 if TYPE_CHECKING:
     from trajrl.samplers.base.protocol import Sampler

@@ -13,7 +13,8 @@ import torch
 
 from trajrl.core.rng import stream
 from trajrl.samplers.base.expert_auroc import expert_episodes, separation
-from trajrl.store.window import Anchors, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent

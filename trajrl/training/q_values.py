@@ -10,7 +10,8 @@ import torch
 
 from trajrl.agents.base.protocol import History, history_of
 from trajrl.core.distributed import Team, all_gather_rows
-from trajrl.store.window import Anchors, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import Anchors
 
 if TYPE_CHECKING:
     from trajrl.agents.base.protocol import Agent

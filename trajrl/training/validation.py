@@ -28,7 +28,8 @@ from trajrl.core.console import say
 from trajrl.core.rng import torch_stream
 from trajrl.nets.frozen import frozen
 from trajrl.samplers.base.distributions import average_ranks
-from trajrl.store.window import Anchors, WindowSpec, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import Anchors, WindowSpec
 from trajrl.training.held_out_windows import TRAINING, Windows, fixed_windows
 from trajrl.training.q_values import blocks, part_of, value_at
 from trajrl.training.run_dir.evaluations import BC_LOSS

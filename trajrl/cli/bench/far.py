@@ -28,9 +28,9 @@ TURN = 10  # batches of one store before the other's
 
 def far(options: Windows, milliseconds: float) -> dict[str, Any]:
     """Draw from a store behind a latency: at once, read ahead, and from the cache beside a local file."""
+    from trajrl.store.gather import gather
     from trajrl.store.remote.read_ahead import ReadAhead
     from trajrl.store.store import TrajectoryStore
-    from trajrl.store.window import gather
 
     if milliseconds < 0:
         raise ValueError(f"--remote-latency must not be negative; got {milliseconds:g}")
@@ -60,7 +60,7 @@ def far(options: Windows, milliseconds: float) -> dict[str, Any]:
 
 def cached(options: Windows, store: TrajectoryStore, near: TrajectoryStore) -> dict[str, float]:
     """Return the milliseconds of a batch whose blocks are all here, and of the same from a mapped file."""
-    from trajrl.store.window import gather
+    from trajrl.store.gather import gather
 
     anchors = options.anchors(near, "far")
     times: dict[str, list[float]] = {"cached": [], "local": []}

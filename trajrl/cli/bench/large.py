@@ -16,7 +16,8 @@ import torch
 from trajrl.core.rng import stream
 from trajrl.samplers import make_sampler
 from trajrl.samplers.clustering.fit import ClusterSpec, cluster_store
-from trajrl.store.window import WindowSpec, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import WindowSpec
 
 CLUSTERS = 16
 

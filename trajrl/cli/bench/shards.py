@@ -48,7 +48,7 @@ def compared(options: Windows, stores: dict[str, TrajectoryStore], memory: str) 
     """Return the processor's time for a batch of each store, and the median of the ratios of all turns."""
     import numpy as np
 
-    from trajrl.store.window import gather
+    from trajrl.store.gather import gather
 
     anchors = options.anchors(stores["one"], "shards")
     rounds: dict[str, list[float]] = {name: [] for name in stores}

@@ -139,7 +139,7 @@ def store(options: BenchStore) -> dict[str, Any]:
 
 def milliseconds(store: TrajectoryStore, anchors: list[Anchors], spec: WindowSpec) -> float:
     """Return the mean time of one batch over a round of batches."""
-    from trajrl.store.window import gather
+    from trajrl.store.gather import gather
 
     started = perf_counter()
     for chosen in anchors:

@@ -127,7 +127,7 @@ class BenchUpdate(Common):
         import torch
 
         from trajrl.core.rng import stream, torch_stream
-        from trajrl.store.window import gather
+        from trajrl.store.gather import gather
         from trajrl.training.cuda_graph import record_updates
 
         sizes = self.obs_dim, self.action_dim

@@ -15,7 +15,8 @@ from trajrl.agents.base.protocol import history_of
 from trajrl.core.rng import stream, torch_stream
 from trajrl.report.charts import captions
 from trajrl.report.charts.chart import Chart, Heat, Series
-from trajrl.store.window import Anchors, SequenceBatch, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import Anchors, SequenceBatch
 
 if TYPE_CHECKING:
     import pandas as pd

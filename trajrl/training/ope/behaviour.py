@@ -19,7 +19,8 @@ from trajrl.core.rng import torch_stream
 from trajrl.nets.gaussian import normal_density
 from trajrl.nets.mlp import MLP
 from trajrl.nets.optim import Optimiser
-from trajrl.store.window import WindowSpec, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import WindowSpec
 from trajrl.training.ope.windows import context, here_of, steps_of
 
 if TYPE_CHECKING:

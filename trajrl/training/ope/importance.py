@@ -21,7 +21,8 @@ from torch import Tensor
 from trajrl.agents.base.protocol import History
 from trajrl.core.console import say
 from trajrl.core.rng import stream
-from trajrl.store.window import Anchors, WindowSpec, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import Anchors, WindowSpec
 from trajrl.training.ope.behaviour import fitted_clone
 from trajrl.training.ope.estimate import RESAMPLES, Estimates
 from trajrl.training.ope.question import Kept, Question, discount_of, require_one_store, rewarded_data

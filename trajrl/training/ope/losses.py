@@ -14,7 +14,8 @@ import numpy as np
 
 from trajrl.core.rng import stream, torch_stream
 from trajrl.nets.frozen import frozen
-from trajrl.store.window import Anchors, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import Anchors
 from trajrl.training.ope.estimate import Estimates, joined, resampled
 from trajrl.training.ope.question import Kept, Question, judged_data, measured_on, require_one_store, runs_of
 from trajrl.training.run_dir.evaluations import BC_LOSS

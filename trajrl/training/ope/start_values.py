@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from trajrl.store.window import WindowSpec, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import WindowSpec
 from trajrl.training.ope import fqe
 from trajrl.training.ope.windows import (
     data_windows,

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from trajrl.core.console import say
+from trajrl.store.gather import gather
 from trajrl.store.return_to_go import known_returns
-from trajrl.store.window import gather
 from trajrl.training.ope import fqe
 from trajrl.training.ope.estimate import Estimates, joined, resampled
 from trajrl.training.ope.losses import require_same_rewards

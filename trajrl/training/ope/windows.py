@@ -20,7 +20,8 @@ from trajrl.agents.base.protocol import History, history_of, next_history_of
 from trajrl.core.products import exactly
 from trajrl.core.rng import stream, torch_stream
 from trajrl.nets.targets import masked_return
-from trajrl.store.window import Anchors, SequenceBatch, WindowSpec, gather
+from trajrl.store.gather import gather
+from trajrl.store.window import Anchors, SequenceBatch, WindowSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

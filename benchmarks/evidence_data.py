@@ -11,6 +11,7 @@ d4rl-hopper-medium-expert   half, half, in the original D4RL environment (`make 
 hopper-skewed          the embedded store: 25 % expert, 75 % medium, 36,000 transitions
 toy-rooms              what the toy makes itself
 pointmaze-play         what OGBench's controller of point mazes did, `collect --recipe pointmaze-play`
+cube-single-play       a million steps of OGBench's play with one cube, as its own set has, `collect --recipe`
 cube-single-oracle     100,000 steps of OGBench's play oracle
 cube-double-oracle     200,000 of them with two cubes
 """
@@ -31,6 +32,7 @@ TRANSITIONS = 200_000
 ROBOTS = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4", "halfcheetah": "HalfCheetah-v4"}
 ENVS = {**ROBOTS, "d4rl-hopper": "d4rl:hopper-medium-expert-v2"}
 TOY, MAZE, EMBEDDED = "toy-rooms", "pointmaze-play", "hopper-skewed"
+RECIPES = {MAZE: TRANSITIONS, "cube-single-play": 1_000_000}  # and their transitions
 ORACLES = {  # environment, transitions
     "cube-single-oracle": ("ogbench:cube-single-v0", 100_000),
     "cube-double-oracle": ("ogbench:cube-double-v0", TRANSITIONS),
@@ -69,8 +71,8 @@ def made(name: str, out: Path, policies: Path) -> str:
     with alone(out / "data.lock"):
         if path.exists():
             return str(path)  # another process has made it meanwhile
-        if name == MAZE:
-            collect(path, "--recipe", MAZE, "--steps", str(TRANSITIONS))
+        if name in RECIPES:
+            collect(path, "--recipe", name, "--steps", str(RECIPES[name]))
         elif name in ORACLES:
             env, steps = ORACLES[name]
             collect(path, "--env", env, "--policy", "oracle", "--steps", str(steps))

@@ -29,6 +29,7 @@ SETTINGS = (
     "eval_episodes=10", "last_eval_episodes=10", "checkpoint_every=1000", "video_every=0", "kernels=auto",
 )  # fmt: skip
 ENVS = {  # of data whose own environment is not the task
+    "cube-single-play": "ogbench:cube-single-play-singletask-v0",
     "cube-single-oracle": "ogbench:cube-single-play-singletask-v0",
     "cube-double-oracle": "ogbench:cube-double-play-singletask-v0",
 }
@@ -39,9 +40,9 @@ NEAREST = {
 NEAREST_MAZE = "antmaze-medium-play-v0"
 GROUPS: tuple[tuple[str, ...], ...] = (  # in the order in which they are done
     *(tuple(f"{robot}-{kind}" for robot in ROBOTS) for kind in ("medium-expert", "expert25")),
-    (TOY, MAZE, "cube-single-oracle"),
+    (TOY, MAZE, "cube-single-play"),
     *(tuple(f"{robot}-{kind}" for robot in ROBOTS) for kind in ("medium", "replay")),
-    ("cube-double-oracle",),
+    ("cube-double-oracle", "cube-single-oracle"),
 )
 TASKS = tuple(task for group in GROUPS for task in group)
 

@@ -1,4 +1,4 @@
-"""What a store, a sampler, an agent, a batch and an update print of themselves: one useful line each."""
+"""What stores, samplers, agents, batches, updates, environments and runs print: one useful line each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from trajrl import Episode, TrajectoryStore, gather, make_agent, make_sampler, stream, torch_stream
+from trajrl import (
+    Episode,
+    TrajectoryStore,
+    gather,
+    make_agent,
+    make_sampler,
+    make_suite,
+    stream,
+    torch_stream,
+)  # fmt: skip
 from trajrl.agents.base.protocol import Update
 from trajrl.samplers import SAMPLERS
 from trajrl.store.window import WindowSpec
+from trajrl.training.config import RunConfig
+from trajrl.training.run_dir.load_run import LoadedRun
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,3 +97,17 @@ def test_an_agent_prints_the_updates_it_did():
     update = agent.update(gather(store, anchors, agent.spec), torch_stream(0, "agent", 0))
     assert ", 1 updates, " in repr(agent)
     assert repr(update).startswith("Update(")
+
+
+def test_an_environment_says_its_name_its_sizes_and_what_is_set():
+    assert repr(make_suite("toy:rooms")) == "ToySuite(toy:rooms, obs 4, actions 2 in [-1, 1])"
+    found = repr(make_suite("toy:rooms", reward_shift=1.0))
+    assert found == "ToySuite(toy:rooms, obs 4, actions 2 in [-1, 1], reward_shift=1.0)"
+
+
+def test_a_run_says_where_it_is_what_learned_and_how_far_it_came(tmp_path):
+    run = LoadedRun(tmp_path, RunConfig(agent="iql", sampler="cluster"))
+    assert repr(run) == f"LoadedRun({tmp_path}, iql, offline, sampler cluster, no policy yet)"
+    for step in (500, 12_000):
+        (tmp_path / "checkpoints" / f"policy-{step:09d}").mkdir(parents=True)
+    assert repr(run) == f"LoadedRun({tmp_path}, iql, offline, sampler cluster, step 12,000)"

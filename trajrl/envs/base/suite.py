@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trajrl.core.one_line import changed, one_line
 from trajrl.envs.base.protocol import Score
 from trajrl.envs.base.reference_scores import measured
 from trajrl.envs.base.subprocess_env import SubprocessEnv
@@ -49,6 +50,13 @@ class Suite:
         self.obs_dim, self.images = env.obs_dim, dict(env.images)
         self.action_dim = int(np.prod(env.action_space.shape or ()))
         env.close()
+
+    def __repr__(self) -> str:
+        """Return its name, its sizes, and which options are not as they are by default."""
+        box = f" in {self.action_box}" if self.action_box else ""
+        sizes = f"obs {self.obs_dim}", f"actions {self.action_dim}{box}"
+        shown = [f"{key} {tuple(shape)}" for key, shape in self.images.items()]
+        return one_line(self, self.name, *sizes, *shown, *changed(self.options))
 
     @classmethod
     def published(cls, name: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from trajrl.agents.base.learner import Learner
 from trajrl.agents.base.proposer import ChainAgent, no_history
 from trajrl.agents.base.protocol import Agent
 from trajrl.core.json_file import as_written, read_object
+from trajrl.core.one_line import one_line
 from trajrl.core.rng import torch_stream
 from trajrl.core.trust import is_call, require_read
 from trajrl.envs import ENVS, NO_ENVIRONMENT, make_suite
@@ -43,6 +44,12 @@ class LoadedRun:
     folder: Path
     config: RunConfig
     trust: bool = False  # the environment that a kept policy names may be called, whoever wrote it
+
+    def __repr__(self) -> str:
+        """Return where it is, what learned there and how, and how far the last policy kept had come."""
+        kept = checkpoint.policy_steps(self.folder / "checkpoints")
+        how = f"{self.config.agent}, {self.config.phase}, sampler {self.config.sampler}"
+        return one_line(self, str(self.folder), how, f"step {kept[-1]:,}" if kept else "no policy yet")
 
     def agent(self, which: str = "last", device: str = "cpu", **options: Any) -> Agent:
         """Build the agent with the weights of `which`: last, best, selected, distilled, or a kept step.

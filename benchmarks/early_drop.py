@@ -1,4 +1,4 @@
-"""The early drop of fine-tuning, what is known to help, and what draws: drop, regret, steps to 90 % by task.
+"""The early drop of fine-tuning under known remedies and under other samplers: drop, regret, steps to 90 %.
 
     python benchmarks/early_drop.py --tasks rooms pointmaze --seeds 5 --out out/drop
     python benchmarks/early_drop.py --tasks cube-single cube-double --seeds 2 --out out/drop
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +66,9 @@ CELLS = {
     "recent episodes": Cell(("sampler=recent",)),
     "near the policy's own": Cell(("sampler=onpolicy",)),
     "by td_error_rank": Cell(("sampler=priority", "metric=td_error_rank")),
-    "cluster, then td_error_rank": Cell(("sampler=priority", "metric=td_error_rank"), ("sampler=cluster",)),
+    "offline by cluster, then td_error_rank": Cell(
+        ("sampler=priority", "metric=td_error_rank"), ("sampler=cluster",)
+    ),
     "by success_binary": Cell(("sampler=priority", "metric=success_binary")),
     "by progress": Cell(("sampler=progress", "sampler.by=success")),
 }
@@ -88,6 +91,22 @@ def online_trial(name: str, cell: str, seed: int, out: Path, before: Path) -> Tr
     return Trial(
         label, out / "trials" / label, out / "logs" / f"{label}.txt", settings, (), seed, words=words
     )
+
+
+class Both(NamedTuple):
+    """The two runs of a cell."""
+
+    task: str
+    cell: str
+    before: Trial
+    after: Trial
+
+
+def pairs(tasks: Iterable[str], cells: Iterable[str], seeds: int, out: Path, data: Path) -> Iterator[Both]:
+    """Yield the runs of tasks and cells, all of a seed first."""
+    for seed, task, cell in product(range(seeds), tasks, cells):
+        before = offline_trial(task, cell, seed, out, data)
+        yield Both(task, cell, before, online_trial(task, cell, seed, out, before.folder))
 
 
 def slug(cell: str) -> str:
@@ -117,8 +136,16 @@ def said(trial: Trial, code: int) -> None:
 def main() -> None:
     """Run what is missing, write outcomes.csv, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", nargs="+", default=["rooms"], choices=TASKS)
-    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS)
+    parser.add_argument("--tasks", nargs="+", default=["rooms"], choices=TASKS, help="what is run of them")
+    named = "; ".join(f'"{cell}"' for cell in CELLS)
+    parser.add_argument(
+        "--cells",
+        nargs="+",
+        default=list(CELLS),
+        choices=CELLS,
+        metavar="CELL",
+        help=f"left out: all of {named}",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0 on")
     parser.add_argument(
         "--data", type=Path, default=ROOT / "out", help="folder of the stores that recipes record"
@@ -132,19 +159,17 @@ def main() -> None:
             parser.error(
                 f"{place} is missing: run.py collect --recipe {place.stem} --steps 100000 --out {place}"
             )
-    resources, both = Resources(workers=options.workers), []
-    for seed in range(options.seeds):
-        for name, cell in product(options.tasks, options.cells):
-            before = offline_trial(name, cell, seed, options.out, options.data)
-            both.append((name, cell, before, online_trial(name, cell, seed, options.out, before.folder)))
-    first = {before.name: before for _, _, before, _ in both}
+    both = list(pairs(options.tasks, options.cells, options.seeds, options.out, options.data))
+    resources, first = Resources(workers=options.workers), {pair.before.name: pair.before for pair in both}
     run([trial for trial in first.values() if not trial.finished], resources, said)
-    run([trial for *_, before, trial in both if before.finished and not trial.finished], resources, said)
-    parts = []
-    for name, cell, before, trial in both:
-        if trial.finished:
-            one = outcomes(rows([Pair(1, TASKS[name].environment, trial.seed, before, trial)]))
-            parts.append(one.assign(name=name, cell=cell))
+    run([pair.after for pair in both if pair.before.finished and not pair.after.finished], resources, said)
+    parts = [
+        outcomes(rows([Pair(1, TASKS[task].environment, after.seed, before, after)])).assign(
+            name=task, cell=cell
+        )
+        for task, cell, before, after in pairs(TASKS, CELLS, options.seeds, options.out, options.data)
+        if before.finished and after.finished
+    ]
     if not parts:
         raise SystemExit("no run has finished; the same command continues")
     found = pd.concat(parts, ignore_index=True)

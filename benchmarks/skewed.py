@@ -37,11 +37,14 @@ COMMON = [
 TASKS = ("hopper", "walker2d")
 UPDATES = 5_000
 DATA_SEED = 31  # of recordings that nothing was tuned on
+FORMER = [  # the second actor as it is published, of raw observations
+    "agent.judge=critic", "agent.second_q=1", "agent.second_predicts=noise", "agent.normalize_obs=false",
+]  # fmt: skip
 AGENTS: dict[str, tuple[str, list[str]]] = {
     "diffusion_ql": ("diffusion_ql", []),
     "stratified_ql": ("stratified_ql", []),
-    "by the critic": ("stratified_ql", ["agent.judge=critic"]),
-    "all rows": ("stratified_ql", ["agent.judge=critic", "agent.fraction_start=1", "agent.fraction_end=1"]),
+    "by the critic": ("stratified_ql", FORMER),
+    "all rows": ("stratified_ql", [*FORMER, "agent.fraction_start=1", "agent.fraction_end=1"]),
 }
 SWEEPS: dict[str, tuple[float, ...]] = {"T": (2, 5, 10, 20), "eta": (0.0, 0.3, 1.0, 3.0, 10.0)}
 FIELDS = {"T": "diffusion_steps", "eta": "eta"}

@@ -20,6 +20,7 @@ from trajrl import (
     torch_stream,
 )  # fmt: skip
 from trajrl.agents.base.protocol import Update
+from trajrl.envs.base.suite import Suite
 from trajrl.samplers import SAMPLERS
 from trajrl.store.window import WindowSpec
 from trajrl.training.config import RunConfig
@@ -103,6 +104,7 @@ def test_an_environment_says_its_name_its_sizes_and_what_is_set():
     assert repr(make_suite("toy:rooms")) == "ToySuite(toy:rooms, obs 4, actions 2 in [-1, 1])"
     found = repr(make_suite("toy:rooms", reward_shift=1.0))
     assert found == "ToySuite(toy:rooms, obs 4, actions 2 in [-1, 1], reward_shift=1.0)"
+    assert repr(Suite.__new__(Suite)) == "Suite(not built)"  # as a debugger sees it where __init__ failed
 
 
 def test_a_run_says_where_it_is_what_learned_and_how_far_it_came(tmp_path):

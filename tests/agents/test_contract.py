@@ -32,7 +32,7 @@ OTHER_CHOICES = {
     "dqc": [{"backup": "expectile", "q_agg": "lower"}],
     "eg_ood": [{"behaviour_steps": 1, "calibration_steps": 1}],
     "edp": [{"q_term": "crr"}, {"q_term": "iql"}, {"q_term": "awr"}],
-    "stratified_ql": [{"judge": "critic"}],
+    "stratified_ql": [{"judge": "critic", "second_q": 1.0, "second_predicts": "noise"}],
     "trajectory_ql": [
         {"expectile": 0.7, "pick": "densest", "temperature": 2.0, "critics": 3, "predicts": "action"}
     ],

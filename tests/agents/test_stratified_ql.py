@@ -14,6 +14,7 @@ from torch import Tensor
 from trajrl import Episode, TrajectoryStore
 from trajrl.agents import make_agent
 from trajrl.agents.base.strata import Strata, limits
+from trajrl.agents.stratified_ql import preset
 from trajrl.core.rng import torch_stream
 from trajrl.nets.optim import Optimiser
 from trajrl.store.window import WindowSpec
@@ -279,7 +280,15 @@ def test_an_agent_judges_rows_after_its_first_update(judge: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("threshold", "mean"), ("judge", "me"), ("share", 1.5), ("clusters", 0)]
+    ("field", "value"),
+    [
+        ("threshold", "mean"),
+        ("judge", "me"),
+        ("share", 1.5),
+        ("clusters", 0),
+        ("second_q", -1.0),
+        ("second_predicts", "me"),
+    ],
 )
 def test_a_wrong_setting_is_one_line(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
@@ -333,3 +342,20 @@ def test_windows_show_the_merit_of_their_episodes_where_that_is_judged_by() -> N
     same = batch.episode[:, None] == batch.episode
     assert (batch.merit[:, None] == batch.merit)[same].all()
     assert batch.merit.unique().numel() > 1
+
+
+@pytest.mark.parametrize("env", ["hopper-medium-v2", "nothing-known"])
+def test_as_published_the_critic_judges_and_the_second_actor_gives_noise_and_maximises_q(env: str) -> None:
+    found = preset("paper", env)
+    assert (found["judge"], found["second_q"], found["second_predicts"]) == ("critic", 1.0, "noise")
+    assert "normalize_obs" not in found
+
+
+def test_an_empty_selection_alone_gives_no_gradient_and_no_nan() -> None:
+    agent = tiny(second_q=0.0)
+    batch = random_windows(agent.spec)
+    none = torch.zeros(len(batch.steps), dtype=torch.bool)
+    loss, _ = agent.second_loss(batch, noise_of(agent, batch), none)
+    gradients = torch.autograd.grad(loss, list(agent.second.parameters()))
+    assert loss.item() == 0
+    assert not any(gradient.any() or gradient.isnan().any() for gradient in gradients)

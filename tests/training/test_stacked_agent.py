@@ -46,7 +46,14 @@ CASES += [
     ("stratified_ql", {"subsample": 90, "refresh_every": 7}),
     (
         "stratified_ql",
-        {"judge": "critic", "subsample": 90, "refresh_every": 7, "fraction_steps": 20, "history": 2},
+        {
+            "judge": "critic",
+            "subsample": 90,
+            "refresh_every": 7,
+            "fraction_steps": 20,
+            "history": 2,
+            "second_q": 0.5,
+        },
     ),
 ]
 QUICK = [case for case in CASES[-8:] if case[0] in ("rlpd", "td3_bc")]  # make test-all has every case

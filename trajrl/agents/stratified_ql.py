@@ -84,7 +84,7 @@ class Config(DiffusionConfig):
         return self.fraction_start + min(1.0, update / span) * (self.fraction_end - self.fraction_start)
 
 
-SCALED = {"normalize_obs": True}  # a clone of a walker's good quarter scores 57 so, 19 of raw observations
+SCALED = {"normalize_obs": True}  # a walker's good quarter cloned by bc_diffusion: 57 so, 19 raw
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {**DEMO, **SCALED},
     "paper": {
@@ -178,29 +178,29 @@ class StratifiedQL(TargetActorLearner):
     def actor_loss(self, batch: SequenceBatch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Clone every row and maximise Q: the first actor is that of Diffusion-QL."""
         policy, context = self.actor.head, self.context(self.actor.encoder, histories(batch)[0])
-        bc_loss = self.clone(policy, context, batch, noise, batch.mask[:, 0])
-        q_loss = self.climb(policy, context, batch, noise)
+        bc_loss = self.cloning_loss(policy, context, batch, noise, batch.mask[:, 0])
+        q_loss = self.q_loss(policy, context, batch, noise)
         return bc_loss + self.config.eta * q_loss, {"actor/bc_loss": bc_loss, "actor/q_loss": q_loss}
 
     def second_loss(self, batch: SequenceBatch, noise: Noise, chosen: Tensor) -> tuple[Tensor, Metrics]:
         """Clone the selected rows, `chosen` (B,), and where asked maximise Q on every row."""
         policy, context = self.second.head, self.context(self.second.encoder, histories(batch)[0])
         weight, real = self.config.second_q * self.config.eta, batch.mask[:, 0]
-        loss = bc_loss = self.clone(policy, context, batch, noise, chosen & real)
+        loss = bc_loss = self.cloning_loss(policy, context, batch, noise, chosen & real)
         found = {"second/bc_loss": bc_loss, "second/selected_share": masked_mean(chosen.float(), real)}
         if weight:
-            found["second/q_loss"] = q_loss = self.climb(policy, context, batch, noise)
+            found["second/q_loss"] = q_loss = self.q_loss(policy, context, batch, noise)
             loss = bc_loss + weight * q_loss
         return loss, found
 
-    def clone(
+    def cloning_loss(
         self, policy: DiffusionPolicy, context: Tensor, batch: SequenceBatch, noise: Noise, cloned: Tensor
     ) -> Tensor:
         """Let the network give what it is to give, mean over the rows cloned (B,); 0 without any."""
         error = policy.error(self.flat_actions(batch), noise.level, noise.eps, context).square()  # (B, act)
         return masked_mean(error, cloned[:, None], batch.weight[:, None])
 
-    def climb(self, policy: DiffusionPolicy, context: Tensor, batch: SequenceBatch, noise: Noise) -> Tensor:
+    def q_loss(self, policy: DiffusionPolicy, context: Tensor, batch: SequenceBatch, noise: Noise) -> Tensor:
         """Maximise one critic; another's mean absolute value sets the scale; critics get no gradient."""
         (now, _), real = histories(batch), batch.mask[:, 0]
         with torch.no_grad():

@@ -53,6 +53,8 @@ class Suite:
 
     def __repr__(self) -> str:
         """Return its name, its sizes, and which options are not as they are by default."""
+        if "action_dim" not in vars(self):
+            return one_line(self, "not built")
         box = f" in {self.action_box}" if self.action_box else ""
         sizes = f"obs {self.obs_dim}", f"actions {self.action_dim}{box}"
         shown = [f"{key} {tuple(shape)}" for key, shape in self.images.items()]

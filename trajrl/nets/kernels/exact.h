@@ -122,7 +122,7 @@ static void one_strip(
             from = to = edge, from_down = to_down = STRIP;
         }
         if (tall == 1) tile(1, deep, a, 0, left->along, strip, from, from_down, to, to_down);
-        else if (tall == SHORT)
+        else if (tall < TALL)
             tile(SHORT, deep, a, left->down, left->along, strip, from, from_down, to, to_down);
         else if (!left->columns) tile(TALL, deep, a, left->down, 1, strip, from, from_down, to, to_down);
         else {

@@ -62,7 +62,7 @@ def test_a_high_expectile_sees_the_better_actions():
         batch = random_windows(one.spec, rows=64)
         for _ in range(300):
             one.baseline_optimiser.step(one.baseline_loss(batch)[0])
-        values[expectile] = float(one.baseline(at_anchor(batch).obs[:, -1]).mean())
+        values[expectile] = one.baseline(at_anchor(batch).obs[:, -1]).mean().item()
     assert values[0.95] > values[0.5]
 
 

@@ -99,7 +99,7 @@ def test_a_group_that_holds_itself_is_refused_in_one_line(how, tmp_path):
 def bomb(path, arrays, name="extra", num_bytes=400 << 20):
     """Add a member of zeros that unpacks to far more than the file has."""
     npz(path, arrays)
-    archive = zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED)
+    archive = zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1)
     with archive, archive.open(f"{name}.npy", "w") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (num_bytes,)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -112,7 +112,7 @@ def bomb(path, arrays, name="extra", num_bytes=400 << 20):
 @pytest.mark.parametrize("arrays", [d4rl(), ogbench([4, 5])], ids=["npz", "ogbench"])
 def test_an_npz_that_unpacks_to_far_more_than_it_has_is_refused(how, arrays, tmp_path):
     path = bomb(tmp_path / "x.npz", arrays)
-    assert path.stat().st_size < 1 << 20
+    assert path.stat().st_size < 4 << 20
     found = opened(path, how)
     assert found.code == 0
     assert "unpacks to 400 MiB" in found.said
@@ -121,7 +121,8 @@ def test_an_npz_that_unpacks_to_far_more_than_it_has_is_refused(how, arrays, tmp
 
 def test_a_header_of_gigabytes_is_not_read(tmp_path):
     path = npz(tmp_path / "x.npz", d4rl())
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("extra.npy", "w") as file:
+    archive = zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with archive, archive.open("extra.npy", "w") as file:
         file.write(b"\x93NUMPY\x02\x00" + (300 << 20).to_bytes(4, "little"))
         for _ in range(300):
             file.write(b" " * (1 << 20))

@@ -72,6 +72,12 @@ DEMO = (  # those that learn online alone are left out
 )  # fmt: skip
 # of `standard` when these rows were made
 CHOICE = ("agent.candidates=32", "agent.temperature=0.1", "agent.pick=draw", "agent.predicts=noise")
+# of `demo`, likewise
+FORMER = (
+    "agent.predicts=noise", "agent.candidates=10", "agent.temperature=0.5", "agent.pick=draw",
+    "agent.critics=2", "agent.decay=update",
+)  # fmt: skip
+PULLED = ("sampler.tilt=0.8", "sampler.tilt_from=5000", "sampler.tilt_ramp=500", "sampler.describe=shape")
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")
 
 
@@ -131,12 +137,13 @@ def trials() -> Iterator[Trial]:
         yield from of_samplers(seed)
         for data, updates in HIDDEN.items():
             for length in HISTORIES:
-                words = offline("trajectory_ql", "demo", updates)
-                change = ("env.observe=positions", f"agent.history={length}", "agent.candidates=1")
+                words = offline("trajectory_ql", "standard", updates)
+                hidden = ("env.observe=positions", f"agent.history={length}", "agent.candidates=1")
+                change = said_last(*FORMER, *hidden)
                 yield Trial("history", f"H={length}", data, seed, words, (*SHORT, *change))
         for length in RETURNS:
-            words = offline("trajectory_ql", "demo", 10_000)
-            change = (*SHORT, f"agent.horizon={length}")
+            words = offline("trajectory_ql", "standard", 10_000)
+            change = (*SHORT, *FORMER, f"agent.horizon={length}")
             yield Trial("returns", f"n={length}", "hopper-expert25", seed, words, change)
         for data in ("hopper-medium-expert", "hopper-expert25", "walker2d-expert25"):
             words = offline("td3_bc", "standard", 30_000)
@@ -166,16 +173,17 @@ def of_samplers(seed: int) -> Iterator[Trial]:
             words = offline("bc_diffusion", "standard", 30_000, *law)
             yield Trial("samplers", f"bc_diffusion, {name}", data, seed, words, CLONE)
         for name in VALUED:
-            words = offline("trajectory_ql", "demo", 10_000, name)
-            yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, SHORT)
+            words = offline("trajectory_ql", "standard", 10_000, name)
+            settings = (*SHORT, *FORMER, *(PULLED if name == "cluster" else ()))
+            yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, settings)
 
 
 def of_roles(seed: int) -> Iterator[Trial]:
     """Yield the runs that tell one draw from two, on data that needs a choice and data that does not."""
     for kind, robot in product(("expert5", "expert10"), ROBOTS):
         for cell, (law, settings) in ROLES.items():
-            words = offline("trajectory_ql", "demo", 10_000, *law)
-            yield Trial("roles", cell, f"{robot}-{kind}", seed, words, (*SHORT, *settings))
+            words = offline("trajectory_ql", "standard", 10_000, *law)
+            yield Trial("roles", cell, f"{robot}-{kind}", seed, words, (*SHORT, *FORMER, *settings))
 
 
 def of_clones(seed: int) -> Iterator[Trial]:

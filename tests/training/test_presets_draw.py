@@ -1,4 +1,4 @@
-"""trajectory_ql's preset `standard` leaves what is drawn to the data, unless something else is asked for."""
+"""What presets draw with: `standard` leaves it to the data, `demo` has clusters for the policy alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import pytest
 from small_runs import settings, write_store
 
 from trajrl.cli.main import dispatch
+from trajrl.samplers import SAMPLERS
+from trajrl.samplers.options import resolved_options
+from trajrl.training.chosen_preset import drawn_line
 from trajrl.training.config import RunConfig
 from trajrl.training.presets import ONLINE_SAMPLER
 from trajrl.training.resolve_config import resolve_config
 from trajrl.training.resolve_online import online_config
+from trajrl.training.saved_config import resume_config
 
+BY_ROLE = "policy=cluster values=uniform"
 STANDARD = {"preset": "standard", "agent": "trajectory_ql"}
 
 
@@ -43,3 +48,44 @@ def test_a_run_notes_what_was_decided_and_an_online_phase_continues_from_it(tmp_
     online = online_config(out, {}, ())
     assert online.sampler == ONLINE_SAMPLER
     assert online.offline_sampler == RunConfig.load(out / "config.json").sampler
+
+
+@pytest.mark.parametrize(
+    ("agent", "asked", "preset", "found"),
+    [
+        ("trajectory_ql", "cluster", "demo", BY_ROLE),
+        ("td3_bc", "cluster", "demo", BY_ROLE),
+        ("bc_diffusion", "cluster", "demo", "cluster"),  # it has terms of the policy alone
+        ("trajectory_ql", "policy=cluster values=cluster", "demo", "policy=cluster values=cluster"),
+        ("trajectory_ql", "cluster*priority", "demo", "cluster*priority"),
+        ("trajectory_ql", "cluster", "standard", "cluster"),
+        ("trajectory_ql", "cluster", "paper", "cluster"),
+    ],
+)
+def test_the_demo_means_by_clusters_the_draw_of_the_policy(agent, asked, preset, found):
+    config = resolve_config({"agent": agent, "sampler": asked, "preset": preset})
+    assert config.sampler == found
+    assert (found in drawn_line(asked, config)) == (found != asked)
+    assert bool(drawn_line(asked, config)) == (found != asked)
+
+
+def test_options_of_clusters_reach_the_draw_that_the_demo_makes_of_it():
+    set_ = ["sampler.tilt=2", "sampler.clusters=3"]
+    config = resolve_config({"sampler": "cluster", "preset": "demo"}, set_)
+    known = resolved_options(SAMPLERS, config.sampler, config.sampler_options)
+    assert (known["policy.tilt"], known["policy.clusters"], known["policy.tilt_from"]) == (2.0, 3, 5_000)
+
+
+@pytest.mark.parametrize(("preset", "asked"), [("demo", "cluster"), ("standard", "auto")])
+def test_a_run_continues_by_the_words_it_began_with(tmp_path, preset, asked):
+    store, out = write_store(tmp_path / "x.h5"), tmp_path / "run"
+    words = ["--data", str(store), "--preset", preset, "--agent", "trajectory_ql", "--sampler", asked]
+    own = ["--set", *(word for word in settings("trajectory_ql") if word != "--set")]
+    assert dispatch(["offline", *words, "--steps", "4", "--out", str(out), *own]) == 0
+    drawn = RunConfig.load(out / "config.json").sampler
+    assert drawn != asked
+    for chosen, set_ in (({"sampler": asked}, ()), ({}, (f"sampler={asked}",)), ({"sampler": drawn}, ())):
+        again = resume_config(out, {**chosen, "steps": 6}, set_)
+        assert (again.sampler, again.steps) == (drawn, 6)
+    with pytest.raises(ValueError, match="cannot change in the middle"):
+        resume_config(out, {}, ("sampler=weighted",))

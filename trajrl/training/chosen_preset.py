@@ -1,17 +1,19 @@
 """What a preset sets: of a run, of its agent, of its sampler.
 
 A preset is one of every run's (trajrl/training/presets.py) or an agent's own, whose settings of the run stand
-under keys 'run.NAME' in its table.
+under keys 'run.NAME' in its table.  A sampler's table may say so what draws for which role.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trajrl.agents import AGENTS
+from trajrl.agents.base.learner import BOTH
 from trajrl.agents.presets.task_names import ROW, task_name
 from trajrl.core.paths import DEMO_STORE
 from trajrl.core.registry import find, unknown
@@ -21,6 +23,7 @@ from trajrl.training.config import RunConfig, merge
 from trajrl.training.presets import PRESETS
 
 DEFAULT_PRESET = "standard"
+DRAWN = "run.sampler"  # in a sampler's table: what draws where it is named alone
 
 
 def preset_of(asked: Mapping[str, Any]) -> RunConfig:
@@ -47,6 +50,27 @@ def agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dic
 
 def sampler_preset(config: RunConfig) -> dict[str, Any]:
     """Return what the run's preset sets of the sampler's options; products have none of their own."""
+    return {name: value for name, value in _of_sampler(config).items() if name != DRAWN}
+
+
+def drawn_in_preset(config: RunConfig) -> str:
+    """Return the sampler that a preset means by the one named, for an agent with terms of both roles."""
+    roles = getattr(find(AGENTS, config.agent, "agent"), "roles", ())
+    return _of_sampler(config).get(DRAWN, config.sampler) if set(roles) == set(BOTH) else config.sampler
+
+
+def drawn_line(asked: str, config: RunConfig) -> str:
+    """Say what a preset means by the sampler that was asked for, where that is another."""
+    if asked == config.sampler or drawn_in_preset(replace(config, sampler=asked)) != config.sampler:
+        return ""
+    return (
+        f"{asked} in --preset {config.preset} is {config.sampler}; "
+        f"policy={asked} values={asked} draws by it for both"
+    )
+
+
+def _of_sampler(config: RunConfig) -> dict[str, Any]:
+    """Return the table of a run's preset in the file of its sampler."""
     if config.sampler not in SAMPLERS:
         return {}
     module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])

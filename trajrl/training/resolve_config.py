@@ -17,7 +17,7 @@ from trajrl.samplers.auto import AUTO
 from trajrl.samplers.options import in_order, resolved_options
 from trajrl.store.goals import GoalLaw
 from trajrl.store.places import absolute, change_places
-from trajrl.training.chosen_preset import preset_of, sampler_preset
+from trajrl.training.chosen_preset import drawn_in_preset, preset_of, sampler_preset
 from trajrl.training.chosen_sampler import require_no_options
 from trajrl.training.config import NO_GOALS, RunConfig, merge
 from trajrl.training.ope.criteria import lacking
@@ -57,6 +57,8 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], file: RunConfi
     elif config.sampler != file.sampler:
         config = merge(config, _fitting_sampler(config, asked))
     options = _sampler_options(config, found["sampler"], new=file is None)
+    if file is None:
+        config = replace(config, sampler=drawn_in_preset(config))
     require_no_options(config, options)
     own = {**_fitting(config, base), **found["agent"]}
     kept = config.env_options if file is None or config.env == base.env else {}  # a preset's are of this one

@@ -11,6 +11,7 @@ from trajrl.agents import AGENTS
 from trajrl.core.program import program
 from trajrl.core.registry import find
 from trajrl.samplers.auto import AUTO
+from trajrl.training.chosen_preset import drawn_in_preset
 from trajrl.training.chosen_sampler import was_auto
 from trajrl.training.config import NO_DATA, RunConfig
 from trajrl.training.resolve_config import resolve_config
@@ -41,8 +42,12 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
             f"{folder} is an {saved.phase} run; "
             f"`{program()} {saved.phase} --resume --out {folder}` continues it"
         )
-    again = {"sampler"} if chosen.get("sampler") == AUTO and was_auto(folder) else set()  # it has decided
-    given = {name: value for name, value in chosen.items() if name not in {"preset", *again}}
+    settings = list(settings)
+    asked = {**chosen, **split_settings(settings)["run"]}
+    given = {name: value for name, value in chosen.items() if name != "preset"}
+    if "sampler" in asked and stands_for(str(asked["sampler"]), saved, folder):
+        given.pop("sampler", None)
+        settings = [setting for setting in settings if setting.partition("=")[0] != "sampler"]
     config = resolve_config(given, settings, folder / "config.json")
     for name in ("agent", "seed") if saved.data == NO_DATA else LASTING:
         if getattr(config, name) != getattr(saved, name):
@@ -53,6 +58,13 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
         return config
     longer = {**config.agent_options, **lasting(saved, config), "decay_steps": config.steps}
     return replace(config, agent_options=longer)
+
+
+def stands_for(name: str, saved: RunConfig, folder: Path) -> bool:
+    """Say whether a run's sampler was asked for by this name: auto, or a preset's word for it."""
+    if name == AUTO:
+        return was_auto(folder)
+    return drawn_in_preset(replace(saved, sampler=name)) == saved.sampler != name
 
 
 def lasting(saved: RunConfig, config: RunConfig) -> dict[str, Any]:

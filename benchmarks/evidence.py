@@ -1,13 +1,15 @@
 """Evidence: how soon a score comes, which sampler helps, what history and long returns are worth.
 
     python benchmarks/evidence.py run --policies data/policies --workers 2     # what is missing, for hours
-    python benchmarks/evidence.py run --only samplers history --hours 1        # some of it
+    python benchmarks/evidence.py run --only draws history --hours 1           # some of it
     python benchmarks/evidence.py run --only roles --together                  # three seeds as one program
     python benchmarks/evidence.py table                                        # what is there, as markdown
+    python benchmarks/evidence.py table samplers                               # of one table
     python benchmarks/evidence.py smoke --policies data/policies               # a cell of each, once more
 
-Every finished run is a few lines of docs/evidence/TABLE.csv, one for each evaluation; those runs are not done
-again, wherever their folders went.  evidence_runs.py does them.
+samplers (sampler_trials.py) decides among laws on all mixtures, the others (evidence_trials.py) ask one
+question each.  Every finished run is a few lines of docs/evidence/TABLE.csv, one for each evaluation; those
+runs are not done again, wherever their folders went.  evidence_runs.py does them.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import sampler_tables
 from evidence_data import ROOT, can_be_had
 from evidence_runs import ROWS, do, kept, lines_of, parts, rows_of, run
 from evidence_tables import tables
-from evidence_trials import Trial, trials
+from evidence_trials import Trial
 from gauntlet_together import run_together
+from sampler_trials import TABLE, every_trial
 
 
 def smoke(out: Path, policies: Path, workers: int) -> None:
@@ -59,14 +63,14 @@ def smoke(out: Path, policies: Path, workers: int) -> None:
 def quickest() -> dict[str, tuple[Trial, Any]]:
     """Return the quickest run of each table with its kept line; say which tables cannot be had here."""
     chosen: dict[str, tuple[Trial, Any]] = {}
-    for trial in trials():
+    for trial in every_trial():
         mine = lines_of(trial)
         if mine.empty or not can_be_had(trial.data):
             continue
         line = mine.dropna(subset=["seconds"]).iloc[-1]
         if trial.table not in chosen or line.seconds < chosen[trial.table][1].seconds:
             chosen[trial.table] = trial, line
-    for table in sorted({trial.table for trial in trials() if not lines_of(trial).empty} - set(chosen)):
+    for table in sorted({trial.table for trial in every_trial() if not lines_of(trial).empty} - set(chosen)):
         print(f"{table}: left out, its environment is not installed here (make legacy)")
     return chosen
 
@@ -90,10 +94,10 @@ def lands(name: str, line: Any, again: Any, low: float, high: float) -> bool:
 def main() -> None:
     """Run, show or check the tables."""
     options = asked()
-    every = list(trials())
-    tables_wanted = chosen_of("table", options.only, every)
+    every = list(every_trial())
+    tables_wanted = chosen_of("table", [*options.tables, *options.only], every)
     if options.command == "table":
-        print(tables(ROWS, tables_wanted))
+        print(shown(tables_wanted))
         return
     if not options.policies.is_dir():
         raise SystemExit(
@@ -109,7 +113,18 @@ def main() -> None:
     if options.together:
         run_together([trial for trial in wanted if not trial.online], out, policies, options.hours)
     run(wanted, out, policies, options.workers, (until - time.monotonic()) / 3600)
-    print(tables(ROWS, tables_wanted))
+    print(shown(tables_wanted))
+
+
+def shown(wanted: set[str]) -> str:
+    """Return the tables wanted as markdown, as far as there are runs."""
+    found = [tables(ROWS, {one}) for one in sorted(wanted - {TABLE})]
+    rows = kept(TABLE)
+    if TABLE in wanted:
+        found.append(
+            sampler_tables.tables(rows) if rows["last"].notna().any() else f"{TABLE}: no run has ended yet"
+        )
+    return "\n\n".join(one for one in found if one)
 
 
 def chosen_of(part: str, named: list[str], every: list[Trial]) -> set[str]:
@@ -124,7 +139,8 @@ def asked() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("run", "table", "smoke"))
-    parser.add_argument("--only", nargs="*", default=[], help="tables; left out: all")
+    parser.add_argument("tables", nargs="*", default=[], help="tables; left out: all")
+    parser.add_argument("--only", nargs="*", default=[], help="the same, among other options")
     parser.add_argument("--data", nargs="*", default=[], help="of run: its data sets; left out: all")
     parser.add_argument("--cells", nargs="*", default=[], help="of run: its cells; left out: all")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "evidence", help="folder of data and runs")

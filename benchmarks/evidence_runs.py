@@ -32,7 +32,7 @@ from trajrl.core.atomic_files import new_file
 
 ROWS = ROOT / "docs" / "evidence"
 SCORES = ("last", "mean_last_10", "best", "selected")
-GROWING = ("gauntlet",)  # tables whose runs are long: lines are kept as they come
+GROWING = ("gauntlet", "samplers")  # tables whose runs are long: lines are kept as they come
 PAUSE = 20.0  # seconds between two looks at a run's evaluations
 SHOWN = re.compile(r"^step +(\d+): .*\[(\d+) s\]$", re.MULTILINE)  # how a run's log ends an evaluation
 
@@ -72,6 +72,8 @@ def add_scores(found: pd.DataFrame, trial: Trial, first: Path) -> None:
     if trial.table == "returns":
         for name, value in target_gap(folder).items():
             found.loc[last, name] = round(value, 6)
+    if trial.table == "samplers":
+        found.loc[last, "drawn"] = json.loads((folder / "config.json").read_text())["sampler"]
     if trial.table == "gauntlet":
         found.loc[last, "of_data"] = of_data(summary)
         # Updates and evaluations are evenly spaced: an evaluation comes after its share of the time.

@@ -3,7 +3,7 @@
 demo       every agent that learns offline on the embedded store, with its settings of `--preset demo`
 time       how many updates a score takes: two agents with their standard settings, beside a Gaussian policy
 parts      trajectory_ql with one ingredient changed at a time, rates decaying over the run
-samplers   which sampler helps a policy that clones, and one that learns values
+draws      which sampler helps a policy that clones, and one that learns values, in short runs
 roles      one draw, or two with the policy's by return: from the start, or uniform for the first half
 clones     what the network of a clone gives, the noise or the action, drawn from the better of two groups
 history    what history is worth where velocities are hidden
@@ -134,7 +134,7 @@ def trials() -> Iterator[Trial]:
                     "parts", cell, "hopper-medium-expert", seed, words,
                     said_last(*OFTEN, *FROM, *CHOICE, *change),
                 )  # fmt: skip
-        yield from of_samplers(seed)
+        yield from of_draws(seed)
         for data, updates in HIDDEN.items():
             for length in HISTORIES:
                 words = offline("trajectory_ql", "standard", updates)
@@ -166,16 +166,16 @@ def said_last(*settings: str) -> tuple[str, ...]:
     return tuple({setting.partition("=")[0]: setting for setting in settings}.values())
 
 
-def of_samplers(seed: int) -> Iterator[Trial]:
-    """Yield the runs of both tables of samplers."""
+def of_draws(seed: int) -> Iterator[Trial]:
+    """Yield the runs of both tables of draws."""
     for data in ("hopper-expert10", "hopper-expert5"):
         for name, law in CLONED.items():
             words = offline("bc_diffusion", "standard", 30_000, *law)
-            yield Trial("samplers", f"bc_diffusion, {name}", data, seed, words, CLONE)
+            yield Trial("draws", f"bc_diffusion, {name}", data, seed, words, CLONE)
         for name in VALUED:
             words = offline("trajectory_ql", "standard", 10_000, name)
             settings = (*SHORT, *FORMER, *(PULLED if name == "cluster" else ()))
-            yield Trial("samplers", f"trajectory_ql, {name}", data, seed, words, settings)
+            yield Trial("draws", f"trajectory_ql, {name}", data, seed, words, settings)
 
 
 def of_roles(seed: int) -> Iterator[Trial]:

@@ -33,7 +33,7 @@ CHOICE, BEHIND, AHEAD = -2.0, -5.0, 5.0  # points that it may lose by choosing, 
 
 
 class Floor(NamedTuple):
-    """What the flagship must reach, and what it reached; None where a run is missing."""
+    """What is to be reached, and what was; None where a run is missing."""
 
     what: str
     task: str
@@ -156,9 +156,9 @@ def at_equal_time(rows: pd.DataFrame, task: str, seconds: float | None) -> float
     return float(early.groupby("cell")["five"].mean().max()) if len(early) else None
 
 
-def floors_shown(found: list[Floor]) -> str:
+def floors_shown(found: list[Floor], who: str = FLAGSHIP) -> str:
     """Return the floors as a table; those that fail are bold."""
-    lines = heading(["what trajectory_ql must reach", "task", "at least", "found"])
+    lines = heading([f"what {who} must reach", "task", "at least", "found"])
     for floor in found:
         numbers = ["" if x is None or np.isnan(x) else f"{x:.1f}" for x in (floor.least, floor.found)]
         cells = [floor.what, named(floor.task), *numbers]

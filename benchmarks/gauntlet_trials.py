@@ -34,8 +34,8 @@ ENVS = {  # of data whose own environment is not the task
     "cube-double-oracle": "ogbench:cube-double-play-singletask-v0",
 }
 NEAREST = {
-    "expert25": "medium-expert-v2", "medium": "medium-v2", "medium-expert": "medium-expert-v2",
-    "replay": "medium-replay-v2",
+    **dict.fromkeys(("medium-expert", "expert25", "expert10", "expert5"), "medium-expert-v2"),
+    "medium": "medium-v2", "replay": "medium-replay-v2",
 }  # fmt: skip
 NEAREST_MAZE = "antmaze-medium-play-v0"
 GROUPS: tuple[tuple[str, ...], ...] = (  # in the order in which they are done
@@ -57,11 +57,12 @@ def trials(
                 yield from (trial(task, agent, seed) for task in group if task in (tasks or TASKS))
 
 
-def trial(task: str, agent: str, seed: int) -> Trial:
-    """Return one run."""
+def trial(task: str, agent: str, seed: int, *law: str) -> Trial:
+    """Return one run; `law` is what draws, where it is not the agent's own."""
     preset, steps = "standard" if agent == FLAGSHIP else "paper", updates_of(agent)
     words = ["--agent", agent, "--preset", preset, "--steps", str(steps)]
-    words += [] if agent == FLAGSHIP else ["--sampler", "uniform"]
+    law = law or (() if agent == FLAGSHIP else ("uniform",))
+    words += ["--sampler", *law] if law else []
     words += ["--holdout", "0"]  # all of the data, as where others publish
     words += ["--env", ENVS[task]] if task in ENVS else []
     own = published(agent, task) if preset == "paper" else ()

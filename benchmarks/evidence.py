@@ -28,13 +28,13 @@ import sampler_tables
 from evidence_data import ROOT, can_be_had
 from evidence_runs import ROWS, do, kept, lines_of, parts, rows_of, run
 from evidence_tables import tables
-from evidence_trials import Trial
+from evidence_trials import Trial, trials
 from gauntlet_together import run_together
 from sampler_trials import TABLE, every_trial
 
 
 def smoke(out: Path, policies: Path, workers: int) -> None:
-    """Do the quickest kept run of each table again, with its seed; its last score must lie in a band.
+    """Do the quickest kept run of each short table again, with its seed; its last score must lie in a band.
 
     The band of a cell reaches from the lowest to the highest end of the intervals kept of its seeds.  Each is
     the 95 per cent bootstrap interval of the mean over the episodes of the last evaluation.  Where one seed
@@ -63,14 +63,14 @@ def smoke(out: Path, policies: Path, workers: int) -> None:
 def quickest() -> dict[str, tuple[Trial, Any]]:
     """Return the quickest run of each table with its kept line; say which tables cannot be had here."""
     chosen: dict[str, tuple[Trial, Any]] = {}
-    for trial in every_trial():
+    for trial in trials():
         mine = lines_of(trial)
         if mine.empty or not can_be_had(trial.data):
             continue
         line = mine.dropna(subset=["seconds"]).iloc[-1]
         if trial.table not in chosen or line.seconds < chosen[trial.table][1].seconds:
             chosen[trial.table] = trial, line
-    for table in sorted({trial.table for trial in every_trial() if not lines_of(trial).empty} - set(chosen)):
+    for table in sorted({trial.table for trial in trials() if not lines_of(trial).empty} - set(chosen)):
         print(f"{table}: left out, its environment is not installed here (make legacy)")
     return chosen
 
@@ -119,11 +119,8 @@ def main() -> None:
 def shown(wanted: set[str]) -> str:
     """Return the tables wanted as markdown, as far as there are runs."""
     found = [tables(ROWS, {one}) for one in sorted(wanted - {TABLE})]
-    rows = kept(TABLE)
     if TABLE in wanted:
-        found.append(
-            sampler_tables.tables(rows) if rows["last"].notna().any() else f"{TABLE}: no run has ended yet"
-        )
+        found.append(f"{TABLE}\n\n{sampler_tables.tables(kept(TABLE))}")
     return "\n\n".join(one for one in found if one)
 
 
@@ -152,7 +149,7 @@ def asked() -> argparse.Namespace:
         help="train the seeds of an offline run as one program, one at a time",
     )
     parser.add_argument("--hours", type=float, default=1e9, help="begin nothing after them")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.workers < 1:
         raise SystemExit(f"--workers is 1 or more; got {options.workers}")
     if options.together and options.workers > 1:

@@ -38,8 +38,10 @@ def read(path: Path, whole: bool = True) -> pd.DataFrame:
 
 def tables(folder: Path, only: Collection[str] = ()) -> str:
     """Return every table, or those named, as markdown."""
-    found = [path for path in sorted(folder.glob("*.csv")) if path.stem in (only or [path.stem])]
-    return "\n\n".join(f"{path.stem}\n\n{table(read(path))}" for path in found)
+    found = {
+        path.stem: read(path) for path in sorted(folder.glob("*.csv")) if path.stem in (only or [path.stem])
+    }
+    return "\n\n".join(f"{name}\n\n{table(rows)}" for name, rows in found.items())
 
 
 def table(rows: pd.DataFrame) -> str:

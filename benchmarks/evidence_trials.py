@@ -75,7 +75,7 @@ CHOICE = ("agent.candidates=32", "agent.temperature=0.1", "agent.pick=draw", "ag
 # of `demo`, likewise
 FORMER = (
     "agent.predicts=noise", "agent.candidates=10", "agent.temperature=0.5", "agent.pick=draw",
-    "agent.critics=2", "agent.decay=update",
+    "agent.critics=2", "agent.decay=update", "first_eval=500", "checkpoint_every=500", "log_every=250",
 )  # fmt: skip
 PULLED = ("sampler.tilt=0.8", "sampler.tilt_from=5000", "sampler.tilt_ramp=500", "sampler.describe=shape")
 CUBE = ("agent.alpha=5", "agent.actor_lr=1e-3", "agent.critic_lr=1e-3")

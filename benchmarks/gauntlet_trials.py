@@ -5,9 +5,9 @@ them it is evaluated over ten episodes.  Kernels are timed at a run's start, and
 
 Settings: `trajectory_ql` has its preset `standard` everywhere, its sampler too; the others have `paper`, and
 draw every step alike.  Of those that were published by data set it is the row of the nearest:
-medium-expert-v2 (for expert25 too), medium-v2 and medium-replay-v2 of the same robot, with its reward
-transform and batch size.  For the point maze it is antmaze-medium-play-v0, whose transforms take rewards of 0
-and 1: OGBench's -1 and 0 are raised by 1 first.
+medium-expert-v2 (for expert25, expert10 and expert5 too), medium-v2 and medium-replay-v2 of the same robot,
+with its reward transform and batch size.  For the point maze it is antmaze-medium-play-v0, whose transforms
+take rewards of 0 and 1: OGBench's -1 and 0 are raised by 1 first.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def trials(
                 yield from (trial(task, agent, seed) for task in group if task in (tasks or TASKS))
 
 
-def trial(task: str, agent: str, seed: int, *law: str) -> Trial:
-    """Return one run; `law` is what draws, where it is not the agent's own."""
+def trial(task: str, agent: str, seed: int, *sampler: str) -> Trial:
+    """Return one run; `sampler` is what draws, where it is not the agent's own."""
     preset, steps = "standard" if agent == FLAGSHIP else "paper", updates_of(agent)
     words = ["--agent", agent, "--preset", preset, "--steps", str(steps)]
-    law = law or (() if agent == FLAGSHIP else ("uniform",))
-    words += ["--sampler", *law] if law else []
+    sampler = sampler or (() if agent == FLAGSHIP else ("uniform",))
+    words += ["--sampler", *sampler] if sampler else []
     words += ["--holdout", "0"]  # all of the data, as where others publish
     words += ["--env", ENVS[task]] if task in ENVS else []
     own = published(agent, task) if preset == "paper" else ()

@@ -1,4 +1,4 @@
-"""The runs of the table that decides among samplers, as data: every law under three agents on every mixture.
+"""The runs of the table that decides among samplers, as data: all under three agents on every mixture.
 
 Agents, presets and lengths are those of the gauntlet (gauntlet_trials.py): `trajectory_ql` with `standard`
 and 50,000 updates, `td3_bc` and `iql` with `paper` and 100,000.  What `auto` decides by was tuned on
@@ -17,9 +17,10 @@ from evidence_trials import Trial
 from gauntlet_trials import FLAGSHIP, SEEDS
 
 TABLE = "samplers"
+UNDER = "under"  # between the sampler and the agent in the name of a cell
 AGENTS = (FLAGSHIP, "td3_bc", "iql")
 LATE = "policy=weighted values=uniform"  # the policy's draw by return from half of the run on
-LAWS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what draws, and what is set of it
+SAMPLERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what draws, and what is set of it
     "uniform": (("uniform",), ()),
     "auto": (("auto",), ()),
     LATE: (tuple(LATE.split()), ("sampler.narrow_at=0.5",)),
@@ -35,18 +36,19 @@ MIXTURES = (  # in the order in which they are done
 
 
 def trials() -> Iterator[Trial]:
-    """Yield the runs, all laws of an agent on a mixture before the next: a comparison is early whole."""
+    """Yield the runs, all samplers of an agent on a mixture before the next: a comparison is early whole."""
     for agent in AGENTS:
         for data in MIXTURES:
-            for law in LAWS:
-                yield from (trial(data, agent, law, seed) for seed in SEEDS)
+            for name in SAMPLERS:
+                yield from (trial(data, agent, name, seed) for seed in SEEDS)
 
 
-def trial(data: str, agent: str, law: str, seed: int) -> Trial:
+def trial(data: str, agent: str, name: str, seed: int) -> Trial:
     """Return one run."""
-    words, settings = LAWS[law]
+    words, settings = SAMPLERS[name]
     found = gauntlet_trials.trial(data, agent, seed, *words)
-    return replace(found, table=TABLE, cell=f"{agent}, {law}", settings=(*found.settings, *settings))
+    cell = f"{name} {UNDER} {agent}"
+    return replace(found, table=TABLE, cell=cell, settings=(*found.settings, *settings))
 
 
 def every_trial() -> Iterator[Trial]:

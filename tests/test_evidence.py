@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 
 from trajrl.agents import AGENTS
+from trajrl.agents.trajectory_ql import Config as TrajectoryConfig
 from trajrl.store.episode import Episode
 from trajrl.store.store import TrajectoryStore
 from trajrl.store.window import Anchors, WindowSpec
 from trajrl.training.config import RunConfig
+from trajrl.training.presets import PRESETS
 from trajrl.training.resolve_config import resolve_config
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -28,7 +30,7 @@ import evidence_runs
 from evidence_data import EMBEDDED, MIXTURES, ORACLES, TOY, made
 from evidence_gap import gap
 from evidence_tables import read, table
-from evidence_trials import trials
+from evidence_trials import FORMER, PULLED, trials
 
 
 def test_every_run_has_a_folder_of_its_own_and_a_mixture_that_is_made():
@@ -55,6 +57,20 @@ def test_every_cell_is_a_config_that_resolves(trial):
         part, dot, field = name.partition(".")
         found = getattr(config, f"{part}_options")[field] if dot else getattr(config, name)
         assert str(found).lower() == value or float(found) == float(value)
+
+
+def test_short_runs_keep_the_settings_that_their_lines_were_made_with():
+    defaults, demo = TrajectoryConfig(), PRESETS["demo"]
+    for setting in FORMER:
+        name, _, value = setting.removeprefix("agent.").partition("=")
+        known = getattr(defaults, name) if setting.startswith("agent.") else demo[name]
+        assert str(known) == value, setting
+    assert set(PULLED) == {
+        "sampler.tilt=0.8", "sampler.tilt_from=5000", "sampler.tilt_ramp=500", "sampler.describe=shape",
+    }  # fmt: skip
+    pulled = [trial for trial in trials() if trial.cell == "trajectory_ql, cluster"]
+    assert pulled
+    assert all(set(PULLED) <= set(trial.settings) for trial in pulled)
 
 
 def test_the_demo_is_of_every_agent_that_learns_offline():

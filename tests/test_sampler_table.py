@@ -16,21 +16,21 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 from evidence_data import MAZE, ORACLES, RECORDINGS, TOY
 from evidence_data import MIXTURES as MIXED
-from sampler_tables import floors, tables, whole_runs
-from sampler_trials import AGENTS, LATE, LAWS, MIXTURES, RANDOM, every_trial, trials
+from sampler_tables import beside_each_other, ended, floors, tables
+from sampler_trials import AGENTS, LATE, MIXTURES, RANDOM, SAMPLERS, every_trial, trials
 
 ROOT = Path(__file__).parents[1]
 
 
-def lines(data: str, agent: str, law: str, seed: int, *scores: float, updates: int = 100_000, **more) -> list:
-    """Return the lines of a run, the last of which has its scores."""
-    steps = np.linspace(0, updates, len(scores) + 1).astype(int)[1:]
+def lines(data: str, agent: str, sampler: str, seed: int, *scores: float, steps: int = 100, **more) -> list:
+    """Return the lines of a run that has ended; the last has its scores."""
+    at = np.linspace(0, steps, len(scores) + 1).astype(int)[1:]
     return [
         {
-            "data": data, "cell": f"{agent}, {law}", "seed": seed, "step": step, "score": score,
-            "seconds": 1.0, "last": score if step == updates else np.nan, **(more if step == updates else {}),
+            "data": data, "cell": f"{sampler} under {agent}", "seed": seed, "step": step, "score": score,
+            "seconds": 1.0, **({"last": 1.0, **more} if step == steps else {"last": np.nan}),
         }
-        for step, score in zip(steps, scores)
+        for step, score in zip(at, scores)
     ]  # fmt: skip
 
 
@@ -39,7 +39,17 @@ def kept(*runs: list) -> pd.DataFrame:
     return pd.DataFrame([line for run in runs for line in run])
 
 
-def test_a_law_is_compared_with_uniform_seed_by_seed():
+def of_all(data: str, agent: str, **scores: float) -> list[list]:
+    """Return runs of one seed by the names of samplers; `late` stands for the late draw by return."""
+    return [lines(data, agent, LATE if name == "late" else name, 1, x) for name, x in scores.items()]
+
+
+def found_of(rows: pd.DataFrame, data: str) -> dict[str, float | None]:
+    """Return what was found of the floors of some data."""
+    return {floor.what: floor.found for floor in floors(beside_each_other(ended(rows))) if floor.task == data}
+
+
+def test_a_sampler_is_compared_with_uniform_seed_by_seed():
     rows = kept(
         lines("hopper-medium", "td3_bc", "uniform", 1, 90, 10, 20, 30, 40, 50),  # of the last five: 30
         lines("hopper-medium", "td3_bc", "uniform", 2, 0, 40, 40, 40, 40, 40),
@@ -47,19 +57,18 @@ def test_a_law_is_compared_with_uniform_seed_by_seed():
         lines("hopper-medium", "td3_bc", "weighted", 2, 0, 39, 39, 39, 39, 39),
         lines("hopper-medium", "iql", "weighted", 1, 0, 80, 80, 80, 80, 80),  # has nothing beside it
     )
-    done = whole_runs(rows)
-    assert done.five.tolist() == [30, 40, 33, 39, 80]
-    assert done.d.fillna(99).tolist() == [0, 0, 3, -1, 99]
     found = {tuple(cell.strip() for cell in line.split("|")[2:4]): line for line in tables(rows).splitlines()}
     assert "| 36.0 (33.0 to 39.0) | 1.0 (-1.0 to 3.0) | 1, 1 | 0.50" in found["td3_bc", "weighted"]
+    assert "| 35.0 (30.0 to 40.0) |  |  |  | 2 |" in found["td3_bc", "uniform"]
     assert "| 80.0 |  |  |  | 1 |" in found["iql", "weighted"]
 
 
-def test_a_run_under_way_is_not_counted():
-    short = lines("hopper-medium", "iql", "uniform", 1, 5, 6, updates=50_000)
-    assert whole_runs(kept(short)).empty
-    flagship = lines("hopper-medium", "trajectory_ql", "uniform", 1, 5, 6, updates=50_000)
-    assert len(whole_runs(kept(short, flagship))) == 1
+def test_a_run_counts_when_it_has_ended_and_as_it_ended():
+    under_way = lines("hopper-medium", "iql", "uniform", 1, 5, 6)
+    under_way[-1]["last"] = np.nan
+    stopped_early = lines("hopper-medium", "iql", "uniform", 2, 7, steps=40)
+    assert tables(kept(under_way)) == "No run has ended yet."
+    assert ended(kept(under_way, stopped_early)).five.tolist() == [7]
 
 
 def test_agents_count_alike_however_many_seeds_they_have():
@@ -70,22 +79,29 @@ def test_agents_count_alike_however_many_seeds_they_have():
     assert line == f"| auto | 1 | 1 | 0 | 0 | 18.0 ({RANDOM[0]}) | 18.0 |"  # (6 + 30) / 2
 
 
-def test_what_a_law_must_reach_needs_both_sides_of_the_comparison():
-    data = RANDOM[1]
-    runs = [lines(data, "iql", "uniform", 1, 5), lines(data, "iql", LATE, 1, 50)]
-    missing = {floor.what: floor.found for floor in floors(whole_runs(kept(*runs))) if floor.task == data}
-    assert missing["late, above the better of uniform and weighted"] is None
-    assert missing["late, above uniform"] == 45
-    assert missing["late, above weighted"] is None
-    runs += [lines(data, "iql", "weighted", 1, 44), lines(data, "iql", "auto", 1, 4)]
-    known = {floor.what: floor for floor in floors(whole_runs(kept(*runs))) if floor.task == data}
-    assert known["late, above the better of uniform and weighted"].found == 6
-    assert known["late, above weighted"].fails  # 6 of 10
-    assert known["auto, above uniform"].found == -1
-    assert known["auto, above uniform"].fails  # 15 are asked for where most is random
-    assert not known["late, above uniform"].fails
-    elsewhere = [floor for floor in floors(whole_runs(kept(*runs))) if floor.task != data]
-    assert all(floor.found is None for floor in elsewhere)
+def test_what_must_be_reached_is_told_of_all_agents_with_the_same_seeds():
+    data, what = RANDOM[1], "late, above uniform"
+    runs = of_all(data, "trajectory_ql", uniform=5, weighted=20, late=40, auto=9)
+    runs += of_all(data, "td3_bc", uniform=50)  # alone it would halve the lead
+    assert set(found_of(kept(*runs), data).values()) == {None}
+    runs += of_all(data, "td3_bc", weighted=40, late=55, auto=50)
+    runs += of_all(data, "iql", uniform=10, weighted=30, late=22, auto=13)
+    runs += [lines(data, "iql", "uniform", 2, 90)]  # a seed that the others do not have
+    assert found_of(kept(*runs), data) == {
+        "auto, above uniform": pytest.approx((4 + 0 + 3) / 3),
+        "late, above the better of uniform and weighted": pytest.approx(
+            (40 + 55 + 22) / 3 - (20 + 40 + 30) / 3
+        ),
+        "late, above weighted": pytest.approx(9),
+        what: pytest.approx((35 + 5 + 12) / 3),
+    }
+    known = {
+        floor.what: floor.fails
+        for floor in floors(beside_each_other(ended(kept(*runs))))
+        if floor.task == data
+    }
+    assert known == {name: name != "late, above the better of uniform and weighted" for name in known}
+    assert set(found_of(kept(*runs), RANDOM[0]).values()) == {None}
 
 
 def test_success_stands_in_per_cent_and_auto_says_what_it_took():
@@ -98,8 +114,11 @@ def test_success_stands_in_per_cent_and_auto_says_what_it_took():
 
 def test_every_run_is_there_once_and_its_data_can_be_made():
     every = list(trials())
-    assert len({trial.name for trial in every}) == len(every) == len(AGENTS) * len(LAWS) * len(MIXTURES) * 3
+    assert (
+        len({trial.name for trial in every}) == len(every) == len(AGENTS) * len(SAMPLERS) * len(MIXTURES) * 3
+    )
     assert set(MIXTURES) <= {*MIXED, *RECORDINGS, *ORACLES, TOY, MAZE}
+    assert not any("trajectory-ql--" in trial.name for trial in every)  # folders of another table once
     names = [trial.name for trial in every_trial()]
     assert len(set(names)) == len(names)
 
@@ -109,20 +128,21 @@ def test_every_run_is_there_once_and_its_data_can_be_made():
 )
 def test_every_cell_is_a_config_that_resolves(trial):
     words = list(trial.words)
-    law = next(law for law in LAWS if trial.cell.endswith(f", {law}"))
+    sampler = next(name for name in SAMPLERS if trial.cell.startswith(f"{name} under "))
     at = words.index("--sampler")
     named = words[at + 1 : next(i for i in range(at + 1, len(words)) if words[i].startswith("--"))]
-    assert " ".join(named) == law
-    chosen = {"data": "x.h5", "sampler": law, "steps": int(words[words.index("--steps") + 1])}
+    assert " ".join(named) == sampler
+    chosen = {"data": "x.h5", "sampler": sampler, "steps": int(words[words.index("--steps") + 1])}
     for name in ("agent", "preset"):
         chosen[name] = words[words.index(f"--{name}") + 1]
     config = resolve_config(chosen, trial.settings)
-    assert config.sampler == law
-    assert config.sampler_options.get("narrow_at") == (0.5 if law == LATE else None)
+    assert config.sampler == sampler
+    assert config.sampler_options.get("narrow_at") == (0.5 if sampler == LATE else None)
 
 
 def test_the_command_shows_the_table_asked_for():
-    words = [sys.executable, "benchmarks/evidence.py", "table", "samplers"]
+    words = [sys.executable, "benchmarks/evidence.py", "table", "--workers", "1", "samplers"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "auto, above uniform" in done.stdout or "no run has ended yet" in done.stdout
+    assert done.stdout.startswith("samplers\n")
+    assert "auto, above uniform" in done.stdout or "No run has ended yet" in done.stdout
     assert "roles" not in done.stdout

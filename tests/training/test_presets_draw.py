@@ -54,8 +54,8 @@ def test_a_run_notes_what_was_decided_and_an_online_phase_continues_from_it(tmp_
     ("agent", "asked", "preset", "found"),
     [
         ("trajectory_ql", "cluster", "demo", BY_ROLE),
-        ("td3_bc", "cluster", "demo", BY_ROLE),
-        ("bc_diffusion", "cluster", "demo", "cluster"),  # it has terms of the policy alone
+        ("td3_bc", "cluster", "demo", "cluster"),  # the other agents' demos draw by one name for both
+        ("bc_diffusion", "cluster", "demo", "cluster"),
         ("trajectory_ql", "policy=cluster values=cluster", "demo", "policy=cluster values=cluster"),
         ("trajectory_ql", "cluster*priority", "demo", "cluster*priority"),
         ("trajectory_ql", "cluster", "standard", "cluster"),
@@ -67,6 +67,52 @@ def test_the_demo_means_by_clusters_the_draw_of_the_policy(agent, asked, preset,
     assert config.sampler == found
     assert (found in drawn_line(asked, config)) == (found != asked)
     assert bool(drawn_line(asked, config)) == (found != asked)
+
+
+def test_the_demo_is_the_standard_agent():
+    agent = {
+        name: resolve_config({"preset": name, "steps": 9}).agent_options for name in ("demo", "standard")
+    }
+    assert agent["demo"] == agent["standard"]
+    assert (agent["demo"]["pick"], agent["demo"]["critics"]) == ("densest", 5)
+
+
+@pytest.mark.parametrize("way", [["--sampler", "cluster"], ["--set", "sampler=cluster"]])
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "2"]])
+def test_a_run_says_what_the_demo_means(tmp_path, capsys, way, seeds):
+    store = write_store(tmp_path / "x.h5")
+    own = [word for word in settings("trajectory_ql") if word != "--set"]
+    words = ["--data", str(store), "--preset", "demo", "--steps", "2", "--out", str(tmp_path / "run"), *seeds]
+    words += way if way[0] == "--set" else [*way, "--set"]
+    assert dispatch(["offline", *words, *own]) == 0
+    line = f"--sampler cluster in the preset demo is {BY_ROLE} with tilt=4 tilt_from=5000 tilt_ramp=500"
+    said = capsys.readouterr()
+    assert (said.out + said.err).count(line) == 1
+
+
+def test_an_online_run_draws_the_offline_share_by_the_word_that_the_offline_run_began_with(tmp_path):
+    store, out = write_store(tmp_path / "x.h5"), tmp_path / "run"
+    words = [
+        "--data",
+        str(store),
+        "--preset",
+        "demo",
+        "--sampler",
+        "cluster",
+        "--steps",
+        "2",
+        "--out",
+        str(out),
+    ]
+    own = [word for word in settings("trajectory_ql") if word != "--set"]
+    assert dispatch(["offline", *words, "--set", *own]) == 0
+    options = RunConfig.load(out / "config.json").sampler_options
+    assert options
+    for chosen in ({"offline_sampler": "cluster"}, {"offline_sampler": BY_ROLE}, {}):
+        online = online_config(out, chosen, ())
+        assert (online.offline_sampler, online.offline_sampler_options) == (BY_ROLE, options)
+    plain = resolve_config({"phase": "online", "preset": "demo", "sampler": "cluster"})
+    assert plain.sampler == "cluster"
 
 
 def test_options_of_clusters_reach_the_draw_that_the_demo_makes_of_it():

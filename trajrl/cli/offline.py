@@ -57,7 +57,7 @@ class Offline(Choices):
     def fresh(self, team: Team) -> Run:
         """Build a new run."""
         from trajrl.training import build
-        from trajrl.training.chosen_preset import drawn_line, published_row
+        from trajrl.training.chosen_preset import asked_sampler, drawn_line, published_row
         from trajrl.training.resolve_config import resolve_config, short_line
         from trajrl.training.run_dir.folder import describe_run, fresh_folder
         from trajrl.training.saved_config import config_for_rerun
@@ -67,7 +67,7 @@ class Offline(Choices):
         config = resolve_config({**self.chosen(), "phase": "offline"}, self.set, self.config)
         if row := published_row(config) if self.config is None else "":
             say(row)
-        if line := drawn_line(str(self.chosen().get("sampler", "")), config):
+        if line := drawn_line(asked_sampler(self.chosen(), self.set), config):
             say(line)
         with fresh_folder(config, self.out) as folder:
             team.broadcast((config, folder, None))

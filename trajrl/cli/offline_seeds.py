@@ -62,7 +62,7 @@ def begun(command: Choices, numbers: range) -> bool:
 def fresh(command: Choices, numbers: range) -> Seeds:
     """Build new runs; if one of them cannot be built, nothing of any is left."""
     from trajrl.training.build_seeds import build_seeds, refuse
-    from trajrl.training.chosen_preset import drawn_line, published_row
+    from trajrl.training.chosen_preset import asked_sampler, drawn_line, published_row
     from trajrl.training.resolve_config import short_line
     from trajrl.training.run_dir.folder import describe_run, fresh_folder, unused_name
     from trajrl.training.seeds import Seeds
@@ -71,7 +71,7 @@ def fresh(command: Choices, numbers: range) -> Seeds:
     refuse(configs[0])  # before there is a folder
     if row := published_row(configs[0]) if command.config is None else "":
         say(row)
-    if line := drawn_line(str(command.chosen().get("sampler", "")), configs[0]):
+    if line := drawn_line(asked_sampler(command.chosen(), command.set), configs[0]):
         say(line)
     span = f"s{configs[0].seed}-s{configs[-1].seed}"
     out = command.out or str(unused_name(configs[0], span))

@@ -59,11 +59,9 @@ class Config(ClusterSpec):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # balanced first, then the best cluster, for the policy; values need the others to the end
-    "demo": {
-        "run.sampler": "policy=cluster values=uniform", "tilt": 4.0, "tilt_from": 5_000, "tilt_ramp": 500,
-    },
-}  # fmt: skip
+    # balanced first, then the better clusters; its figures are those of clusters by shape
+    "demo": {"tilt": 0.8, "tilt_from": 5_000, "tilt_ramp": 500, "describe": "shape"},
+}
 
 
 class ClusterSampler(EpisodeLaw):

@@ -1,19 +1,18 @@
 """What a preset sets: of a run, of its agent, of its sampler.
 
 A preset is one of every run's (trajrl/training/presets.py) or an agent's own, whose settings of the run stand
-under keys 'run.NAME' in its table.  A sampler's table may say so what draws for which role.
+under keys 'run.NAME' in its table.  DRAWN of an agent says what its presets mean by a sampler named alone.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trajrl.agents import AGENTS
-from trajrl.agents.base.learner import BOTH
 from trajrl.agents.presets.task_names import ROW, task_name
 from trajrl.core.paths import DEMO_STORE
 from trajrl.core.registry import find, unknown
@@ -21,9 +20,9 @@ from trajrl.envs import NO_ENVIRONMENT
 from trajrl.samplers import SAMPLERS
 from trajrl.training.config import RunConfig, merge
 from trajrl.training.presets import PRESETS
+from trajrl.training.settings import split_settings
 
 DEFAULT_PRESET = "standard"
-DRAWN = "run.sampler"  # in a sampler's table: what draws where it is named alone
 
 
 def preset_of(asked: Mapping[str, Any]) -> RunConfig:
@@ -48,29 +47,41 @@ def agent_preset(preset: str, agent: str, env: str) -> tuple[dict[str, Any], dic
     return run, own
 
 
-def sampler_preset(config: RunConfig) -> dict[str, Any]:
-    """Return what the run's preset sets of the sampler's options; products have none of their own."""
-    return {name: value for name, value in _of_sampler(config).items() if name != DRAWN}
+def drawn_in_preset(config: RunConfig) -> RunConfig:
+    """Return a new run's config with the sampler that its preset means by the one named, and its options."""
+    name, options = _meant(config)
+    if name == config.sampler:
+        return config
+    return replace(config, sampler=name, sampler_options={**options, **config.sampler_options})
 
 
-def drawn_in_preset(config: RunConfig) -> str:
-    """Return the sampler that a preset means by the one named, for an agent with terms of both roles."""
-    roles = getattr(find(AGENTS, config.agent, "agent"), "roles", ())
-    return _of_sampler(config).get(DRAWN, config.sampler) if set(roles) == set(BOTH) else config.sampler
+def means(name: str, config: RunConfig) -> bool:
+    """Say whether the preset of a run means by a sampler named alone the one that the run draws by."""
+    return _meant(replace(config, sampler=name))[0] == config.sampler != name
+
+
+def asked_sampler(chosen: Mapping[str, Any], settings: Iterable[str]) -> str:
+    """Return the sampler that was named, by its option or by --set; nothing where none was."""
+    return str({**chosen, **split_settings(settings)["run"]}.get("sampler", ""))
 
 
 def drawn_line(asked: str, config: RunConfig) -> str:
     """Say what a preset means by the sampler that was asked for, where that is another."""
-    if asked == config.sampler or drawn_in_preset(replace(config, sampler=asked)) != config.sampler:
+    if not means(asked, config):
         return ""
-    return (
-        f"{asked} in --preset {config.preset} is {config.sampler}; "
-        f"policy={asked} values={asked} draws by it for both"
-    )
+    set_ = " ".join(f"{name}={value:g}" for name, value in _meant(replace(config, sampler=asked))[1].items())
+    return f"--sampler {asked} in the preset {config.preset} is {config.sampler} with {set_}"
 
 
-def _of_sampler(config: RunConfig) -> dict[str, Any]:
-    """Return the table of a run's preset in the file of its sampler."""
+def _meant(config: RunConfig) -> tuple[str, dict[str, Any]]:
+    """Return what a config's preset and agent mean by its sampler: a name and options."""
+    module = importlib.import_module(find(AGENTS, config.agent, "agent").__module__)
+    known = getattr(module, "DRAWN", {}).get(config.preset, {})
+    return known.get(config.sampler, (config.sampler, {})) if not config.online else (config.sampler, {})
+
+
+def sampler_preset(config: RunConfig) -> dict[str, Any]:
+    """Return what the run's preset sets of the sampler's options; products have none of their own."""
     if config.sampler not in SAMPLERS:
         return {}
     module = importlib.import_module(SAMPLERS[config.sampler].split(":")[0])

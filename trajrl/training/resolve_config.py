@@ -53,12 +53,10 @@ def _resolved(chosen: Mapping[str, Any], settings: Iterable[str], file: RunConfi
     if "holdout" in asked and "holdout_min_episodes" not in asked:  # what was asked for holds for any data
         config = replace(config, holdout_min_episodes=0)
     if file is None:
-        config = suited(config, asked, found["sampler"])
+        config = drawn_in_preset(suited(config, asked, found["sampler"]))
     elif config.sampler != file.sampler:
         config = merge(config, _fitting_sampler(config, asked))
     options = _sampler_options(config, found["sampler"], new=file is None)
-    if file is None:
-        config = replace(config, sampler=drawn_in_preset(config))
     require_no_options(config, options)
     own = {**_fitting(config, base), **found["agent"]}
     kept = config.env_options if file is None or config.env == base.env else {}  # a preset's are of this one

@@ -11,7 +11,7 @@ from trajrl.core.console import say
 from trajrl.core.json_file import as_written
 from trajrl.samplers.auto import AUTO
 from trajrl.store.places import absolute, change_places
-from trajrl.training.chosen_preset import acted_in, agent_preset
+from trajrl.training.chosen_preset import acted_in, agent_preset, means
 from trajrl.training.config import NO_DATA, ONLINE_FIELDS, RunConfig
 from trajrl.training.presets import ONLINE, ONLINE_SAMPLER
 from trajrl.training.resolve_config import log_every, nearer, resolve_config
@@ -44,6 +44,8 @@ def online_config(
         )
     with as_written(place := newest(source) / "run.json"):
         made = int(read_part(place.parent, "run")["step"])
+    if means(str(chosen.get("offline_sampler", "")), base):  # what the offline run drew by
+        chosen = {name: value for name, value in chosen.items() if name != "offline_sampler"}
     found = split_settings(settings)
     asked = {**chosen, **found["run"]}
     if file is not None:

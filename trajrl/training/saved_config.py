@@ -11,7 +11,7 @@ from trajrl.agents import AGENTS
 from trajrl.core.program import program
 from trajrl.core.registry import find
 from trajrl.samplers.auto import AUTO
-from trajrl.training.chosen_preset import drawn_in_preset
+from trajrl.training.chosen_preset import asked_sampler, means
 from trajrl.training.chosen_sampler import was_auto
 from trajrl.training.config import NO_DATA, RunConfig
 from trajrl.training.resolve_config import resolve_config
@@ -43,9 +43,8 @@ def resume_config(folder: Path, chosen: Mapping[str, Any], settings: Iterable[st
             f"`{program()} {saved.phase} --resume --out {folder}` continues it"
         )
     settings = list(settings)
-    asked = {**chosen, **split_settings(settings)["run"]}
     given = {name: value for name, value in chosen.items() if name != "preset"}
-    if "sampler" in asked and stands_for(str(asked["sampler"]), saved, folder):
+    if stands_for(asked_sampler(chosen, settings), saved, folder):
         given.pop("sampler", None)
         settings = [setting for setting in settings if setting.partition("=")[0] != "sampler"]
     config = resolve_config(given, settings, folder / "config.json")
@@ -64,7 +63,7 @@ def stands_for(name: str, saved: RunConfig, folder: Path) -> bool:
     """Say whether a run's sampler was asked for by this name: auto, or a preset's word for it."""
     if name == AUTO:
         return was_auto(folder)
-    return drawn_in_preset(replace(saved, sampler=name)) == saved.sampler != name
+    return means(name, saved)
 
 
 def lasting(saved: RunConfig, config: RunConfig) -> dict[str, Any]:

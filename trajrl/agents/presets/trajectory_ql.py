@@ -24,6 +24,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "standard": {**DENSEST, "run.sampler": "auto"},
 }  # fmt: skip
+DRAWN: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {  # what a preset means by a sampler named alone
+    # clusters alike, then nearly all from the best, for the policy; values need the others to the end
+    "demo": {
+        "cluster": (
+            "policy=cluster values=uniform", {"tilt": 4.0, "tilt_from": 5_000, "tilt_ramp": 500},
+        )
+    },
+}  # fmt: skip
 ROOMS: dict[str, Any] = {  # the demo on toy:rooms: all is seen, rewards are near
     **CHOOSING,
     "history": 1, "horizon": 5, "gamma": 0.95, "expectile": 0.9, "candidates": 16, "temperature": 0.1,

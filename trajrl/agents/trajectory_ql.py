@@ -33,7 +33,7 @@ from trajrl.agents.base.learner import BOTH, Metrics, TargetActorLearner, histor
 from trajrl.agents.base.networks import Actor, Critics, build_actor, build_critics
 from trajrl.agents.base.proposer import proposer
 from trajrl.agents.base.protocol import Batches, History, by_role
-from trajrl.agents.presets.trajectory_ql import DRAWN, PRESETS, preset
+from trajrl.agents.presets.trajectory_ql import PRESETS, drawn, preset
 from trajrl.core.distributed import local_rows, whole_rows
 from trajrl.nets.denoiser import DiffusionPolicy
 from trajrl.nets.ensemble import draw_pair
@@ -41,7 +41,7 @@ from trajrl.nets.mlp import MLP
 from trajrl.nets.targets import best_next_value, expectile_loss, follow, masked_mean, td_target
 from trajrl.store.window import SequenceBatch, WindowSpec
 
-__all__ = ["DRAWN", "PRESETS", "Config", "Noise", "TrajectoryQL", "preset"]
+__all__ = ["PRESETS", "Config", "Noise", "TrajectoryQL", "drawn", "preset"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What a preset sets: of a run, of its agent, of its sampler.
 
 A preset is one of every run's (trajrl/training/presets.py) or an agent's own, whose settings of the run stand
-under keys 'run.NAME' in its table.  DRAWN of an agent says what its presets mean by a sampler named alone.
+under keys 'run.NAME' in its table.  An agent's `drawn` says what its presets mean by a
+sampler named alone.
 """
 
 from __future__ import annotations
@@ -76,8 +77,10 @@ def drawn_line(asked: str, config: RunConfig) -> str:
 def _meant(config: RunConfig) -> tuple[str, dict[str, Any]]:
     """Return what a config's preset and agent mean by its sampler: a name and options."""
     module = importlib.import_module(find(AGENTS, config.agent, "agent").__module__)
-    known = getattr(module, "DRAWN", {}).get(config.preset, {})
-    return known.get(config.sampler, (config.sampler, {})) if not config.online else (config.sampler, {})
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
+    if hasattr(module, "drawn") and not config.online:
+        known = module.drawn(config.preset, acted_in(config.env, config.data))
+    return known.get(config.sampler, (config.sampler, {}))
 
 
 def sampler_preset(config: RunConfig) -> dict[str, Any]:

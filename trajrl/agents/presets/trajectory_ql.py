@@ -6,6 +6,8 @@ from typing import Any
 
 from trajrl.agents.presets.diffusion_ql import of_environment
 
+Drawn = dict[str, tuple[str, dict[str, Any]]]  # by the name of a sampler: another, and options of it
+
 # A policy that clones, sharp and small; values in-sample, over long returns; they choose among its actions.
 CHOOSING: dict[str, Any] = {
     "history": 2, "gru_width": 64, "width": 128, "expectile": 0.7, "eta": 0.0, "actor_lr": 2e-3,
@@ -24,19 +26,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "standard": {**DENSEST, "run.sampler": "auto"},
 }  # fmt: skip
-DRAWN: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {  # what a preset means by a sampler named alone
-    # clusters alike, then nearly all from the best, for the policy; values need the others to the end
-    "demo": {
-        "cluster": (
-            "policy=cluster values=uniform", {"tilt": 4.0, "tilt_from": 5_000, "tilt_ramp": 500},
-        )
-    },
-}  # fmt: skip
+# What the demo means by a sampler named alone: the policy learns from all clusters alike, then nearly from the
+# best alone; values need the others to the end.
+DRAWN: Drawn = {
+    "cluster": ("policy=cluster values=uniform", {"tilt": 4.0, "tilt_from": 5_000, "tilt_ramp": 500}),
+}
 ROOMS: dict[str, Any] = {  # the demo on toy:rooms: all is seen, rewards are near
     **CHOOSING,
     "history": 1, "horizon": 5, "gamma": 0.95, "expectile": 0.9, "candidates": 16, "temperature": 0.1,
     "depth": 2, "run.steps": 4_000, "run.batch_size": 128,
 }  # fmt: skip
+
+
+def drawn(name: str, env: str) -> Drawn:
+    """Return what preset `name` means offline by samplers named alone; others mean what is said."""
+    return DRAWN if name == "demo" and env != "toy:rooms" else {}
 
 
 def preset(name: str, env: str) -> dict[str, Any]:

@@ -26,8 +26,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "standard": {**DENSEST, "run.sampler": "auto"},
 }  # fmt: skip
-# What the demo means by a sampler named alone: the policy learns from all clusters alike, then nearly from the
-# best alone; values need the others to the end.
+# What the demo means by a sampler named alone: the policy learns from all clusters alike, then mostly from
+# the best one; values need the others to the end.
 DRAWN: Drawn = {
     "cluster": ("policy=cluster values=uniform", {"tilt": 4.0, "tilt_from": 5_000, "tilt_ramp": 500}),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,6 @@ def small_run(
         {name: changes.pop(name) for name in list(changes) if name in ("seed", "steps", "batch_size")}
     )
     config = resolve_config(chosen, settings(agent, **changes))
-    config = replace(config, sampler=sampler)  # one draw where one was named, whatever the demo means by it
     folder = new_folder(config, str(folder))
     run = build.build(config, folder)
     describe_run(folder, run.config, run.store)

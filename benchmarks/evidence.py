@@ -7,7 +7,7 @@
     python benchmarks/evidence.py table samplers                               # of one table
     python benchmarks/evidence.py smoke --policies data/policies               # a cell of each, once more
 
-samplers (sampler_trials.py) decides among laws on all mixtures, the others (evidence_trials.py) ask one
+samplers (sampler_trials.py) decides among samplers on all mixtures, the others (evidence_trials.py) ask one
 question each.  Every finished run is a few lines of docs/evidence/TABLE.csv, one for each evaluation; those
 runs are not done again, wherever their folders went.  evidence_runs.py does them.
 """

@@ -1,8 +1,8 @@
 """What a preset sets: of a run, of its agent, of its sampler.
 
 A preset is one of every run's (trajrl/training/presets.py) or an agent's own, whose settings of the run stand
-under keys 'run.NAME' in its table.  An agent's `drawn` says what its presets mean by a
-sampler named alone.
+under keys 'run.NAME' in its table.  An agent's `drawn` says what its presets
+mean by a sampler named alone.
 """
 
 from __future__ import annotations
